@@ -1,0 +1,127 @@
+"""A model file and what is known of it: the manifest.
+
+An ONNX file carries its manifest inside (`metadata_props`, key `edgecnn`); any other file has
+`<file>.json` beside it. `docs/manifest.schema.json` is the JSON schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgecnn import onnx_metadata
+from edgecnn.errors import ArtifactError
+
+#: Raised by one when a reader of the old form would misread the new one.
+FORMAT_VERSION = 1
+#: Key of the manifest in the metadata of an ONNX file.
+METADATA_KEY = "edgecnn"
+
+Json = Any  # what json.loads gives: the manifest's free-form parts
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output. A dimension is a number, or a name such as "batch" where it is free."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    #: "NCHW" or "NHWC" for images, "NC" for logits.
+    layout: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of the lineage: what was done, to what (`parent`, a SHA-256), and what came of it."""
+
+    what: str
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    seed: int | None = None
+    parent: str | None = None
+    seconds: float | None = None
+    metrics: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a model file. Fields this version does not know are kept in `extra`."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    #: Fields of `runtime.images.Preprocessing`: from an image file to the input array.
+    preprocessing: Mapping[str, Json] | None = None
+    #: Name of a label set ("imagenet", "digits"), the list itself, or None.
+    labels: str | tuple[str, ...] | None = None
+    architecture: str | None = None
+    alpha: float = 1.0
+    resolution: int | None = None
+    params: int | None = None
+    #: Multiply-accumulates of the convolution and linear layers for one image.
+    macs: int | None = None
+    #: "random", "imagenet", a file name or a hub name.
+    weights: str | None = None
+    #: "float32", "float16" or "int8".
+    precision: str = "float32"
+    target: str | None = None
+    #: Of an int8 file: scheme, tensor ranges, and the layers left in float with the rule that left them.
+    quantization: Mapping[str, Json] | None = None
+    lineage: tuple[Step, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the manifest as a JSON text; `from_json` gives the same manifest back."""
+        values = dataclasses.asdict(self)
+        return json.dumps({**values.pop("extra"), **values}, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest; raises ArtifactError if it is damaged or of a newer format."""
+        try:
+            values = json.loads(text)
+            if values["format_version"] > FORMAT_VERSION:
+                raise ArtifactError(
+                    f"the manifest has format {values['format_version']}, this edgecnn reads {FORMAT_VERSION}",
+                    hint="pip install --upgrade edgecnn",
+                )
+            known = {item.name for item in dataclasses.fields(cls)} - {"extra"}
+            extra = {key: value for key, value in values.items() if key not in known}
+            values = {key: value for key, value in values.items() if key in known}
+            for key in ("inputs", "outputs"):
+                values[key] = tuple(
+                    TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in values[key]
+                )
+            values["lineage"] = tuple(Step(**step) for step in values["lineage"])
+            if isinstance(values.get("labels"), list):
+                values["labels"] = tuple(values["labels"])
+            return cls(**values, extra=extra)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"the manifest is damaged: {type(error).__name__}: {error}", hint="export the model again"
+            ) from error
+
+
+def sidecar(path: str | Path) -> Path:
+    """Return where the manifest of a file that cannot carry one lies: `<file>.json`."""
+    return Path(f"{path}.json")
+
+
+def read_manifest(path: str | Path) -> Manifest | None:
+    """Return the manifest of a model file, or None if it has none (a foreign ONNX file).
+
+    Needs no onnx package. Raises ArtifactError for a missing, empty, truncated or non-model file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = "a folder, not a model file" if path.is_dir() else "not there"
+        raise ArtifactError(f"{path} is {kind}", hint="make one with: edgecnn export mobilenet -o m.onnx")
+    if sidecar(path).is_file():
+        return Manifest.from_json(sidecar(path).read_bytes())
+    text = onnx_metadata.read(path).get(METADATA_KEY)
+    return None if text is None else Manifest.from_json(text)

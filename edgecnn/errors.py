@@ -1,0 +1,54 @@
+"""Every error that edgecnn raises on purpose: one sentence for what is wrong, one for the way out."""
+
+from __future__ import annotations
+
+
+class EdgecnnError(Exception):
+    """Root of the tree. `str(error)` is one line; `error.hint`, if there is one, says what to do."""
+
+    #: What the command-line program returns when this error ends it.
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UnknownNameError(EdgecnnError):
+    """A name that is in no table: an architecture, a target, a provider."""
+
+
+class InvalidValueError(EdgecnnError):
+    """A number or a combination of options that can never work."""
+
+
+class MissingPackageError(EdgecnnError):
+    """An optional dependency is not installed."""
+
+
+class ArtifactError(EdgecnnError):
+    """A model file or its manifest is damaged, or is not what it says."""
+
+
+class OutputError(EdgecnnError):
+    """A result could not be written. Nothing is left behind."""
+
+
+class WeightsError(EdgecnnError):
+    """A checkpoint cannot be read, or does not fit the network."""
+
+
+class DataError(EdgecnnError):
+    """An image, a folder of images or a data set cannot be used."""
+
+
+class InputError(EdgecnnError):
+    """An array that an engine cannot take."""
+
+
+class ParityError(EdgecnnError):
+    """A produced model does not compute what its reference computes, or the comparison would prove nothing."""
+
+
+class EngineError(EdgecnnError):
+    """An engine library refused a model, or failed while running it."""

@@ -1,0 +1,117 @@
+"""Whole files or none: every result is written through here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgecnn.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write somewhere else with -o"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write somewhere else with -o"),
+    errno.EFBIG: ("the file would be larger than is allowed here", "raise the limit (ulimit -f)"),
+    errno.EACCES: ("permission denied", "choose another place with -o"),
+    errno.EPERM: ("permission denied", "choose another place with -o"),
+    errno.EROFS: ("the file system is read-only", "choose another place with -o"),
+    errno.ENOENT: ("the folder does not exist", "create the folder first"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another place with -o"),
+    errno.EISDIR: ("it is a folder", "give a file name"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+}
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return `path` if a file can be written there; raises OutputError before any work is done otherwise."""
+    path = Path(path)
+    with _reporting(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        with _unnamed_or_named(path):
+            pass
+    return path
+
+
+def write_atomic(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all; an existing file is replaced in one step.
+
+    Where the file system allows it the data goes into a file without a name, so that even a run
+    that is killed leaves nothing behind. Raises OutputError.
+    """
+    path = Path(path)
+    with _reporting(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        with _unnamed_or_named(path) as (descriptor, temporary):
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+            if temporary is None:
+                temporary = _temporary_name(path)
+                os.link(f"/proc/self/fd/{descriptor}", temporary, follow_symlinks=True)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
+    """Open a new file in the folder of `path`: without a name where the system can, else hidden."""
+    temporary: Path | None = None
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (OSError, AttributeError) as error:
+        unsupported = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
+        if isinstance(error, OSError) and error.errno not in unsupported:
+            raise
+        temporary = _temporary_name(path)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        yield descriptor, temporary
+    finally:
+        os.close(descriptor)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is only safe against a power cut once the folder is on the disk too.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what, hint = _REASONS.get(
+            error.errno or 0, (error.strerror or str(error), "choose another place with -o")
+        )
+        raise OutputError(f"cannot write {path}: {what}", hint=hint) from error

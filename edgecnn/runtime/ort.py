@@ -1,0 +1,105 @@
+"""The ONNX Runtime engine: CPU, and CUDA where it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, UnknownNameError
+from edgecnn.lazy import require
+from edgecnn.registry import suggest
+from edgecnn.runtime.engine import Array, Engine
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+
+
+class OrtEngine(Engine):
+    """Runs an ONNX file in ONNX Runtime."""
+
+    backend = "onnxruntime"
+
+    def __init__(
+        self, path: Path, manifest: Manifest | None, *, device: str = "auto", threads: int = 0
+    ) -> None:
+        ort = require("onnxruntime", "running an ONNX file")
+        if threads < 0:
+            raise InvalidValueError(f"{threads} threads cannot be used", hint="0 means the library's choice")
+        self.device = _choose(device, ort.get_available_providers())
+        self.threads = threads
+        self._session = open_session(str(path), device=self.device, threads=threads)
+        if device == "auto" and PROVIDERS[self.device] not in self._session.get_providers():
+            self.device = "cpu"
+        self._check_provider()
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type not in _DTYPES:
+            raise ArtifactError(
+                f"{path} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs",
+                hint="one image input and one output of logits are expected",
+            )
+        self._output = [outputs[0].name]
+        super().__init__(path, manifest, _spec(inputs[0], manifest), _last_size(outputs[0].shape))
+
+    def _check_provider(self) -> None:
+        if PROVIDERS[self.device] not in self._session.get_providers():
+            raise EngineError(
+                f"ONNX Runtime did not start {PROVIDERS[self.device]}; it fell back to "
+                f"{', '.join(self._session.get_providers())}",
+                hint="edgecnn doctor shows what is missing",
+            )
+
+    def _infer(self, array: Array) -> Array:
+        try:
+            return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
+        except Exception as error:  # the library's errors have no common base class of their own
+            raise EngineError(f"ONNX Runtime failed on {self.path.name}: {_first_line(error)}") from error
+
+    def _release(self) -> None:
+        del self._session
+
+
+def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0) -> Any:
+    """Return an onnxruntime.InferenceSession; raises EngineError if the library refuses the model."""
+    ort = require("onnxruntime", "running an ONNX file")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # warnings are the library's notes to itself
+    options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(model, options, providers=[PROVIDERS[device]])
+    except Exception as error:  # as above
+        name = model if isinstance(model, str) else "the model"
+        raise EngineError(
+            f"ONNX Runtime {ort.__version__} refuses {name}: {_first_line(error)}",
+            hint="export the model again; a newer opset may need a newer ONNX Runtime",
+        ) from error
+
+
+def _choose(device: str, available: list[str]) -> str:
+    if device == "auto":
+        return "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    if device not in PROVIDERS:
+        raise UnknownNameError(f"unknown device {device!r}", hint=suggest(device, ["auto", *PROVIDERS]))
+    if PROVIDERS[device] not in available:
+        raise EngineError(
+            f"this ONNX Runtime has no {device}: it offers {', '.join(available)}",
+            hint='pip install "edgecnn[ort-gpu]", then: edgecnn doctor',
+        )
+    return device
+
+
+def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:
+    dtype = _DTYPES[value.type]
+    layout = manifest.inputs[0].layout if manifest else "NCHW"
+    shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    return TensorSpec(value.name, shape, str(np.dtype(dtype)), layout)
+
+
+def _last_size(shape: list[Any]) -> int:
+    return shape[-1] if shape and isinstance(shape[-1], int) else 0
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
