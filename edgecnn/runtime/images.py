@@ -90,20 +90,29 @@ class Preprocessing:
 
     def frame(self, image: ImageLike) -> npt.NDArray[np.uint8]:
         """Return the resized and cropped image: shape (size, size, channels), uint8, not normalised."""
-        picture = open_image(image).convert("L" if self.channels == 1 else "RGB")
+        picture = open_image(image)
         width, height = picture.size
         short, long = sorted((width, height))
         scaled = (self.resize, int(self.resize * long / short))
         wanted = scaled if width <= height else scaled[::-1]
+        picture = self._colour(picture)
         if wanted != picture.size:
             picture = picture.resize(wanted, _FILTERS[self.interpolation])
         left, top = round((wanted[0] - self.size) / 2), round((wanted[1] - self.size) / 2)
-        pixels = np.asarray(picture.crop((left, top, left + self.size, top + self.size)))
+        return self.frame_of(picture.crop((left, top, left + self.size, top + self.size)))
+
+    def frame_of(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
+        """Return the pixels of a picture that already has the right size: (size, size, channels) uint8."""
+        pixels = np.asarray(self._colour(picture))
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         if pixels.shape[2] != self.channels:
             pixels = pixels[:, :, np.arange(self.channels) % pixels.shape[2]]
         return pixels
+
+    def _colour(self, picture: Image.Image) -> Image.Image:
+        mode = "L" if self.channels == 1 else "RGB"
+        return picture if picture.mode == mode else picture.convert(mode)
 
     def normalize(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn frames, (N, H, W, C) uint8, into a network's input, (N, C, H, W) float32."""

@@ -1,0 +1,11 @@
+"""The networks: one file per family, a catalogue that needs no torch, and one way to make any of them.
+
+    from edgecnn import zoo
+
+    network = zoo.create("mobilenet_v1", alpha=0.5)
+"""
+
+from edgecnn.zoo.catalog import ARCHITECTURES, Architecture, architecture
+from edgecnn.zoo.create import create
+
+__all__ = ["ARCHITECTURES", "Architecture", "architecture", "create"]

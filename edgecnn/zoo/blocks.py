@@ -1,0 +1,50 @@
+"""Parts that several families share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv2dSame(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, output side ceil(input / stride).
+
+    With stride 2 and an even input the padding is one larger below and right than above and left,
+    which `padding=` of `nn.Conv2d` cannot say.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad counts from the last dimension
+            size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def conv_same(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
+    """Return a bias-free convolution with SAME padding: plain where the padding is the same on all sides."""
+    if stride == 1:
+        return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    return Conv2dSame(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+
+def conv_bn_act(
+    inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, act: type[nn.Module] = nn.ReLU6
+) -> nn.Sequential:
+    """Return convolution, batch normalization and activation, padded to keep the size at stride 1."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        act(),
+    )
+
+
+class GlobalPool(nn.Module):
+    """Global average pooling: (N, C, H, W) to (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average over height and width."""
+        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)

