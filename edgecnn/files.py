@@ -63,7 +63,10 @@ def write_atomic(path: str | Path, content: bytes) -> None:
             os.fsync(descriptor)
             if temporary is None:
                 temporary = _temporary_name(path)
-                os.link(f"/proc/self/fd/{descriptor}", temporary, follow_symlinks=True)
+                # Python only follows the link (linkat, not link) if it is given a folder to start from,
+                # which an absolute path then ignores.
+                source = f"/proc/self/fd/{descriptor}"
+                os.link(source, temporary, src_dir_fd=descriptor, follow_symlinks=True)
             try:
                 os.replace(temporary, path)
             except BaseException:

@@ -30,11 +30,17 @@ class Scheme:
     symmetric: bool
     quantize_bias: bool
 
+    @property
+    def levels(self) -> int:
+        """Number of steps from the low to the high end of a range: -127..127, or 0..255."""
+        return 254 if self.symmetric else 255
+
 
 #: Legal everywhere: TensorRT 8.6 to 11, TensorRT-RTX, ONNX Runtime, OpenVINO.
 PORTABLE = Scheme("portable", activation="int8", symmetric=True, quantize_bias=False)
 #: The fast form on x86 with VNNI, for ONNX Runtime and OpenVINO; TensorRT refuses it.
 CPU = Scheme("cpu", activation="uint8", symmetric=False, quantize_bias=True)
+SCHEMES = (PORTABLE, CPU)
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ _ROWS = (
     # Data-centre cards
     _gpu(
         "t4", "NVIDIA T4", "7.5", 130.0, 65.0, 8.1, 300.0, 16.0,
-        "NVIDIA T4 Tensor Core GPU datasheet, 951643 (the T4 product brief gives 320 GB/s)",
+        "NVIDIA T4 Tensor Core GPU datasheet, 951643",
     ),
     _gpu(
         "a10", "NVIDIA A10", "8.6", 250.0, 125.0, 31.2, 600.0, 24.0,

@@ -39,11 +39,13 @@ def initialize(network: nn.Module, seed: int = 0) -> None:
 
 
 @torch.no_grad()
-def settle_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """Set the statistics of every batch normalization from one batch of real images, (N, C, H, W)."""
+def settle(network: nn.Module, images: Tensor) -> None:
+    """Fit a random network to one batch of real images, (N, C, H, W), in place.
+
+    Every batch normalization takes its statistics from them, and the last linear layer's bias
+    centres each class's logit on them, so that the most probable class differs between images.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        return
     momenta = [norm.momentum for norm in norms]
     training = network.training
     network.eval()
@@ -51,9 +53,13 @@ def settle_batch_norm(network: nn.Module, images: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average: after one batch, that batch's statistics
         norm.train()
-    network(images)
+    logits = network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    classifier = [module for module in network.modules() if isinstance(module, nn.Linear)][-1:]
+    for layer in classifier:
+        if layer.bias is not None and layer.bias.shape == logits.shape[1:]:
+            layer.bias -= logits.mean(0)
     network.train(training)
 
 

@@ -1,0 +1,82 @@
+"""The images of an export: some calibrate, others check, none does both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.data import builtin, folder
+from edgecnn.export.request import ExportRequest
+
+#: Images that an output is compared on.
+CHECK_IMAGES = 32
+#: Images that a random network's batch normalization takes its statistics from.
+SETTLE_IMAGES = 16
+#: Images that go through the calibration at a time.
+_BATCH = 4
+
+Frames = npt.NDArray[np.uint8]
+Batch = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where an export's images come from."""
+
+    request: ExportRequest
+    calibration_files: tuple[Any, ...] = ()
+    check_files: tuple[Any, ...] = ()
+
+    @classmethod
+    def open(cls, request: ExportRequest) -> ImageSource:
+        """List the images of `--calib`, or take the built-in ones; raises DataError."""
+        if request.calib is None:
+            return cls(request)
+        calibration, check = folder.split(request.calib, request.seed)
+        return cls(request, tuple(calibration[: request.calib_images]), tuple(check[:CHECK_IMAGES]))
+
+    @property
+    def description(self) -> str:
+        """What the manifest says of the calibration images."""
+        if self.calibration_files:
+            return str(self.request.calib)
+        return "digits" if self._digits else "built-in photographs"
+
+    @property
+    def calibration_count(self) -> int:
+        """How many images calibrate."""
+        return len(self.calibration_files) or self.request.calib_images
+
+    @property
+    def _digits(self) -> bool:
+        return self.request.architecture.labels == "digits"
+
+    def settle(self) -> Batch:
+        """Return images for the statistics of a random network, as one input."""
+        return self.request.preprocessing.normalize(self._builtin(SETTLE_IMAGES, check=False))
+
+    def check_frames(self) -> Frames:
+        """Return the images for comparisons, (N, H, W, C) uint8."""
+        if self.check_files:
+            return np.stack([self.request.preprocessing.frame(file) for file in self.check_files])
+        return self._builtin(CHECK_IMAGES, check=True)
+
+    def calibration(self) -> Iterator[Batch]:
+        """Yield calibration inputs; a folder's images are opened as they are needed."""
+        preprocessing, size = self.request.preprocessing, _BATCH
+        if self.calibration_files:
+            for start in range(0, len(self.calibration_files), size):
+                yield preprocessing.batch(self.calibration_files[start : start + size])
+        else:
+            frames = self._builtin(self.request.calib_images, check=False)
+            for start in range(0, len(frames), size):
+                yield preprocessing.normalize(frames[start : start + size])
+
+    def _builtin(self, count: int, *, check: bool) -> Frames:
+        return builtin.frames(
+            self.request.preprocessing, count, check=check, digit_images=self._digits, seed=self.request.seed
+        )

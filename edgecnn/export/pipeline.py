@@ -1,0 +1,250 @@
+"""The straight way from a request to a file: build, trace, simplify, reduce precision, check, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn import __version__, files
+from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
+from edgecnn.errors import InvalidValueError
+from edgecnn.export.images import ImageSource
+from edgecnn.export.request import ExportRequest
+from edgecnn.lazy import require
+from edgecnn.parity import Parity, compare, demand
+
+#: Least agreement with PyTorch, in dB, below which nothing is written. An int8 file has no such
+#: bound here: what it reaches is reported, and a random network has no accuracy to lose.
+MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
+#: Packages whose versions are recorded.
+_MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    manifest: Manifest
+    #: The file against PyTorch, on images that did not calibrate it.
+    parity: Parity
+    #: Seconds per stage.
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        manifest = self.manifest
+        quantization = dict(manifest.quantization or {})
+        quantization.pop("ranges", None)
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "architecture": manifest.architecture,
+            "alpha": manifest.alpha,
+            "resolution": manifest.resolution,
+            "weights": manifest.weights,
+            "params": manifest.params,
+            "macs": manifest.macs,
+            "precision": manifest.precision,
+            "target": manifest.target,
+            "parity": self.parity.to_json(),
+            "quantization": quantization or None,
+            "seconds": round(sum(self.seconds.values()), 3),
+            "stages": dict(self.seconds),
+        }
+
+
+class _Clock:
+    """Times the stages, and tells whoever waits which one has begun."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    def __call__(self, stage: str) -> _Clock:
+        self._stage, self._start = stage, time.perf_counter()
+        self._progress(stage)
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._stage] = round(time.perf_counter() - self._start, 3)
+
+
+STAGES = ("build", "trace", "simplify", "reduce precision", "check", "write")
+
+
+def export(request: ExportRequest, progress: Callable[[str], None] = lambda stage: None) -> Exported:
+    """Export a network; `progress` is called with the name of each stage of `STAGES` as it begins.
+
+    The file is written whole or not at all, and only after it agreed with PyTorch on real images.
+    Raises a subclass of EdgecnnError that says what was wrong.
+    """
+    files.check_writable(request.output)
+    images = ImageSource.open(request)
+    for module in ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"):
+        require(module, "exporting a network")
+    import onnx
+    import torch
+
+    from edgecnn import zoo
+    from edgecnn.export import image_input, precision, simplify, trace
+    from edgecnn.quantize import quantize
+    from edgecnn.zoo import cost, initialize, weights
+
+    row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
+    with clock("build"):
+        network = zoo.create(
+            row,
+            alpha=request.alpha,
+            num_classes=request.num_classes,
+            in_channels=request.in_channels,
+            weights=request.weights,
+            seed=request.seed,
+        )
+        _check_resolution(network, request)
+        spent = cost.count(network, request.preprocessing.channels, request.size)
+        if request.weights == "random":
+            initialize.settle(network, torch.from_numpy(images.settle()))
+            lineage.add("initialize", {"images": images.description}, seed=request.seed)
+        else:
+            found = weights.find(row, request.weights)
+            lineage.add("load weights", {"source": found.source, "sha256": found.sha256})
+        frames = images.check_frames()
+        inputs = torch.from_numpy(request.preprocessing.normalize(frames))
+        with torch.inference_mode():
+            reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
+    with clock("trace"):
+        model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
+        lineage.add("trace", {"opset": request.opset, "batch": request.batch})
+    with clock("simplify"):
+        model = simplify.simplify(model)
+        lineage.add("simplify", {"nodes": len(model.graph.node)})
+    quantization = None
+    with clock("reduce precision"):
+        if request.precision == "int8":
+            parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+            result = quantize(model, images.calibration(), request.resolved_target.scheme, request.ranges)
+            model, quantization = result.model, result.to_json()
+            chosen = {"scheme": result.scheme.name, "ranges": request.ranges, "images": images.description}
+            lineage.add("quantize", {**chosen, "count": images.calibration_count}, request.seed, parent)
+        elif request.precision == "float16":
+            model = precision.to_float16(model)
+            lineage.add("float16", {})
+        if request.input == "uint8":
+            model = image_input.with_uint8_input(model, request.preprocessing)
+            lineage.add("uint8 input", {})
+    with clock("check"):
+        onnx.checker.check_model(model, full_check=True)
+        given = frames if request.input == "uint8" else inputs.numpy()
+        parity = compare(reference, _outputs(model, given, request.batch), f"the {request.precision} model")
+        demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), f"the {request.precision} model")
+        lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
+    with clock("write"):
+        manifest = _manifest(request, row.labels, spent, quantization, lineage.steps)
+        del model.metadata_props[:]
+        model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
+        model.producer_name, model.producer_version = "edgecnn", __version__
+        content = model.SerializeToString(deterministic=True)
+        files.write_atomic(request.output, content)
+    return Exported(
+        path=request.output,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        manifest=manifest,
+        parity=parity,
+        seconds=clock.seconds,
+    )
+
+
+class _Lineage:
+    """Collects steps; a step's seconds run from the one before it."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._last = time.perf_counter()
+
+    def add(
+        self,
+        what: str,
+        parameters: Mapping[str, Any],
+        seed: int | None = None,
+        parent: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        now = time.perf_counter()
+        seconds, self._last = round(now - self._last, 3), now
+        self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
+
+
+def _check_resolution(network: Any, request: ExportRequest) -> None:
+    """Try the input's size on torch's meta device, where a network that is too deep for it fails at once."""
+    from edgecnn.zoo import cost
+
+    try:
+        cost.count(network, request.preprocessing.channels, request.size)
+    except RuntimeError as error:
+        raise InvalidValueError(
+            f"{request.name} cannot take an input of {request.size} pixels",
+            hint=f"its own resolution is {request.architecture.resolution}",
+        ) from error
+
+
+def _outputs(model: Any, inputs: npt.NDArray[Any], batch: int | None) -> npt.NDArray[Any]:
+    """Return the logits of a model that is not written yet, at most 8 images at a time."""
+    from edgecnn.runtime.ort import open_session
+
+    session = open_session(model.SerializeToString())
+    size = batch or 8
+    count = len(inputs)
+    padded = np.concatenate([inputs, np.repeat(inputs[-1:], -count % size, axis=0)]) if batch else inputs
+    name = model.graph.input[0].name
+    parts = [session.run(None, {name: padded[i : i + size]})[0] for i in range(0, len(padded), size)]
+    return np.concatenate(parts)[:count]
+
+
+def _manifest(
+    request: ExportRequest,
+    labels: str,
+    spent: Any,
+    quantization: Mapping[str, Any] | None,
+    lineage: list[Step],
+) -> Manifest:
+    batch: int | str = "batch" if request.batch is None else request.batch
+    size, channels = request.size, request.preprocessing.channels
+    if request.input == "uint8":
+        image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
+    else:
+        image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
+    own_classes = request.classes == request.architecture.num_classes
+    return Manifest(
+        inputs=(image,),
+        outputs=(TensorSpec("logits", (batch, request.classes), "float32", "NC"),),
+        preprocessing=request.preprocessing.to_json(),
+        labels=labels if own_classes else None,
+        architecture=request.architecture.name,
+        alpha=request.alpha,
+        resolution=size,
+        params=spent.params,
+        macs=spent.macs,
+        weights=request.weights,
+        precision=request.precision,
+        target=request.target,
+        quantization=quantization,
+        lineage=tuple(lineage),
+        versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
+    )

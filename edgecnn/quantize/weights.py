@@ -1,0 +1,52 @@
+"""Weights and biases as integers: one scale per output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+#: Weights use -127..127: with -128 the range would not be symmetric, which TensorRT asks for.
+WEIGHT_LEVELS = 127
+#: A quantized bias is kept clear of the ends of int32, to leave room for the sums it is added to.
+_BIAS_LIMIT = 2.0**30
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """`values * scale` approximates the weight; `scale` has one entry per output channel."""
+
+    values: npt.NDArray[np.int8]
+    scale: npt.NDArray[np.float32]
+    axis: int
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32],
+    axis: int,
+    bias: npt.NDArray[np.float32] | None = None,
+    input_scale: float = 1.0,
+) -> QuantizedWeight:
+    """Round a weight to int8 with a symmetric scale per channel along `axis`.
+
+    Where `bias` is to become int32 with the scale `input_scale * scale`, a channel whose weights
+    are tiny gets a scale large enough for its bias to fit.
+    """
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    scale = np.abs(weight).max(axis=others).astype(np.float64) / WEIGHT_LEVELS
+    if bias is not None:
+        scale = np.maximum(scale, np.abs(bias) / (input_scale * _BIAS_LIMIT))
+    # A channel of zeros needs some scale; the smallest normal float16 survives every engine's arithmetic.
+    scale = np.where(scale > 0, scale, 2.0**-14).astype(np.float32)
+    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+    rounded = np.rint(weight / scale.reshape(shape))
+    return QuantizedWeight(np.clip(rounded, -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale, axis)
+
+
+def quantize_bias(
+    bias: npt.NDArray[np.float32], input_scale: float, weight_scale: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Return a bias as int32 and its scale per channel, input scale times weight scale."""
+    scale = (np.float32(input_scale) * weight_scale).astype(np.float32)
+    return np.rint(bias.astype(np.float64) / scale).astype(np.int32), scale
