@@ -87,7 +87,7 @@ class Manifest:
             values = json.loads(text)
             if values["format_version"] > FORMAT_VERSION:
                 raise ArtifactError(
-                    f"the manifest has format {values['format_version']}, this edgecnn reads {FORMAT_VERSION}",
+                    f"manifest format {values['format_version']}; this edgecnn reads up to {FORMAT_VERSION}",
                     hint="pip install --upgrade edgecnn",
                 )
             known = {item.name for item in dataclasses.fields(cls)} - {"extra"}

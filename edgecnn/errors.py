@@ -47,7 +47,7 @@ class InputError(EdgecnnError):
 
 
 class ParityError(EdgecnnError):
-    """A produced model does not compute what its reference computes, or the comparison would prove nothing."""
+    """A model does not compute what its reference computes, or the comparison would prove nothing."""
 
 
 class EngineError(EdgecnnError):

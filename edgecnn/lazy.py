@@ -1,4 +1,4 @@
-"""Optional dependencies, imported when they are first needed and named with their pip command when missing."""
+"""Optional dependencies: imported when first needed, named with their pip command when missing."""
 
 from __future__ import annotations
 

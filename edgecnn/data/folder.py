@@ -25,7 +25,7 @@ def split(folder: str | Path, seed: int = 0) -> tuple[list[Path], list[Path]]:
     images = find_images(folder)
     if len(images) < MIN_IMAGES:
         raise DataError(
-            f"{folder} holds {len(images)} image{'s' * (len(images) != 1)}: too few to calibrate and to check",
+            f"{folder} holds {len(images)} image{'s' * (len(images) != 1)}: too few to calibrate and check",
             hint=f"give at least {MIN_IMAGES}; a hundred or more that look like the device's own is good",
         )
     order = np.random.default_rng(seed).permutation(len(images))

@@ -26,7 +26,9 @@ def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> on
         helper.make_node("Cast", [old.name], ["pixels"], name="normalize/cast", to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pixels", "pixel_scale"], ["scaled"], name="normalize/scale"),
         helper.make_node("Add", ["scaled", "pixel_offset"], ["shifted"], name="normalize/shift"),
-        helper.make_node("Transpose", ["shifted"], ["normalized"], name="normalize/layout", perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "Transpose", ["shifted"], ["normalized"], name="normalize/layout", perm=[0, 3, 1, 2]
+        ),
     ]
     first = batch.dim_param or batch.dim_value
     shape = [first, height.dim_value, width.dim_value, channels.dim_value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import time
@@ -101,23 +100,13 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     import onnx
     import torch
 
-    from edgecnn import zoo
     from edgecnn.export import image_input, precision, simplify, trace
     from edgecnn.quantize import quantize
-    from edgecnn.zoo import cost, initialize, weights
+    from edgecnn.zoo import initialize, weights
 
     row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
     with clock("build"):
-        network = zoo.create(
-            row,
-            alpha=request.alpha,
-            num_classes=request.num_classes,
-            in_channels=request.in_channels,
-            weights=request.weights,
-            seed=request.seed,
-        )
-        _check_resolution(network, request)
-        spent = cost.count(network, request.preprocessing.channels, request.size)
+        network, spent = _build(request)
         if request.weights == "random":
             initialize.settle(network, torch.from_numpy(images.settle()))
             lineage.add("initialize", {"images": images.description}, seed=request.seed)
@@ -191,13 +180,23 @@ class _Lineage:
         self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
 
 
-def _check_resolution(network: Any, request: ExportRequest) -> None:
-    """Try the input's size on torch's meta device, where a network that is too deep for it fails at once."""
+def _build(request: ExportRequest) -> tuple[Any, Any]:
+    """Return the network and its cost, counted where an input that is too small for it fails at once."""
+    from edgecnn import zoo
     from edgecnn.zoo import cost
 
     try:
-        cost.count(network, request.preprocessing.channels, request.size)
-    except RuntimeError as error:
+        network = zoo.create(
+            request.architecture,
+            alpha=request.alpha,
+            num_classes=request.num_classes,
+            in_channels=request.in_channels,
+            resolution=request.size,
+            weights=request.weights,
+            seed=request.seed,
+        )
+        return network, cost.count(network, request.preprocessing.channels, request.size)
+    except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
         raise InvalidValueError(
             f"{request.name} cannot take an input of {request.size} pixels",
             hint=f"its own resolution is {request.architecture.resolution}",

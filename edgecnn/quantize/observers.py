@@ -72,4 +72,4 @@ class Observer:
     @property
     def centres(self) -> npt.NDArray[np.float64]:
         """Middle of each bin."""
-        return (np.arange(BINS) + 0.5) * (2 * self.reach / BINS) - self.reach
+        return (np.arange(BINS, dtype=np.float64) + 0.5) * (2 * self.reach / BINS) - self.reach

@@ -30,7 +30,9 @@ def insert(
     """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(Graph(result), scheme, {name: ranges[placement.shares.get(name, name)] for name in placement.tensors})
+    writer = _Writer(
+        Graph(result), scheme, {name: ranges[placement.shares.get(name, name)] for name in placement.tensors}
+    )
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
     for name in (name for name in writer.graph.inputs if name in writer.ranges):
@@ -78,7 +80,7 @@ class _Writer:
         ]
 
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """Turn a node's weight, and its bias where the scheme says so, into integers behind a DequantizeLinear."""
+        """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
         axis = _output_axis(node)
         has_bias = len(node.input) > 2 and bool(node.input[2])
@@ -86,7 +88,9 @@ class _Writer:
         input_scale = float(self._scales[node.input[0]][0])
         quantized = quantize_weight(weight, axis, bias, input_scale)
         nodes = [
-            self._stored(node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis)
+            self._stored(
+                node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis
+            )
         ]
         if bias is not None:
             values, scale = quantize_bias(bias, input_scale, quantized.scale)
@@ -115,7 +119,9 @@ class _Writer:
         )
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+        self._constants[name] = numpy_helper.from_array(
+            np.ascontiguousarray(value).reshape(value.shape), name
+        )
         return name
 
     def finish(self, model: onnx.ModelProto) -> None:

@@ -1,10 +1,10 @@
 """Open an artifact and run it. Needs numpy, pillow and one engine library; neither torch nor onnx.
 
-    from edgecnn.runtime import load
+from edgecnn.runtime import load
 
-    with load("m.onnx") as engine:
-        logits = engine(batch)                          # arrays in, arrays out
-        best = engine.predict("photo.jpg", top=5)[0]    # images in, classes with probabilities out
+with load("m.onnx") as engine:
+    logits = engine(batch)                          # arrays in, arrays out
+    best = engine.predict("photo.jpg", top=5)[0]    # images in, classes with probabilities out
 """
 
 from edgecnn.runtime.engine import Engine, Prediction, load

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from edgecnn.errors import DataError
 
 #: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
 #: (H, W, 3) with dtype uint8 (RGB).
-ImageLike = Union[str, Path, bytes, Image.Image, npt.NDArray[np.uint8]]
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
 #: A larger picture is refused: a few kilobytes of PNG can hold gigabytes of pixels.
 MAX_PIXELS = 100_000_000
@@ -71,7 +71,9 @@ class Preprocessing:
         if channels == self.channels:
             return self
         if channels == 1:
-            return dataclasses.replace(self, mean=(float(np.mean(self.mean)),), std=(float(np.mean(self.std)),))
+            return dataclasses.replace(
+                self, mean=(float(np.mean(self.mean)),), std=(float(np.mean(self.std)),)
+            )
         cycle = [index % self.channels for index in range(channels)]
         return dataclasses.replace(
             self, mean=tuple(self.mean[i] for i in cycle), std=tuple(self.std[i] for i in cycle)
@@ -163,7 +165,9 @@ def open_image(image: ImageLike) -> Image.Image:
         raise DataError(f"{name} is a folder, not an image", hint="name a file in it") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         # Pillow raises each of these for some kind of damaged file.
-        raise DataError(f"{name} is a damaged image: {error}", hint="copy it again or leave it out") from error
+        raise DataError(
+            f"{name} is a damaged image: {error}", hint="copy it again or leave it out"
+        ) from error
 
 
 def _too_large(name: str, what: str) -> DataError:

@@ -16,7 +16,11 @@ def _imagenet() -> tuple[str, ...]:
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
-_SETS = {"imagenet": _imagenet, "digits": lambda: tuple("0123456789")}
+def _digits() -> tuple[str, ...]:
+    return tuple("0123456789")
+
+
+_SETS = {"imagenet": _imagenet, "digits": _digits}
 
 
 def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
@@ -24,7 +28,7 @@ def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
     if isinstance(labels, str):
         if labels not in _SETS:
             raise UnknownNameError(f"unknown label set {labels!r}", hint=suggest(labels, list(_SETS)))
-        labels = _SETS[labels]()
-    if labels is None or len(labels) != classes:
-        return [f"class {index}" for index in range(classes)]
-    return labels
+        known: Sequence[str] = _SETS[labels]()
+    else:
+        known = labels or ()
+    return known if len(known) == classes else [f"class {index}" for index in range(classes)]

@@ -1,8 +1,8 @@
 """The networks: one file per family, a catalogue that needs no torch, and one way to make any of them.
 
-    from edgecnn import zoo
+from edgecnn import zoo
 
-    network = zoo.create("mobilenet_v1", alpha=0.5)
+network = zoo.create("mobilenet_v1", alpha=0.5)
 """
 
 from edgecnn.zoo.catalog import ARCHITECTURES, Architecture, architecture

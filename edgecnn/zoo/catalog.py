@@ -24,6 +24,8 @@ class Architecture:
     resolution: int
     preprocessing: Preprocessing
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: The function also takes `resolution`: some layer's shape depends on the input's size.
+    needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
     #: Label set of the default classes.
@@ -62,7 +64,7 @@ _ROWS = (
     Architecture(
         "lenet5", "LeNet", 1998, "LeCun et al. 1998, Gradient-Based Learning, Proc. IEEE 86(11)",
         "edgecnn.zoo.lenet:lenet5", 32, Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,)),
-        aliases=("lenet",), num_classes=10, labels="digits",
+        needs_resolution=True, aliases=("lenet",), num_classes=10, labels="digits",
     ),
     Architecture(
         "mobilenet_v1", "MobileNet", 2017, _MOBILENET_V1, "edgecnn.zoo.mobilenet:mobilenet_v1", 224,

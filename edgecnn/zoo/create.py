@@ -21,14 +21,16 @@ def create(
     alpha: float = 1.0,
     num_classes: int | None = None,
     in_channels: int | None = None,
+    resolution: int | None = None,
     weights: str = "random",
     seed: int = 0,
 ) -> nn.Module:
     """Return a network in evaluation mode.
 
     `alpha` scales every layer's width; `num_classes` and `in_channels` default to the reference
-    network's. `weights` is "random" (initialised by `seed`, leaving torch's own generator as it
-    was), "imagenet", a checkpoint file, or "hf:OWNER/REPO".
+    network's, and so does `resolution`, which only matters to the few networks with a layer whose
+    shape depends on the input's size. `weights` is "random" (initialised by `seed`, leaving torch's own
+    generator as it was), "imagenet", a checkpoint file, or "hf:OWNER/REPO".
 
     Raises UnknownNameError (with suggestions), InvalidValueError for an unusable alpha, number of
     classes or channels, WeightsError for a checkpoint that does not fit.
@@ -46,9 +48,12 @@ def create(
             raise InvalidValueError(f"a network cannot have {count} {what}", hint="give a number from 1 up")
     module, function = row.build.split(":")
     build = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
+    arguments = dict(row.arguments)
+    if row.needs_resolution:
+        arguments["resolution"] = row.resolution if resolution is None else resolution
     # Constructors draw default weights from torch's global generator; the caller's draws must not shift.
     with torch.random.fork_rng(devices=[]):
-        network = build(alpha=alpha, num_classes=classes, in_channels=channels, **row.arguments)
+        network = build(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)
     if weights == "random":
         initialize(network, seed)
     else:

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, "Gradient-Based Learning Applied to Document Recognition")."""
+"""LeNet-5 (LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition")."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LeNet5(nn.Module):
     C3 reads all six maps of S2 instead of the paper's partial table, and pooling is the plain average.
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int = 32) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
         super().__init__()
         # The paper's layers are narrower than 8 channels: rounding to 8 would widen them.
         c1, c3, f5, f6 = (scale(channels, alpha, divisor=1) for channels in (6, 16, 120, 84))
@@ -34,6 +34,6 @@ class LeNet5(nn.Module):
         return self.classifier(torch.flatten(self.features(x), 1))
 
 
-def lenet5(*, alpha: float, num_classes: int, in_channels: int) -> LeNet5:
-    """Build LeNet-5: 61,706 parameters at alpha 1."""
-    return LeNet5(alpha=alpha, num_classes=num_classes, in_channels=in_channels)
+def lenet5(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> LeNet5:
+    """Build LeNet-5: 61,706 parameters at alpha 1 and a resolution of 32."""
+    return LeNet5(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)

@@ -111,5 +111,5 @@ def mobilenet_v1(*, alpha: float, num_classes: int, in_channels: int) -> MobileN
 
 
 def mobilenet_v2(*, alpha: float, num_classes: int, in_channels: int) -> MobileNetV2:
-    """Build MobileNetV2: 3,504,872 parameters at alpha 1; alpha scales every layer but the last (section 5)."""
+    """Build MobileNetV2: 3,504,872 parameters at alpha 1; an alpha below 1 leaves the last layer."""
     return MobileNetV2(alpha=alpha, num_classes=num_classes, in_channels=in_channels)

@@ -60,19 +60,20 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-class ResNet(nn.Module):
-    """Table 1 of the paper."""
+#: Table 1 of the paper; depth: (block, number of blocks per stage).
+DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+}
 
-    #: Depth: (block, number of blocks per stage).
-    DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-        18: (BasicBlock, (2, 2, 2, 2)),
-        34: (BasicBlock, (3, 4, 6, 3)),
-        50: (Bottleneck, (3, 4, 6, 3)),
-    }
+
+class ResNet(nn.Module):
+    """A 7x7 stem, four stages of residual blocks, global pooling and one linear layer."""
 
     def __init__(self, *, depth: int, alpha: float, num_classes: int, in_channels: int) -> None:
         super().__init__()
-        block, layers = self.DEPTHS[depth]
+        block, layers = DEPTHS[depth]
         channels = scale(64, alpha)
         self.conv1 = nn.Conv2d(in_channels, channels, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
