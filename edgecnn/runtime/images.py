@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def open_image(image: ImageLike) -> Image.Image:
         raise DataError(
             f"{name} is a damaged image: {error}", hint="copy it again or leave it out"
         ) from error
+
+
+def sample_photo() -> Image.Image:
+    """Return a small photograph, a cup of espresso, that is part of the package.
+
+    By Rachel Michetti, who gave it to the public domain; taken from scikit-image's collection.
+    """
+    return open_image((resources.files("edgecnn.runtime") / "espresso.jpg").read_bytes())
 
 
 def _too_large(name: str, what: str) -> DataError:

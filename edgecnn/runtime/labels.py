@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 from edgecnn.errors import UnknownNameError
@@ -20,7 +20,7 @@ def _digits() -> tuple[str, ...]:
     return tuple("0123456789")
 
 
-_SETS = {"imagenet": _imagenet, "digits": _digits}
+_SETS: dict[str, Callable[[], tuple[str, ...]]] = {"imagenet": _imagenet, "digits": _digits}
 
 
 def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:

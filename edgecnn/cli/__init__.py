@@ -1,0 +1,99 @@
+"""The `edgecnn` command. A command's module is imported when it is called, so `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from edgecnn import __version__
+from edgecnn.errors import EdgecnnError
+from edgecnn.registry import suggest
+
+#: Command: what it does. Its module here has the same name, and in it a click command `command`.
+COMMANDS = {
+    "models": "List the networks.",
+    "info": "Show what a network costs, or what a model file is and how it was made.",
+    "export": "Write a network as a checked ONNX file: float32, float16 or int8.",
+    "predict": "Name what is in images.",
+    "profile": "Measure latency and throughput.",
+    "eval": "Measure accuracy on labelled images.",
+    "doctor": "Show what this machine has, what works, and how to get what is missing.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are rows of `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgecnn.cli.{name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no such command {args[0]!r}; {suggest(args[0], list(COMMANDS))}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgecnn")
+def group() -> None:
+    """Take a convolutional network from its PyTorch definition to a fast, verified int8 engine.
+
+    Start with:  edgecnn export mobilenet --alpha 0.5 --int8
+    """
+
+
+def main() -> NoReturn:
+    """Run the program. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met."""
+    debug = "--debug" in sys.argv
+    try:
+        code = group.main(standalone_mode=False)
+        sys.stdout.flush()
+        _leave(code if isinstance(code, int) else 0)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "edgecnn"
+        _report(error.format_message().rstrip("."), f"{path} --help")
+        _leave(2)
+    except (KeyboardInterrupt, click.Abort):
+        _report("interrupted; nothing was written", None)
+        _leave(130)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. The rest of the buffer must not be tried again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(0)
+    except EdgecnnError as error:
+        if debug:
+            raise
+        _report(str(error), error.hint)
+        _leave(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        detail = " ".join(str(error).split())[:300]
+        _report(
+            f"unexpected {type(error).__name__}: {detail}", "run again with --debug and report what it shows"
+        )
+        _leave(1)
+
+
+def _report(message: str, hint: str | None) -> None:
+    click.echo("error: " + " ".join(message.split()), err=True)
+    if hint:
+        click.echo("hint: " + " ".join(hint.split()), err=True)
+
+
+def _leave(code: int) -> NoReturn:
+    sys.exit(code)

@@ -1,0 +1,112 @@
+"""`edgecnn export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.cli import common
+
+if TYPE_CHECKING:
+    from edgecnn.export import Exported
+
+
+@click.command("export")
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.onnx].")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option("--rho", type=float, help="Resolution multiplier.")
+@click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho.")
+@click.option("--classes", "num_classes", type=int, help="Number of classes  [the network's own].")
+@click.option("--channels", "in_channels", type=int, help="Number of input channels  [the network's own].")
+@click.option(
+    "--weights",
+    default="random",
+    show_default=True,
+    help="random, imagenet, FILE.safetensors, FILE.pth, hf:OWNER/REPO.",
+)
+@click.option("--int8", is_flag=True, help="Quantize, with ranges from real images.")
+@click.option("--fp16", is_flag=True, help="Compute in float16.")
+@click.option("--target", default="portable", show_default=True, help="portable, cpu, or a board or GPU.")
+@click.option("--batch", type=int, help="A fixed number of images per inference  [any].")
+@click.option(
+    "--input",
+    "input_kind",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="uint8: raw NHWC frames, normalised inside the graph.",
+)
+@click.option(
+    "--calib", type=click.Path(path_type=Path), help="Folder of calibration images  [built-in photographs]."
+)
+@click.option("--calib-images", type=int, default=64, show_default=True, help="At most this many of them.")
+@click.option("--ranges", default="mse", show_default=True, help="How ranges are chosen: mse, minmax.")
+@click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights and crops.")
+@common.common
+def command(
+    name: str, output: Path | None, int8: bool, fp16: bool, input_kind: str, as_json: bool, **values: Any
+) -> None:
+    """Write network NAME as an ONNX file that was checked against PyTorch on real images.
+
+    \b
+    edgecnn export mobilenet --alpha 0.5 --int8
+    edgecnn export efficientnet_lite0 --weights imagenet --int8 --target cpu -o e.onnx
+    """
+    if int8 and fp16:
+        raise click.UsageError("--int8 and --fp16 exclude each other")
+    from edgecnn.export import ExportRequest, export
+    from edgecnn.export.pipeline import STAGES
+
+    request = ExportRequest(
+        name=name,
+        output=output or Path(f"{name}.onnx"),
+        precision="int8" if int8 else "float16" if fp16 else "float32",
+        input=input_kind,
+        **values,
+    )
+    with common.progress(len(STAGES)) as show:
+        exported = export(request, show)
+    if as_json:
+        common.print_json(exported.to_json())
+    else:
+        _print(exported)
+
+
+def _print(exported: Exported) -> None:
+    manifest, parity = exported.manifest, exported.parity
+    width = "" if manifest.alpha == 1 else f" x {manifest.alpha:g}"
+    common.print_facts(
+        [
+            ("wrote", f"{exported.path}  ({common.size(exported.bytes)}, sha256 {exported.sha256[:12]})"),
+            (
+                "network",
+                f"{manifest.architecture}{width}, {manifest.resolution} x {manifest.resolution} pixels",
+            ),
+            ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
+            ("precision", _precision(manifest.quantization, manifest.precision, manifest.target)),
+            (
+                "parity",
+                f"{common.decibels(parity.to_json()['sqnr_db'])} against PyTorch, largest difference"
+                f" {parity.max_abs_diff:.2g}",
+            ),
+            ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate"),
+        ]
+    )
+    if manifest.weights == "random":
+        click.secho(
+            "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",
+            fg="yellow",
+        )
+    click.echo(f"next: edgecnn profile {exported.path}")
+
+
+def _precision(quantization: Any, precision: str, target: str | None) -> str:
+    if not quantization:
+        return precision
+    floats = quantization["float_nodes"]
+    rest = f"; float: {', '.join(floats)}" if floats else ""
+    return f"{precision} for {target}, {quantization['int8_mac_share']:.1%} of the MACs{rest}"

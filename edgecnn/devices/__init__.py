@@ -1,0 +1,1 @@
+"""Machines: this one, what it is and what works on it."""

