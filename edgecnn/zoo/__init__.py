@@ -6,6 +6,6 @@ network = zoo.create("mobilenet_v1", alpha=0.5)
 """
 
 from edgecnn.zoo.catalog import ARCHITECTURES, Architecture, architecture
-from edgecnn.zoo.create import create
+from edgecnn.zoo.create import build, create
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "create"]
+__all__ = ["ARCHITECTURES", "Architecture", "architecture", "build", "create"]

@@ -40,22 +40,40 @@ def create(
     from edgecnn.zoo.weights import load_weights
 
     row = name if isinstance(name, Architecture) else architecture(name)
+    # Constructors draw default weights from torch's global generator; the caller's draws must not shift.
+    with torch.random.fork_rng(devices=[]):
+        network = build(
+            row, alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution
+        )
+    if weights == "random":
+        initialize(network, seed)
+    else:
+        load_weights(network, row, weights)
+    return network.eval()
+
+
+def build(
+    row: Architecture,
+    *,
+    alpha: float = 1.0,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    resolution: int | None = None,
+) -> nn.Module:
+    """Return the bare network of a row, with whatever weights its constructors leave.
+
+    Under `torch.device("meta")` it takes no memory: enough to count and to inspect.
+    """
+    require("torch", "building a network")
     check_alpha(alpha)
     classes = row.num_classes if num_classes is None else num_classes
     channels = row.in_channels if in_channels is None else in_channels
     for what, count in (("classes", classes), ("input channels", channels)):
         if not 1 <= count <= 1_000_000:
             raise InvalidValueError(f"a network cannot have {count} {what}", hint="give a number from 1 up")
-    module, function = row.build.split(":")
-    build = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
     arguments = dict(row.arguments)
     if row.needs_resolution:
         arguments["resolution"] = row.resolution if resolution is None else resolution
-    # Constructors draw default weights from torch's global generator; the caller's draws must not shift.
-    with torch.random.fork_rng(devices=[]):
-        network = build(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)
-    if weights == "random":
-        initialize(network, seed)
-    else:
-        load_weights(network, row, weights)
-    return network.eval()
+    module, function = row.build.split(":")
+    make = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
+    return make(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,13 +83,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
         except Exception as error:  # SafetensorError and OSError; the library exports no common base
             raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol, which decides nothing here
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than tensors: loading it could run code, so it was not loaded",
             hint="save only the weights: torch.save(model.state_dict(), ...), or safetensors",
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a restricted unpickler fed with rubbish raises anything
         raise WeightsError(f"{path} is not a readable PyTorch checkpoint", hint="copy it again") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -103,12 +106,13 @@ def _download(name: str) -> Path:
     for file in _HUB_FILES:
         try:
             return Path(hub.hf_hub_download(name, file))
-        except errors.EntryNotFoundError:
+        except errors.RemoteEntryNotFoundError:
             continue
-        except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as error:
+        except (errors.EntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError) as error:
             endpoint = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
+            reason = " ".join(str(error).split())[:160]
             raise WeightsError(
-                f"cannot get hf:{name} from {endpoint}: {str(error).strip().splitlines()[0]}",
+                f"cannot get hf:{name} from {endpoint}: {reason}",
                 hint="check the name and the network; HF_ENDPOINT and HF_HOME are respected",
             ) from error
     raise WeightsError(

@@ -1,0 +1,53 @@
+# Everything runs in .venv, which the first target that needs it makes.
+#   make demo    the main job, a real prediction and a latency table
+#   make test    the test suite            make test-slow    the long tests
+#   make lint    style, types, layers      make bench        the benchmarks of docs/benchmarks.md
+#
+# INDEX is another package index to look in, for instance PyTorch's CPU builds:
+#   make demo INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+INDEX ?=
+BIN := .venv/bin
+EDGECNN := $(BIN)/edgecnn
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	$(if $(INDEX),--extra-index-url $(INDEX))
+# What the tests compare the zoo with. Without their dependencies: the CPU build of PyTorch has no torchvision.
+ORACLES := torchvision==0.28.0 timm==1.0.31
+
+.PHONY: demo test test-slow lint bench clean
+
+demo: .venv/cpu
+	@mkdir -p demo
+	$(EDGECNN) export mobilenet --alpha 0.5 -o demo/float.onnx
+	$(EDGECNN) export mobilenet --alpha 0.5 --int8 -o demo/int8.onnx
+	$(EDGECNN) export mobilenet --alpha 0.5 --int8 --target cpu -o demo/int8_cpu.onnx
+	$(EDGECNN) export efficientnet_lite0 --weights imagenet --int8 --target cpu -o demo/espresso.onnx
+	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
+	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
+
+test: .venv/dev
+	$(BIN)/pytest -n 2
+
+test-slow: .venv/dev
+	$(BIN)/pytest -m slow
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/export_time.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/profile_overhead.py
+
+# The environment of a user on a CPU, and the one of a developer.
+.venv/cpu .venv/dev: pyproject.toml constraints.txt
+	@test -d .venv || $(PYTHON) -m venv .venv
+	$(PIP) --editable ".[$(@F)]"
+	$(if $(filter dev,$(@F)),$(PIP) --no-deps $(ORACLES))
+	@touch $@
+
+clean:
+	rm -rf .venv demo

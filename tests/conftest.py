@@ -1,0 +1,42 @@
+"""Exports are made once and shared: each takes seconds, and many tests look at the same file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from edgecnn.data.builtin import photo
+from program import run
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of one test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def exported(shared: Path) -> Callable[..., Path]:
+    """Return a function that gives the path of what `edgecnn export NAME OPTIONS` writes."""
+
+    def make(name: str, *options: str) -> Path:
+        stem = "_".join([name, *options]).replace("--", "").replace("/", "_").replace(" ", "_")
+        path = shared / f"{stem}.onnx"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                done = run("export", name, *options, "-o", str(path), "--json")
+                assert done.returncode == 0, done.stderr
+                Path(f"{path}.report").write_text(done.stdout)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def coffee() -> Path:
+    return photo("skimage/data/coffee.png")

@@ -1,0 +1,144 @@
+import hashlib
+import http.server
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from edgecnn import zoo
+from edgecnn.errors import WeightsError
+
+
+@pytest.fixture(scope="module")
+def state():
+    return zoo.create("lenet5", seed=7).state_dict()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "pth with a state_dict inside"])
+def test_a_checkpoint_loads(tmp_path, state, kind):
+    path = tmp_path / f"w.{kind.split()[0]}"
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if "inside" in kind else state, path)
+    network = zoo.create("lenet5", weights=str(path))
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+class _Exploit:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run_it(tmp_path, capsys, wrap):
+    path = tmp_path / "w.pth"
+    if wrap:
+        torch.save({"a": _Exploit()}, path)
+    else:
+        path.write_bytes(pickle.dumps(_Exploit()))
+    with pytest.raises(WeightsError, match="could run code|not a readable"):
+        zoo.create("lenet5", weights=str(path))
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_network_names_the_first_keys(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"lacks conv_stem\.weight.*has unknown classifier\.0"):
+        zoo.create("mobilenet", weights=str(tmp_path / "w.safetensors"))
+
+
+def test_a_checkpoint_of_another_width_names_the_first_shapes(tmp_path):
+    save_file(zoo.create("mobilenet", alpha=0.5).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"conv_stem\.weight is \(16, 3, 3, 3\), not \(8, 3, 3, 3\)"):
+        zoo.create("mobilenet", alpha=0.25, weights=str(tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize("content", [b"", b"some text", bytes(1000)])
+def test_a_damaged_checkpoint_is_refused(tmp_path, suffix, content):
+    (tmp_path / f"w.{suffix}").write_bytes(content)
+    with pytest.raises(WeightsError):
+        zoo.create("lenet5", weights=str(tmp_path / f"w.{suffix}"))
+
+
+def test_a_checkpoint_that_is_not_there_says_what_weights_takes():
+    with pytest.raises(WeightsError, match="there is no checkpoint nowhere") as caught:
+        zoo.create("lenet5", weights="nowhere")
+    assert "imagenet" in caught.value.hint
+
+
+def test_no_imagenet_weights_are_known_for_some():
+    with pytest.raises(WeightsError, match="no ImageNet weights are known for mobilenet_v2"):
+        zoo.create("mobilenet_v2", weights="imagenet")
+
+
+def test_the_packaged_imagenet_weights_fill_every_tensor():
+    network = zoo.create("efficientnet_lite0", weights="imagenet")
+    assert float(network.bn1.running_var.std()) > 0.1
+    assert float(network.classifier.weight.detach().abs().sum()) > 0
+
+
+@pytest.fixture
+def hub(tmp_path, state):
+    """A server on loopback that answers as the hub does for one file of one repository."""
+    file = tmp_path / "model.safetensors"
+    save_file(state, file)
+    content, etag = file.read_bytes(), hashlib.sha256(file.read_bytes()).hexdigest()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self, body: bytes | None):
+            known = self.path.split("?")[0] == "/someone/lenet/resolve/main/model.safetensors"
+            self.send_response(200 if known else 404)
+            if known:
+                self.send_header("ETag", f'"{etag}"')
+                self.send_header("X-Repo-Commit", "0" * 40)
+                self.send_header("Content-Length", str(len(content)))
+            else:
+                missing = "EntryNotFound" if "/someone/lenet/" in self.path else "RepoNotFound"
+                self.send_header("X-Error-Code", missing)
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+            if known and body is not None:
+                self.wfile.write(body)
+
+        def do_HEAD(self):
+            self.answer(None)
+
+        def do_GET(self):
+            self.answer(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # In a process of its own: the library reads its settings once, when it is imported.
+    settings = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
+    yield lambda source: subprocess.run(
+        [sys.executable, "-c", f"from edgecnn import zoo; n = zoo.create('lenet5', weights={source!r});"
+         "print(n.features[0].weight.sum().item())"],
+        env={**os.environ, **settings}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_come_from_the_hub(hub, state):
+    done = hub("hf:someone/lenet")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(float(state["features.0.weight"].sum()))
+
+
+def test_a_repository_that_is_not_on_the_hub_is_one_clear_error(hub):
+    done = hub("hf:someone/else")
+    assert "WeightsError: cannot get hf:someone/else from http://127.0.0.1" in done.stderr
+
+
+def test_a_name_that_is_no_repository_is_one_clear_error(hub):
+    assert "WeightsError: cannot get hf:a/b/c/d" in hub("hf:a/b/c/d").stderr
