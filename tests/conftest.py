@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from program import run
 
 from edgecnn.data.builtin import photo
-from program import run
 
 
 @pytest.fixture(scope="session")

@@ -66,15 +66,22 @@ class ImageSource:
         return self._builtin(CHECK_IMAGES, check=True)
 
     def calibration(self) -> Iterator[Batch]:
-        """Yield calibration inputs; a folder's images are opened as they are needed."""
-        preprocessing, size = self.request.preprocessing, _BATCH
-        if self.calibration_files:
-            for start in range(0, len(self.calibration_files), size):
-                yield preprocessing.batch(self.calibration_files[start : start + size])
-        else:
-            frames = self._builtin(self.request.calib_images, check=False)
-            for start in range(0, len(frames), size):
-                yield preprocessing.normalize(frames[start : start + size])
+        """Yield calibration inputs; a folder's images are opened as they are needed.
+
+        A fixed batch is always full: the last one is filled up with its last image.
+        """
+        preprocessing, size = self.request.preprocessing, self.request.batch or _BATCH
+        files = self.calibration_files
+        frames = None if files else self._builtin(self.request.calib_images, check=False)
+        for start in range(0, self.calibration_count, size):
+            chosen = slice(start, start + size)
+            if frames is None:
+                part = np.stack([preprocessing.frame(file) for file in files[chosen]])
+            else:
+                part = frames[chosen]
+            if self.request.batch:
+                part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            yield preprocessing.normalize(part)
 
     def _builtin(self, count: int, *, check: bool) -> Frames:
         return builtin.frames(

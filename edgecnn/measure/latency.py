@@ -79,8 +79,8 @@ class Latency:
             and (manifest.quantization or {}).get("scheme") == "portable"
         ):
             return [
-                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT: ONNX Runtime on a"
-                " CPU computes most of it in float. For this machine: --target cpu"
+                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
+                " computes most of it in float on a CPU. For this machine: --target cpu"
             ]
         return []
 

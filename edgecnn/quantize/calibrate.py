@@ -36,7 +36,8 @@ def observe(
         seen += len(batch)
         if input_name in observers:
             observers[input_name].update(batch)
-        for name, value in zip(inner, session.run(inner, {input_name: batch}), strict=True):
+        values = session.run(inner, {input_name: batch}) if inner else []
+        for name, value in zip(inner, values, strict=True):
             observers[name].update(value)
     if not seen:
         raise DataError("there are no calibration images", hint="give --calib a folder of images")

@@ -59,8 +59,8 @@ def place(graph: Graph) -> Placement:
     wanted: dict[str, None] = {}
     for node in quantized:
         kind = PATTERNS[node.op_type]
-        if kind == CLIP and _fused(graph, node):
-            continue
+        if kind == CLIP:
+            continue  # fused, or quantized if a neighbour wants it
         for name in _activations(graph, node):
             wanted.setdefault(name)
         output = _after_clip(graph, node)

@@ -43,8 +43,8 @@ def _mse(observer: Observer, low: float, high: float, symmetric: bool, levels: i
 
     The error of a range is that of the values it clips, which the histogram gives, plus a twelfth
     of the squared step for each value inside it except zero, which is exact (Banner et al. 2018,
-    arXiv:1810.05723, section 3, with the histogram in place of a fitted density). Every bin edge
-    is tried for one end with the other held, a few times in turn.
+    arXiv:1810.05723, section 3, with the histogram in place of a fitted density). Many
+    ends are tried on one side with the other held, a few times in turn.
     """
     used = np.flatnonzero(observer.counts)
     if not used.size:
@@ -83,7 +83,7 @@ METHODS = {"minmax": _minmax, "mse": _mse}
 
 def _candidates(end: float) -> npt.NDArray[np.float64]:
     # The widest comes first: where clipping gains nothing, argmin keeps the observed extreme.
-    return end * np.linspace(1.0, 0.05, 400)
+    return end * np.geomspace(1.0, 1 / 256, 400)
 
 
 def _rounding(step: npt.NDArray[np.float64], inside: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

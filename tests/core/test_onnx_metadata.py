@@ -10,7 +10,9 @@ from edgecnn.errors import ArtifactError
 def content() -> bytes:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    model = helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out]))
+    model = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
+    )
     model.metadata_props.add(key="edgecnn", value="{ü}")
     model.metadata_props.add(key="other", value="")
     return model.SerializeToString()

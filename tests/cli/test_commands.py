@@ -1,0 +1,235 @@
+"""The program as a user meets it: exit codes, one JSON object, one line for what went wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from program import run
+
+
+def json_of(*arguments: str) -> dict:
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['edgecnn', '--help']\n"
+        "from edgecnn.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as leaving: assert leaving.code == 0\n"
+        "print([name for name in ('torch', 'onnx', 'numpy', 'rich', 'PIL', 'yaml') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    for command in ("models", "info", "export", "predict", "profile", "eval", "doctor"):
+        assert f"  {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["models", "info", "export", "predict", "profile", "eval", "doctor"])
+def test_every_command_explains_itself(command):
+    done = run(command, "--help")
+    assert done.returncode == 0 and "--json" in done.stdout
+
+
+def test_models_lists_the_networks_without_torch():
+    names = [row["name"] for row in json_of("models")["models"]]
+    assert {"mobilenet_v1", "resnet50", "efficientnet_lite0"} <= set(names)
+    code = "import sys; from edgecnn.zoo import catalog; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert "mobilenet_v1 = mobilenet" in run("models").stdout
+
+
+def test_info_of_a_network_and_of_a_file(exported):
+    assert json_of("info", "lenet5")["params"] == 61706
+    path = exported("mobilenet", "--alpha", "0.5", "--int8")
+    found = json_of("info", str(path))
+    assert found["architecture"] == "mobilenet_v1" and found["alpha"] == 0.5
+    assert "lineage" in run("info", str(path)).stdout
+
+
+def test_predict_names_the_photograph(exported, coffee):
+    path = exported("efficientnet_lite0", "--weights", "imagenet")
+    (best,) = json_of("predict", str(path), str(coffee), "--top", "1")["predictions"][0]["classes"]
+    assert best["label"] == "espresso" and best["probability"] >= 0.90
+    assert "espresso" in run("predict", str(path), str(coffee)).stdout
+
+
+def test_predictions_of_random_weights_are_called_meaningless(exported, coffee):
+    done = run("predict", str(exported("mobilenet", "--alpha", "0.5")), str(coffee))
+    assert "random" in done.stderr
+
+
+def test_profile_prints_a_table_for_people_and_keys_for_programs(exported):
+    paths = [str(exported("mobilenet", "--alpha", "0.5", *extra)) for extra in ([], ["--int8"])]
+    one = json_of("profile", paths[0], "--seconds", "0.2")
+    assert {"p50", "p90", "p95", "p99", "mean", "min", "max", "std"} == set(one["latency_ms"])
+    assert one["throughput_ips"] > 0 and one["conditions"]["backend"].startswith("onnxruntime")
+    assert len(json_of("profile", *paths, "--seconds", "0.2")["results"]) == 2
+    table = run("profile", *paths, "--seconds", "0.2").stdout
+    assert all(
+        word in table for word in ("size", "MACs", "parity", "agreement", "p50", "int8 (portable)", "note:")
+    )
+
+
+def test_eval_of_digits(exported):
+    result = json_of("eval", str(exported("lenet5", "--batch", "4")), "--data", "digits")
+    assert result["n"] == 1797 and 0 <= result["top1"] <= result["top5"] <= 1
+
+
+def test_doctor_tells_what_works():
+    checks = {check["name"]: check for check in json_of("doctor")["checks"]}
+    assert checks["ONNX Runtime"]["works"] and checks["PyTorch"]["works"]
+    assert checks["TensorRT"]["remedy"] == 'pip install "edgecnn[tensorrt]"'
+
+
+def test_random_weights_are_said_loudly(tmp_path):
+    done = run("export", "lenet5", "-o", str(tmp_path / "m.onnx"))
+    assert "RANDOM WEIGHTS" in done.stdout
+
+
+def test_export_prints_one_json_object_and_nothing_else(tmp_path):
+    values = json_of("export", "lenet5", "--int8", "-o", str(tmp_path / "m.onnx"))
+    assert {"path", "sha256", "params", "macs", "bytes", "precision", "target", "parity", "seconds"} <= set(
+        values
+    )
+    assert {"max_abs_diff", "sqnr_db", "top1_agreement", "images"} <= set(values["parity"])
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with every kind of bad input."""
+    (tmp_path / "text.onnx").write_text("I am a text, not a network.\n" * 20)
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few/a.png").write_bytes(b"not an image")
+    (tmp_path / "broken").mkdir()
+    for index in range(12):
+        (tmp_path / f"broken/{index}.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
+    return tmp_path
+
+
+BAD = {
+    "unknown architecture": (
+        1,
+        "export mobilnet -o {}/m.onnx",
+        "unknown architecture",
+        "did you mean mobilenet",
+    ),
+    "alpha of zero": (1, "export mobilenet --alpha 0 -o {}/m.onnx", "alpha must be above 0", "0.5"),
+    "negative alpha": (1, "export mobilenet --alpha -1 -o {}/m.onnx", "alpha must be above 0", ""),
+    "absurd alpha": (1, "export mobilenet --alpha 1e9 -o {}/m.onnx", "at most 8", ""),
+    "alpha that is no number": (
+        2,
+        "export mobilenet --alpha wide -o {}/m.onnx",
+        "not a valid float",
+        "--help",
+    ),
+    "alpha nan": (1, "export mobilenet --alpha nan -o {}/m.onnx", "alpha must be", ""),
+    "vanishing alpha": (1, "export mobilenet --alpha 0.0001 -o {}/m.onnx", "leaves none", "smallest alpha"),
+    "tiny resolution": (1, "export resnet18 --resolution 2 -o {}/m.onnx", "cannot be used", "8 to"),
+    "unfit resolution": (1, "export lenet5 --resolution 9 -o {}/m.onnx", "cannot take an input of 9", "32"),
+    "rho and resolution": (1, "export lenet5 --rho 1 --resolution 32 -o {}/m.onnx", "the same thing", ""),
+    "missing calibration": (1, "export lenet5 --int8 --calib {}/none -o {}/m.onnx", "is not there", "folder"),
+    "empty calibration": (1, "export lenet5 --int8 --calib {}/empty -o {}/m.onnx", "holds no images", ""),
+    "few calibration": (1, "export lenet5 --int8 --calib {}/few -o {}/m.onnx", "too few", "at least"),
+    "broken calibration": (1, "export lenet5 --int8 --calib {}/broken -o {}/m.onnx", "image", ""),
+    "text as model": (1, "profile {}/text.onnx", "is not an ONNX file", "edgecnn export"),
+    "empty model": (1, "predict {}/empty.onnx {}/few/a.png", "is empty", ""),
+    "missing model": (1, "info {}/none.onnx", "is not there", ""),
+    "missing checkpoint": (
+        1,
+        "export lenet5 --weights {}/none.pth -o {}/m.onnx",
+        "no checkpoint",
+        "imagenet",
+    ),
+    "other checkpoint": (
+        1,
+        "export lenet5 --weights {}/other.pth -o {}/m.onnx",
+        "does not fit",
+        "architecture",
+    ),
+    "missing folder": (1, "export lenet5 -o {}/none/m.onnx", "the folder does not exist", "create"),
+    "folder as output": (1, "export lenet5 -o {}/empty", "it is a folder", "file name"),
+    "unknown target": (
+        1,
+        "export lenet5 --target jetson-orin-nan -o {}/m.onnx",
+        "unknown target",
+        "jetson-orin",
+    ),
+    "unknown ranges": (1, "export lenet5 --int8 --ranges mes -o {}/m.onnx", "unknown range method", "mse"),
+    "int8 and fp16": (2, "export lenet5 --int8 --fp16 -o {}/m.onnx", "exclude each other", "--help"),
+    "unknown option": (2, "export lenet5 --itn8", "No such option", "--help"),
+    "unknown command": (2, "exprot lenet5", "did you mean export", "--help"),
+    "no argument": (2, "export", "Missing argument", "--help"),
+    "unknown data set": (1, "eval {}/text.onnx --data digits", "is not an ONNX file", ""),
+    "bad opset": (1, "export lenet5 --opset 5 -o {}/m.onnx", "opset 5", "18"),
+    "bad batch": (1, "export lenet5 --batch 0 -o {}/m.onnx", "batch of 0", "1 to"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_a_hint_and_the_right_exit_code(place, case):
+    code, line, message, hint = BAD[case]
+    before = sorted(os.listdir(place))
+    done = run(*line.replace("{}", str(place)).split(), cwd=place)
+    lines = [text for text in done.stderr.splitlines() if not text.endswith(" ...")]
+    assert done.returncode == code, done.stderr
+    assert lines[0].startswith("error: ") and message in lines[0]
+    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: "))
+    assert hint in (lines[1] if len(lines) == 2 else "")
+    assert done.stdout == ""
+    assert sorted(os.listdir(place)) == before
+
+
+def test_a_cut_off_model_is_called_so(exported, tmp_path):
+    whole = exported("mobilenet", "--alpha", "0.5").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    for command in (["profile"], ["info"], ["eval", "--data", "digits"]):
+        done = run(command[0], str(tmp_path / "cut.onnx"), *command[1:])
+        assert done.returncode == 1 and "is cut short" in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("export", "mobilnet", "-o", str(tmp_path / "m.onnx"), "--debug")
+    assert "Traceback" in done.stderr and "UnknownNameError" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["trace", "check"])
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
+    import signal
+
+    arguments = [
+        sys.executable,
+        "-m",
+        "edgecnn",
+        "export",
+        "lenet5",
+        "--int8",
+        "-o",
+        str(tmp_path / "m.onnx"),
+    ]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith(stage):
+            break
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_earlier_result_survives_a_failed_run(place):
+    (place / "m.onnx").write_bytes(b"earlier")
+    assert (
+        run("export", "lenet5", "--weights", str(place / "other.pth"), "-o", str(place / "m.onnx")).returncode
+        == 1
+    )
+    assert (place / "m.onnx").read_bytes() == b"earlier"

@@ -1,0 +1,196 @@
+"""Whole exports, looked at with other tools than the ones that made them."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from program import report, run
+
+from edgecnn.artifact import read_manifest
+from edgecnn.runtime import load
+
+NETWORKS = {
+    "mobilenet": ("mobilenet", "--alpha", "0.5"),
+    "mobilenet_v2": ("mobilenet_v2",),
+    "resnet50": ("resnet50",),
+    "efficientnet_lite0": ("efficientnet_lite0", "--weights", "imagenet"),
+}
+
+
+def int8_share(model: onnx.ModelProto) -> float:
+    """Share of the MACs whose input and weight both come out of a DequantizeLinear; counted here anew."""
+    model = onnx.shape_inference.infer_shapes(model)
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.value_info, *model.graph.output]
+    }
+    weights = {item.name: list(item.dims) for item in model.graph.initializer}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    total = covered = 0
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        sources = [made_by.get(name) for name in node.input[:2]]
+        quantized = all(source is not None and source.op_type == "DequantizeLinear" for source in sources)
+        shape = weights[sources[1].input[0] if sources[1] is not None else node.input[1]]
+        macs = int(np.prod(shapes[node.output[0]][1:])) * int(np.prod(shape[1:]))
+        total += macs
+        covered += macs * quantized
+    return covered / total
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_at_least_95_percent_of_the_macs_lie_between_qdq(exported, network):
+    path = exported(*NETWORKS[network], "--int8")
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    share = int8_share(model)
+    assert share >= 0.95
+    assert report(path)["quantization"]["int8_mac_share"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("precision", ["--int8", "--fp16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_tensorrt_rtx_builds_an_engine(exported, network, precision):
+    trt = pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    definition = builder.create_network(0)
+    parser = trt.OnnxParser(definition, logger)
+    parsed = parser.parse(exported(*NETWORKS[network], precision).read_bytes())
+    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+    profile = builder.create_optimization_profile()
+    shape = tuple(definition.get_input(0).shape)[1:]
+    profile.set_shape("input", (1, *shape), (1, *shape), (8, *shape))
+    config.add_optimization_profile(profile)
+    engine = builder.build_serialized_network(definition, config)
+    assert engine is not None and engine.nbytes > 100_000
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_report_is_true_of_the_file(exported, network):
+    path = exported(*NETWORKS[network], "--int8")
+    said, manifest = report(path), read_manifest(path)
+    assert said["bytes"] == path.stat().st_size
+    assert said["precision"] == manifest.precision == "int8"
+    assert said["macs"] == manifest.macs and said["params"] == manifest.params
+    weights = [item for item in onnx.load(path).graph.initializer if item.data_type == onnx.TensorProto.INT8]
+    assert sum(int(np.prod(item.dims)) for item in weights) > 0.9 * manifest.params
+    assert all(np.abs(numpy_helper.to_array(item).astype(int)).max() <= 127 for item in weights)
+
+
+def test_a_float_file_equals_pytorch(exported):
+    parity = report(exported("mobilenet", "--alpha", "0.5"))["parity"]
+    assert parity["sqnr_db"] > 80 and parity["top1_agreement"] == 1 and parity["reference_classes"] > 3
+
+
+def test_half_precision_is_near_pytorch_with_float32_at_its_ends(exported):
+    path = exported("mobilenet_v2", "--fp16")
+    model = onnx.load(path)
+    assert 30 < report(path)["parity"]["sqnr_db"] < 90
+    ends = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
+    assert ends == [onnx.TensorProto.FLOAT] * 2
+    assert onnx.TensorProto.FLOAT not in {item.data_type for item in model.graph.initializer}
+
+
+def test_real_weights_name_the_photograph_and_int8_agrees(exported, coffee):
+    for options in ([], ["--int8"], ["--int8", "--target", "cpu"]):
+        with load(exported("efficientnet_lite0", "--weights", "imagenet", *options)) as engine:
+            best = engine.predict(coffee, top=1)[0][0]
+        assert best.label == "espresso" and best.probability >= 0.90
+
+
+def test_raw_frames_give_the_probabilities_of_normalised_input(exported, coffee):
+    photos = [coffee, coffee.with_name("chelsea.png"), coffee.with_name("rocket.jpg")]
+    results = []
+    for options in ([], ["--input", "uint8"]):
+        with load(exported("efficientnet_lite0", "--weights", "imagenet", *options)) as engine:
+            results.append(
+                [{p.index: p.probability for p in row} for row in engine.predict(photos, top=1000)]
+            )
+            shape, dtype = engine.input.shape, engine.input.dtype
+    assert (shape, dtype) == (("batch", 224, 224, 3), "uint8")
+    for plain, raw in zip(*results, strict=True):
+        assert max(abs(plain[index] - raw[index]) for index in plain) < 1e-4
+
+
+def test_the_cpu_form_leaves_nothing_in_float_but_the_ends(exported, tmp_path):
+    """Fused by ONNX Runtime, the network is integer kernels: no float convolution is left."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    path = exported("efficientnet_lite0", "--weights", "imagenet", "--int8", "--target", "cpu")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    found = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert {"QLinearConv", "QLinearAdd", "QGemm"} <= found
+    assert not {"Conv", "FusedConv", "Gemm", "Clip", "Relu", "DequantizeLinear"} & found
+
+
+def test_the_nodes_are_named_like_the_networks_layers(exported):
+    names = {node.name for node in onnx.load(exported("mobilenet_v2", "--fp16")).graph.node}
+    assert {"features.0.0", "features.1.conv.0.0", "classifier.1"} <= names
+
+
+def test_other_images_calibrate_than_check(exported):
+    quantize, check = report_lineage(exported("mobilenet", "--alpha", "0.5", "--int8"))
+    assert quantize.parameters["count"] == 64 and check.metrics["images"] == 32
+    assert len(quantize.parent) == 64
+
+
+def report_lineage(path):
+    steps = {step.what: step for step in read_manifest(path).lineage}
+    return steps["quantize"], steps["check"]
+
+
+def test_the_same_command_writes_the_same_network(tmp_path):
+    hashes = set()
+    for name in ("a.onnx", "b.onnx"):
+        assert run("export", "lenet5", "--int8", "-o", str(tmp_path / name)).returncode == 0
+        model = onnx.load(tmp_path / name)
+        del model.metadata_props[:]  # holds how long each step took
+        hashes.add(model.SerializeToString(deterministic=True))
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--classes", "7", "--channels", "1"],
+        ["--rho", "2"],
+        ["--batch", "3"],
+        ["--opset", "20"],
+        ["--alpha", "0.5", "--ranges", "minmax", "--target", "jetson-orin-nano"],
+    ],
+    ids=" ".join,
+)
+def test_options_reach_the_file(tmp_path, options):
+    path = tmp_path / "m.onnx"
+    done = run("export", "lenet5", "--int8", *options, "-o", str(path))
+    assert done.returncode == 0, done.stderr
+    model, manifest = onnx.load(path), read_manifest(path)
+    shape = manifest.inputs[0].shape
+    assert manifest.outputs[0].shape[1] == (7 if "--classes" in options else 10)
+    assert shape[2] == (64 if "--rho" in options else 32)
+    assert shape[0] == (3 if "--batch" in options else "batch")
+    assert model.opset_import[0].version == (20 if "--opset" in options else 18)
+    assert manifest.target == ("jetson-orin-nano" if "--target" in options else "portable")
+
+
+def test_a_folder_calibrates_and_the_rest_of_it_checks(tmp_path, coffee):
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(20):
+        Image.open(coffee).crop((index * 10, 0, index * 10 + 200, 200)).save(folder / f"{index}.png")
+    options = ["--alpha", "0.25", "--resolution", "64", "--int8", "--calib", str(folder)]
+    done = run("export", "mobilenet", *options, "-o", str(tmp_path / "m.onnx"))
+    assert done.returncode == 0, done.stderr
+    quantize, check = report_lineage(tmp_path / "m.onnx")
+    assert quantize.parameters["images"] == str(folder)
+    assert (quantize.parameters["count"], check.metrics["images"]) == (16, 4)

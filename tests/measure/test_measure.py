@@ -1,0 +1,86 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.data.folder import LabelledImages
+from edgecnn.errors import InvalidValueError
+from edgecnn.measure.accuracy import evaluate
+from edgecnn.measure.latency import profile, real_input
+from edgecnn.runtime import Preprocessing
+from edgecnn.runtime.engine import Engine
+
+
+class Stub(Engine):
+    """An engine whose time and answers are known: told how long to take, it reads the class off a pixel."""
+
+    backend, device, threads = "onnxruntime", "cpu", 1
+
+    def __init__(self, path: Path, seconds: float = 0.0, batch: int | str = "batch") -> None:
+        path.write_bytes(b"stub")
+        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
+        self._preprocessing = Preprocessing(size=4, crop=1.0)
+        self.seconds, self.calls, self.order = seconds, 0, []
+
+    def _infer(self, array):
+        self.calls += 1
+        end = time.perf_counter() + self.seconds
+        while time.perf_counter() < end:
+            pass
+        return np.eye(10, dtype=np.float32)[array[:, 0, 0, 0] % 10]
+
+
+def test_latency_is_the_time_of_one_call(tmp_path):
+    (result,) = profile([Stub(tmp_path / "a", 0.004)], seconds=0.3)
+    figures = result.milliseconds
+    assert 4.0 <= figures["min"] <= figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
+    assert figures["p50"] < 6
+    assert result.to_json()["throughput_ips"] == pytest.approx(1000 / figures["mean"])
+
+
+def test_every_sample_is_kept_and_warming_up_is_none(tmp_path):
+    engine = Stub(tmp_path / "a", 0.002)
+    (result,) = profile([engine], seconds=0.2)
+    assert 20 <= len(result.samples) < engine.calls
+
+
+def test_engines_take_turns_and_each_gets_its_own_figures(tmp_path):
+    slow, fast = profile([Stub(tmp_path / "a", 0.006), Stub(tmp_path / "b", 0.002)], seconds=0.3)
+    assert slow.milliseconds["p50"] / fast.milliseconds["p50"] == pytest.approx(3, rel=0.2)
+
+
+def test_the_conditions_stand_with_the_result(tmp_path):
+    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.1)
+    conditions = result.to_json()["conditions"]
+    assert conditions["batch"] == 2 and conditions["device"] == "cpu" and conditions["cores"] >= 1
+    assert {"machine", "cpu", "governor", "load", "backend", "threads", "input", "transfers"} <= set(
+        conditions
+    )
+
+
+def test_the_input_is_a_photograph_in_different_crops(tmp_path):
+    data = real_input(Stub(tmp_path / "a"), 3)
+    assert data.shape == (3, 4, 4, 3) and data.dtype == np.uint8
+    assert data.std() > 10 and not np.array_equal(data[0], data[1])
+
+
+def test_another_batch_than_the_fixed_one_is_refused(tmp_path):
+    assert len(real_input(Stub(tmp_path / "a", batch=4), None)) == 4
+    with pytest.raises(InvalidValueError, match="takes 4 images at a time, not 2"):
+        real_input(Stub(tmp_path / "a", batch=4), 2)
+
+
+def test_accuracy_counts_the_right_images(tmp_path):
+    pictures = [Image.new("RGB", (4, 4), (index % 10, 0, 0)) for index in range(20)]
+    labels = [index % 10 if index < 15 else (index + 1) % 10 for index in range(20)]
+    data = LabelledImages("made up", list(pictures), labels)
+    accuracy = evaluate(Stub(tmp_path / "a"), data, batch=3)
+    assert (accuracy.top1, accuracy.n) == (0.75, 20)
+    low, high = accuracy.interval
+    assert (low, high) == (
+        pytest.approx(0.5313, abs=1e-3),
+        pytest.approx(0.8881, abs=1e-3),
+    )  # Wilson's formula

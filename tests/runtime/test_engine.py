@@ -1,0 +1,164 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError, UnknownNameError
+from edgecnn.runtime import Preprocessing, load
+from edgecnn.runtime.engine import softmax
+
+
+@pytest.fixture(scope="module")
+def mobilenet(exported):
+    with load(exported("mobilenet", "--alpha", "0.5"), threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def images(mobilenet, coffee):
+    return mobilenet.prepare([coffee, coffee.with_name("chelsea.png"), coffee.with_name("rocket.jpg")])
+
+
+def test_an_array_in_gives_logits_out(mobilenet, images):
+    logits = mobilenet(images)
+    assert logits.shape == (3, 1000) and logits.dtype == np.float32
+    assert mobilenet.classes == 1000 and mobilenet.device == "cpu"
+
+
+def test_several_threads_get_the_answers_of_one(mobilenet, images):
+    expected = [mobilenet(images[i : i + 1]) for i in range(3)]
+    wrong = []
+
+    def work(index: int) -> None:
+        for _ in range(20):
+            if not np.array_equal(mobilenet(images[index : index + 1]), expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index % 3,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((1, 3, 100, 224), np.float32),
+        np.zeros((3, 224, 224), np.float32),
+        np.zeros((1, 3, 224, 224), np.float64),
+        np.zeros((0, 3, 224, 224), np.float32),
+        np.float32(1),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused_in_one_sentence(mobilenet, array):
+    with pytest.raises(InputError, match="takes batch x 3 x 224 x 224 float32, not"):
+        mobilenet(array)
+
+
+def test_a_strided_array_gives_the_same_answer(mobilenet, images):
+    wide = np.repeat(images, 2, axis=3)[..., ::2]
+    assert not wide.flags.c_contiguous
+    np.testing.assert_array_equal(mobilenet(wide), mobilenet(images))
+
+
+def test_probabilities_are_sorted_and_add_up_to_one(mobilenet, coffee):
+    (best,) = mobilenet.predict(coffee, top=1000)
+    probabilities = [item.probability for item in best]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    assert mobilenet.predict([]) == []
+
+
+def test_a_list_of_images_gives_the_answers_of_each(mobilenet, coffee):
+    cat = coffee.with_name("chelsea.png")
+    both, one, other = (mobilenet.predict(item, top=3) for item in ([coffee, cat], coffee, cat))
+    for together, alone in zip(both, [one[0], other[0]], strict=True):
+        assert [item.index for item in together] == [item.index for item in alone]
+
+
+def test_softmax_is_right_for_large_logits():
+    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]])), [[0.75, 0.25]])
+
+
+def test_a_fixed_batch_takes_only_that_many_but_runs_any_number(exported, coffee):
+    with load(exported("lenet5", "--batch", "4")) as engine:
+        data = engine.prepare([coffee] * 4)
+        with pytest.raises(InputError, match="takes 4 x 1 x 32 x 32"):
+            engine(data[:3])
+        np.testing.assert_allclose(
+            engine.run(np.concatenate([data, data[:2]])), np.repeat(engine(data)[:1], 6, 0)
+        )
+
+
+def test_a_closed_engine_says_so(exported):
+    engine = load(exported("lenet5", "--batch", "4"))
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="is closed"):
+        engine(np.zeros((4, 1, 32, 32), np.float32))
+
+
+def test_cuda_where_there_is_none_is_an_error_and_no_fall_back(exported):
+    with pytest.raises(EngineError, match="has no cuda"):
+        load(exported("lenet5", "--batch", "4"), device="cuda")
+
+
+def test_unknown_devices_and_impossible_threads_are_refused(exported):
+    path = exported("lenet5", "--batch", "4")
+    with pytest.raises(UnknownNameError, match="unknown device 'cpuu'"):
+        load(path, device="cpuu")
+    with pytest.raises(InvalidValueError):
+        load(path, threads=-1)
+
+
+def _foreign(path, inputs: int = 1):
+    names = [f"x{index}" for index in range(inputs)]
+    node = helper.make_node("Flatten", names[:1], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in names],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 192])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_foreign_model_runs_arrays_but_says_that_it_does_not_know_its_preprocessing(tmp_path, coffee):
+    path = _foreign(tmp_path / "f.onnx")
+    with load(path) as engine:
+        assert engine(np.ones((2, 3, 8, 8), np.float32)).shape == (2, 192)
+        with pytest.raises(ArtifactError, match="carries no manifest"):
+            engine.predict(coffee)
+    with load(path, preprocessing=Preprocessing(size=8)) as engine:
+        assert engine.predict(coffee, top=1)[0][0].label.startswith("class ")
+
+
+def test_a_model_with_two_inputs_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="no image classifier"):
+        load(_foreign(tmp_path / "f.onnx", inputs=2))
+
+
+def test_a_model_that_the_library_refuses_is_one_clear_error(tmp_path):
+    model = onnx.load(_foreign(tmp_path / "f.onnx"))
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, tmp_path / "f.onnx")
+    with pytest.raises(EngineError, match=r"ONNX Runtime .* refuses"):
+        load(tmp_path / "f.onnx")
+
+
+def test_the_runtime_pulls_in_neither_torch_nor_onnx(exported):
+    code = (
+        "import sys; from edgecnn.runtime import load; from edgecnn.runtime.images import sample_photo\n"
+        f"engine = load({str(exported('lenet5', '--batch', '4'))!r}); engine.predict(sample_photo())\n"
+        "print([name for name in ('torch', 'onnx', 'sklearn', 'skimage', 'click') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

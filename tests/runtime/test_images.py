@@ -1,0 +1,141 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.errors import DataError
+from edgecnn.runtime import images
+from edgecnn.runtime.images import Preprocessing, find_images, open_image, sample_photo
+
+GRADIENT = np.add.outer(np.arange(60), np.arange(90)).astype(np.uint8)
+
+
+def test_resize_and_crop_are_those_of_torchvision():
+    """Shorter side to size / crop, longer side cut to an integer, centre crop rounded half to even."""
+    photo = sample_photo()  # 480 x 320
+    expected = photo.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
+    np.testing.assert_array_equal(Preprocessing().frame(photo), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(50, 200), (200, 50), (224, 224), (7, 9), (256, 255)])
+def test_any_shape_of_image_gives_a_full_frame(size):
+    assert Preprocessing().frame(Image.new("RGB", size)).shape == (224, 224, 3)
+
+
+def test_normalization_is_pixel_minus_mean_over_deviation():
+    preprocessing = Preprocessing(size=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    expected = ((frames / 255 - preprocessing.mean) / preprocessing.std).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(preprocessing.normalize(frames), expected, atol=1e-6)
+
+
+def test_efficientnet_lite_input_is_pixel_minus_127_over_128():
+    preprocessing = Preprocessing(size=2, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    frames = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    expected = (frames.astype(np.float32) - 127) / 128
+    np.testing.assert_allclose(preprocessing.normalize(frames), expected.transpose(0, 3, 1, 2), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_channels_can_be_fed(channels):
+    preprocessing = Preprocessing(size=8).with_channels(channels)
+    assert preprocessing.batch([sample_photo()]).shape == (1, channels, 8, 8)
+
+
+def test_preprocessing_survives_a_round_trip_through_json():
+    preprocessing = Preprocessing(size=96, interpolation="bicubic").with_channels(1)
+    assert Preprocessing.from_json({**preprocessing.to_json(), "later": 1}) == preprocessing
+
+
+@pytest.mark.parametrize("kind", ["path", "string", "bytes", "picture", "array"])
+def test_an_image_may_come_as_file_bytes_picture_or_array(tmp_path, kind):
+    picture = Image.fromarray(np.dstack([GRADIENT] * 3))
+    picture.save(tmp_path / "p.png")
+    given = {
+        "path": tmp_path / "p.png",
+        "string": str(tmp_path / "p.png"),
+        "bytes": (tmp_path / "p.png").read_bytes(),
+        "picture": picture,
+        "array": np.asarray(picture),
+    }[kind]
+    np.testing.assert_array_equal(np.asarray(open_image(given)), np.asarray(picture))
+
+
+def test_a_photo_taken_sideways_is_turned_upright(tmp_path):
+    picture = Image.fromarray(GRADIENT)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    picture.save(tmp_path / "p.jpg", exif=exif)
+    assert open_image(tmp_path / "p.jpg").size == (60, 90)
+
+
+def _bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [11_000, 100_000])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
+    with pytest.raises(DataError, match="too large to decode"):
+        open_image(_bomb(side, side))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_a_file_that_is_no_image_is_one_clear_error(tmp_path, content):
+    (tmp_path / "p.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"p\.png is (not an image|a damaged image)"):
+        open_image(tmp_path / "p.png")
+
+
+def test_a_truncated_jpeg_is_one_clear_error():
+    stream = io.BytesIO()
+    sample_photo().save(stream, "JPEG")
+    with pytest.raises(DataError, match="damaged"):
+        open_image(stream.getvalue()[:2000])
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.float32), np.zeros(4, np.uint8)]
+)
+def test_an_array_that_is_no_image_is_refused(array):
+    with pytest.raises(DataError, match="cannot be read"):
+        open_image(array)
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="is not there"):
+        open_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match="is a folder"):
+        open_image(tmp_path)
+
+
+def test_images_are_found_below_a_folder_in_order(tmp_path):
+    for name in ("b/2.JPG", "a/1.png", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.name for file in find_images(tmp_path)] == ["1.png", "2.JPG"]
+
+
+@pytest.mark.parametrize("place", ["missing", "file.txt", "empty"])
+def test_a_folder_without_images_is_one_clear_error(tmp_path, place):
+    (tmp_path / "file.txt").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        find_images(tmp_path / place)
+
+
+def test_the_limit_is_no_smaller_than_a_large_camera_picture():
+    assert images.MAX_PIXELS > 9504 * 6336
