@@ -1,4 +1,4 @@
-"""`edgecnn profile`'s p50 against a raw loop over ONNX Runtime, on the same session settings. Target: within 3 %.
+"""`edgecnn profile`'s p50 against a raw loop over ONNX Runtime, same settings. Target: within 3 %.
 
     python benchmarks/profile_overhead.py [MODEL.onnx] [THREADS]
 
@@ -48,9 +48,8 @@ def main() -> None:
                 (ours,) = profile([engine], seconds=SECONDS)
                 loop = raw(session, data)
                 ratios.append(ours.milliseconds["p50"] / loop)
-                print(
-                    f"profile p50 {ours.milliseconds['p50']:.3f} ms   raw loop {loop:.3f} ms   ratio {ratios[-1]:.3f}"
-                )
+                p50 = ours.milliseconds["p50"]
+                print(f"profile p50 {p50:.3f} ms   raw loop {loop:.3f} ms   ratio {ratios[-1]:.3f}")
     ratio = statistics.median(ratios)
     print(f"median ratio {ratio:.3f} with {threads} thread(s)")
     sys.exit(abs(ratio - 1) > 0.03)

@@ -1,4 +1,4 @@
-import time
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,37 +19,64 @@ class Stub(Engine):
 
     backend, device, threads = "onnxruntime", "cpu", 1
 
-    def __init__(self, path: Path, seconds: float = 0.0, batch: int | str = "batch") -> None:
+    def __init__(self, path: Path, clock=None, seconds: float = 0.0, batch: int | str = "batch") -> None:
         path.write_bytes(b"stub")
         super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
         self._preprocessing = Preprocessing(size=4, crop=1.0)
-        self.seconds, self.calls, self.order = seconds, 0, []
+        self.clock, self.seconds = clock, seconds
 
     def _infer(self, array):
-        self.calls += 1
-        end = time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            pass
+        if self.clock:
+            self.clock.advance(self)
         return np.eye(10, dtype=np.float32)[array[:, 0, 0, 0] % 10]
 
 
-def test_latency_is_the_time_of_one_call(tmp_path):
-    (result,) = profile([Stub(tmp_path / "a", 0.004)], seconds=0.3)
-    figures = result.milliseconds
-    assert 4.0 <= figures["min"] <= figures["p50"] <= figures["p90"] <= figures["p99"] <= figures["max"]
-    assert figures["p50"] < 6
-    assert result.to_json()["throughput_ips"] == pytest.approx(1000 / figures["mean"])
+class Clock:
+    """A clock that moves only when an engine works, and remembers which one did."""
+
+    def __init__(self) -> None:
+        self.now, self.worked = 0.0, []
+
+    def advance(self, engine: Stub) -> None:
+        self.now += engine.seconds
+        self.worked.append(engine)
+
+    def perf_counter(self) -> float:
+        return self.now
 
 
-def test_every_sample_is_kept_and_warming_up_is_none(tmp_path):
-    engine = Stub(tmp_path / "a", 0.002)
-    (result,) = profile([engine], seconds=0.2)
-    assert 20 <= len(result.samples) < engine.calls
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("edgecnn.measure.latency.time", clock)
+    return clock
 
 
-def test_engines_take_turns_and_each_gets_its_own_figures(tmp_path):
-    slow, fast = profile([Stub(tmp_path / "a", 0.006), Stub(tmp_path / "b", 0.002)], seconds=0.3)
-    assert slow.milliseconds["p50"] / fast.milliseconds["p50"] == pytest.approx(3, rel=0.2)
+def test_latency_is_the_time_of_one_call(tmp_path, clock):
+    (result,) = profile([Stub(tmp_path / "a", clock, 0.004)], seconds=0.4)
+    assert set(np.round(result.samples, 6)) == {0.004}
+    assert {round(value, 6) for key, value in result.milliseconds.items() if key != "std"} == {4.0}
+    assert result.to_json()["throughput_ips"] == pytest.approx(250)
+
+
+def test_every_sample_is_kept_and_warming_up_is_none(tmp_path, clock):
+    engine = Stub(tmp_path / "a", clock, 0.01)
+    (result,) = profile([engine], seconds=2.0)
+    assert len(result.samples) == pytest.approx(200, abs=6)
+    assert len(clock.worked) >= len(result.samples) + 50  # half a second of warming up
+
+
+def test_a_slow_engine_is_still_measured_often_enough(tmp_path, clock):
+    (result,) = profile([Stub(tmp_path / "a", clock, 7.0)], seconds=1.0)
+    assert len(result.samples) >= 20
+
+
+def test_engines_take_turns_and_each_gets_its_own_figures(tmp_path, clock):
+    engines = [Stub(tmp_path / "a", clock, 0.006), Stub(tmp_path / "b", clock, 0.002)]
+    slow, fast = profile(engines, seconds=0.6)
+    assert (slow.milliseconds["p50"], fast.milliseconds["p50"]) == (pytest.approx(6), pytest.approx(2))
+    changes = sum(one is not other for one, other in itertools.pairwise(clock.worked))
+    assert changes >= 9
 
 
 def test_the_conditions_stand_with_the_result(tmp_path):
