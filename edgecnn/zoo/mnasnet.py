@@ -1,7 +1,7 @@
 """MnasNet (Tan et al. 2018, "MnasNet: Platform-Aware Neural Architecture Search for Mobile").
 
-MnasNet-B1, the network without squeeze-and-excitation. State-dict keys: torchvision's `mnasnet0_5` to
-`mnasnet1_3`.
+MnasNet-B1: the network of the paper's first version, found in a search space without squeeze and
+excitation (A1 is the later one with it). State-dict keys: torchvision's `mnasnet0_5` to `mnasnet1_3`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from edgecnn.zoo.width import scale
 #: Momentum of the running statistics: the published weights were trained with 0.9997 of the old.
 _MOMENTUM = 3e-4
 
-#: (kernel, channels, layers, stride of the first layer, expansion) per stage: the paper's figure 7
-#: without its squeeze-and-excitation.
+#: (kernel, channels, layers, stride of the first layer, expansion) per stage.
 STAGES = (
     (3, 24, 3, 2, 3), (5, 40, 3, 2, 3), (5, 80, 3, 2, 6),
     (3, 96, 2, 1, 6), (5, 192, 4, 2, 6), (3, 320, 1, 1, 6),

@@ -54,7 +54,10 @@ class Block(nn.Module):
 
 
 class Xception(nn.Module):
-    """Entry, middle and exit flow of figure 5: 36 convolutions, 14 modules with the two stems."""
+    """Entry, middle and exit flow of figure 5: 36 convolutions in 14 modules.
+
+    The first module (two plain convolutions) and the last (two separable ones) have no shortcut.
+    """
 
     def __init__(self, *, alpha: float, num_classes: int, in_channels: int) -> None:
         super().__init__()
