@@ -48,3 +48,28 @@ class GlobalPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Average over height and width."""
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+
+
+class SqueezeExcitation(nn.Module):
+    """Reweight channels by a gate computed from all of them (Hu et al. 2017, arXiv:1709.01507, figure 2).
+
+    `squeezed` is the width of the gate's hidden layer. The gate's linear layers are 1x1 convolutions.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        squeezed: int,
+        act: type[nn.Module] = nn.ReLU,
+        gate: type[nn.Module] = nn.Sigmoid,
+    ) -> None:
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.act = act()
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+        self.gate = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, H, W) to the same shape."""
+        return x * self.gate(self.fc2(self.act(self.fc1(self.avgpool(x)))))

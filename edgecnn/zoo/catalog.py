@@ -59,6 +59,14 @@ _MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
 _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
 _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
+_WIDE_RESNET = "Zagoruyko and Komodakis 2016, Wide Residual Networks, arXiv:1605.07146"
+_RESNEXT = "Xie et al. 2016, Aggregated Residual Transformations, arXiv:1611.05431"
+_SENET = "Hu et al. 2017, Squeeze-and-Excitation Networks, arXiv:1709.01507"
+_GOOGLENET = "Szegedy et al. 2014, Going Deeper with Convolutions, arXiv:1409.4842"
+_XCEPTION = "Chollet 2016, Xception, arXiv:1610.02357"
+_MOBILENET_V3 = "Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244"
+_MOBILENET_V4 = "Qin et al. 2024, MobileNetV4, arXiv:2404.10518"
+_MNASNET = "Tan et al. 2018, MnasNet, arXiv:1807.11626"
 
 _ROWS = (
     Architecture(
@@ -96,6 +104,78 @@ _ROWS = (
         for index, (width, depth, size) in enumerate(
             [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300), (1.4, 1.8, 380)]
         )
+    ),
+    # ResNet, the deep and the wide
+    *(
+        Architecture(
+            f"resnet{depth}", "ResNet", 2015, _RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
+            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k",
+        )
+        for depth in (101, 152)
+    ),
+    Architecture(
+        "wide_resnet50_2", "ResNet", 2016, _WIDE_RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
+        arguments={"depth": 50, "group_width": 128}, imagenet="hf:timm/wide_resnet50_2.tv_in1k",
+    ),
+    # ResNeXt
+    *(
+        Architecture(
+            f"resnext{depth}_32x{width}d", "ResNeXt", 2016, _RESNEXT, "edgecnn.zoo.resnet:resnet", 224,
+            _torchvision(), arguments={"depth": depth, "groups": 32, "group_width": width},
+            imagenet=f"hf:timm/resnext{depth}_32x{width}d.tv_in1k",
+        )
+        for depth, width in ((50, 4), (101, 8))
+    ),
+    # SENet
+    *(
+        Architecture(
+            name, "SENet", 2017, _SENET, f"edgecnn.zoo.senet:{build}", 224,
+            Preprocessing(interpolation="bicubic"), arguments=arguments, imagenet=f"hf:timm/{checkpoint}",
+        )
+        for name, build, arguments, checkpoint in (
+            ("se_resnet50", "se_resnet", {"depth": 50}, "seresnet50.ra2_in1k"),
+            (
+                "se_resnext50_32x4d", "se_resnet", {"depth": 50, "groups": 32, "group_width": 4},
+                "seresnext50_32x4d.racm_in1k",
+            ),
+            ("senet154", "senet154", {}, "senet154.gluon_in1k"),
+        )
+    ),
+    # GoogLeNet
+    Architecture(
+        "googlenet", "GoogLeNet", 2014, _GOOGLENET, "edgecnn.zoo.googlenet:googlenet", 224, _torchvision(),
+        aliases=("inception_v1",),
+    ),
+    Architecture(
+        # torchvision's checkpoint wants -1..1: its own module turns the usual normalization into that.
+        "googlenet_bn", "GoogLeNet", 2014, _GOOGLENET, "edgecnn.zoo.googlenet:googlenet_bn", 224,
+        Preprocessing(mean=_HALF, std=_HALF),
+    ),
+    # Xception
+    Architecture(
+        "xception", "Xception", 2016, _XCEPTION, "edgecnn.zoo.xception:xception", 299,
+        Preprocessing(size=299, crop=0.8975, interpolation="bicubic", mean=_HALF, std=_HALF),
+    ),
+    # MobileNet, versions 3 and 4
+    *(
+        Architecture(
+            f"mobilenet_v3_{size}", "MobileNet", 2019, _MOBILENET_V3,
+            f"edgecnn.zoo.mobilenet_v3:mobilenet_v3_{size}", 224, _torchvision(),
+        )
+        for size in ("small", "large")
+    ),
+    Architecture(
+        "mobilenet_v4_conv_small", "MobileNet", 2024, _MOBILENET_V4,
+        "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv_small", 224, Preprocessing(interpolation="bicubic"),
+        aliases=("mobilenet_v4",), imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k",
+    ),
+    # MnasNet
+    *(
+        Architecture(
+            f"mnasnet{width}".replace(".", "_"), "NASNet", 2018, _MNASNET,
+            "edgecnn.zoo.mnasnet:mnasnet", 224, _torchvision(), arguments={"width": width},
+        )
+        for width in (0.5, 0.75, 1.0, 1.3)
     ),
 )  # fmt: skip
 

@@ -1,0 +1,134 @@
+"""MobileNetV4 (Qin et al. 2024, "MobileNetV4: Universal Models for the Mobile Ecosystem").
+
+State-dict keys: timm's `mobilenetv4_conv_small`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgecnn.zoo.width import scale
+
+
+class ConvBlock(nn.Module):
+    """A convolution with batch normalization and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        return self.act(self.bn1(self.conv(x)))
+
+
+class _Unit(nn.Module):
+    """A convolution with batch normalization, and ReLU if `act`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.act = nn.ReLU() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv(x)))
+
+
+class UniversalInvertedBottleneck(nn.Module):
+    """Expand and project, with a depthwise convolution before, between, both or neither (figure 4).
+
+    `start` and `middle` are the kernels of the two; 0 leaves one out. Middle only is MobileNetV2's
+    block, start only ConvNeXt's, neither a transformer's feed-forward layer, both the paper's ExtraDW.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, start: int, middle: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        # The stride belongs to the depthwise convolution in the middle, if there is one.
+        strides = (1, stride) if middle else (stride, 1)
+        self.dw_start = (
+            _Unit(inputs, inputs, start, stride=strides[0], groups=inputs) if start else nn.Identity()
+        )
+        self.pw_exp = _Unit(inputs, hidden, 1, act=True)
+        self.dw_mid = (
+            _Unit(hidden, hidden, middle, stride=strides[1], groups=hidden, act=True)
+            if middle
+            else nn.Identity()
+        )
+        self.pw_proj = _Unit(hidden, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        out = self.pw_proj(self.dw_mid(self.pw_exp(self.dw_start(x))))
+        return x + out if self.residual else out
+
+
+#: The paper's table of MNv4-Conv-S, stage by stage. A convolution: (kernel, channels, stride); a
+#: universal inverted bottleneck: (start kernel, middle kernel, channels, stride, expansion).
+CONV_SMALL: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((3, 32, 2), (1, 32, 1)),
+    ((3, 96, 2), (1, 64, 1)),
+    ((5, 5, 96, 2, 3), *[(0, 3, 96, 1, 2)] * 4, (3, 0, 96, 1, 4)),
+    ((3, 3, 128, 2, 6), (5, 5, 128, 1, 4), (0, 5, 128, 1, 4), (0, 5, 128, 1, 3), *[(0, 3, 128, 1, 4)] * 2),
+    ((1, 960, 1),),
+)
+
+
+class MobileNetV4(nn.Module):
+    """A 3x3 stem, stages from a table, global pooling, and a 1x1 convolution on the pooled vector."""
+
+    def __init__(
+        self,
+        stages: tuple[tuple[tuple[int, ...], ...], ...],
+        *,
+        alpha: float,
+        num_classes: int,
+        in_channels: int,
+    ) -> None:
+        super().__init__()
+        channels = scale(32, alpha)
+        self.conv_stem = nn.Conv2d(in_channels, channels, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU()
+        modules = []
+        for stage in stages:
+            blocks: list[nn.Module] = []
+            for row in stage:
+                if len(row) == 3:
+                    kernel, wanted, stride = row
+                    outputs = scale(wanted, alpha)
+                    blocks.append(ConvBlock(channels, outputs, kernel, stride))
+                else:
+                    start, middle, wanted, stride, expansion = row
+                    outputs = scale(wanted, alpha)
+                    blocks.append(
+                        UniversalInvertedBottleneck(channels, outputs, start, middle, stride, expansion)
+                    )
+                channels = outputs
+            modules.append(nn.Sequential(*blocks))
+        self.blocks = nn.Sequential(*modules)
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+        head = scale(1280, alpha)
+        self.conv_head = nn.Conv2d(channels, head, 1, bias=False)
+        self.norm_head = nn.BatchNorm2d(head)
+        self.classifier = nn.Linear(head, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to logits (N, classes)."""
+        x = self.blocks(self.act(self.bn1(self.conv_stem(x))))
+        x = self.act(self.norm_head(self.conv_head(self.global_pool(x))))
+        return self.classifier(torch.flatten(x, 1))
+
+
+def mobilenet_v4_conv_small(*, alpha: float, num_classes: int, in_channels: int) -> MobileNetV4:
+    """Build MNv4-Conv-S: 3,774,024 parameters at alpha 1; convolution, batch normalization, ReLU only."""
+    return MobileNetV4(CONV_SMALL, alpha=alpha, num_classes=num_classes, in_channels=in_channels)
