@@ -48,3 +48,44 @@ class GlobalPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Average over height and width."""
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+
+
+class SqueezeExcitation(nn.Module):
+    """Weigh each channel by a gate that all of them decide on (Hu et al. 2017, arXiv:1709.01507)."""
+
+    def __init__(
+        self, channels: int, squeezed: int, act: type[nn.Module] = nn.ReLU, gate: type[nn.Module] = nn.Sigmoid
+    ) -> None:
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.activation = act()
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+        self.scale_activation = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, H, W) to the same shape."""
+        return x * self.scale_activation(self.fc2(self.activation(self.fc1(self.avgpool(x)))))
+
+
+class StochasticDepth(nn.Module):
+    """In training, drop a residual branch for a share `p` of the images.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382. The branches
+    that stay are divided by 1 - p, so that nothing is scaled in evaluation.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, ...) to the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype=x.dtype, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return f"p={self.p:g}"

@@ -59,6 +59,9 @@ _MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
 _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
 _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
+_INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
+_INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
+_INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
 
 _ROWS = (
     Architecture(
@@ -95,6 +98,23 @@ _ROWS = (
         )
         for index, (width, depth, size) in enumerate(
             [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300), (1.4, 1.8, 380)]
+        )
+    ),
+    # Inception
+    Architecture(
+        "inception_v2", "Inception", 2015, _INCEPTION_V2, "edgecnn.zoo.inception:inception_v2", 224,
+        Preprocessing(mean=_HALF, std=_HALF), aliases=("bn_inception",),
+    ),
+    *(
+        Architecture(
+            name, "Inception", year, paper, f"edgecnn.zoo.{module}:{name}", 299,
+            Preprocessing(size=299, crop=crop, interpolation="bicubic", mean=_HALF, std=_HALF),
+            imagenet=f"hf:timm/{name}.{tag}",
+        )
+        for name, year, paper, module, crop, tag in (
+            ("inception_v3", 2015, _INCEPTION_V3, "inception", 0.875, "tv_in1k"),
+            ("inception_v4", 2016, _INCEPTION_V4, "inception_v4", 0.875, "tf_in1k"),
+            ("inception_resnet_v2", 2016, _INCEPTION_V4, "inception_v4", 0.8975, "tf_in1k"),
         )
     ),
 )  # fmt: skip
