@@ -54,11 +54,16 @@ def _lite(size: int) -> Preprocessing:
     )
 
 
+def _efficientnet(size: int, resize: int) -> Preprocessing:
+    return Preprocessing(size=size, crop=size / resize, interpolation="bicubic")
+
+
 _HALF = (0.5, 0.5, 0.5)
 _MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
 _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
 _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
+_EFFICIENTNET = "Tan and Le 2019, EfficientNet, arXiv:1905.11946"
 _INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
 _INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
 _INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
@@ -116,6 +121,28 @@ _ROWS = (
             ("inception_v4", 2016, _INCEPTION_V4, "inception_v4", 0.875, "tf_in1k"),
             ("inception_resnet_v2", 2016, _INCEPTION_V4, "inception_v4", 0.8975, "tf_in1k"),
         )
+    ),
+    # EfficientNet
+    *(
+        Architecture(
+            f"efficientnet_b{index}", "EfficientNet", 2019, _EFFICIENTNET,
+            "edgecnn.zoo.efficientnet:efficientnet_b", size, _efficientnet(size, resize),
+            arguments={
+                "width": width, "depth": depth, "dropout": dropout, "tensorflow_norm": index >= 5
+            },
+        )
+        for index, (width, depth, dropout, size, resize) in enumerate(
+            [
+                (1.0, 1.0, 0.2, 224, 256), (1.0, 1.1, 0.2, 240, 256), (1.1, 1.2, 0.3, 288, 288),
+                (1.2, 1.4, 0.3, 300, 320), (1.4, 1.8, 0.4, 380, 384), (1.6, 2.2, 0.4, 456, 456),
+                (1.8, 2.6, 0.5, 528, 528), (2.0, 3.1, 0.5, 600, 600),
+            ]
+        )
+    ),
+    # Compound scaling by a real-valued phi; its resolution is 224 * 1.15^phi.
+    Architecture(
+        "efficientnet", "EfficientNet", 2019, _EFFICIENTNET, "edgecnn.zoo.efficientnet:efficientnet", 224,
+        _efficientnet(224, 256), arguments={"phi": 0.0},
     ),
 )  # fmt: skip
 
