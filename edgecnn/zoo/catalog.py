@@ -64,6 +64,7 @@ _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
 _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
 _EFFICIENTNET = "Tan and Le 2019, EfficientNet, arXiv:1905.11946"
+_NASNET = "Zoph et al. 2017, Learning Transferable Architectures, arXiv:1707.07012"
 _INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
 _INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
 _INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
@@ -143,6 +144,18 @@ _ROWS = (
     Architecture(
         "efficientnet", "EfficientNet", 2019, _EFFICIENTNET, "edgecnn.zoo.efficientnet:efficientnet", 224,
         _efficientnet(224, 256), arguments={"phi": 0.0},
+    ),
+    # NASNet
+    Architecture(
+        "nasnet_mobile", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 224,
+        Preprocessing(mean=_HALF, std=_HALF),
+        arguments={"repeats": 4, "features": 1056, "stem": 32, "drop": 0.0},
+    ),
+    Architecture(
+        "nasnet_large", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 331,
+        Preprocessing(size=331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
+        arguments={"repeats": 6, "features": 4032, "stem": 96, "drop": 0.3},
+        imagenet="hf:timm/nasnetalarge.tf_in1k",
     ),
 )  # fmt: skip
 
