@@ -89,3 +89,15 @@ class StochasticDepth(nn.Module):
     def extra_repr(self) -> str:
         """Show the probability."""
         return f"p={self.p:g}"
+
+
+def attend(qkv: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """Return softmax(q k^T / sqrt(d) + bias) v (Vaswani et al. 2017, arXiv:1706.03762, equation 1).
+
+    `qkv` is (..., tokens, 3 * heads * d): queries, keys and values side by side, within each head by head.
+    `bias` broadcasts to (..., heads, tokens, tokens). The result is (..., tokens, heads * d).
+    """
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(-3, -2) for part in qkv.chunk(3, -1))
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    weights = torch.softmax(scores if bias is None else scores + bias, -1)
+    return (weights @ v).transpose(-3, -2).flatten(-2)

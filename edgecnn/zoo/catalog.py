@@ -65,6 +65,9 @@ _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
 _EFFICIENTNET = "Tan and Le 2019, EfficientNet, arXiv:1905.11946"
 _NASNET = "Zoph et al. 2017, Learning Transferable Architectures, arXiv:1707.07012"
+_VIT = "Dosovitskiy et al. 2020, An Image is Worth 16x16 Words, arXiv:2010.11929"
+_DEIT = "Touvron et al. 2020, Data-efficient Image Transformers, arXiv:2012.12877"
+_SWIN = "Liu et al. 2021, Swin Transformer, arXiv:2103.14030"
 _INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
 _INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
 _INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
@@ -156,6 +159,24 @@ _ROWS = (
         Preprocessing(size=331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
         arguments={"repeats": 6, "features": 4032, "stem": 96, "drop": 0.3},
         imagenet="hf:timm/nasnetalarge.tf_in1k",
+    ),
+    # Transformers
+    *(
+        Architecture(
+            f"vit_{size}", "Transformer", 2020, _DEIT, "edgecnn.zoo.vit:vit", 224,
+            Preprocessing(crop=0.9, interpolation="bicubic", mean=_HALF, std=_HALF),
+            arguments={"width": width}, needs_resolution=True,
+            imagenet=f"hf:timm/vit_{size}_patch16_224.augreg_in21k_ft_in1k",
+        )
+        for size, width in (("tiny", 192), ("small", 384))
+    ),
+    Architecture(
+        "vit_base", "Transformer", 2020, _VIT, "edgecnn.zoo.vit:vit_base", 224, _torchvision(),
+        needs_resolution=True,
+    ),
+    Architecture(
+        "swin_tiny", "Transformer", 2021, _SWIN, "edgecnn.zoo.swin:swin_tiny", 224,
+        Preprocessing(crop=224 / 232, interpolation="bicubic"),
     ),
 )  # fmt: skip
 
