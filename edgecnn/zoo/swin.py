@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecnn.zoo.blocks import GlobalPool, StochasticDepth, attend
+from edgecnn.zoo.blocks import StochasticDepth, attend
 from edgecnn.zoo.width import scale
 
 #: Side of a window in tokens, side of a patch in pixels, width of an attention head (section 3.3).
@@ -149,13 +149,13 @@ class SwinTransformer(nn.Module):
             layers.append(nn.Sequential(*blocks))
         self.features = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(width)
-        self.global_pool = GlobalPool()
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to logits (N, classes)."""
         x = self.norm(self.features(x))
-        return self.head(self.global_pool(x.permute(0, 3, 1, 2)))
+        # Adaptive pooling of a permuted tensor would be exported as a gather over all its elements.
+        return self.head(torch.flatten(x.permute(0, 3, 1, 2).mean((2, 3), keepdim=True), 1))
 
     def reset_weights(self, generator: torch.Generator) -> None:
         """Draw the patches as a linear layer on their pixels, and the bias tables with deviation 0.02."""

@@ -81,7 +81,7 @@ class VisionTransformer(nn.Module):
 
     def reset_weights(self, generator: torch.Generator) -> None:
         """Draw what is neither a convolution nor a linear layer."""
-        _reset(self.patch_embed.proj, self.cls_token, self.pos_embed, generator)
+        _reset(self.patch_embed[0], self.cls_token, self.pos_embed, generator)
 
 
 class PackedAttention(nn.Module):
