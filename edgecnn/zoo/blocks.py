@@ -73,3 +73,38 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to the same shape."""
         return x * self.gate(self.fc2(self.act(self.fc1(self.avgpool(x)))))
+
+
+class StochasticDepth(nn.Module):
+    """In training, drop a residual branch for a share `p` of the images.
+
+    Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382. The branches
+    that stay are divided by 1 - p, so that nothing is scaled in evaluation.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, ...) to the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype=x.dtype, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return f"p={self.p:g}"
+
+
+def attend(qkv: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """Return softmax(q k^T / sqrt(d) + bias) v (Vaswani et al. 2017, arXiv:1706.03762, equation 1).
+
+    `qkv` is (..., tokens, 3 * heads * d): queries, keys and values side by side, within each head by head.
+    `bias` broadcasts to (..., heads, tokens, tokens). The result is (..., tokens, heads * d).
+    """
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(-3, -2) for part in qkv.chunk(3, -1))
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    weights = torch.softmax(scores if bias is None else scores + bias, -1)
+    return (weights @ v).transpose(-3, -2).flatten(-2)

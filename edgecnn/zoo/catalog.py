@@ -54,6 +54,10 @@ def _lite(size: int) -> Preprocessing:
     )
 
 
+def _efficientnet(size: int, resize: int) -> Preprocessing:
+    return Preprocessing(size=size, crop=size / resize, interpolation="bicubic")
+
+
 _HALF = (0.5, 0.5, 0.5)
 _MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
 _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
@@ -67,6 +71,14 @@ _XCEPTION = "Chollet 2016, Xception, arXiv:1610.02357"
 _MOBILENET_V3 = "Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244"
 _MOBILENET_V4 = "Qin et al. 2024, MobileNetV4, arXiv:2404.10518"
 _MNASNET = "Tan et al. 2018, MnasNet, arXiv:1807.11626"
+_EFFICIENTNET = "Tan and Le 2019, EfficientNet, arXiv:1905.11946"
+_NASNET = "Zoph et al. 2017, Learning Transferable Architectures, arXiv:1707.07012"
+_VIT = "Dosovitskiy et al. 2020, An Image is Worth 16x16 Words, arXiv:2010.11929"
+_DEIT = "Touvron et al. 2020, Data-efficient Image Transformers, arXiv:2012.12877"
+_SWIN = "Liu et al. 2021, Swin Transformer, arXiv:2103.14030"
+_INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
+_INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
+_INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
 
 _ROWS = (
     Architecture(
@@ -176,6 +188,74 @@ _ROWS = (
             "edgecnn.zoo.mnasnet:mnasnet", 224, _torchvision(), arguments={"width": width},
         )
         for width in (0.5, 0.75, 1.0, 1.3)
+    # Inception
+    Architecture(
+        "inception_v2", "Inception", 2015, _INCEPTION_V2, "edgecnn.zoo.inception:inception_v2", 224,
+        Preprocessing(mean=_HALF, std=_HALF), aliases=("bn_inception",),
+    ),
+    *(
+        Architecture(
+            name, "Inception", year, paper, f"edgecnn.zoo.{module}:{name}", 299,
+            Preprocessing(size=299, crop=crop, interpolation="bicubic", mean=_HALF, std=_HALF),
+            imagenet=f"hf:timm/{name}.{tag}",
+        )
+        for name, year, paper, module, crop, tag in (
+            ("inception_v3", 2015, _INCEPTION_V3, "inception", 0.875, "tv_in1k"),
+            ("inception_v4", 2016, _INCEPTION_V4, "inception_v4", 0.875, "tf_in1k"),
+            ("inception_resnet_v2", 2016, _INCEPTION_V4, "inception_v4", 0.8975, "tf_in1k"),
+        )
+    ),
+    # EfficientNet
+    *(
+        Architecture(
+            f"efficientnet_b{index}", "EfficientNet", 2019, _EFFICIENTNET,
+            "edgecnn.zoo.efficientnet:efficientnet_b", size, _efficientnet(size, resize),
+            arguments={
+                "width": width, "depth": depth, "dropout": dropout, "tensorflow_norm": index >= 5
+            },
+        )
+        for index, (width, depth, dropout, size, resize) in enumerate(
+            [
+                (1.0, 1.0, 0.2, 224, 256), (1.0, 1.1, 0.2, 240, 256), (1.1, 1.2, 0.3, 288, 288),
+                (1.2, 1.4, 0.3, 300, 320), (1.4, 1.8, 0.4, 380, 384), (1.6, 2.2, 0.4, 456, 456),
+                (1.8, 2.6, 0.5, 528, 528), (2.0, 3.1, 0.5, 600, 600),
+            ]
+        )
+    ),
+    # Compound scaling by a real-valued phi; its resolution is 224 * 1.15^phi.
+    Architecture(
+        "efficientnet", "EfficientNet", 2019, _EFFICIENTNET, "edgecnn.zoo.efficientnet:efficientnet", 224,
+        _efficientnet(224, 256), arguments={"phi": 0.0},
+    ),
+    # NASNet
+    Architecture(
+        "nasnet_mobile", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 224,
+        Preprocessing(mean=_HALF, std=_HALF),
+        arguments={"repeats": 4, "features": 1056, "stem": 32, "drop": 0.0},
+    ),
+    Architecture(
+        "nasnet_large", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 331,
+        Preprocessing(size=331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
+        arguments={"repeats": 6, "features": 4032, "stem": 96, "drop": 0.3},
+        imagenet="hf:timm/nasnetalarge.tf_in1k",
+    ),
+    # Transformers
+    *(
+        Architecture(
+            f"vit_{size}", "Transformer", 2020, _DEIT, "edgecnn.zoo.vit:vit", 224,
+            Preprocessing(crop=0.9, interpolation="bicubic", mean=_HALF, std=_HALF),
+            arguments={"width": width}, needs_resolution=True,
+            imagenet=f"hf:timm/vit_{size}_patch16_224.augreg_in21k_ft_in1k",
+        )
+        for size, width in (("tiny", 192), ("small", 384))
+    ),
+    Architecture(
+        "vit_base", "Transformer", 2020, _VIT, "edgecnn.zoo.vit:vit_base", 224, _torchvision(),
+        needs_resolution=True,
+    ),
+    Architecture(
+        "swin_tiny", "Transformer", 2021, _SWIN, "edgecnn.zoo.swin:swin_tiny", 224,
+        Preprocessing(crop=224 / 232, interpolation="bicubic"),
     ),
 )  # fmt: skip
 
