@@ -188,6 +188,7 @@ _ROWS = (
             "edgecnn.zoo.mnasnet:mnasnet", 224, _torchvision(), arguments={"width": width},
         )
         for width in (0.5, 0.75, 1.0, 1.3)
+    ),
     # Inception
     Architecture(
         "inception_v2", "Inception", 2015, _INCEPTION_V2, "edgecnn.zoo.inception:inception_v2", 224,
