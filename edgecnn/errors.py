@@ -14,6 +14,10 @@ class EdgecnnError(Exception):
         self.hint = hint
 
 
+class EdgecnnWarning(UserWarning):
+    """Something was done in another way than a caller might assume: a layer adapted, a classifier dropped."""
+
+
 class UnknownNameError(EdgecnnError):
     """A name that is in no table: an architecture, a target, a provider."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from edgecnn.errors import UnknownNameError
@@ -22,12 +22,17 @@ def suggest(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """An ordered table from names (and aliases) to values.
 
-    `kind` is the noun that error messages use, for instance "architecture".
+    `kind` is the noun that error messages use, for instance "architecture"; `see` is their hint where
+    no name is near. `more` is called once, when the table is listed or a name is not in it, and adds
+    what other packages bring.
     """
 
-    def __init__(self, kind: str, see: str | None = None) -> None:
+    def __init__(
+        self, kind: str, see: str | None = None, more: Callable[[Registry[T]], None] | None = None
+    ) -> None:
         self._kind = kind
         self._see = see
+        self._more = more
         self._values: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
 
@@ -41,6 +46,8 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Return the value of `name` or of the name it is an alias of; raises UnknownNameError."""
+        if name not in self._aliases and name not in self._values:
+            self._complete()
         canonical = self._aliases.get(name, name)
         if canonical not in self._values:
             hint = suggest(name, [*self._values, *self._aliases])
@@ -51,7 +58,14 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return the canonical names in the order of registration."""
+        self._complete()
         return list(self._values)
 
     def __iter__(self) -> Iterator[T]:
+        self._complete()
         return iter(self._values.values())
+
+    def _complete(self) -> None:
+        more, self._more = self._more, None
+        if more is not None:
+            more(self)

@@ -31,6 +31,8 @@ class ExportRequest:
     #: Side of the input in pixels; or, instead, `rho` times the architecture's own.
     resolution: int | None = None
     rho: float | None = None
+    #: Compound scaling, for the networks that have it.
+    phi: float | None = None
     num_classes: int | None = None
     in_channels: int | None = None
     weights: str = "random"
@@ -79,8 +81,8 @@ class ExportRequest:
 
     @property
     def architecture(self) -> Architecture:
-        """Row of the catalogue."""
-        return architecture(self.name)
+        """Row of the catalogue, scaled by `phi`."""
+        return architecture(self.name, self.phi)
 
     @property
     def resolved_target(self) -> Target:

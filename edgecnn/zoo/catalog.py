@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgecnn.errors import EdgecnnError, InvalidValueError
 from edgecnn.registry import Registry
 from edgecnn.runtime.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from edgecnn.zoo.compound import compound
 
 
 @dataclass(frozen=True)
@@ -260,11 +263,46 @@ _ROWS = (
     ),
 )  # fmt: skip
 
-ARCHITECTURES: Registry[Architecture] = Registry("architecture", see="edgecnn models lists them")
+#: Entry points of this group, in any installed package, are an Architecture or several.
+PLUGIN_GROUP = "edgecnn.architectures"
+
+
+def _add_plugins(registry: Registry[Architecture]) -> None:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=PLUGIN_GROUP):
+        try:
+            found = point.load()
+            for row in (found,) if isinstance(found, Architecture) else found:
+                registry.add(row.name, row, row.aliases)
+        except Exception as error:  # a plug-in is anybody's code
+            raise EdgecnnError(
+                f"the architecture plug-in {point.name} = {point.value} cannot be used: {error}",
+                hint="mend or uninstall the package that brings it",
+            ) from error
+
+
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture", see="edgecnn models lists them", more=_add_plugins
+)
 for _row in _ROWS:
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
 
 
-def architecture(name: str) -> Architecture:
-    """Return the row of `name` or of an alias; raises UnknownNameError with suggestions."""
-    return ARCHITECTURES.get(name)
+def architecture(name: str, phi: float | None = None) -> Architecture:
+    """Return the row of `name` or of an alias; raises UnknownNameError with suggestions.
+
+    `phi` scales a network that has compound scaling, and with it the resolution of the row.
+    """
+    row = ARCHITECTURES.get(name)
+    if phi is None:
+        return row
+    if "phi" not in row.arguments:
+        raise InvalidValueError(f"{row.name} has no compound scaling", hint="phi is for: efficientnet")
+    side = round(row.resolution * compound(phi)[2])
+    return dataclasses.replace(
+        row,
+        arguments={**row.arguments, "phi": phi},
+        resolution=side,
+        preprocessing=row.preprocessing.at(side),
+    )

@@ -22,6 +22,7 @@ def create(
     num_classes: int | None = None,
     in_channels: int | None = None,
     resolution: int | None = None,
+    phi: float | None = None,
     weights: str = "random",
     seed: int = 0,
 ) -> nn.Module:
@@ -29,8 +30,9 @@ def create(
 
     `alpha` scales every layer's width; `num_classes` and `in_channels` default to the reference
     network's, and so does `resolution`, which only matters to the few networks with a layer whose
-    shape depends on the input's size. `weights` is "random" (initialised by `seed`, leaving torch's own
-    generator as it was), "imagenet", a checkpoint file, or "hf:OWNER/REPO".
+    shape depends on the input's size. `phi` is compound scaling, for "efficientnet". `weights` is
+    "random" (drawn by `seed`, leaving torch's own generator as it was), "imagenet", a checkpoint
+    file, or "hf:OWNER/REPO"; an EdgecnnWarning says what of it was adapted.
 
     Raises UnknownNameError (with suggestions), InvalidValueError for an unusable alpha, number of
     classes or channels, WeightsError for a checkpoint that does not fit.
@@ -39,15 +41,14 @@ def create(
     from edgecnn.zoo.initialize import initialize
     from edgecnn.zoo.weights import load_weights
 
-    row = name if isinstance(name, Architecture) else architecture(name)
+    row = name if isinstance(name, Architecture) else architecture(name, phi)
     # Constructors draw default weights from torch's global generator; the caller's draws must not shift.
     with torch.random.fork_rng(devices=[]):
         network = build(
             row, alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution
         )
-    if weights == "random":
-        initialize(network, seed)
-    else:
+    initialize(network, seed)
+    if weights != "random":
         load_weights(network, row, weights)
     return network.eval()
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edgecnn.zoo.blocks import SqueezeExcitation
+
 
 def initialize(network: nn.Module, seed: int = 0) -> None:
     """Draw new weights in place, from a generator of its own.
@@ -52,13 +54,16 @@ def settle(network: nn.Module, images: Tensor) -> None:
     A Mean Field Theory of Batch Normalization, arXiv:1902.08129), which training would have unlearned:
     rounding to int8 leaves 1 dB of MobileNet's logits. So batch normalization also shifts by one
     deviation, which keeps most activations in their linear part, and depthwise filters get a mean of
-    one deviation, which makes them smooth: 13 dB, near what a trained network of its kind has.
+    one deviation, which makes them smooth: 13 dB, near what a trained network of its kind has. The
+    gates of squeeze-and-excitation start near their middle, where they let every channel through.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.bias)
         elif isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             module.weight += module.weight.std()
+        elif isinstance(module, SqueezeExcitation):
+            module.fc2.weight *= 0.1
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     training = network.training

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn import files
-from edgecnn.errors import WeightsError
+from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.lazy import package_folder, require
 
 if TYPE_CHECKING:
@@ -38,16 +38,63 @@ class Checkpoint:
 def load_weights(network: nn.Module, row: Architecture, source: str) -> Checkpoint:
     """Load "imagenet", a .safetensors or .pth file, or "hf:OWNER/REPO" into `network`, strictly.
 
-    Raises WeightsError: no such file, a pickle that would run code, a checkpoint of another network
-    (naming the first keys and shapes that differ), or no known ImageNet weights.
+    Where the network was asked for with another number of input channels or classes than its
+    reference, the checkpoint's first layer is adapted and its classifier left as initialised; an
+    EdgecnnWarning says so. Raises WeightsError: no such file, a pickle that would run code, a
+    checkpoint of another network (naming the first keys and shapes), no known ImageNet weights.
     """
     checkpoint = find(row, source)
     state = read_state(checkpoint.path)
     if source == "imagenet" and row.imagenet and row.imagenet.startswith("package:"):
         state = _rename_in_order(network, state)
-    _check_fit(network, state, checkpoint)
+    own = network.state_dict()
+    state = {**state, **_adapted_stem(network, row, own, state), **_kept_classifier(row, own, state)}
+    _check_fit(own, state, checkpoint)
     network.load_state_dict(state, strict=True)
     return checkpoint
+
+
+def _adapted_stem(
+    network: nn.Module, row: Architecture, own: dict[str, Tensor], state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the checkpoint's first convolution for another number of input channels.
+
+    The filters are repeated over the channels and scaled so that their sum, the answer to a uniform
+    input, stays: one channel gets the sum of the three, as timm does it.
+    """
+    first = next((f"{name}.weight" for name, m in network.named_modules() if isinstance(m, nn.Conv2d)), "")
+    if first not in state or state[first].shape[1] != row.in_channels:
+        return {}
+    wanted, given = own[first].shape[1], state[first].shape[1]
+    if wanted == given:
+        return {}
+    cycled = state[first][:, torch.arange(wanted) % given]
+    scale = state[first].sum(1, keepdim=True).norm() / cycled.sum(1, keepdim=True).norm().clamp_min(1e-12)
+    adapted = state[first].sum(1, keepdim=True) if wanted == 1 else cycled * scale
+    _warn(f"{first} was adapted from {given} to {wanted} input channels")
+    return {first: adapted}
+
+
+def _kept_classifier(
+    row: Architecture, own: dict[str, Tensor], state: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the network's own tensors where only the number of classes differs from the checkpoint's."""
+    kept = {
+        key: value
+        for key, value in own.items()
+        if key in state
+        and state[key].shape != value.shape
+        and state[key].shape[1:] == value.shape[1:]
+        and state[key].shape[:1] == (row.num_classes,)
+    }
+    if kept:
+        classes = next(iter(kept.values())).shape[0]
+        _warn(f"the classifier ({', '.join(kept)}) starts anew: {classes} classes, not {row.num_classes}")
+    return kept
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, EdgecnnWarning, stacklevel=4)
 
 
 def find(row: Architecture, source: str) -> Checkpoint:
@@ -131,8 +178,7 @@ def _rename_in_order(network: nn.Module, state: dict[str, Tensor]) -> dict[str, 
     return dict(zip(names, state.values(), strict=True))
 
 
-def _check_fit(network: nn.Module, state: dict[str, Tensor], checkpoint: Checkpoint) -> None:
-    own = network.state_dict()
+def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> None:
     missing = [key for key in own if key not in state]
     surplus = [key for key in state if key not in own]
     shapes = [
