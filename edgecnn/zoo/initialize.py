@@ -36,6 +36,9 @@ def initialize(network: nn.Module, seed: int = 0) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    reset = getattr(network, "reset_weights", None)
+    if reset is not None:
+        reset(generator)
 
 
 @torch.no_grad()
