@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgecnn.errors import InvalidValueError
 from edgecnn.zoo.blocks import AdaptivePool, LocalResponseNorm
 from edgecnn.zoo.width import scale
 
@@ -20,10 +21,17 @@ def response_norm() -> LocalResponseNorm:
     return LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
-def three_linear(inputs: int, hidden: int, num_classes: int) -> nn.Sequential:
-    """Return the classifier of the 2012 paper: two hidden layers after dropout of one half, and logits."""
+def three_linear(channels: int, side: int, hidden: int, num_classes: int) -> nn.Sequential:
+    """Return the classifier of the 2012 paper: two hidden layers after dropout of one half, and logits.
+
+    It takes (N, channels * side * side). Raises InvalidValueError if the maps have shrunk to nothing.
+    """
+    if side < 1:
+        raise InvalidValueError(
+            "the input is too small: the last pooling leaves nothing of it", hint="give a higher resolution"
+        )
     return nn.Sequential(
-        nn.Dropout(0.5), nn.Linear(inputs, hidden), nn.ReLU(),
+        nn.Dropout(0.5), nn.Linear(channels * side * side, hidden), nn.ReLU(),
         nn.Dropout(0.5), nn.Linear(hidden, hidden), nn.ReLU(),
         nn.Linear(hidden, num_classes),
     )  # fmt: skip
@@ -48,7 +56,7 @@ class AlexNet(nn.Module):
         side = (resolution - 11) // 4 + 1
         for _ in range(3):
             side = (side - 3) // 2 + 1
-        self.classifier = three_linear(c5 * side * side, hidden, num_classes)
+        self.classifier = three_linear(c5, side, hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, 227, 227) to logits (N, classes)."""
@@ -69,7 +77,7 @@ class AlexNetOneTrick(nn.Module):
             nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
         )  # fmt: skip
         self.avgpool = AdaptivePool(6)
-        self.classifier = three_linear(c5 * 6 * 6, hidden, num_classes)
+        self.classifier = three_linear(c5, 6, hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to logits (N, classes)."""

@@ -30,7 +30,7 @@ class ZFNet(nn.Module):
         side = (resolution + 2 - 7) // 2 + 1
         side = (_pooled(side) - 5) // 2 + 1
         side = _pooled(_pooled(side))
-        self.classifier = three_linear(c5 * side * side, hidden, num_classes)
+        self.classifier = three_linear(c5, side, hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, 224, 224) to logits (N, classes)."""
