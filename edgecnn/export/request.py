@@ -10,7 +10,8 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.targets import Target, target
-from edgecnn.zoo.catalog import Architecture, architecture
+from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import check_alpha
 
 PRECISIONS = ("float32", "float16", "int8")

@@ -5,7 +5,8 @@ from edgecnn import zoo
 network = zoo.create("mobilenet_v1", alpha=0.5)
 """
 
-from edgecnn.zoo.catalog import ARCHITECTURES, Architecture, architecture
+from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.catalog import ARCHITECTURES, architecture
 from edgecnn.zoo.create import build, create
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture", "build", "create"]

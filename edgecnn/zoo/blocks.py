@@ -108,3 +108,47 @@ def attend(qkv: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = torch.softmax(scores if bias is None else scores + bias, -1)
     return (weights @ v).transpose(-3, -2).flatten(-2)
+
+
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """Divide by (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
+
+    Krizhevsky et al. 2012, section 3.3; note that their alpha is not divided by the size. ONNX has the
+    operator, which engines know; PyTorch would export ten others in its place.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        if not torch.onnx.is_in_onnx_export():
+            return super().forward(x)
+        return torch.onnx.ops.symbolic(
+            "LRN",
+            (x,),
+            {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.k},
+            dtype=x.dtype,
+            shape=x.shape,
+        )
+
+
+class AdaptivePool(nn.AdaptiveAvgPool2d):
+    """Average pooling to a fixed side, whatever the input's; exports as plain operators.
+
+    Output i averages rows floor(i * H / side) up to ceil((i + 1) * H / side), columns likewise, which
+    is PyTorch's rule. Where the input has that side already, nothing is left to do.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, side, side)."""
+        height, width = x.shape[2:]
+        if height == width == self.side:
+            return x
+        if height % self.side == 0 and width % self.side == 0:
+            return F.avg_pool2d(x, (height // self.side, width // self.side))
+        for axis, size in ((2, height), (3, width)):
+            edges = [(i * size // self.side, -(-(i + 1) * size // self.side)) for i in range(self.side)]
+            x = torch.cat([x.narrow(axis, a, b - a).mean(axis, keepdim=True) for a, b in edges], axis)
+        return x

@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry
 from edgecnn.runtime.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from edgecnn.zoo.architecture import Architecture, add_plugins
 from edgecnn.zoo.compound import compound
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A network by name: where it is built, what it was published as, and what its images look like."""
-
-    name: str
-    family: str
-    year: int
-    paper: str
-    #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
-    build: str
-    #: Side of the square input, in pixels.
-    resolution: int
-    preprocessing: Preprocessing
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    #: The function also takes `resolution`: some layer's shape depends on the input's size.
-    needs_resolution: bool = False
-    aliases: tuple[str, ...] = ()
-    num_classes: int = 1000
-    #: Label set of the default classes.
-    labels: str = "imagenet"
-    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO"; None if not known.
-    imagenet: str | None = None
-
-    @property
-    def in_channels(self) -> int:
-        """Number of input channels of the reference network."""
-        return self.preprocessing.channels
 
 
 def _torchvision(size: int = 224) -> Preprocessing:
@@ -82,6 +51,15 @@ _SWIN = "Liu et al. 2021, Swin Transformer, arXiv:2103.14030"
 _INCEPTION_V2 = "Ioffe and Szegedy 2015, Batch Normalization, arXiv:1502.03167"
 _INCEPTION_V3 = "Szegedy et al. 2015, Rethinking the Inception Architecture, arXiv:1512.00567"
 _INCEPTION_V4 = "Szegedy et al. 2016, Inception-v4 and Inception-ResNet, arXiv:1602.07261"
+_LENET_1989 = "LeCun et al. 1989, Backpropagation Applied to Zip Code Recognition, Neural Computation 1(4)"
+_ALEXNET = "Krizhevsky et al. 2012, ImageNet Classification with Deep CNNs, NeurIPS"
+_ONE_TRICK = "Krizhevsky 2014, One Weird Trick, arXiv:1404.5997"
+_ZFNET = "Zeiler and Fergus 2013, Visualizing and Understanding, arXiv:1311.2901"
+_VGG = "Simonyan and Zisserman 2014, Very Deep Convolutional Networks, arXiv:1409.1556"
+_SQUEEZENET = "Iandola et al. 2016, SqueezeNet, arXiv:1602.07360"
+_DENSENET = "Huang et al. 2016, Densely Connected Networks, arXiv:1608.06993"
+_SHUFFLENET_V1 = "Zhang et al. 2017, ShuffleNet, arXiv:1707.01083"
+_SHUFFLENET_V2 = "Ma et al. 2018, ShuffleNet V2, arXiv:1807.11164"
 
 _ROWS = (
     Architecture(
@@ -261,29 +239,68 @@ _ROWS = (
         "swin_tiny", "Transformer", 2021, _SWIN, "edgecnn.zoo.swin:swin_tiny", 224,
         Preprocessing(crop=224 / 232, interpolation="bicubic"),
     ),
+    # LeNet
+    Architecture(
+        "lenet_1989", "LeNet", 1989, _LENET_1989, "edgecnn.zoo.lenet:lenet_1989", 16,
+        Preprocessing(size=16, crop=1.0, mean=(0.5,), std=(0.5,)),
+        needs_resolution=True, num_classes=10, labels="digits",
+    ),
+    # AlexNet, ZFNet
+    Architecture(
+        "alexnet", "AlexNet", 2012, _ALEXNET, "edgecnn.zoo.alexnet:alexnet", 227,
+        Preprocessing(size=227, crop=227 / 256, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        needs_resolution=True,
+    ),
+    Architecture(
+        "alexnet_owt", "AlexNet", 2014, _ONE_TRICK, "edgecnn.zoo.alexnet:alexnet_owt", 224, _torchvision(),
+    ),
+    Architecture(
+        "zfnet", "ZFNet", 2013, _ZFNET, "edgecnn.zoo.zfnet:zfnet", 224, _torchvision(),
+        needs_resolution=True,
+    ),
+    # VGG
+    *(
+        Architecture(
+            f"vgg{depth}{'_bn' if batch_norm else ''}", "VGG", 2014, _VGG, "edgecnn.zoo.vgg:vgg", 224,
+            _torchvision(), arguments={"depth": depth, "batch_norm": batch_norm},
+        )
+        for depth in (11, 13, 16, 19)
+        for batch_norm in (False, True)
+    ),
+    # SqueezeNet
+    *(
+        Architecture(
+            name, "SqueezeNet", 2016, _SQUEEZENET, f"edgecnn.zoo.squeezenet:{name}", 224, _torchvision(),
+        )
+        for name in ("squeezenet1_0", "squeezenet1_1")
+    ),
+    # DenseNet
+    *(
+        Architecture(
+            f"densenet{depth}", "DenseNet", 2016, _DENSENET, "edgecnn.zoo.densenet:densenet", 224,
+            _torchvision(), arguments={"depth": depth}, imagenet=f"hf:timm/densenet{depth}.tv_in1k",
+        )
+        for depth in (121, 161, 169, 201)
+    ),
+    # ShuffleNet
+    *(
+        Architecture(
+            f"shufflenet_v1_g{groups}", "ShuffleNet", 2017, _SHUFFLENET_V1,
+            "edgecnn.zoo.shufflenet:shufflenet_v1", 224, _torchvision(), arguments={"groups": groups},
+        )
+        for groups in (1, 2, 3, 4, 8)
+    ),
+    *(
+        Architecture(
+            f"shufflenet_v2_{width}", "ShuffleNet", 2018, _SHUFFLENET_V2,
+            "edgecnn.zoo.shufflenet:shufflenet_v2", 224, _torchvision(), arguments={"width": width},
+        )
+        for width in ("x0_5", "x1_0", "x1_5", "x2_0")
+    ),
 )  # fmt: skip
 
-#: Entry points of this group, in any installed package, are an Architecture or several.
-PLUGIN_GROUP = "edgecnn.architectures"
-
-
-def _add_plugins(registry: Registry[Architecture]) -> None:
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=PLUGIN_GROUP):
-        try:
-            found = point.load()
-            for row in (found,) if isinstance(found, Architecture) else found:
-                registry.add(row.name, row, row.aliases)
-        except Exception as error:  # a plug-in is anybody's code
-            raise EdgecnnError(
-                f"the architecture plug-in {point.name} = {point.value} cannot be used: {error}",
-                hint="mend or uninstall the package that brings it",
-            ) from error
-
-
 ARCHITECTURES: Registry[Architecture] = Registry(
-    "architecture", see="edgecnn models lists them", more=_add_plugins
+    "architecture", see="edgecnn models lists them", more=add_plugins
 )
 for _row in _ROWS:
     ARCHITECTURES.add(_row.name, _row, _row.aliases)

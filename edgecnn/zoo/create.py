@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
-from edgecnn.zoo.catalog import Architecture, architecture
+from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import check_alpha
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgecnn.zoo.blocks import LocalResponseNorm
 from edgecnn.zoo.width import scale
 
 #: Table 1 of the paper; module: (1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection).
@@ -81,7 +82,7 @@ class Auxiliary(nn.Module):
 
 def _lrn() -> nn.Module:
     """Return the normalization of Krizhevsky et al. 2012 (section 3.3), its alpha divided by the size."""
-    return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+    return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
 class GoogLeNet(nn.Module):

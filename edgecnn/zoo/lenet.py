@@ -1,11 +1,74 @@
-"""LeNet-5 (LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition")."""
+"""The network of 1989 and LeNet-5.
+
+LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition";
+LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition".
+"""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecnn.zoo.width import scale
+
+
+class ScaledTanh(nn.Module):
+    """The squashing function 1.7159 tanh(2x / 3), which maps 1 to 1 and -1 to -1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map any shape to the same shape, values within 1.7159 of zero."""
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class UnitBiasConv(nn.Module):
+    """A 5x5 convolution with stride 2 whose units share weights within a map, but each have a bias.
+
+    What lies beyond the border is background: -1, as is a black pixel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 5, 2, groups=groups, bias=False)
+        self.bias = nn.Parameter(torch.zeros(outputs, side, side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, side, side), side = ceil(H / 2)."""
+        return self.conv(F.pad(x, (2, 2, 2, 2), value=-1.0)) + self.bias
+
+
+class LeNet1989(nn.Module):
+    """Two strided convolutions H1 and H2, a hidden layer H3; (N, C, 16, 16) in.
+
+    Each map of H2 reads 8 of the 12 maps of H1; the paper does not print which. Here H1 falls into
+    three thirds, and each third of H2 reads two of them, so that all maps are read equally often.
+    The paper squashes the outputs too, for its squared error; logits are their weighted sums.
+    """
+
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+        super().__init__()
+        h1, h2 = scale(12, alpha, divisor=3), scale(12, alpha, divisor=3)
+        h3 = scale(30, alpha, divisor=1)
+        half = -(-resolution // 2)
+        side = -(-half // 2)
+        self.h1 = UnitBiasConv(in_channels, h1, half)
+        self.h2 = UnitBiasConv(2 * h1, h2, side, groups=3)
+        self.h3 = nn.Linear(h2 * side * side, h3)
+        self.output = nn.Linear(h3, num_classes)
+        self.act = ScaledTanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, 16, 16) to logits (N, classes)."""
+        first, second, third = self.act(self.h1(x)).chunk(3, 1)
+        x = self.act(self.h2(torch.cat([first, second, second, third, third, first], 1)))
+        return self.output(self.act(self.h3(torch.flatten(x, 1))))
+
+    def reset_weights(self, generator: torch.Generator) -> None:
+        """Draw weights as the paper does: uniform within 2.4 / fan-in of zero."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                bound = 2.4 / module.weight[0].numel()
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
 
 
 class LeNet5(nn.Module):
@@ -32,6 +95,11 @@ class LeNet5(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, 32, 32) to logits (N, classes)."""
         return self.classifier(torch.flatten(self.features(x), 1))
+
+
+def lenet_1989(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> LeNet1989:
+    """Build the network of 1989: 9,760 parameters at alpha 1 and a resolution of 16."""
+    return LeNet1989(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)
 
 
 def lenet5(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> LeNet5:

@@ -17,7 +17,7 @@ from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.lazy import package_folder, require
 
 if TYPE_CHECKING:
-    from edgecnn.zoo.catalog import Architecture
+    from edgecnn.zoo.architecture import Architecture
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 

@@ -1,0 +1,58 @@
+"""What an architecture is, and how other packages bring theirs. Importing it needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from edgecnn.errors import EdgecnnError
+from edgecnn.registry import Registry
+from edgecnn.runtime.images import Preprocessing
+
+#: Entry points of this group, in any installed package, are an Architecture or several.
+PLUGIN_GROUP = "edgecnn.architectures"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network by name: where it is built, what it was published as, and what its images look like."""
+
+    name: str
+    family: str
+    year: int
+    paper: str
+    #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
+    build: str
+    #: Side of the square input, in pixels.
+    resolution: int
+    preprocessing: Preprocessing
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: The function also takes `resolution`: some layer's shape depends on the input's size.
+    needs_resolution: bool = False
+    aliases: tuple[str, ...] = ()
+    num_classes: int = 1000
+    #: Label set of the default classes.
+    labels: str = "imagenet"
+    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO"; None if not known.
+    imagenet: str | None = None
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels of the reference network."""
+        return self.preprocessing.channels
+
+
+def add_plugins(registry: Registry[Architecture]) -> None:
+    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
+    for point in entry_points(group=PLUGIN_GROUP):
+        try:
+            found = point.load()
+            for row in (found,) if isinstance(found, Architecture) else found:
+                registry.add(row.name, row, row.aliases)
+        except Exception as error:  # a plug-in is anybody's code
+            raise EdgecnnError(
+                f"the architecture plug-in {point.name} = {point.value} cannot be used: {error}",
+                hint="mend or uninstall the package that brings it",
+            ) from error
