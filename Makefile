@@ -2,6 +2,7 @@
 #   make demo    the main job, a real prediction and a latency table
 #   make test    the test suite            make test-slow    the long tests
 #   make lint    style, types, layers      make bench        the benchmarks of docs/benchmarks.md
+#   make zoo     every network through the whole export; makes docs/zoo.md
 #
 # INDEX is another package index to look in, for instance PyTorch's CPU builds:
 #   make demo INDEX=https://download.pytorch.org/whl/cpu
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # What the tests compare the zoo with. Without their dependencies: the CPU build of PyTorch has no torchvision.
 ORACLES := torchvision==0.28.0 timm==1.0.31
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow zoo lint bench clean
 
 demo: .venv/cpu
 	@mkdir -p demo
@@ -29,7 +30,12 @@ test: .venv/dev
 	$(BIN)/pytest -n 2
 
 test-slow: .venv/dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
+
+# Every network through the whole export; makes docs/zoo.md.
+zoo: .venv/dev
+	EDGECNN_ZOO_ROWS=build/zoo $(BIN)/pytest -n 2 -m slow tests/zoo/test_every_export.py
+	$(BIN)/python benchmarks/zoo_table.py build/zoo
 
 lint: .venv/dev
 	$(BIN)/ruff check .

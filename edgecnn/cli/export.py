@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
 @click.option("--rho", type=float, help="Resolution multiplier.")
 @click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho.")
+@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
 @click.option("--classes", "num_classes", type=int, help="Number of classes  [the network's own].")
 @click.option("--channels", "in_channels", type=int, help="Number of input channels  [the network's own].")
 @click.option(
@@ -96,6 +97,8 @@ def _print(exported: Exported) -> None:
             ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate"),
         ]
     )
+    for note in exported.notes:
+        click.secho(f"note: {note}", fg="yellow")
     if manifest.weights == "random":
         click.secho(
             "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",

@@ -2,47 +2,97 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+
 import click
 
-from edgecnn.cli.common import common, print_json, print_table
+from edgecnn.cli.common import amount, common, print_json, print_table
+
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+class _Amount(click.ParamType):
+    """A number with an optional unit: 300M, 4.1G."""
+
+    name = "amount"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgKMG]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no amount; write 300M or 4.1G", param, ctx)
+        return float(found[1]) * _UNITS[found[2].lower()]
 
 
 @click.command("models")
+@click.argument("pattern", default="*")
+@click.option("--family", help="Only this family.")
+@click.option("--max-macs", type=_Amount(), help="At most so many multiply-accumulates, 300M for instance.")
+@click.option("--max-params", type=_Amount(), help="At most so many parameters.")
 @common
-def command(as_json: bool) -> None:
-    """List the networks."""
+def command(
+    pattern: str, family: str | None, max_macs: float | None, max_params: float | None, as_json: bool
+) -> None:
+    """List the networks, all or those whose name matches PATTERN ("mobile*", or a part of the name)."""
+    from edgecnn.errors import UnknownNameError
+    from edgecnn.registry import suggest
     from edgecnn.zoo.catalog import ARCHITECTURES
+    from edgecnn.zoo.counts import known
 
-    rows = list(ARCHITECTURES)
-    if as_json:
-        print_json(
-            {
-                "models": [
-                    {
-                        "name": row.name,
-                        "aliases": list(row.aliases),
-                        "family": row.family,
-                        "year": row.year,
-                        "paper": row.paper,
-                        "resolution": row.resolution,
-                        "imagenet": row.imagenet,
-                    }
-                    for row in rows
-                ]
-            }
+    counts = known()
+    families = {row.family.lower(): row.family for row in ARCHITECTURES}
+    if family is not None and family.lower() not in families:
+        raise UnknownNameError(f"unknown family {family!r}", hint=suggest(family, list(families.values())))
+    limits = {"macs": max_macs, "params": max_params}
+    rows = [
+        row
+        for row in sorted(ARCHITECTURES, key=lambda row: row.year)
+        if any(_matches(name, pattern) for name in (row.name, *row.aliases))
+        and (family is None or row.family == families[family.lower()])
+        and all(
+            limit is None or counts.get(row.name, {}).get(key, float("inf")) <= limit
+            for key, limit in limits.items()
         )
+    ]
+    if as_json:
+        fields = [
+            {
+                "name": row.name,
+                "aliases": list(row.aliases),
+                "family": row.family,
+                "year": row.year,
+                "paper": row.paper,
+                "resolution": row.resolution,
+                "imagenet": row.imagenet,
+                **counts.get(row.name, {"params": None, "macs": None}),
+            }
+            for row in rows
+        ]
+        print_json({"models": fields})
         return
     print_table(
-        ["name", "year", "input", "weights", "paper"],
+        ["name", "year", "params", "MACs", "input", "weights", "paper"],
         [
             [
                 " = ".join((row.name, *row.aliases)),
                 str(row.year),
+                amount(counts.get(row.name, {}).get("params")),
+                amount(counts.get(row.name, {}).get("macs")),
                 str(row.resolution),
-                {True: "offline", False: "hub"}[row.imagenet.startswith("package:")] if row.imagenet else "-",
+                _weights(row.imagenet),
                 row.paper,
             ]
             for row in rows
         ],
-        text=(0, 3, 4),
+        text=(0, 5, 6),
     )
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatch(name, pattern) or pattern in name
+
+
+def _weights(imagenet: str | None) -> str:
+    if imagenet is None:
+        return "-"
+    return "offline" if imagenet.startswith("package:") else "hub"

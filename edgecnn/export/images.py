@@ -16,8 +16,9 @@ from edgecnn.export.request import ExportRequest
 CHECK_IMAGES = 32
 #: Images that a random network's batch normalization takes its statistics from.
 SETTLE_IMAGES = 16
-#: Images that go through the calibration at a time.
-_BATCH = 4
+#: Pixels that go through the calibration at a time, four images of 224 x 224: what all the tensors of
+#: a network take at once grows with them.
+_PIXELS = 4 * 224 * 224
 
 Frames = npt.NDArray[np.uint8]
 Batch = npt.NDArray[np.float32]
@@ -70,7 +71,8 @@ class ImageSource:
 
         A fixed batch is always full: the last one is filled up with its last image.
         """
-        preprocessing, size = self.request.preprocessing, self.request.batch or _BATCH
+        preprocessing = self.request.preprocessing
+        size = self.request.batch or min(16, max(1, _PIXELS // preprocessing.size**2))
         files = self.calibration_files
         frames = None if files else self._builtin(self.request.calib_images, check=False)
         for start in range(0, self.calibration_count, size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
-from edgecnn.errors import InvalidValueError
+from edgecnn.errors import EdgecnnWarning, InvalidValueError
 from edgecnn.export.images import ImageSource
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
@@ -40,6 +41,8 @@ class Exported:
     parity: Parity
     #: Seconds per stage.
     seconds: Mapping[str, float]
+    #: What of a checkpoint was adapted.
+    notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -62,6 +65,7 @@ class Exported:
             "quantization": quantization or None,
             "seconds": round(sum(self.seconds.values()), 3),
             "stages": dict(self.seconds),
+            "notes": self.notes,
         }
 
 
@@ -106,13 +110,15 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
 
     row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
     with clock("build"):
-        network, spent = _build(request)
+        network, spent, notes = _build(request)
+        size = {"alpha": request.alpha, "phi": request.phi, "resolution": request.size}
+        lineage.add("build", {"architecture": row.name, **size, "classes": request.classes})
         if request.weights == "random":
             initialize.settle(network, torch.from_numpy(images.settle()))
             lineage.add("initialize", {"images": images.description}, seed=request.seed)
         else:
             found = weights.find(row, request.weights)
-            lineage.add("load weights", {"source": found.source, "sha256": found.sha256})
+            lineage.add("load weights", {"source": found.source, "sha256": found.sha256, "notes": notes})
         frames = images.check_frames()
         inputs = torch.from_numpy(request.preprocessing.normalize(frames))
         with torch.inference_mode():
@@ -157,6 +163,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         manifest=manifest,
         parity=parity,
         seconds=clock.seconds,
+        notes=notes,
     )
 
 
@@ -180,22 +187,25 @@ class _Lineage:
         self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
 
 
-def _build(request: ExportRequest) -> tuple[Any, Any]:
-    """Return the network and its cost, counted where an input that is too small for it fails at once."""
+def _build(request: ExportRequest) -> tuple[Any, Any, list[str]]:
+    """Return the network, its cost, and notes; an input that is too small for the network fails here."""
     from edgecnn import zoo
     from edgecnn.zoo import cost
 
     try:
-        network = zoo.create(
-            request.architecture,
-            alpha=request.alpha,
-            num_classes=request.num_classes,
-            in_channels=request.in_channels,
-            resolution=request.size,
-            weights=request.weights,
-            seed=request.seed,
-        )
-        return network, cost.count(network, request.preprocessing.channels, request.size)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EdgecnnWarning)
+            network = zoo.create(
+                request.architecture,
+                alpha=request.alpha,
+                num_classes=request.num_classes,
+                in_channels=request.in_channels,
+                resolution=request.size,
+                weights=request.weights,
+                seed=request.seed,
+            )
+        notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
+        return network, cost.count(network, request.preprocessing.channels, request.size), notes
     except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
         raise InvalidValueError(
             f"{request.name} cannot take an input of {request.size} pixels",

@@ -47,8 +47,8 @@ def initialize(network: nn.Module, seed: int = 0) -> None:
 def settle(network: nn.Module, images: Tensor) -> None:
     """Make an untrained network behave like a trained one, in place, given real images (N, C, H, W).
 
-    Every batch normalization takes its statistics from the images, and the last linear layer's bias
-    centres each class's logit on them, so that the most probable class differs between images.
+    Every batch normalization takes its statistics from the images, and the classifier's bias centres
+    each class's logit on them, so that the most probable class differs between images.
 
     That alone leaves a network that amplifies any disturbance from layer to layer (Yang et al. 2019,
     A Mean Field Theory of Batch Normalization, arXiv:1902.08129), which training would have unlearned:
@@ -72,14 +72,31 @@ def settle(network: nn.Module, images: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average: after one batch, that batch's statistics
         norm.train()
-    logits = network(images)
+    classifier, outputs = _run_keeping_last(network, images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    classifier = [module for module in network.modules() if isinstance(module, nn.Linear)][-1:]
-    for layer in classifier:
-        if layer.bias is not None and layer.bias.shape == logits.shape[1:]:
-            layer.bias.sub_(logits.mean(0))
+    if classifier.bias is not None:
+        classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != 1]))
     network.train(training)
+
+
+def _run_keeping_last(network: nn.Module, images: Tensor) -> tuple[nn.Linear | nn.Conv2d, Tensor]:
+    """Run the network; return the last weighted layer that was executed, and its output."""
+    last: list[tuple[nn.Linear | nn.Conv2d, Tensor]] = []
+
+    def keep(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(module, (nn.Linear, nn.Conv2d))
+        last[:] = [(module, out)]
+
+    hooks = [
+        m.register_forward_hook(keep) for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d))
+    ]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return last[0]
 
 
 @torch.no_grad()

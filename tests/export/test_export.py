@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from program import report, run
+from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
 from edgecnn.runtime import load
@@ -52,22 +53,7 @@ def test_at_least_95_percent_of_the_macs_lie_between_qdq(exported, network):
 @pytest.mark.parametrize("precision", ["--int8", "--fp16"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_tensorrt_rtx_builds_an_engine(exported, network, precision):
-    trt = pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    definition = builder.create_network(0)
-    parser = trt.OnnxParser(definition, logger)
-    parsed = parser.parse(exported(*NETWORKS[network], precision).read_bytes())
-    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-    profile = builder.create_optimization_profile()
-    shape = tuple(definition.get_input(0).shape)[1:]
-    profile.set_shape("input", (1, *shape), (1, *shape), (8, *shape))
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(definition, config)
-    assert engine is not None and engine.nbytes > 100_000
+    assert build(exported(*NETWORKS[network], precision)) > 100_000
 
 
 @pytest.mark.parametrize("network", NETWORKS)
