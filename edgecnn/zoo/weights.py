@@ -48,9 +48,16 @@ def load_weights(network: nn.Module, row: Architecture, source: str) -> Checkpoi
     if source == "imagenet" and row.imagenet and row.imagenet.startswith("package:"):
         state = _rename_in_order(network, state)
     own = network.state_dict()
-    state = {**state, **_adapted_stem(network, row, own, state), **_kept_classifier(row, own, state)}
-    _check_fit(own, state, checkpoint)
-    network.load_state_dict(state, strict=True)
+    stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(row, own, state)
+    fitted = {**state, **stem, **classifier}
+    _check_fit(own, fitted, checkpoint)
+    network.load_state_dict(fitted, strict=True)
+    for key, value in stem.items():
+        _warn(f"{key} was adapted from {state[key].shape[1]} to {value.shape[1]} input channels")
+    if classifier:
+        classes = next(iter(classifier.values())).shape[0]
+        keys = ", ".join(classifier)
+        _warn(f"the classifier ({keys}) starts anew: {classes} classes, not {row.num_classes}")
     return checkpoint
 
 
@@ -71,7 +78,6 @@ def _adapted_stem(
     cycled = state[first][:, torch.arange(wanted) % given]
     scale = state[first].sum(1, keepdim=True).norm() / cycled.sum(1, keepdim=True).norm().clamp_min(1e-12)
     adapted = state[first].sum(1, keepdim=True) if wanted == 1 else cycled * scale
-    _warn(f"{first} was adapted from {given} to {wanted} input channels")
     return {first: adapted}
 
 
@@ -79,7 +85,7 @@ def _kept_classifier(
     row: Architecture, own: dict[str, Tensor], state: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Return the network's own tensors where only the number of classes differs from the checkpoint's."""
-    kept = {
+    return {
         key: value
         for key, value in own.items()
         if key in state
@@ -87,14 +93,10 @@ def _kept_classifier(
         and state[key].shape[1:] == value.shape[1:]
         and state[key].shape[:1] == (row.num_classes,)
     }
-    if kept:
-        classes = next(iter(kept.values())).shape[0]
-        _warn(f"the classifier ({', '.join(kept)}) starts anew: {classes} classes, not {row.num_classes}")
-    return kept
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, EdgecnnWarning, stacklevel=4)
+    warnings.warn(message, EdgecnnWarning, stacklevel=3)
 
 
 def find(row: Architecture, source: str) -> Checkpoint:

@@ -11,11 +11,11 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from tensorrt_build import build
 
 from edgecnn import zoo
 from edgecnn.export import ExportRequest, export
 from edgecnn.zoo.counts import known
-from tensorrt_build import build
 
 NAMES = [row.name for row in zoo.ARCHITECTURES]
 
