@@ -27,6 +27,9 @@ def command(as_json: bool) -> None:
         [[mark[check.works], check.name, check.version or "", check.detail] for check in checks],
         text=(0, 1, 2, 3),
     )
-    missing = [check for check in checks if not check.works and check.remedy]
-    for check in missing:
-        click.echo(f"for {check.name}: {check.remedy}")
+    remedies: dict[str, list[str]] = {}
+    for check in checks:
+        if not check.works and check.remedy:
+            remedies.setdefault(check.remedy, []).append(check.name)
+    for remedy, names in remedies.items():
+        click.echo(f"{remedy}   brings {', '.join(names)}")

@@ -28,7 +28,7 @@ CHECK_PHOTOS = (
     "skimage/data/grass.png", "skimage/data/coins.png", "sklearn/datasets/images/flower.jpg",
 )  # fmt: skip
 
-_PURPOSE = "the built-in images"
+_PURPOSE = "reading the built-in images"
 
 
 def photo(name: str) -> Path:

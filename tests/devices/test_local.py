@@ -1,0 +1,56 @@
+import os
+import stat
+
+import pytest
+
+from edgecnn.devices import local
+
+
+def test_a_jetson_is_known_by_its_release_file(tmp_path, monkeypatch):
+    # As JetPack 6.2 writes it on an Orin Nano.
+    release = (
+        "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
+    )
+    (tmp_path / "release").write_text(release + "# KERNEL_VARIANT: oot\n")
+    (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0")
+    monkeypatch.setattr(local, "_JETSON_RELEASE", tmp_path / "release")
+    monkeypatch.setattr(local, "_BOARD_MODEL", tmp_path / "model")
+    found = local.board()
+    assert found.startswith("NVIDIA Jetson Orin Nano") and "R36 (release), REVISION: 4.3" in found
+
+
+def test_other_machines_are_no_jetson(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "_JETSON_RELEASE", tmp_path / "none")
+    assert local.board() == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (
+            "echo 'NVIDIA GeForce RTX 4090, 8.9, 570.86, 24564 MiB'",
+            "NVIDIA GeForce RTX 4090, 8.9, 570.86, 24564 MiB",
+        ),
+        ("echo 'no devices' >&2; exit 9", "nvidia-smi fails"),
+    ],
+)
+def test_gpus_are_what_nvidia_smi_says(tmp_path, monkeypatch, script, expected):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert local.gpu().startswith(expected)
+
+
+def test_a_library_that_fails_is_reported_with_its_reason():
+    def attempt() -> str:
+        raise OSError("libcudart.so.13: cannot open\nshared object")
+
+    check = local._check("Something", "onnx", attempt)
+    assert not check.works and "libcudart.so.13: cannot open shared object" in check.detail
+    assert check.remedy == 'pip install "edgecnn[export]"'
+
+
+def test_onnx_runtime_is_tried_with_a_real_model():
+    checks = {check.name: check for check in local.examine()}
+    assert checks["ONNX Runtime"].works and "CPU" in checks["ONNX Runtime"].detail
