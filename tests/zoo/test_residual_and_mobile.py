@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +17,7 @@ from edgecnn.zoo.mobilenet_v4 import UniversalInvertedBottleneck
 from edgecnn.zoo.resnet import Bottleneck
 from edgecnn.zoo.xception import SeparableConv
 
-BOTTLENECKS = (
-    "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "resnext101_32x8d", "se_resnet50",
-    "se_resnext50_32x4d", "senet154",
-)  # fmt: skip
-NAMES = (
-    *BOTTLENECKS, "googlenet", "googlenet_bn", "xception", "mobilenet_v3_small", "mobilenet_v3_large",
-    "mobilenet_v4_conv_small", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3",
-)  # fmt: skip
 CARDINALITY = {"resnext50_32x4d": 32, "resnext101_32x8d": 32, "se_resnext50_32x4d": 32, "senet154": 64}
-with (Path(__file__).parent / "golden.csv").open(newline="") as _file:
-    GOLDEN = {row["name"]: row for row in csv.DictReader(_file)}
 
 
 def build(name: str, alpha: float = 1.0, classes: int = 1000, channels: int = 3, **arguments: Any) -> Any:
@@ -54,32 +42,11 @@ def shape_after(name: str, layer: str) -> tuple[int, ...]:
     return shapes[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_cost_at_full_width_is_the_reference(name: str) -> None:
-    golden = GOLDEN[name]
-    found = cost.count(build(name), 3, int(golden["resolution"]))
-    assert found.params == int(golden["params"])
-    assert not golden["macs"] or found.macs == int(golden["macs"])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_width_runs_and_costs_more_than_the_narrower(name: str) -> None:
-    macs = []
-    for alpha in (0.25, 0.5, 0.75, 1.0, 1.4):
-        network = build(name, alpha, classes=7, channels=1).eval()
-        assert network(torch.empty(2, 1, 96, 96, device="meta")).shape == (2, 7)
-        macs.append(cost.count(network, 1, 96).macs)
-    assert macs == sorted(set(macs))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradient_reaches_every_parameter(name: str) -> None:
-    # With auxiliary classifiers: `googlenet` has them only where it is built for training.
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn"])
+def test_googlenet_trains_two_auxiliary_classifiers(name: str) -> None:
     network = zoo.create(name, alpha=0.25, num_classes=5) if name != "googlenet" else _paper_googlenet()
-    torch.manual_seed(0)
-    out = network.train()(torch.randn(4, 3, 64, 64))
-    heads: tuple[Tensor, ...] = out if isinstance(out, tuple) else (out,)
-    assert [head.shape for head in heads] == [(4, 5)] * (3 if "googlenet" in name else 1)
+    heads = network.train()(torch.randn(4, 3, 64, 64))
+    assert [head.shape for head in heads] == [(4, 5)] * 3
     torch.stack(heads).square().sum().backward()
     assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 

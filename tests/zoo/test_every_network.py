@@ -1,0 +1,44 @@
+"""What holds for every row of the catalogue: any width, class count and number of channels; trainable."""
+
+import pytest
+import torch
+
+from edgecnn import zoo
+from edgecnn.zoo.blocks import StochasticDepth
+
+#: Side of a small image that a network can still take, where it is not 64.
+SIDES = {
+    "lenet_1989": 16,
+    "lenet5": 32,
+    "alexnet": 67,
+    **dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 96),
+}
+NAMES = [row.name for row in zoo.ARCHITECTURES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_width_takes_any_number_of_classes_and_channels(name):
+    row, side = zoo.architecture(name), SIDES.get(name, 64)
+    params = []
+    for alpha in (0.25, 0.5, 0.75, 1.0, 1.4):
+        with torch.device("meta"):
+            network = zoo.build(row, alpha=alpha, num_classes=7, in_channels=1, resolution=side).eval()
+            assert network(torch.empty(3, 1, side, side)).shape == (3, 7)
+        params.append(sum(item.numel() for item in network.parameters()))
+    # Transformers narrow by whole heads: a tiny one has too few of them for each step to differ.
+    assert params == sorted(params) and params[0] < params[1] < params[3] < params[4]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_reaches_every_parameter(name):
+    row, side = zoo.architecture(name), SIDES.get(name, 64)
+    network = zoo.create(name, alpha=0.25, num_classes=7, resolution=side).train()
+    for module in network.modules():
+        if isinstance(module, StochasticDepth):
+            module.p = 0.0  # a branch that is dropped for the whole batch gets no gradient
+    torch.manual_seed(0)
+    outputs = network(torch.randn(4, row.in_channels, side, side))
+    heads = outputs if isinstance(outputs, tuple) else (outputs,)
+    assert all(head.shape == (4, 7) for head in heads)
+    sum(head.square().sum() for head in heads).backward()
+    assert [key for key, item in network.named_parameters() if item.grad is None or not item.grad.any()] == []
