@@ -26,6 +26,25 @@ tried with the smallest network of each family.
 """
 
 
+WEIGHTS = """
+## Weights
+
+What `--weights imagenet` loads, and the preprocessing of that checkpoint, which goes into the manifest. Only
+checkpoints whose keys fit strictly are named; for the other networks give a file, or a repository whose
+`model.safetensors` has torchvision's keys, as `--weights hf:OWNER/REPO`. To add one, see CONTRIBUTING.md.
+
+| network | source | input | crop | interpolation | mean | deviation |
+|---|---|--:|--:|---|---|---|
+"""
+
+
+def weights_line(row: zoo.Architecture) -> str:
+    p = row.preprocessing
+    mean, std = (", ".join(f"{value:.3g}" for value in dict.fromkeys(values)) for values in (p.mean, p.std))
+    source = row.imagenet.removeprefix("hf:") if row.imagenet.startswith("hf:") else "the `weights` extra"
+    return f"| `{row.name}` | {source} | {p.size} | {p.crop:.3f} | {p.interpolation} | {mean} | {std} |\n"
+
+
 def line(row: dict) -> str:
     exact, int8 = row["float32"], row["int8"]
     float_db = "exact" if exact["sqnr_db"] is None else f"{exact['sqnr_db']:.0f}"
@@ -54,6 +73,7 @@ def main() -> None:
                 text += line(rows[architecture.name, alpha])
             else:
                 missing.append(f"{architecture.name} at {alpha}")
+    text += WEIGHTS + "".join(weights_line(row) for row in zoo.ARCHITECTURES if row.imagenet)
     (Path(__file__).parents[1] / "docs/zoo.md").write_text(text)
     if missing:
         sys.exit(f"no figures for {', '.join(missing)}")
