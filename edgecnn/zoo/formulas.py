@@ -50,9 +50,7 @@ def depthwise_separable_weights(k: int, m: int, n: int, alpha: float = 1.0) -> i
     return convolution_weights(k, m, m, groups=m) + convolution_weights(1, m, n)
 
 
-def depthwise_separable_macs(
-    k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float = 1.0
-) -> int:
+def depthwise_separable_macs(k: int, m: int, n: int, d_f: int, alpha: float = 1.0, rho: float = 1.0) -> int:
     """Return (K * K * alpha M + alpha M * alpha N) * (rho D_F)^2 (MobileNet, section 3.4, equation 7).
 
     Channels and the map's side are rounded to whole numbers. The paper's layer (table 3: K 3, M and N

@@ -1,9 +1,8 @@
-"""A network layer by layer: shapes, costs, receptive fields and memory, from one pass without arithmetic."""
+"""Take a network apart: layers, costs, receptive fields and memory, from one pass without arithmetic."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,136 +13,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.zoo.analysis import FLOAT, Analysis, Layer
 from edgecnn.zoo.memory import Use, live_bytes
-from edgecnn.zoo.operations import ATTENTION, ELEMENTWISE, Operation, describe
+from edgecnn.zoo.operations import COPY, ELEMENTWISE, Operation, describe, is_elementwise
 from edgecnn.zoo.receptive import Field, join
-
-#: Bytes of a float32.
-_FLOAT = 4
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One operation that computes or copies. Bytes are float32's, for one image.
-
-    `shape` is the output's, without the batch. `receptive_field` and `receptive_step` are in pixels of the
-    input, the larger of height and width; infinity means the whole image, None that it is not defined
-    (after attention). `moved_bytes` are read and written; `live_bytes` are all activations in memory
-    while it runs.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    groups: int
-    params: int
-    macs: int
-    receptive_field: float | None
-    receptive_step: int | None
-    activation_bytes: int
-    moved_bytes: int
-    live_bytes: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold; a receptive field of the whole image is "all"."""
-        field = self.receptive_field
-        everything = field is not None and math.isinf(field)
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "output_shape": list(self.shape),
-            "kernel": list(self.kernel) or None,
-            "stride": list(self.stride) or None,
-            "groups": self.groups,
-            "params": self.params,
-            "macs": self.macs,
-            "receptive_field": "all" if everything else field,
-            "receptive_field_step": None if everything else self.receptive_step,
-            "activation_bytes": self.activation_bytes,
-            "live_bytes": self.live_bytes,
-        }
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """A network's layers in the order in which they run, and its trainable parameters.
-
-    The layers' parameters sum to `params`, less those that are only used in training.
-    """
-
-    layers: tuple[Layer, ...]
-    params: int
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of convolutions and linear layers for one image, as `cost.count` has them."""
-        return sum(layer.macs for layer in self.layers if layer.kind != ATTENTION)
-
-    @property
-    def attention_macs(self) -> int:
-        """Those of products of two activations, which published counts leave out."""
-        return sum(layer.macs for layer in self.layers if layer.kind == ATTENTION)
-
-    @property
-    def peak_activation_bytes(self) -> int:
-        """The most bytes of activations alive at once: float32, one image, the input counted.
-
-        By the rules of `memory.live_bytes`: views share what they look at, a normalization or an
-        activation works in place when its input dies there, and padding is read on the fly.
-        """
-        return max((layer.live_bytes for layer in self.layers), default=0)
-
-    @property
-    def peak_layer(self) -> str:
-        """Name of the first layer during which memory is at its peak."""
-        return max(self.layers, key=lambda layer: layer.live_bytes).name
-
-    @property
-    def arithmetic_intensity(self) -> float:
-        """Operations per byte: two per multiply-accumulate, over the bytes that have to move.
-
-        Float32, one image. Each weight is read once; each layer reads its inputs and writes its output
-        once, except that normalizations and activations are taken to be fused into their neighbours.
-        """
-        moved = sum(layer.moved_bytes for layer in self.layers)
-        weights = _FLOAT * sum(layer.params for layer in self.layers)
-        return 2 * (self.macs + self.attention_macs) / (moved + weights)
-
-    @property
-    def mac_share(self) -> dict[str, float]:
-        """Kind of layer: its share of all multiply-accumulates, attention's too; the largest first."""
-        totals: Counter[str] = Counter()
-        for layer in self.layers:
-            totals[layer.kind] += layer.macs
-        whole = sum(totals.values())
-        return {kind: macs / whole for kind, macs in totals.most_common() if macs}
-
-    @property
-    def receptive_field(self) -> int | None:
-        """The field of the last map before global pooling or a flat linear layer; None if not defined."""
-        local = [
-            layer.receptive_field
-            for layer in self.layers
-            if layer.receptive_field is None or math.isfinite(layer.receptive_field)
-        ]
-        if not local or local[-1] is None:
-            return None
-        return int(max(field for field in local if field is not None))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the totals, and the layers."""
-        return {
-            "params": self.params,
-            "macs": self.macs,
-            "attention_macs": self.attention_macs,
-            "peak_activation_bytes": self.peak_activation_bytes,
-            "arithmetic_intensity": self.arithmetic_intensity,
-            "receptive_field": self.receptive_field,
-            "mac_share": self.mac_share,
-            "layers": [layer.to_json() for layer in self.layers],
-        }
+from edgecnn.zoo.shapes import output_shape
 
 
 def analyse(network: nn.Module, in_channels: int, resolution: int) -> Analysis:
@@ -222,10 +96,13 @@ class _Tracer(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        name = func.__name__.strip("_")
+        result = None if _is_in_place(func, kwargs) else _outline(name, args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
         outputs = list(_tensors(result))
         if outputs:
-            self._record(func.__name__.strip("_"), args, kwargs, outputs)
+            self._record(name, args, kwargs, outputs)
         return result
 
     def _record(
@@ -248,9 +125,9 @@ class _Tracer(TorchFunctionMode):
         new = self._buffer(output) not in read_buffers
         for tensor in outputs:
             self._fields[id(tensor)] = operation.field(below)
-        layer = None
-        if new or operation.kind != name:  # else it is a view of what it reads, or a dropout that is off
-            layer = self._layer(operation, reads, parameters, output) if operation.kind != "copy" or new else None
+        # What is not new is a view, a dropout that is off, or an operation of a known kind in place.
+        works = new or operation.kind not in (COPY, name)
+        layer = self._layer(operation, reads, parameters, output) if works else None
         use = Use(read_buffers)
         if new:
             size = output.untyped_storage().nbytes()
@@ -258,7 +135,11 @@ class _Tracer(TorchFunctionMode):
         self._steps.append(_Step(self._running[-1], name, layer, use))
 
     def _layer(
-        self, operation: Operation, reads: Sequence[Tensor], parameters: frozenset[nn.Parameter], output: Tensor
+        self,
+        operation: Operation,
+        reads: Sequence[Tensor],
+        parameters: frozenset[nn.Parameter],
+        output: Tensor,
     ) -> Layer:
         field = self._fields[id(output)]
         # A parameter that is used twice is one parameter.
@@ -274,8 +155,8 @@ class _Tracer(TorchFunctionMode):
             groups=operation.groups,
             params=sum(parameter.numel() for parameter in fresh),
             macs=operation.macs,
-            receptive_field=field and (field.side if math.isinf(field.side) else int(field.side)),
-            receptive_step=field and max(field.step),
+            receptive_field=field.side if field else None,
+            receptive_step=max(field.step) if field else None,
             activation_bytes=_bytes(output),
             moved_bytes=moved and moved + _bytes(output),
         )
@@ -314,6 +195,25 @@ def _tensors(value: Any) -> Iterator[Tensor]:
         yield from _tensors(list(value.values()))
 
 
+def _is_in_place(func: Any, kwargs: Mapping[str, Any]) -> bool:
+    name = func.__name__
+    return bool(
+        kwargs.get("inplace")
+        or kwargs.get("out") is not None
+        or name[-1] == "_" != name[0]
+        or name[:3] == "__i"
+    )
+
+
+def _outline(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return a meta tensor of the shape that torch's function would return; None if it has to be asked."""
+    tensors = list(_tensors((args, kwargs)))
+    if not tensors or any(tensor.dtype != torch.float32 for tensor in tensors):
+        return None
+    shape = tensors[0].shape if is_elementwise(name) else output_shape(name, args, kwargs)
+    return None if shape is None else torch.empty(shape, device="meta")
+
+
 def _is_gate(tensor: Tensor, output: Tensor) -> bool:
     """Whether one value per channel is spread over a map, as in squeeze and excitation.
 
@@ -324,4 +224,4 @@ def _is_gate(tensor: Tensor, output: Tensor) -> bool:
 
 
 def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * _FLOAT
+    return tensor.numel() * FLOAT

@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from edgecnn.zoo.analysis import ATTENTION
 from edgecnn.zoo.receptive import Field
+from edgecnn.zoo.shapes import bind, spread
 
-NORMALIZATION, ACTIVATION, ATTENTION, COPY = "normalization", "activation", "attention", "copy"
+NORMALIZATION, ACTIVATION, COPY = "normalization", "activation", "copy"
 GLOBAL_POOL = "global pool"
 
 #: Kind: the names of torch's functions for it, without underscores. Other operations that compute are of
@@ -43,12 +45,10 @@ _PRODUCTS = ("matmul", "bmm", "baddbmm", "einsum", "scaled_dot_product_attention
 #: After these a receptive field is not defined: elements see places that no single window holds.
 _NO_FIELD = (*_PRODUCTS, "interpolate", "grid_sample", "conv_transpose2d")
 
-_SIGNATURES = {
-    **dict.fromkeys(_CONVOLUTIONS, ("input", "weight", "bias", "stride", "padding", "dilation", "groups")),
-    "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation"),
-    "avg_pool2d": ("input", "kernel_size", "stride"),
-    "lp_pool2d": ("input", "norm_type", "kernel_size", "stride"),
-}
+
+def is_elementwise(name: str) -> bool:
+    """Whether the output of torch's function `name` has its first argument's shape."""
+    return _KIND.get(name) in ELEMENTWISE
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ class Operation:
 
 def describe(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], output: Tensor) -> Operation:
     """Return what torch's function `name` did when it was called with these arguments."""
-    bound = {**dict(zip(_SIGNATURES.get(name, ()), args, strict=False)), **kwargs}
+    bound = bind(name, args, kwargs)
     if name in _CONVOLUTIONS:
         return _convolution(bound, output)
     if name == "linear":
-        weight: Tensor = args[1] if len(args) > 1 else kwargs["weight"]
+        macs = output.numel() * bound["weight"].shape[1]
         # On tokens or maps with channels last it works place by place; on a flat vector it sees all of it.
-        return Operation("linear", output.numel() * weight.shape[1], sees="window" if output.ndim > 2 else "all")
+        return Operation("linear", macs, sees="window" if output.ndim > 2 else "all")
     if name in _POOLS:
-        kernel = _pair(bound["kernel_size"])
-        stride = _pair(bound.get("stride") or bound["kernel_size"])
-        return Operation(_POOLS[name], 0, kernel, stride, _pair(bound.get("dilation", 1)))
+        kernel = spread(bound["kernel_size"], 2)
+        stride = spread(bound.get("stride") or kernel, 2)
+        return Operation(_POOLS[name], 0, kernel, stride, spread(bound.get("dilation", 1), 2))
     if name in _ADAPTIVE:
         return _adaptive_pool(_ADAPTIVE[name], args[0], output)
     if name == "mean" and _is_spatial(args[0].ndim, args[1] if len(args) > 1 else kwargs.get("dim")):
@@ -111,8 +111,8 @@ def _convolution(bound: Mapping[str, Any], output: Tensor) -> Operation:
         kind,
         output.numel() * weight.shape[1] * math.prod(kernel),
         kernel,
-        _tuple(bound.get("stride", 1), axes),
-        _tuple(bound.get("dilation", 1), axes),
+        spread(bound.get("stride", 1), axes),
+        spread(bound.get("dilation", 1), axes),
         groups,
     )
 
@@ -143,12 +143,3 @@ def _product_macs(name: str, args: Sequence[Any], output: Tensor) -> int:
     if name in ("matmul", "bmm"):
         return int(output.numel() * args[0].shape[-1])
     return 0
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    return _tuple(value, 2)
-
-
-def _tuple(value: Any, count: int) -> tuple[int, ...]:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return values * count if len(values) == 1 else values
