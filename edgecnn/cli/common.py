@@ -91,6 +91,8 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
 def size(count: int) -> str:
     """Return a number of bytes for people."""
+    if count < 1e3:
+        return f"{count} bytes"
     return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 

@@ -7,10 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from edgecnn.zoo.catalog import Architecture
+
 #: Bytes of a float32.
 FLOAT = 4
 #: Kind of a product of two activations.
 ATTENTION = "attention"
+NORMALIZATION, ACTIVATION = "normalization", "activation"
+#: Kinds that rewrite each element where it stands, and that engines fuse into the layer before.
+ELEMENTWISE = frozenset({NORMALIZATION, ACTIVATION})
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Layer:
     activation_bytes: int
     moved_bytes: int
     live_bytes: int = 0
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether it is a normalization or an activation, which engines compute with the layer before."""
+        return self.kind in ELEMENTWISE
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold; a receptive field of the whole image is "all"."""
@@ -134,4 +144,24 @@ class Analysis:
             "receptive_field": self.receptive_field,
             "mac_share": self.mac_share,
             "layers": [layer.to_json() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network of the catalogue at a width and a resolution, taken apart."""
+
+    row: Architecture
+    alpha: float
+    resolution: int
+    analysis: Analysis
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was studied, the totals, and the layers."""
+        return {
+            "architecture": self.row.name,
+            "year": self.row.year,
+            "alpha": self.alpha,
+            "resolution": self.resolution,
+            **self.analysis.to_json(),
         }

@@ -13,29 +13,46 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.zoo.analysis import FLOAT, Analysis, Layer
+from edgecnn.zoo.analysis import ELEMENTWISE, FLOAT, Analysis, Layer, Study
+from edgecnn.zoo.catalog import architecture
+from edgecnn.zoo.create import build
 from edgecnn.zoo.memory import Use, live_bytes
-from edgecnn.zoo.operations import COPY, ELEMENTWISE, Operation, describe, is_elementwise
+from edgecnn.zoo.operations import COPY, Operation, describe, is_elementwise
 from edgecnn.zoo.receptive import Field, join
 from edgecnn.zoo.shapes import output_shape
+
+
+def study(name: str, *, alpha: float = 1.0, resolution: int | None = None) -> Study:
+    """Analyse a network of the catalogue at a width and a resolution.
+
+    It is built on torch's meta device: its weights are never drawn. Raises UnknownNameError, and
+    InvalidValueError for an alpha or a resolution that it cannot have.
+    """
+    row = architecture(name)
+    side = row.resolution if resolution is None else resolution
+    try:
+        with torch.device("meta"):
+            network = build(row, alpha=alpha, resolution=side)
+        analysis = analyse(network, row.in_channels, side)
+    except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
+        raise InvalidValueError(
+            f"{row.name} cannot take an input of {side} pixels",
+            hint=f"its own resolution is {row.resolution}",
+        ) from error
+    return Study(row, alpha, side, analysis)
 
 
 def analyse(network: nn.Module, in_channels: int, resolution: int) -> Analysis:
     """Run `network` once on torch's meta device, in evaluation mode, and return its layers.
 
     What is recorded are torch's functions as they are called, so branches, shortcuts and functional
-    operations are where they belong. Raises InvalidValueError for an input that the network cannot take.
+    operations are where they belong. Torch's RuntimeError passes for an input that the network cannot take.
     """
     meta = copy.deepcopy(network).to("meta").eval()
     image = torch.empty(1, in_channels, resolution, resolution, device="meta")
     tracer = _Tracer(meta, image)
-    try:
-        with torch.no_grad(), tracer:
-            meta(image)
-    except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
-        raise InvalidValueError(
-            f"this network cannot take an input of {resolution} pixels", hint="give a larger --resolution"
-        ) from error
+    with torch.no_grad(), tracer:
+        meta(image)
     params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Analysis(tuple(tracer.layers()), params)
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from edgecnn.zoo.analysis import ATTENTION
+from edgecnn.zoo.analysis import ACTIVATION, ATTENTION, ELEMENTWISE, NORMALIZATION
 from edgecnn.zoo.receptive import Field
 from edgecnn.zoo.shapes import bind, spread
 
-NORMALIZATION, ACTIVATION, COPY = "normalization", "activation", "copy"
-GLOBAL_POOL = "global pool"
+COPY, GLOBAL_POOL = "copy", "global pool"
 
 #: Kind: the names of torch's functions for it, without underscores. Other operations that compute are of
 #: the kind of their own name.
@@ -35,9 +34,6 @@ _KINDS = {
     ),
 }  # fmt: skip
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names}
-#: Kinds that rewrite each element where it stands, and that engines fuse into the layer before.
-ELEMENTWISE = frozenset({NORMALIZATION, ACTIVATION})
-
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 _POOLS = {"max_pool2d": "max pool", "avg_pool2d": "average pool", "lp_pool2d": "lp pool"}
 _ADAPTIVE = {"adaptive_avg_pool2d": "average pool", "adaptive_max_pool2d": "max pool"}
