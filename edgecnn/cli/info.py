@@ -123,7 +123,7 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
         return
     row, analysis = found.row, found.analysis
     common.print_table(
-        ["layer", "kind", "output", "kernel", "parameters", "MACs", "field", "step", "activation"],
+        ["layer", "kind", "output", "kernel", "params", "MACs", "field", "step", "memory"],
         [_layer_row(layer) for layer in analysis.layers if everything or not layer.is_fused],
         text=(0, 1),
     )
@@ -152,7 +152,7 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
     idle = analysis.params - sum(layer.params for layer in analysis.layers)
     if idle:
         click.echo(f"{idle:,} of the parameters are only used in training")
-    click.echo("memory and activations are float32's, for one image; fields and steps are in input pixels")
+    click.echo("memory is float32's, for one image; field and step are in input pixels")
 
 
 def _title(found: Study) -> str:
@@ -165,10 +165,10 @@ def _layer_row(layer: Layer) -> list[str]:
     return [
         layer.name,
         layer.kind,
-        " x ".join(map(str, layer.shape)),
+        "x".join(map(str, layer.shape)),
         _window(layer),
-        f"{layer.params:,}" if layer.params else "",
-        f"{layer.macs:,}" if layer.macs else "",
+        common.amount(layer.params) if layer.params else "",
+        common.amount(layer.macs) if layer.macs else "",
         "all" if everything else "-" if layer.receptive_field is None else str(layer.receptive_field),
         "" if everything or layer.receptive_step is None else str(layer.receptive_step),
         common.size(layer.activation_bytes),
@@ -176,12 +176,12 @@ def _layer_row(layer: Layer) -> list[str]:
 
 
 def _window(layer: Layer) -> str:
-    """Kernel, stride and groups: "3 x 3 / 2, 32 groups"."""
+    """Kernel, stride and groups, as in "3x3/2 g32"."""
     if not layer.kernel:
         return ""
-    strides = "" if set(layer.stride) == {1} else f" / {' x '.join(map(str, dict.fromkeys(layer.stride)))}"
-    groups = f", {layer.groups} groups" if layer.kind == "grouped conv" else ""
-    return " x ".join(map(str, layer.kernel)) + strides + groups
+    stride = "" if set(layer.stride) == {1} else "/" + "x".join(map(str, dict.fromkeys(layer.stride)))
+    groups = f" g{layer.groups}" if layer.kind == "grouped conv" else ""
+    return "x".join(map(str, layer.kernel)) + stride + groups
 
 
 def _compare(found: list[Study], as_json: bool) -> None:

@@ -15,8 +15,9 @@ def receptive_field(layers: Iterable[tuple[int, ...]]) -> tuple[int, int]:
 
     Each layer widens the field by (kernel - 1) * dilation steps of the map that it reads, and one step
     of that map is the product of all strides before it (Araujo et al. 2019, Computing Receptive Fields
-    of Convolutional Neural Networks, equation 2). Pooling counts as a layer. VGG's argument for small
-    kernels (Simonyan and Zisserman 2014, arXiv:1409.1556, section 2.3): two 3x3 see 5x5, three see 7x7.
+    of Convolutional Neural Networks, single-path networks). Pooling counts as a layer. Two 3x3
+    see 5x5 and three see 7x7, which is VGG's argument for small kernels (Simonyan and Zisserman 2014,
+    arXiv:1409.1556, section 2.3).
     """
     field, step = 1, 1
     for kernel, stride, *dilation in layers:
@@ -31,7 +32,7 @@ def convolution_weights(k: int, m: int, n: int, groups: int = 1) -> int:
 
 
 def convolution_macs(k: int, m: int, n: int, d_f: int, groups: int = 1) -> int:
-    """Return K * K * M / groups * N * D_F * D_F (MobileNet, equation 2; groups: ResNeXt, section 3.3)."""
+    """Return K * K * M / groups * N * D_F * D_F (MobileNet, equation 2)."""
     return convolution_weights(k, m, n, groups) * d_f * d_f
 
 
