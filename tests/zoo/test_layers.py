@@ -103,6 +103,23 @@ def test_memory_of_a_concatenation():
     ]
 
 
+def test_memory_and_fields_of_a_dense_block():
+    class Dense(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(4, 2, 3, padding=1), nn.Conv2d(6, 2, 3, padding=1)
+
+        def forward(self, x):
+            x = torch.cat([x, self.first(x)], 1)
+            return torch.cat([x, self.second(x)], 1)
+
+    # In maps of 32 x 32 float32: what is read and what is written.
+    found = layers_of(Dense(), channels=4)
+    maps = {name: layer.live_bytes // (32 * 32 * 4) for name, layer in found.items()}
+    assert maps == {"first": 4 + 2, "cat": 4 + 2 + 6, "second": 6 + 2, "cat_1": 6 + 2 + 8}
+    assert [layer.receptive_field for layer in found.values()] == [3, 3, 5, 5]
+
+
 class Residual(nn.Module):
     """conv, norm, relu, conv, add, relu; 4 channels in and out."""
 
