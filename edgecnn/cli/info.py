@@ -133,8 +133,8 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
         ("cost", f"{analysis.params:,} parameters, {analysis.macs:,} MACs"),
         ("MACs by", ", ".join(f"{kind} {_share(share)}" for kind, share in analysis.mac_share.items())),
         ("memory", f"{common.size(analysis.peak_activation_bytes)} at most, during {analysis.peak_layer}"),
-        ("intensity", f"{analysis.arithmetic_intensity:.1f} operations per byte"),
-        ("field", f"{_pixels(analysis.receptive_field)} before global pooling"),
+        ("intensity", f"{analysis.arithmetic_intensity:.1f} operations (two per MAC) per byte moved"),
+        ("field", _last_field(analysis.receptive_field)),
         ("weights", row.imagenet or "no ImageNet weights known"),
     ]
     if analysis.attention_macs:
@@ -158,6 +158,10 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
 def _title(found: Study) -> str:
     side = found.resolution
     return f"{found.row.name} x {found.alpha:g}, {found.row.in_channels} x {side} x {side}"
+
+
+def _last_field(field: int | None) -> str:
+    return "not defined after attention" if field is None else f"{_pixels(field)} before global pooling"
 
 
 def _layer_row(layer: Layer) -> list[str]:

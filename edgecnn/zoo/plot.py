@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 #: Names below the plot; more would run into each other.
 _NAMES = 24
+#: Characters of a name that are shown there.
+_SHOWN = 24
 #: Colour of each kind of layer that has weights; kinds that have none are left grey.
 _COLOURS = {
     "conv": "#1f5fa8",
@@ -138,7 +140,9 @@ def _legend(axes: Axes, columns: list[Layer]) -> None:
 def _depth(axes: Axes, columns: list[Layer]) -> None:
     every = -(-len(columns) // _NAMES)
     places = range(0, len(columns), every)
-    axes.set_xticks(places, [columns[place].name for place in places], rotation=45, ha="right", fontsize=7)
+    names = [columns[place].name for place in places]
+    names = [name if len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…" for name in names]
+    axes.set_xticks(places, names, rotation=45, ha="right", fontsize=7)
     axes.set_xlim(-0.7, len(columns) - 0.3)
     named = "" if every == 1 else f", every {_ordinal(every)} one named"
     axes.set_xlabel(f"layer, in the order in which they run ({len(columns)}{named})")
