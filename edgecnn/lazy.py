@@ -20,6 +20,7 @@ EXTRA = {
     "skimage": "export",
     "sklearn": "export",
     "onnxruntime": "ort",
+    "matplotlib": "plot",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,25 +32,54 @@ def print_json(values: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> None:
-    """Print a table; columns whose index is in `text` are aligned left, the others right."""
-    from rich.box import SIMPLE_HEAD
+    """Print a table; columns whose index is in `text` are aligned left, the others right.
+
+    Where a terminal is too narrow the columns move together and the texts are cut, but never a number:
+    rather than that, lines run over. A file or a pipe has no width, and nothing is cut there.
+    """
     from rich.console import Console
+
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    console, gap = Console(), 3
+    if console.is_terminal and console.width < _width(widths, gap):
+        gap = 1
+        # The widest text gives way first, down to what can still be told apart.
+        while _width(widths, gap) > console.width:
+            widest = max(text, key=lambda index: widths[index])
+            if widths[widest] <= _SHORTEST_TEXT:
+                break
+            widths[widest] -= 1
+    table = _table(columns, rows, text, widths, gap)
+    Console(width=max(_width(widths, gap), console.width if console.is_terminal else 0)).print(table)
+
+
+#: Characters that a cut text keeps.
+_SHORTEST_TEXT = 12
+
+
+def _width(widths: Sequence[int], gap: int) -> int:
+    """Return the width of a table: a space on either side, and `gap` of them between columns."""
+    return sum(widths) + gap * (len(widths) - 1) + 2
+
+
+def _table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    text: Sequence[int],
+    widths: Sequence[int],
+    gap: int,
+) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(
-            column, justify="left" if index in text else "right", no_wrap=True, overflow="ellipsis"
-        )
+    # The box itself puts one space between columns.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, (gap - 1) // 2), header_style="bold")
+    for index, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        justify: Literal["left", "right"] = "left" if index in text else "right"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        # A file or a pipe has no width: nothing is cut off.
-        console = Console(
-            width=console.measure(table, options=console.options.update(max_width=1000)).maximum
-        )
-    console.print(table)
+    return table
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -91,6 +123,8 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
 def size(count: int) -> str:
     """Return a number of bytes for people."""
+    if count < 1e3:
+        return f"{count} bytes"
     return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,54 @@ from edgecnn.cli import common
 
 if TYPE_CHECKING:
     from edgecnn.artifact import Manifest
+    from edgecnn.zoo.analysis.result import Layer, Study
 
 
 @click.command("info")
-@click.argument("subject")
+@click.argument("subjects", metavar="NAME... | FILE", nargs=-1, required=True)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
 @click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
+@click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw cost along depth: FILE.png or FILE.svg.")
 @common.common
-def command(subject: str, alpha: float, resolution: int | None, as_json: bool) -> None:
-    """Show what SUBJECT is: the name of a network, or a model file with its lineage."""
-    if Path(subject).exists() or subject.endswith(".onnx"):
-        _artifact(subject, as_json)
+def command(
+    subjects: tuple[str, ...],
+    alpha: float,
+    resolution: int | None,
+    everything: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Show a network layer by layer, several side by side, or a model file with its lineage.
+
+    \b
+    edgecnn info mobilenet --alpha 0.5 --plot mobilenet.png
+    edgecnn info resnet18 resnet50 mobilenet_v2
+    edgecnn info m.onnx
+    """
+    files = [subject for subject in subjects if _is_file(subject)]
+    if plot and (files or len(subjects) > 1):
+        raise click.UsageError("--plot draws one network, by its name")
+    if files and len(subjects) > 1:
+        raise click.UsageError(f"{files[0]} is a model file: show it alone")
+    if files:
+        _artifact(files[0], as_json)
+        return
+    if plot:
+        from edgecnn.files import check_writable
+        from edgecnn.zoo.analysis.plot import check_suffix
+
+        check_suffix(plot)
+        check_writable(plot)
+    found = [_study(name, alpha, resolution) for name in subjects]
+    if len(found) == 1:
+        _network(found[0], everything, plot, as_json)
     else:
-        _architecture(subject, alpha, resolution, as_json)
+        _compare(found, as_json)
+
+
+def _is_file(subject: str) -> bool:
+    return Path(subject).exists() or subject.endswith(".onnx")
 
 
 def _artifact(path: str, as_json: bool) -> None:
@@ -66,32 +102,116 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _architecture(name: str, alpha: float, resolution: int | None, as_json: bool) -> None:
-    from edgecnn import zoo
+def _study(name: str, alpha: float, resolution: int | None) -> Study:
+    from edgecnn.lazy import require
 
-    row = zoo.architecture(name)
-    side = row.resolution if resolution is None else resolution
-    network = zoo.create(row, alpha=alpha, resolution=side)
-    from edgecnn.zoo.cost import count
+    require("torch", "taking a network apart")
+    from edgecnn.zoo.analysis.layers import study
 
-    cost = count(network, row.in_channels, side)
+    return study(name, alpha=alpha, resolution=resolution)
+
+
+def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -> None:
+    if plot is not None:
+        from edgecnn.files import write_atomic
+        from edgecnn.zoo.analysis.plot import check_suffix, draw
+
+        cost = f"{common.amount(found.analysis.params)} parameters, {common.amount(found.analysis.macs)} MACs"
+        write_atomic(plot, draw(found.analysis, f"{_title(found)}: {cost}", check_suffix(plot)))
     if as_json:
-        common.print_json(
-            {
-                "architecture": row.name,
-                "alpha": alpha,
-                "resolution": side,
-                "params": cost.params,
-                "macs": cost.macs,
-            }
-        )
+        common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
         return
-    common.print_facts(
-        [
-            ("network", f"{row.name} x {alpha:g}"),
-            ("paper", row.paper),
-            ("input", f"{row.in_channels} x {side} x {side}"),
-            ("cost", f"{cost.params:,} parameters, {cost.macs:,} MACs"),
-            ("weights", row.imagenet or "no ImageNet weights known"),
-        ]
+    row, analysis = found.row, found.analysis
+    common.print_table(
+        ["layer", "kind", "output", "kernel", "params", "MACs", "field", "step", "memory"],
+        [_layer_row(layer) for layer in analysis.layers if everything or not layer.is_fused],
+        text=(0, 1),
     )
+    facts = [
+        ("network", _title(found)),
+        ("paper", row.paper),
+        ("cost", f"{analysis.params:,} parameters, {analysis.macs:,} MACs"),
+        ("MACs by", ", ".join(f"{kind} {_share(share)}" for kind, share in analysis.mac_share.items())),
+        ("memory", f"{common.size(analysis.peak_activation_bytes)} at most, during {analysis.peak_layer}"),
+        ("intensity", f"{analysis.arithmetic_intensity:.1f} operations (two per MAC) per byte moved"),
+        ("field", _last_field(analysis.receptive_field)),
+        ("weights", row.imagenet or "no ImageNet weights known"),
+    ]
+    if analysis.attention_macs:
+        products = f"{analysis.attention_macs:,} MACs more in products of activations"
+        facts.insert(3, ("attention", f"{products}, which published counts leave out"))
+    if plot is not None:
+        facts.append(("plot", str(plot)))
+    common.print_facts(facts)
+    fused = [layer for layer in analysis.layers if layer.is_fused]
+    if fused and not everything:
+        params = sum(layer.params for layer in fused)
+        click.echo(
+            f"not listed without --all: {len(fused)} normalizations and activations, {params:,} parameters"
+        )
+    idle = analysis.params - sum(layer.params for layer in analysis.layers)
+    if idle:
+        click.echo(f"{idle:,} of the parameters are only used in training")
+    click.echo("memory is float32's, for one image; field and step are in input pixels")
+
+
+def _title(found: Study) -> str:
+    side = found.resolution
+    return f"{found.row.name} x {found.alpha:g}, {found.row.in_channels} x {side} x {side}"
+
+
+def _last_field(field: int | None) -> str:
+    return "not defined after attention" if field is None else f"{_pixels(field)} before global pooling"
+
+
+def _layer_row(layer: Layer) -> list[str]:
+    everything = layer.receptive_field is not None and math.isinf(layer.receptive_field)
+    return [
+        layer.name,
+        layer.kind,
+        "x".join(map(str, layer.shape)),
+        _window(layer),
+        common.amount(layer.params) if layer.params else "",
+        common.amount(layer.macs) if layer.macs else "",
+        "all" if everything else "-" if layer.receptive_field is None else str(layer.receptive_field),
+        "" if everything or layer.receptive_step is None else str(layer.receptive_step),
+        common.size(layer.activation_bytes),
+    ]
+
+
+def _window(layer: Layer) -> str:
+    """Kernel, stride and groups, as in "3x3/2 g32"."""
+    if not layer.kernel:
+        return ""
+    stride = "" if set(layer.stride) == {1} else "/" + "x".join(map(str, dict.fromkeys(layer.stride)))
+    groups = f" g{layer.groups}" if layer.kind == "grouped conv" else ""
+    return "x".join(map(str, layer.kernel)) + stride + groups
+
+
+def _compare(found: list[Study], as_json: bool) -> None:
+    if as_json:
+        common.print_json({"results": [item.to_json() for item in found]})
+        return
+    analyses = [item.analysis for item in found]
+    kinds = dict.fromkeys(kind for analysis in analyses for kind in analysis.mac_share)
+    rows = [
+        ["year", *(str(item.row.year) for item in found)],
+        ["resolution", *(str(item.resolution) for item in found)],
+        ["parameters", *(common.amount(analysis.params) for analysis in analyses)],
+        ["MACs", *(common.amount(analysis.macs) for analysis in analyses)],
+        ["peak memory", *(common.size(analysis.peak_activation_bytes) for analysis in analyses)],
+        ["operations per byte", *(f"{analysis.arithmetic_intensity:.1f}" for analysis in analyses)],
+        ["receptive field", *(_pixels(analysis.receptive_field) for analysis in analyses)],
+        *([f"MACs in {kind}", *(_share(a.mac_share.get(kind, 0)) for a in analyses)] for kind in kinds),
+    ]
+    widths = {item.alpha for item in found}
+    columns = [item.row.name if widths == {1} else f"{item.row.name} x {item.alpha:g}" for item in found]
+    common.print_table(["", *columns], rows)
+
+
+def _pixels(field: int | None) -> str:
+    return "not defined" if field is None else f"{field} pixels"
+
+
+def _share(share: float) -> str:
+    return "-" if share == 0 else "< 0.1%" if share < 0.0005 else f"{share:.1%}"

@@ -141,6 +141,7 @@ _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("safetensors", "safetensors", _importing("safetensors", "--weights FILE.safetensors")),
     ("huggingface_hub", "huggingface_hub", _importing("huggingface_hub", "--weights hf:OWNER/REPO")),
     ("scikit-image", "skimage", _importing("skimage", "built-in calibration photographs")),
+    ("matplotlib", "matplotlib", _importing("matplotlib", "plots")),
     ("scikit-learn", "sklearn", _importing("sklearn", "built-in digits and photographs")),
     (
         "EfficientNet-Lite0",

@@ -1,0 +1,1 @@
+"""A network taken apart: layer by layer, its totals, its plot."""
