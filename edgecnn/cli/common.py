@@ -93,14 +93,21 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 def progress(total: int | None) -> Iterator[Callable[[str], None]]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
-    Where standard error is no terminal, each step is a line.
+    Where standard error is no terminal, each step is a line, once.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda step: click.echo(f"{step} ...", err=True)
+        said: set[str] = set()
+
+        def say(step: str) -> None:
+            if step not in said:
+                said.add(step)
+                click.echo(f"{step} ...", err=True)
+
+        yield say
         return
     bar = Progress(
         TextColumn("{task.description:<24}"),

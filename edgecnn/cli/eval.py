@@ -24,7 +24,7 @@ def command(model: str, data: str, batch: int, device: str, threads: int, as_jso
         manifest = engine.manifest
         names = labels.names(manifest.labels if manifest else None, engine.classes)
         dataset = labelled(data, engine.classes, list(names))
-        with common.progress(len(dataset.images)) as show:
+        with common.progress(None) as show:
             accuracy = evaluate(engine, dataset, batch=batch, progress=show)
     if as_json:
         common.print_json(accuracy.to_json())

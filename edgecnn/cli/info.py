@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("subjects", metavar="NAME... | FILE", nargs=-1, required=True)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
 @click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
+@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw cost along depth: FILE.png or FILE.svg.")
 @common.common
@@ -27,6 +28,7 @@ def command(
     subjects: tuple[str, ...],
     alpha: float,
     resolution: int | None,
+    phi: float | None,
     everything: bool,
     plot: Path | None,
     as_json: bool,
@@ -52,7 +54,7 @@ def command(
 
         check_suffix(plot)
         check_writable(plot)
-    found = [_study(name, alpha, resolution) for name in subjects]
+    found = [_study(name, alpha, resolution, phi) for name in subjects]
     if len(found) == 1:
         _network(found[0], everything, plot, as_json)
     else:
@@ -60,7 +62,7 @@ def command(
 
 
 def _is_file(subject: str) -> bool:
-    return Path(subject).exists() or subject.endswith(".onnx")
+    return Path(subject).is_file() or subject.endswith(".onnx") or "/" in subject
 
 
 def _artifact(path: str, as_json: bool) -> None:
@@ -102,13 +104,13 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _study(name: str, alpha: float, resolution: int | None) -> Study:
+def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:
     from edgecnn.lazy import require
 
     require("torch", "taking a network apart")
     from edgecnn.zoo.analysis.layers import study
 
-    return study(name, alpha=alpha, resolution=resolution)
+    return study(name, alpha=alpha, resolution=resolution, phi=phi)
 
 
 def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -> None:

@@ -103,9 +103,9 @@ def profile(
         progress(f"warm up {engine.path.name}")
         _run(engine, data, WARM_UP_SECONDS, WARM_UP_RUNS)
     samples: list[list[float]] = [[] for _ in engines]
-    for turn in range(_TURNS):
+    for _ in range(_TURNS):
         for engine, data, collected in zip(engines, inputs, samples, strict=True):
-            progress(f"{engine.path.name} {turn + 1}/{_TURNS}")
+            progress(f"measure {engine.path.name}")
             engine(data)  # the other engines' data has left the caches
             collected += _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
     return [

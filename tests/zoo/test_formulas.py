@@ -6,6 +6,7 @@ import torch
 from edgecnn import zoo
 from edgecnn.zoo import formulas
 from edgecnn.zoo.cost import count
+from edgecnn.zoo.counts import known
 
 
 def test_two_stacked_3x3_see_5x5_and_three_see_7x7():
@@ -95,3 +96,13 @@ def test_published_sizes(name, millions, within):
         network = zoo.build(row)
     params = count(network, row.in_channels, row.resolution).params
     assert params / 1e6 == pytest.approx(millions, abs=within)
+
+
+def test_alexnet_has_about_61_million_parameters_and_lenet5_about_60_thousand():
+    assert known()["alexnet"]["params"] == pytest.approx(61e6, rel=0.01)
+    assert known()["lenet5"]["params"] == pytest.approx(60e3, rel=0.05)
+
+
+def test_googlenet_has_about_a_ninth_of_alexnets_parameters():
+    """Szegedy et al. 2014 say twelve times fewer; with the classifier's million counted it is nine."""
+    assert known()["alexnet"]["params"] / known()["googlenet"]["params"] == pytest.approx(9, rel=0.05)

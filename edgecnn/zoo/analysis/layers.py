@@ -22,13 +22,13 @@ from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.create import build
 
 
-def study(name: str, *, alpha: float = 1.0, resolution: int | None = None) -> Study:
-    """Analyse a network of the catalogue at a width and a resolution.
+def study(name: str, *, alpha: float = 1.0, resolution: int | None = None, phi: float | None = None) -> Study:
+    """Analyse a network of the catalogue at a width, a resolution and, where it has one, a compound scale.
 
     It is built on torch's meta device: its weights are never drawn. Raises UnknownNameError, and
     InvalidValueError for an alpha or a resolution that it cannot have.
     """
-    row = architecture(name)
+    row = architecture(name, phi)
     side = row.resolution if resolution is None else resolution
     try:
         with torch.device("meta"):
