@@ -76,7 +76,7 @@ def evaluate(
             hits = order == labels[span][:, None]
             right1 += int(hits[:, 0].sum())
             right5 += int(hits[:, :5].any(axis=1).sum())
-            progress(f"images, {10 * min(span.stop, len(images)) // len(images)}0 % done")
+            progress(f"{10 * (10 * min(span.stop, len(images)) // len(images))} % of the images")
     return Accuracy(
         engine.path,
         dataset.name,

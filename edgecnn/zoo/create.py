@@ -48,7 +48,8 @@ def create(
         network = build(
             row, alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution
         )
-    initialize(network, seed)
+    if weights == "random" or num_classes is not None:  # a checkpoint may leave out the classifier
+        initialize(network, seed)
     if weights != "random":
         load_weights(network, row, weights)
     return network.eval()
