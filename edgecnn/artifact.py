@@ -33,6 +33,7 @@ class TensorSpec:
     dtype: str
     #: "NCHW" or "NHWC" for images, "NC" for logits.
     layout: str
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Step:
     parent: str | None = None
     seconds: float | None = None
     metrics: Mapping[str, Json] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a model file. Fields this version does not know are kept in `extra`."""
+    """What is known of a model file. Fields that this version does not know are kept in `extra`."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -78,7 +80,10 @@ class Manifest:
     def to_json(self) -> str:
         """Return the manifest as a JSON text; `from_json` gives the same manifest back."""
         values = dataclasses.asdict(self)
-        return json.dumps({**values.pop("extra"), **values}, separators=(",", ":"), allow_nan=False)
+        values["inputs"], values["outputs"], values["lineage"] = (
+            [_flatten(part) for part in values[key]] for key in ("inputs", "outputs", "lineage")
+        )
+        return json.dumps(_flatten(values), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -90,21 +95,31 @@ class Manifest:
                     f"manifest format {values['format_version']}; this edgecnn reads up to {FORMAT_VERSION}",
                     hint="pip install --upgrade edgecnn",
                 )
-            known = {item.name for item in dataclasses.fields(cls)} - {"extra"}
-            extra = {key: value for key, value in values.items() if key not in known}
-            values = {key: value for key, value in values.items() if key in known}
             for key in ("inputs", "outputs"):
                 values[key] = tuple(
-                    TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in values[key]
+                    TensorSpec(**_known(TensorSpec, {**spec, "shape": tuple(spec["shape"])}))
+                    for spec in values[key]
                 )
-            values["lineage"] = tuple(Step(**step) for step in values["lineage"])
+            values["lineage"] = tuple(Step(**_known(Step, step)) for step in values["lineage"])
             if isinstance(values.get("labels"), list):
                 values["labels"] = tuple(values["labels"])
-            return cls(**values, extra=extra)
+            return cls(**_known(cls, values))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"the manifest is damaged: {type(error).__name__}: {error}", hint="export the model again"
             ) from error
+
+
+def _flatten(values: dict[str, Json]) -> dict[str, Json]:
+    """Return an object's fields with the unknown ones beside the others, where they came from."""
+    return {**values.pop("extra"), **values}
+
+
+def _known(kind: type, values: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the fields of a dataclass out of JSON, with those that it does not have as `extra`."""
+    names = {item.name for item in dataclasses.fields(kind)} - {"extra"}
+    known = {key: value for key, value in values.items() if key in names}
+    return {**known, "extra": {key: value for key, value in values.items() if key not in names}}
 
 
 def sidecar(path: str | Path) -> Path:
@@ -121,7 +136,7 @@ def read_manifest(path: str | Path) -> Manifest | None:
     if not path.is_file():
         kind = "a folder, not a model file" if path.is_dir() else "not there"
         raise ArtifactError(f"{path} is {kind}", hint="make one with: edgecnn export mobilenet -o m.onnx")
-    if sidecar(path).is_file():
+    if path.suffix != ".onnx" and sidecar(path).is_file():
         return Manifest.from_json(sidecar(path).read_bytes())
     text = onnx_metadata.read(path).get(METADATA_KEY)
     return None if text is None else Manifest.from_json(text)

@@ -39,8 +39,7 @@ def check_writable(path: str | Path) -> Path:
     """Return `path` if a file can be written there; raises OutputError before any work is done otherwise."""
     path = Path(path)
     with _reporting(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        _refuse_special(path)
         with _unnamed_or_named(path):
             pass
     return path
@@ -54,8 +53,7 @@ def write_atomic(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     with _reporting(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        _refuse_special(path)
         with _unnamed_or_named(path) as (descriptor, temporary):
             view = memoryview(content)
             while view:
@@ -93,6 +91,13 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
         os.close(descriptor)
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.ENOTSUP, "it is a device or a pipe, not a file")
 
 
 def _temporary_name(path: Path) -> Path:

@@ -63,6 +63,9 @@ def main() -> NoReturn:
         code = group.main(standalone_mode=False)
         sys.stdout.flush()
         _leave(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        _leave(0)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "edgecnn"
         _report(error.format_message().rstrip("."), f"{path} --help")

@@ -50,7 +50,10 @@ def command(
         [_row(item) for item in results],
         text=(0, 1),
     )
-    common.print_facts([(key, str(value)) for key, value in results[0]["conditions"].items()])
+    conditions = [item["conditions"] for item in results]
+    common.print_facts(
+        [(key, ", ".join(dict.fromkeys(str(of[key]) for of in conditions))) for key in conditions[0]]
+    )
     for note in dict.fromkeys(note for item in results for note in item["notes"]):
         click.secho(f"note: {note}", fg="yellow")
 

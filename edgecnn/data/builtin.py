@@ -6,11 +6,11 @@ and for all by photograph: what calibrates a network is never what checks it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from edgecnn.data.crops import random_crops
 from edgecnn.lazy import package_folder
@@ -50,17 +50,24 @@ def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     return pixels.astype(np.uint8), table[:, -1]
 
 
-def frames(
+def stream(
     preprocessing: Preprocessing, count: int, *, check: bool, digit_images: bool, seed: int = 0
-) -> npt.NDArray[np.uint8]:
-    """Return `count` frames, (count, size, size, channels) uint8, for calibration or for checking.
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield `count` frames, each (size, size, channels) uint8, for calibration or for checking.
 
-    Seeded crops of the photographs, or digits for networks that read digits (even rows calibrate,
-    odd rows check).
+    Seeded crops of the photographs, or digits for networks that read digits: even rows calibrate,
+    odd rows check; there are about 900 of each, and no more are given.
     """
     if digit_images:
         images, _ = digits()
         chosen = np.random.default_rng(seed).permutation(np.arange(int(check), len(images), 2))[:count]
-        return np.stack([preprocessing.frame(Image.fromarray(images[index])) for index in chosen])
+        return (preprocessing.frame(images[index]) for index in chosen)
     photos = [open_image(photo(name)) for name in (CHECK_PHOTOS if check else CALIBRATION_PHOTOS)]
     return random_crops(photos, preprocessing, count, seed=seed + int(check))
+
+
+def frames(
+    preprocessing: Preprocessing, count: int, *, check: bool, digit_images: bool, seed: int = 0
+) -> npt.NDArray[np.uint8]:
+    """Return what `stream` yields as one array, (count, size, size, channels) uint8."""
+    return np.stack(list(stream(preprocessing, count, check=check, digit_images=digit_images, seed=seed)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +14,20 @@ from edgecnn.runtime.images import Preprocessing
 
 def random_crops(
     photos: Sequence[Image.Image], preprocessing: Preprocessing, count: int, *, seed: int
-) -> npt.NDArray[np.uint8]:
-    """Return `count` frames, (count, size, size, channels) uint8, taken from the photographs in turn.
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield `count` frames, each (size, size, channels) uint8, taken from the photographs in turn.
 
     Each covers 20 to 100 % of its photograph's area at a ratio of sides of 3:4 to 4:3, half of them
     mirrored: the crops of Inception's training (Szegedy et al. 2014, section 6) with a larger
     smallest area, so that a crop still shows a thing and not a texture.
     """
     rng = np.random.default_rng(seed)
-    frames = []
     for index in range(count):
         photo = photos[index % len(photos)]
         box = _box(photo.size, rng)
         view = photo.resize((preprocessing.size,) * 2, Image.Resampling.BILINEAR, box=box)
         frame = preprocessing.frame_of(view)
-        frames.append(frame[:, ::-1] if rng.random() < 0.5 else frame)
-    return np.stack(frames)
+        yield frame[:, ::-1] if rng.random() < 0.5 else frame
 
 
 def _box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:

@@ -43,20 +43,23 @@ class LabelledImages:
     name: str
     images: list[ImageLike]
     labels: list[int]
-    #: Names of the classes, or None where the indices are the network's own.
-    classes: list[str] | None = None
 
 
 def labelled(source: str, classes: int, names: list[str] | None = None) -> LabelledImages:
-    """Return `digits`, or the images of a folder of class folders.
+    """Return `digits` (the rows that never calibrate), or the images of a folder of class folders.
 
     A class folder is matched by name to `names` (the network's labels) if they fit, else the
     folders in sorted order are the classes, which then must be as many as the network has.
     Raises DataError.
     """
     if source == "digits" and not Path(source).exists():
+        if classes != 10:
+            raise DataError(
+                f"digits have 10 classes, this network has {classes}",
+                hint="edgecnn export lenet5 reads digits",
+            )
         images, labels = digits()
-        return LabelledImages("digits", list(images), labels.tolist(), [str(i) for i in range(10)])
+        return LabelledImages("digits, the odd rows", list(images[1::2]), labels[1::2].tolist())
     root = Path(source)
     if not root.is_dir():
         raise DataError(
@@ -72,7 +75,7 @@ def labelled(source: str, classes: int, names: list[str] | None = None) -> Label
         images_here = find_images(folder)
         found += images_here
         labels_found += [index] * len(images_here)
-    return LabelledImages(str(root), found, labels_found, names)
+    return LabelledImages(str(root), found, labels_found)
 
 
 def _class_indices(folders: list[str], classes: int, names: list[str], root: Path) -> list[int]:

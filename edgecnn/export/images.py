@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,23 @@ Frames = npt.NDArray[np.uint8]
 Batch = npt.NDArray[np.float32]
 
 
+class Tally:
+    """How many images have calibrated so far, and a hash of their pixels."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, frames: Frames) -> None:
+        """Count frames, (N, H, W, C) uint8."""
+        self.count += len(frames)
+        self._digest.update(frames.tobytes())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage records."""
+        return {"count": self.count, "images_sha256": self._digest.hexdigest()}
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """Where an export's images come from."""
@@ -31,6 +50,7 @@ class ImageSource:
     request: ExportRequest
     calibration_files: tuple[Any, ...] = ()
     check_files: tuple[Any, ...] = ()
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def open(cls, request: ExportRequest) -> ImageSource:
@@ -43,14 +63,12 @@ class ImageSource:
     @property
     def description(self) -> str:
         """What the manifest says of the calibration images."""
-        if self.calibration_files:
-            return str(self.request.calib)
-        return "digits" if self._digits else "built-in photographs"
+        return str(self.request.calib) if self.calibration_files else self.builtin_description
 
     @property
-    def calibration_count(self) -> int:
-        """How many images calibrate."""
-        return len(self.calibration_files) or self.request.calib_images
+    def builtin_description(self) -> str:
+        """What the manifest says of images that come with the tools."""
+        return "digits" if self._digits else "built-in photographs"
 
     @property
     def _digits(self) -> bool:
@@ -67,25 +85,27 @@ class ImageSource:
         return self._builtin(CHECK_IMAGES, check=True)
 
     def calibration(self) -> Iterator[Batch]:
-        """Yield calibration inputs; a folder's images are opened as they are needed.
+        """Yield calibration inputs; images are opened as they are needed.
 
         A fixed batch is always full: the last one is filled up with its last image.
         """
         preprocessing = self.request.preprocessing
         size = self.request.batch or min(16, max(1, _PIXELS // preprocessing.size**2))
-        files = self.calibration_files
-        frames = None if files else self._builtin(self.request.calib_images, check=False)
-        for start in range(0, self.calibration_count, size):
-            chosen = slice(start, start + size)
-            if frames is None:
-                part = np.stack([preprocessing.frame(file) for file in files[chosen]])
-            else:
-                part = frames[chosen]
+        frames = self._stream(self.request.calib_images, check=False)
+        if self.calibration_files:
+            frames = map(preprocessing.frame, self.calibration_files)
+        while chosen := list(itertools.islice(frames, size)):
+            part = np.stack(chosen)
+            self.tally.add(part)
             if self.request.batch:
                 part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
             yield preprocessing.normalize(part)
 
     def _builtin(self, count: int, *, check: bool) -> Frames:
-        return builtin.frames(
-            self.request.preprocessing, count, check=check, digit_images=self._digits, seed=self.request.seed
+        return np.stack(list(self._stream(count, check=check)))
+
+    def _stream(self, count: int, *, check: bool) -> Iterator[Frames]:
+        request = self.request
+        return builtin.stream(
+            request.preprocessing, count, check=check, digit_images=self._digits, seed=request.seed
         )

@@ -16,15 +16,17 @@ import numpy.typing as npt
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
-from edgecnn.errors import EdgecnnWarning, InvalidValueError
+from edgecnn.errors import EdgecnnWarning
 from edgecnn.export.images import ImageSource
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Parity, compare, demand
 
-#: Least agreement with PyTorch, in dB, below which nothing is written. An int8 file has no such
-#: bound here: what it reaches is reported, and a random network has no accuracy to lose.
+#: Least agreement with PyTorch, in dB, below which nothing is written. Every export has to reach the
+#: first with its float32 graph, before precision is reduced.
 MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
+#: An int8 file below this is written, and said to be bad.
+POOR_SQNR_DB = 10.0
 #: Packages whose versions are recorded.
 _MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "numpy")
 
@@ -115,7 +117,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         lineage.add("build", {"architecture": row.name, **size, "classes": request.classes})
         if request.weights == "random":
             initialize.settle(network, torch.from_numpy(images.settle()))
-            lineage.add("initialize", {"images": images.description}, seed=request.seed)
+            lineage.add("initialize", {"images": images.builtin_description}, seed=request.seed)
         else:
             found = weights.find(row, request.weights)
             lineage.add("load weights", {"source": found.source, "sha256": found.sha256, "notes": notes})
@@ -129,6 +131,8 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
+        exact = compare(reference, _outputs(model, inputs.numpy(), request.batch), "the float32 graph")
+        demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
     quantization = None
     with clock("reduce precision"):
         if request.precision == "int8":
@@ -136,7 +140,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             result = quantize(model, images.calibration(), request.resolved_target.scheme, request.ranges)
             model, quantization = result.model, result.to_json()
             chosen = {"scheme": result.scheme.name, "ranges": request.ranges, "images": images.description}
-            lineage.add("quantize", {**chosen, "count": images.calibration_count}, request.seed, parent)
+            lineage.add("quantize", {**chosen, **images.tally.to_json()}, request.seed, parent)
         elif request.precision == "float16":
             model = precision.to_float16(model)
             lineage.add("float16", {})
@@ -146,8 +150,13 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     with clock("check"):
         onnx.checker.check_model(model, full_check=True)
         given = frames if request.input == "uint8" else inputs.numpy()
-        parity = compare(reference, _outputs(model, given, request.batch), f"the {request.precision} model")
-        demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), f"the {request.precision} model")
+        what = f"the {request.precision} model"
+        parity = compare(reference, _outputs(model, given, request.batch), what)
+        demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), what)
+        if parity.sqnr_db < POOR_SQNR_DB:
+            notes.append(
+                f"int8 keeps only {parity.sqnr_db:.1f} dB of the logits; better calibration images may help"
+            )
         lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     with clock("write"):
         manifest = _manifest(request, row.labels, spent, quantization, lineage.steps)
@@ -192,25 +201,19 @@ def _build(request: ExportRequest) -> tuple[Any, Any, list[str]]:
     from edgecnn import zoo
     from edgecnn.zoo import cost
 
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", EdgecnnWarning)
-            network = zoo.create(
-                request.architecture,
-                alpha=request.alpha,
-                num_classes=request.num_classes,
-                in_channels=request.in_channels,
-                resolution=request.size,
-                weights=request.weights,
-                seed=request.seed,
-            )
-        notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
-        return network, cost.count(network, request.preprocessing.channels, request.size), notes
-    except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
-        raise InvalidValueError(
-            f"{request.name} cannot take an input of {request.size} pixels",
-            hint=f"its own resolution is {request.architecture.resolution}",
-        ) from error
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", EdgecnnWarning)
+        network = zoo.create(
+            request.architecture,
+            alpha=request.alpha,
+            num_classes=request.num_classes,
+            in_channels=request.in_channels,
+            resolution=request.size,
+            weights=request.weights,
+            seed=request.seed,
+        )
+    notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
+    return network, cost.count(network, request.preprocessing.channels, request.size), notes
 
 
 def _outputs(model: Any, inputs: npt.NDArray[Any], batch: int | None) -> npt.NDArray[Any]:

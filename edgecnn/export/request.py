@@ -15,6 +15,8 @@ from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import check_alpha
 
 PRECISIONS = ("float32", "float16", "int8")
+#: Names of `quantize.ranges.METHODS`, which cannot be asked before onnx is known to be installed.
+RANGE_METHODS = ("mse", "minmax")
 #: Old enough for the parsers on boards, new enough for per-channel Q/DQ.
 DEFAULT_OPSET = 18
 OPSETS = range(18, 24)
@@ -55,6 +57,7 @@ class ExportRequest:
         check_alpha(self.alpha)
         for what, value, known in (
             ("precision", self.precision, PRECISIONS),
+            ("range method", self.ranges, RANGE_METHODS),
             ("input", self.input, ("float32", "uint8")),
         ):
             if value not in known:
@@ -78,6 +81,8 @@ class ExportRequest:
             )
         if self.calib_images < 1:
             raise InvalidValueError(f"{self.calib_images} images cannot calibrate", hint="give at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
         target(self.target)
 
     @property

@@ -127,17 +127,23 @@ def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
             hint="export it without --batch for any number",
         )
     nhwc = image.layout == "NHWC"
-    size, channels = image.shape[1 if nhwc else 2], image.shape[3 if nhwc else 1]
-    if not isinstance(size, int) or not isinstance(channels, int):
+    order = (1, 2, 3) if nhwc else (2, 3, 1)
+    sizes = [image.shape[axis] for axis in order] if len(image.shape) == 4 else []
+    if not sizes or not all(isinstance(size, int) for size in sizes):
         raise InvalidValueError(
-            f"{engine.path.name} has an input of free size, {' x '.join(map(str, image.shape))}",
+            f"{engine.path.name} takes no image of a fixed size, but {' x '.join(map(str, image.shape))}",
             hint="export it with fixed height and width",
         )
-    preprocessing = Preprocessing(size).with_channels(channels)
+    height, width, channels = map(int, sizes)
+    preprocessing = Preprocessing(max(height, width)).with_channels(channels)
     if engine.manifest and engine.manifest.preprocessing:
         preprocessing = engine.preprocessing
-    frames = random_crops([sample_photo()], preprocessing, batch or fixed or 1, seed=0)
-    return frames if nhwc else preprocessing.normalize(frames)
+    crops = random_crops([sample_photo()], preprocessing, batch or fixed or 1, seed=0)
+    frames = np.stack(list(crops))[:, :height, :width]
+    if image.dtype == "uint8":
+        return frames if nhwc else frames.transpose(0, 3, 1, 2)
+    normalized = preprocessing.normalize(frames).astype(image.dtype)
+    return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
 
 
 def _run(engine: Engine, data: npt.NDArray[Any], seconds: float, at_least: int) -> list[float]:

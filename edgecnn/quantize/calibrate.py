@@ -31,9 +31,9 @@ def observe(
     session = open_session(probe.SerializeToString())
     observers = {name: Observer(name) for name in tensors}
     input_name = model.graph.input[0].name
-    seen = 0
+    seen = False
     for batch in batches:
-        seen += len(batch)
+        seen = True
         if input_name in observers:
             observers[input_name].update(batch)
         values = session.run(inner, {input_name: batch}) if inner else []

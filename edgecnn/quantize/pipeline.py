@@ -80,5 +80,5 @@ def quantize(
 
 
 def _short(value: float) -> float:
-    # Seven digits are a float32's worth; the manifest travels inside the model file.
-    return float(f"{value:.7g}")
+    # Nine digits are a float32's worth; the manifest travels inside the model file.
+    return float(f"{value:.9g}")

@@ -82,7 +82,7 @@ class _Writer:
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
-        axis = _output_axis(node)
+        axis = _output_axis(node) % weight.ndim
         has_bias = len(node.input) > 2 and bool(node.input[2])
         bias = self.graph.constant(node.input[2]) if has_bias and self.scheme.quantize_bias else None
         input_scale = float(self._scales[node.input[0]][0])

@@ -65,7 +65,7 @@ def _mse(observer: Observer, low: float, high: float, symmetric: bool, levels: i
     below = _Tail(-values[negative][::-1], counts[negative][::-1])
     for _ in range(_ROUNDS if low < 0 < high else 1):
         if high > 0:
-            edges = _candidates(high) if high == observer.maximum else _candidates(observer.maximum)
+            edges = _candidates(observer.maximum)
             step = (edges - low) / levels
             error = above.clipped(edges) + _rounding(step, above.inside(edges) + below.inside(-low))
             high = float(edges[np.argmin(error)])

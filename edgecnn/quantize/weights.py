@@ -38,7 +38,7 @@ def quantize_weight(
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias) / (input_scale * _BIAS_LIMIT))
     # A channel of zeros needs some scale; the smallest normal float16 survives every engine's arithmetic.
-    scale = np.where(scale > 0, scale, 2.0**-14).astype(np.float32)
+    scale = np.where(scale > np.finfo(np.float32).tiny, scale, 2.0**-14).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     rounded = np.rint(weight / scale.reshape(shape))
     return QuantizedWeight(np.clip(rounded, -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale, axis)

@@ -54,7 +54,6 @@ class Engine(abc.ABC):
             Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
         )
         self._dtype = np.dtype(spec.dtype)
-        self._free_batch = not isinstance(spec.shape[0], int)
         self._closed = False
 
     @abc.abstractmethod
@@ -75,9 +74,11 @@ class Engine(abc.ABC):
         if (
             array.dtype != self._dtype
             or array.ndim != len(expected)
-            or array.shape[1:] != expected[1:]
-            or array.shape[0] < 1
-            or not (self._free_batch or array.shape[0] == expected[0])
+            or array.size == 0
+            or any(
+                isinstance(size, int) and size != given
+                for size, given in zip(expected, array.shape, strict=True)
+            )
         ):
             wanted = " x ".join(str(size) for size in expected)
             given = " x ".join(str(size) for size in array.shape) or "a scalar"

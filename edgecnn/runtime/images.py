@@ -98,6 +98,8 @@ class Preprocessing:
         short, long = sorted((width, height))
         scaled = (self.resize, int(self.resize * long / short))
         wanted = scaled if width <= height else scaled[::-1]
+        if wanted[0] * wanted[1] > MAX_PIXELS:
+            raise _too_large("the image", f"{width} x {height}, enlarged to {wanted[0]} x {wanted[1]}")
         picture = self._colour(picture)
         if wanted != picture.size:
             picture = picture.resize(wanted, _FILTERS[self.interpolation])
@@ -155,7 +157,7 @@ def open_image(image: ImageLike) -> Image.Image:
         if picture.width * picture.height > MAX_PIXELS:
             raise _too_large(name, f"{picture.width} x {picture.height} pixels")
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        return _eight_bits(ImageOps.exif_transpose(picture), name)
     except Image.DecompressionBombError as error:
         raise _too_large(name, "a decompression bomb") from error
     except UnidentifiedImageError as error:
@@ -169,6 +171,17 @@ def open_image(image: ImageLike) -> Image.Image:
         raise DataError(
             f"{name} is a damaged image: {error}", hint="copy it again or leave it out"
         ) from error
+
+
+def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
+    # Pillow's own conversion of deeper pictures cuts every value above 255 to white.
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise DataError(
+            f"{name} has 32 bits per pixel, whose range is not known", hint="save it with 8 or 16 bits"
+        )
+    return picture
 
 
 def sample_photo() -> Image.Image:

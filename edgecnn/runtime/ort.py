@@ -35,10 +35,14 @@ class OrtEngine(Engine):
             self.device = "cpu"
         self._check_provider()
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type not in _DTYPES:
+        if len(inputs) != 1 or len(outputs) != 1:
             raise ArtifactError(
                 f"{path} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs",
                 hint="one image input and one output of logits are expected",
+            )
+        if inputs[0].type not in _DTYPES:
+            raise ArtifactError(
+                f"the input of {path} is {inputs[0].type}", hint=f"expected: {', '.join(_DTYPES.values())}"
             )
         self._output = [outputs[0].name]
         super().__init__(path, manifest, _spec(inputs[0], manifest), _last_size(outputs[0].shape))
@@ -92,8 +96,13 @@ def _choose(device: str, available: list[str]) -> str:
 
 def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:
     dtype = _DTYPES[value.type]
-    layout = manifest.inputs[0].layout if manifest else "NCHW"
     shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    if manifest:
+        layout = manifest.inputs[0].layout
+    else:
+        # A foreign file does not say; images have few channels, in whichever place they stand.
+        few = (1, 3, 4)
+        layout = "NHWC" if len(shape) == 4 and shape[3] in few and shape[1] not in few else "NCHW"
     return TensorSpec(value.name, shape, str(np.dtype(dtype)), layout)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgecnn.zoo.fitting import fitting
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -21,7 +23,7 @@ def count(network: nn.Module, in_channels: int, resolution: int) -> Cost:
     """Count by a forward pass on torch's meta device: no arithmetic is done, no memory is taken.
 
     A convolution costs out.numel() * in_channels / groups * kh * kw, a linear layer
-    out.numel() * in_features.
+    out.numel() * in_features. Raises InvalidValueError if the network cannot take such an input.
     """
     macs = 0
 
@@ -37,6 +39,6 @@ def count(network: nn.Module, in_channels: int, resolution: int) -> Cost:
     for module in meta.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(add)
-    with torch.no_grad():
+    with torch.no_grad(), fitting(resolution):
         meta(torch.empty(1, in_channels, resolution, resolution, device="meta"))
     return Cost(sum(p.numel() for p in network.parameters() if p.requires_grad), macs)

@@ -10,6 +10,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.catalog import architecture
+from edgecnn.zoo.fitting import fitting
 from edgecnn.zoo.width import check_alpha
 
 if TYPE_CHECKING:
@@ -71,12 +72,13 @@ def build(
     check_alpha(alpha)
     classes = row.num_classes if num_classes is None else num_classes
     channels = row.in_channels if in_channels is None else in_channels
-    for what, count in (("classes", classes), ("input channels", channels)):
-        if not 1 <= count <= 1_000_000:
-            raise InvalidValueError(f"a network cannot have {count} {what}", hint="give a number from 1 up")
+    for what, count, most in (("classes", classes, 1_000_000), ("input channels", channels, 1024)):
+        if not 1 <= count <= most:
+            raise InvalidValueError(f"a network cannot have {count} {what}", hint=f"1 to {most:,}")
     arguments = dict(row.arguments)
     if row.needs_resolution:
         arguments["resolution"] = row.resolution if resolution is None else resolution
     module, function = row.build.split(":")
     make = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
-    return make(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)
+    with fitting(resolution or row.resolution):
+        return make(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)

@@ -19,6 +19,8 @@ from edgecnn.lazy import package_folder, require
 if TYPE_CHECKING:
     from edgecnn.zoo.architecture import Architecture
 
+#: Keys under which training loops put the weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -49,7 +51,9 @@ def load_weights(network: nn.Module, row: Architecture, source: str) -> Checkpoi
         state = _rename_in_order(network, state)
     own = network.state_dict()
     stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(row, own, state)
-    fitted = {**state, **stem, **classifier}
+    # Counters of batches, which checkpoints older than PyTorch 0.4.1 and converted ones lack.
+    counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
+    fitted = {**counters, **state, **stem, **classifier}
     _check_fit(own, fitted, checkpoint)
     network.load_state_dict(fitted, strict=True)
     for key, value in stem.items():
@@ -142,8 +146,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a restricted unpickler fed with rubbish raises anything
         raise WeightsError(f"{path} is not a readable PyTorch checkpoint", hint="copy it again") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} is not a state dictionary", hint="save model.state_dict()")
     return content

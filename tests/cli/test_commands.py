@@ -78,7 +78,7 @@ def test_profile_prints_a_table_for_people_and_keys_for_programs(exported):
 
 def test_eval_of_digits(exported):
     result = json_of("eval", str(exported("lenet5", "--batch", "4")), "--data", "digits")
-    assert result["n"] == 1797 and 0 <= result["top1"] <= result["top5"] <= 1
+    assert result["n"] == 898 and 0 <= result["top1"] <= result["top5"] <= 1
 
 
 def test_doctor_tells_what_works():
@@ -111,6 +111,7 @@ def place(tmp_path):
     (tmp_path / "broken").mkdir()
     for index in range(12):
         (tmp_path / f"broken/{index}.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    os.mkfifo(tmp_path / "pipe")
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
     return tmp_path
 
@@ -134,7 +135,12 @@ BAD = {
     "alpha nan": (1, "export mobilenet --alpha nan -o {}/m.onnx", "alpha must be", ""),
     "vanishing alpha": (1, "export mobilenet --alpha 0.0001 -o {}/m.onnx", "leaves none", "smallest alpha"),
     "tiny resolution": (1, "export resnet18 --resolution 2 -o {}/m.onnx", "cannot be used", "8 to"),
-    "unfit resolution": (1, "export lenet5 --resolution 9 -o {}/m.onnx", "cannot take an input of 9", "32"),
+    "unfit resolution": (
+        1,
+        "export lenet5 --resolution 9 -o {}/m.onnx",
+        "cannot take an input of 9",
+        "larger",
+    ),
     "rho and resolution": (1, "export lenet5 --rho 1 --resolution 32 -o {}/m.onnx", "the same thing", ""),
     "missing calibration": (1, "export lenet5 --int8 --calib {}/none -o {}/m.onnx", "is not there", "folder"),
     "empty calibration": (1, "export lenet5 --int8 --calib {}/empty -o {}/m.onnx", "holds no images", ""),
@@ -170,6 +176,16 @@ BAD = {
     "no argument": (2, "export", "Missing argument", "--help"),
     "unknown data set": (1, "eval {}/text.onnx --data digits", "is not an ONNX file", ""),
     "bad opset": (1, "export lenet5 --opset 5 -o {}/m.onnx", "opset 5", "18"),
+    "negative seed": (1, "export lenet5 --seed -1 -o {}/m.onnx", "seed -1", "positive"),
+    "ranges of a float export": (1, "export lenet5 --ranges mes -o {}/m.onnx", "unknown range method", "mse"),
+    "info at a tiny resolution": (1, "info resnet18 --resolution -5", "cannot take an input of -5", ""),
+    "too many channels": (
+        1,
+        "export lenet5 --channels 100000 -o {}/m.onnx",
+        "100000 input channels",
+        "1,024",
+    ),
+    "pipe as output": (1, "export lenet5 -o {}/pipe", "a device or a pipe", ""),
     "bad batch": (1, "export lenet5 --batch 0 -o {}/m.onnx", "batch of 0", "1 to"),
 }
 
@@ -233,3 +249,38 @@ def test_an_earlier_result_survives_a_failed_run(place):
         == 1
     )
     assert (place / "m.onnx").read_bytes() == b"earlier"
+
+
+def test_without_arguments_the_help_is_shown():
+    done = run()
+    assert done.returncode == 0 and "Commands:" in done.stdout and done.stderr == ""
+
+
+def test_digits_are_refused_for_a_network_that_does_not_read_them(exported):
+    done = run("eval", str(exported("mobilenet", "--alpha", "0.5")), "--data", "digits")
+    assert done.returncode == 1 and "digits have 10 classes, this network has 1000" in done.stderr
+
+
+def test_a_report_beside_a_model_is_not_taken_for_its_manifest(exported, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(exported("lenet5", "--batch", "4").read_bytes())
+    (tmp_path / "m.onnx.json").write_text('{"path": "m.onnx"}')
+    assert json_of("info", str(path))["architecture"] == "lenet5"
+
+
+def test_conditions_that_differ_are_both_shown(exported):
+    paths = [str(exported("lenet5", "--batch", "4")), str(exported("mobilenet", "--alpha", "0.5"))]
+    assert "batch      4, 1" in run("profile", *paths, "--seconds", "0.2").stdout
+
+
+def test_more_calibration_images_than_there_are_is_told_truly(tmp_path):
+    path = tmp_path / "m.onnx"
+    assert (
+        run(
+            "export", "lenet5", "--int8", "--batch", "8", "--calib-images", "1000", "-o", str(path)
+        ).returncode
+        == 0
+    )
+    steps = {step["what"]: step for step in json_of("info", str(path))["lineage"]}
+    assert steps["quantize"]["parameters"]["count"] == 899
+    assert len(steps["quantize"]["parameters"]["images_sha256"]) == 64

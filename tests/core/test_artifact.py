@@ -25,6 +25,8 @@ def test_a_manifest_survives_a_round_trip():
 
 def test_fields_of_a_later_version_survive_a_round_trip():
     values = {**json.loads(MANIFEST.to_json()), "from_the_future": [1, 2]}
+    values["inputs"][0]["colour"] = "RGB"
+    values["lineage"][0]["operator"] = "somebody"
     again = json.loads(Manifest.from_json(json.dumps(values)).to_json())
     assert again == values
 

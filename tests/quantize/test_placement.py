@@ -5,9 +5,11 @@ import onnx
 import pytest
 from onnx import parser
 
+from edgecnn.export.request import RANGE_METHODS
 from edgecnn.quantize import quantize
 from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.placement import place
+from edgecnn.quantize.ranges import METHODS
 from edgecnn.runtime.ort import open_session
 from edgecnn.targets import CPU, PORTABLE
 
@@ -143,3 +145,24 @@ def test_int8_arithmetic_equals_a_reference_in_integers():
 
 def test_macs_are_counted_per_image():
     assert macs_by_node(model_of("c = Conv(x, w) y = Relu(c)")) == {"Conv": 4 * 4 * 81}
+
+
+def test_a_matmul_has_one_scale_per_output_column():
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    g (float[n, 5, 6] x) => (float[n, 5, 4] y) { y = MatMul(x, w) }
+    """
+    model = parser.parse_model(text)
+    model.graph.node[0].name = "m"
+    weight = (RNG.normal(size=(6, 4)) * np.array([1, 10, 100, 1000])).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    images = RNG.normal(size=(8, 5, 6)).astype(np.float32)
+    quantized = quantize(model, [images], PORTABLE, "minmax").model
+    values = {item.name: onnx.numpy_helper.to_array(item) for item in quantized.graph.initializer}
+    np.testing.assert_allclose(values["m/weight_scale"], np.abs(weight).max(axis=0) / 127, rtol=1e-6)
+    output = open_session(quantized.SerializeToString()).run(None, {"x": images})[0]
+    assert np.sum((images @ weight - output) ** 2) < 1e-3 * np.sum(output**2)
+
+
+def test_the_methods_that_an_export_knows_are_those_there_are():
+    assert set(RANGE_METHODS) == set(METHODS)

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError, UnknownNameError
+from edgecnn.measure.latency import profile
 from edgecnn.runtime import Preprocessing, load
 from edgecnn.runtime.engine import softmax
 
@@ -162,3 +163,38 @@ def test_the_runtime_pulls_in_neither_torch_nor_onnx(exported):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        (["n", 3, 32, 48], TensorProto.FLOAT),
+        (["n", 32, 48, 3], TensorProto.FLOAT16),
+        (["n", 16, 16, 3], TensorProto.UINT8),
+        ([2, 1, 8, 8], TensorProto.UINT8),
+    ],
+)
+def test_foreign_models_of_many_forms_can_be_profiled(tmp_path, shape, kind):
+    value = helper.make_tensor_value_info("x", kind, shape)
+    out = helper.make_tensor_value_info("y", kind, None)
+    graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"])], "g", [value], [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(model, tmp_path / "f.onnx")
+    with load(tmp_path / "f.onnx") as engine:
+        assert len(profile([engine], seconds=0.1)[0].samples) >= 20
+
+
+@pytest.mark.parametrize("shape", [["n", 784], ["n", 3, "h", "w"]])
+def test_a_foreign_model_without_a_fixed_image_runs_but_cannot_be_profiled(tmp_path, shape):
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"])], "g", [value], [out])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8),
+        tmp_path / "f.onnx",
+    )
+    with load(tmp_path / "f.onnx") as engine:
+        given = np.ones([7 if isinstance(size, str) else size for size in shape], np.float32)
+        assert engine(given).shape[0] == 7
+        with pytest.raises(InvalidValueError, match="no image of a fixed size"):
+            profile([engine], seconds=0.1)

@@ -139,3 +139,22 @@ def test_a_folder_without_images_is_one_clear_error(tmp_path, place):
 
 def test_the_limit_is_no_smaller_than_a_large_camera_picture():
     assert images.MAX_PIXELS > 9504 * 6336
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, channels):
+    deep = np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "p.png")
+    frame = Preprocessing(size=64, crop=1.0).with_channels(channels).frame(tmp_path / "p.png")
+    np.testing.assert_array_equal(frame[..., 0], deep >> 8)
+
+
+def test_thirty_two_bits_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "p.tiff")
+    with pytest.raises(DataError, match="32 bits per pixel"):
+        open_image(tmp_path / "p.tiff")
+
+
+def test_a_strip_that_would_be_enlarged_without_end_is_refused():
+    with pytest.raises(DataError, match="too large to decode"):
+        Preprocessing().frame(Image.new("L", (1, 300_000)))

@@ -19,6 +19,15 @@ def state():
     return zoo.create("lenet5", seed=7).state_dict()
 
 
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_training_loops_checkpoint_without_batch_counters_loads(tmp_path, key):
+    state = zoo.create("mobilenet", alpha=0.25, seed=7).state_dict()
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save({key: old, "epoch": 3}, tmp_path / "w.pth")
+    network = zoo.create("mobilenet", alpha=0.25, weights=str(tmp_path / "w.pth"))
+    assert torch.equal(network.conv_stem.weight, state["conv_stem.weight"])
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "pth", "pth with a state_dict inside"])
 def test_a_checkpoint_loads(tmp_path, state, kind):
     path = tmp_path / f"w.{kind.split()[0]}"

@@ -1,0 +1,24 @@
+"""What torch says when a network and an input do not fit, in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from edgecnn.errors import EdgecnnError, InvalidValueError
+
+
+@contextlib.contextmanager
+def fitting(resolution: int) -> Iterator[None]:
+    """Turn torch's RuntimeError for a feature map that has shrunk to nothing into an InvalidValueError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "alloc" in str(error):
+            raise EdgecnnError(
+                "there is not enough memory for this network", hint="choose a smaller alpha or resolution"
+            ) from error
+        raise InvalidValueError(
+            f"this network cannot take an input of {resolution} pixels",
+            hint="leave out --resolution for the network's own, or give a larger one",
+        ) from error
