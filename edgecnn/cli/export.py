@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,6 @@ def _print(exported: Exported) -> None:
 def _precision(quantization: Any, precision: str, target: str | None) -> str:
     if not quantization:
         return precision
-    floats = quantization["float_nodes"]
-    rest = f"; float: {', '.join(floats)}" if floats else ""
+    rules = Counter(quantization["float_nodes"].values())
+    rest = "; float: " + ", ".join(f"{n} x {rule}" for rule, n in rules.most_common()) if rules else ""
     return f"{precision} for {target}, {quantization['int8_mac_share']:.1%} of the MACs{rest}"

@@ -50,7 +50,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
     used: dict[str, int] = {}
     for node in model.graph.node:
         scopes = next((item.value for item in node.metadata_props if item.key == _SCOPES), "[]")
-        path = [name for name in re.findall(r"'([^']*)'", scopes)[:-1] if name]
+        path = [name for name in re.findall(r"'([^']*)'", scopes)[:-1] if name and name[0] != "_"]
         name = path[-1] if path else node.op_type.lower()
         count = used[name] = used.get(name, 0) + 1
         node.name = name if count == 1 else f"{name}_{count}"
