@@ -131,8 +131,9 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
-        exact = compare(reference, _outputs(model, inputs.numpy(), request.batch), "the float32 graph")
-        demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
+        if request.precision != "float32":  # else the check at the end is this one
+            exact = compare(reference, _outputs(model, inputs.numpy(), request.batch), "the float32 graph")
+            demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
     quantization = None
     with clock("reduce precision"):
         if request.precision == "int8":
