@@ -73,6 +73,8 @@ def main() -> None:
                 text += line(rows[architecture.name, alpha])
             else:
                 missing.append(f"{architecture.name} at {alpha}")
+    if missing:
+        text += f"\nNot yet measured: {', '.join(missing)}.\n"
     text += WEIGHTS + "".join(weights_line(row) for row in zoo.ARCHITECTURES if row.imagenet)
     (Path(__file__).parents[1] / "docs/zoo.md").write_text(text)
     if missing:
