@@ -41,6 +41,16 @@ class Graph:
         """Return the value of an initializer."""
         return numpy_helper.to_array(self._initializers[tensor])
 
+    def set_constant(self, tensor: str, value: npt.NDArray[np.float32]) -> None:
+        """Give an initializer another value, in the model itself."""
+        self._initializers[tensor].CopyFrom(numpy_helper.from_array(value, tensor))
+
+    @property
+    def types(self) -> dict[str, int]:
+        """Element types of the tensors whose types the model states."""
+        values = (*self.model.graph.input, *self.model.graph.value_info, *self.model.graph.output)
+        return {value.name: value.type.tensor_type.elem_type for value in values}
+
     def only_consumer(self, tensor: str) -> onnx.NodeProto | None:
         """Return the single reader of a tensor that is no output of the graph; None if there are more."""
         readers = self.consumers(tensor)
@@ -53,6 +63,16 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
         if item.name == name:
             return int(item.i)
     return default
+
+
+def attribute_list(node: onnx.NodeProto, name: str) -> list[int]:
+    """Return a list of integers that is an attribute of a node; empty if it has none."""
+    return next((list(item.ints) for item in node.attribute if item.name == name), [])
+
+
+def attribute_text(node: onnx.NodeProto, name: str, default: str) -> str:
+    """Return a text attribute of a node."""
+    return next((item.s.decode() for item in node.attribute if item.name == name), default)
 
 
 def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.weights import quantize_bias, quantize_weight
+from edgecnn.quantize.weights import QuantizedWeight, output_axis, quantize_bias, quantize_weight
 from edgecnn.targets import Scheme
 
 
@@ -25,13 +25,23 @@ def scale_and_zero(low: float, high: float, scheme: Scheme) -> tuple[np.float32,
 
 
 def insert(
-    model: onnx.ModelProto, placement: Placement, ranges: Mapping[str, Range], scheme: Scheme
+    model: onnx.ModelProto,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    scheme: Scheme,
+    weights: Mapping[str, QuantizedWeight] | None = None,
 ) -> onnx.ModelProto:
-    """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`."""
+    """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`.
+
+    `weights` are the integer weights of nodes for which rounding to nearest is not wanted.
+    """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     writer = _Writer(
-        Graph(result), scheme, {name: ranges[placement.shares.get(name, name)] for name in placement.tensors}
+        Graph(result),
+        scheme,
+        {name: ranges[placement.shares.get(name, name)] for name in placement.tensors},
+        weights or {},
     )
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
@@ -54,10 +64,17 @@ def insert(
 class _Writer:
     """Makes nodes and constants; remembers which tensor a reader should read instead."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, ranges: Mapping[str, Range]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        scheme: Scheme,
+        ranges: Mapping[str, Range],
+        weights: Mapping[str, QuantizedWeight],
+    ) -> None:
         self.graph = graph
         self.scheme = scheme
         self.ranges = ranges
+        self.rounded = weights
         self.dequantized: dict[str, str] = {}
         self._constants: dict[str, onnx.TensorProto] = {}
         self._scales = {name: scale_and_zero(*ends, scheme) for name, ends in ranges.items()}
@@ -82,11 +99,11 @@ class _Writer:
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
-        axis = _output_axis(node) % weight.ndim
+        axis = output_axis(node) % weight.ndim
         has_bias = len(node.input) > 2 and bool(node.input[2])
         bias = self.graph.constant(node.input[2]) if has_bias and self.scheme.quantize_bias else None
         input_scale = float(self._scales[node.input[0]][0])
-        quantized = quantize_weight(weight, axis, bias, input_scale)
+        quantized = self.rounded.get(node.name) or quantize_weight(weight, axis, bias, input_scale)
         nodes = [
             self._stored(
                 node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis
@@ -132,10 +149,3 @@ class _Writer:
         del model.graph.initializer[:]
         model.graph.initializer.extend(kept)
         del model.graph.value_info[:]
-
-
-def _output_axis(node: onnx.NodeProto) -> int:
-    """Return the axis of a weight that counts output channels."""
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else -1

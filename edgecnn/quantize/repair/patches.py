@@ -1,0 +1,129 @@
+"""What a weighted layer multiplies its weights with: sampled positions of its input, as rows of a matrix."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgecnn.quantize.graph import attribute, attribute_list, attribute_text
+
+Array = npt.NDArray[np.float32]
+#: Values of a block of rows.
+_BLOCK = 1 << 19
+
+
+def groups(node: onnx.NodeProto) -> int:
+    """Return the number of groups of a layer; 1 for matrices."""
+    return attribute(node, "group", 1) if node.op_type == "Conv" else 1
+
+
+def as_matrix(node: onnx.NodeProto, weight: Array) -> Array:
+    """Return a weight as (groups, outputs per group, inputs per output)."""
+    if node.op_type == "Conv":
+        return weight.reshape(groups(node), weight.shape[0] // groups(node), -1)
+    transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
+    return (weight if transposed else weight.T)[None]
+
+
+def from_matrix(node: onnx.NodeProto, matrix: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray:
+    """Undo `as_matrix`."""
+    if node.op_type == "Conv":
+        return matrix.reshape(shape)
+    transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
+    return np.ascontiguousarray(matrix[0] if transposed else matrix[0].T)
+
+
+class Patches:
+    """A choice of positions of a layer's output, the same for every input that it is applied to."""
+
+    def __init__(
+        self, node: onnx.NodeProto, weight_shape: tuple[int, ...], input_shape: tuple[int, ...], count: int
+    ) -> None:
+        self._node = node
+        rng = np.random.default_rng(0)
+        self._corners: list[npt.NDArray[np.int64]] = []
+        if node.op_type != "Conv":
+            self._width = input_shape[-1]
+            self._rows = _choose(rng, int(np.prod(input_shape[:-1])), count)
+            return
+        self._width = input_shape[1] * int(np.prod(weight_shape[2:]))
+        kernel = weight_shape[2:]
+        strides = attribute_list(node, "strides") or [1] * len(kernel)
+        dilations = attribute_list(node, "dilations") or [1] * len(kernel)
+        spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
+        self._pads = _pads(node, input_shape[2:], spans, strides)
+        outputs = [
+            (size + before + after - span) // stride + 1
+            for size, (before, after), span, stride in zip(
+                input_shape[2:], self._pads, spans, strides, strict=True
+            )
+        ]
+        total = input_shape[0] * int(np.prod(outputs))
+        self._rows, *corner = np.unravel_index(_choose(rng, total, count), (input_shape[0], *outputs))
+        self._corners = [index * stride for index, stride in zip(corner, strides, strict=True)]
+        self._taps = [
+            tuple(int(tap) * step for tap, step in zip(taps, dilations, strict=True))
+            for taps in np.ndindex(*kernel)
+        ]
+
+    def split(self, parts: int) -> list[Patches]:
+        """Return the positions in so many parts, each of other images."""
+        bounds = [self.count * index // parts for index in range(parts + 1)]
+        return [self._part(slice(*ends)) for ends in zip(bounds, bounds[1:], strict=False)]
+
+    def _part(self, part: slice) -> Patches:
+        result = copy.copy(self)
+        result._rows = self._rows[part]
+        result._corners = [corner[part] for corner in self._corners]
+        return result
+
+    def blocks(self) -> Iterator[Patches]:
+        """Yield the positions in blocks whose rows fit into a processor's cache."""
+        size = max(1, _BLOCK // self._width)
+        for start in range(0, self.count, size):
+            yield self._part(slice(start, start + size))
+
+    @property
+    def count(self) -> int:
+        """Number of positions."""
+        return len(self._rows)
+
+    def __call__(self, values: Array) -> Array:
+        """Return (groups, rows, inputs per output) of an input array, zeros where it is padded."""
+        if self._node.op_type != "Conv":
+            return values.reshape(-1, values.shape[-1])[self._rows][None]
+        rows = np.zeros((self.count, values.shape[1], len(self._taps)), np.float32)
+        for index, tap in enumerate(self._taps):
+            where = [
+                corner + offset - before
+                for corner, offset, (before, _) in zip(self._corners, tap, self._pads, strict=True)
+            ]
+            inside = np.ones(self.count, bool)
+            for position, size in zip(where, values.shape[2:], strict=True):
+                inside &= (position >= 0) & (position < size)
+            found = values[(self._rows[inside], slice(None), *(position[inside] for position in where))]
+            rows[inside, :, index] = found
+        return rows.reshape(self.count, groups(self._node), -1).transpose(1, 0, 2)
+
+
+def _choose(rng: np.random.Generator, total: int, count: int) -> npt.NDArray[np.int64]:
+    return np.sort(rng.choice(total, count, replace=False)) if count < total else np.arange(total)
+
+
+def _pads(
+    node: onnx.NodeProto, sizes: tuple[int, ...], spans: list[int], strides: list[int]
+) -> list[tuple[int, int]]:
+    automatic = attribute_text(node, "auto_pad", "NOTSET")
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        pads = []
+        for size, span, stride in zip(sizes, spans, strides, strict=True):
+            total = max(0, (-(-size // stride) - 1) * stride + span - size)
+            less, more = total // 2, total - total // 2
+            pads.append((less, more) if automatic == "SAME_UPPER" else (more, less))
+        return pads
+    flat = attribute_list(node, "pads") or [0] * (2 * len(sizes))
+    return list(zip(flat[: len(sizes)], flat[len(sizes) :], strict=True))

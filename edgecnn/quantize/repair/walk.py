@@ -1,0 +1,221 @@
+"""Run a float network and its quantized twin side by side, one weighted layer at a time, over kept images.
+
+Whoever repairs a layer sees what enters it in both networks, with every layer before it already
+repaired. Both networks are computed once for all layers, instead of once for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from edgecnn.quantize import qdq
+from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.placement import Placement
+from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.weights import QuantizedWeight
+from edgecnn.runtime.ort import open_session
+from edgecnn.targets import Scheme
+
+Array = npt.NDArray[np.float32]
+#: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
+_CHUNK = 4
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A weighted layer's new parameters. What is None stays as it was."""
+
+    weight: QuantizedWeight | None = None
+    bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weighted layer and what enters it, over all the images."""
+
+    node: onnx.NodeProto
+    graph: Graph
+    #: What enters it in the float network, and in the quantized one before its QuantizeLinear.
+    exact: Array
+    inexact: Array
+    #: Range that the input is quantized over.
+    range: Range
+    scheme: Scheme
+
+    @property
+    def weight(self) -> Array:
+        """The float weight."""
+        return self.graph.constant(self.node.input[1])
+
+    @property
+    def bias(self) -> Array | None:
+        """The float bias; None for a layer without one."""
+        has_bias = len(self.node.input) > 2 and bool(self.node.input[2])
+        return self.graph.constant(self.node.input[2]) if has_bias else None
+
+    @property
+    def input_scale(self) -> float:
+        """Step of the input's range."""
+        return float(qdq.scale_and_zero(*self.range, self.scheme)[0])
+
+    def quantized_input(self, values: Array) -> Array:
+        """Return input values as the layer sees them: rounded to the steps of the input's range."""
+        scale, zero = qdq.scale_and_zero(*self.range, self.scheme)
+        info = np.iinfo(zero.dtype)
+        steps = np.rint(values / scale)
+        steps += np.float32(zero)
+        np.clip(steps, info.min, info.max, out=steps)
+        steps -= np.float32(zero)
+        steps *= scale
+        return steps
+
+
+def walk(
+    model: onnx.ModelProto,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    scheme: Scheme,
+    images: Array,
+    repair: Callable[[Layer], Repaired],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
+    """Call `repair` for each quantized layer in the graph's order.
+
+    Returns the float model with the new biases, and the new integer weights by node. `images` is
+    one input of the model, (N, C, H, W); what both networks keep of it at a time grows with N.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = Graph(result)
+    weights: dict[str, QuantizedWeight] = {}
+    exact = {graph.inputs[0]: images}
+    inexact = dict(exact)
+    pieces = list(_pieces(graph, placement))
+    pool = _Pool()
+    for index, piece in enumerate(pieces):
+        progress(index, len(pieces))
+        if piece.layer is not None:
+            source = piece.layer.input[0]
+            layer = Layer(piece.layer, graph, exact[source], inexact[source], ranges[source], scheme)
+            repaired = repair(layer)
+            if repaired.weight is not None:
+                weights[piece.layer.name] = repaired.weight
+            if repaired.bias is not None:
+                graph.set_constant(piece.layer.input[2], repaired.bias)
+            del layer
+        plain = piece.model(graph, model)
+        repaired_plain = piece.model(graph, result)
+        local = replace(
+            placement,
+            tensors=[name for name in placement.tensors if name in piece.tensors],
+            compute=[piece.layer] if piece.layer is not None else [],
+        )
+        quantized = qdq.insert(repaired_plain, local, ranges, scheme, weights)
+        pool.advance(plain, exact, piece.last_used)
+        pool.advance(quantized, inexact, piece.last_used)
+    return result, weights
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A weighted layer and all nodes up to the next one."""
+
+    layer: onnx.NodeProto | None
+    nodes: list[onnx.NodeProto]
+    inputs: list[str]
+    outputs: list[str]
+    #: Tensors that nothing after this piece reads.
+    last_used: list[str]
+
+    @property
+    def tensors(self) -> set[str]:
+        return {name for node in self.nodes for name in (*node.input, *node.output)}
+
+    def model(self, graph: Graph, source: onnx.ModelProto) -> onnx.ModelProto:
+        """Return the piece as a model of its own, with the constants of `source`."""
+        read = {name for node in self.nodes for name in node.input}
+        types = graph.types
+
+        def value(name: str) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), None)
+
+        piece = helper.make_graph(
+            self.nodes,
+            "piece",
+            [value(name) for name in self.inputs],
+            [value(name) for name in self.outputs],
+            [tensor for tensor in source.graph.initializer if tensor.name in read],
+        )
+        return helper.make_model(piece, opset_imports=source.opset_import, ir_version=source.ir_version)
+
+
+def _pieces(graph: Graph, placement: Placement) -> Iterator[_Piece]:
+    layers = {node.name for node in placement.compute}
+    groups: list[list[onnx.NodeProto]] = [[]]
+    for node in graph.nodes:
+        if node.name in layers:
+            groups.append([])
+        groups[-1].append(node)
+    groups = [group for group in groups if group]
+    wanted_after: list[set[str]] = []
+    wanted: set[str] = set()
+    for group in reversed(groups):
+        wanted_after.append(set(wanted))
+        wanted |= {name for node in group for name in node.input if name and not graph.is_constant(name)}
+    for group, later in zip(groups, reversed(wanted_after), strict=True):
+        made = {name for node in group for name in node.output}
+        read = {name for node in group for name in node.input if name and not graph.is_constant(name)}
+        inputs = sorted(read - made)
+        yield _Piece(
+            layer=group[0] if group[0].name in layers else None,
+            nodes=group,
+            inputs=inputs,
+            outputs=sorted(made & later),
+            last_used=[name for name in inputs if name not in later],
+        )
+
+
+class _Pool:
+    """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them."""
+
+    def __init__(self) -> None:
+        self._free: list[npt.NDArray[np.uint8]] = []
+        self._in_use: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def advance(self, piece: onnx.ModelProto, values: dict[str, Array], last_used: list[str]) -> None:
+        """Compute a piece's outputs from `values`, add them there, and drop what is no longer read."""
+        names = [value.name for value in piece.graph.output]
+        if names:
+            session = open_session(piece.SerializeToString())
+            inputs = [value.name for value in piece.graph.input]
+            count = len(values[inputs[0]])
+            outputs: dict[str, Array] = {}
+            for start in range(0, count, _CHUNK):
+                part = slice(start, start + _CHUNK)
+                found = session.run(names, {name: values[name][part] for name in inputs})
+                for name, value in zip(names, found, strict=True):
+                    if name not in outputs:
+                        outputs[name] = self._take(str(id(values)) + name, (count, *value.shape[1:]), value.dtype)
+                    outputs[name][part] = value
+            values.update(outputs)
+        for name in last_used:
+            values.pop(name, None)
+            if (buffer := self._in_use.pop(str(id(values)) + name, None)) is not None:
+                self._free.append(buffer)
+
+    def _take(self, key: str, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+        size = int(np.prod(shape)) * dtype.itemsize
+        fitting = [buffer for buffer in self._free if buffer.nbytes >= size]
+        if fitting:
+            buffer = min(fitting, key=lambda buffer: buffer.nbytes)
+            self._free = [other for other in self._free if other is not buffer]
+        else:
+            buffer = np.empty(size, np.uint8)
+        self._in_use[key] = buffer
+        return buffer[:size].view(dtype).reshape(shape)
