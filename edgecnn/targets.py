@@ -23,12 +23,26 @@ class Scheme:
     - `quantize_bias`: a bias as int32 behind a DequantizeLinear (its scale is the input's times the
       weight's). ONNX Runtime and OpenVINO on x86 want it, to fuse the whole convolution into integer
       arithmetic; TensorRT refuses it, and takes a float bias.
+
+    Where the pairs stand follows from what the engines do with them:
+
+    - `fuses`: activations that are computed inside the convolution or addition before them, so that no
+      pair may stand between. x * Sigmoid(x) counts as Swish, x * HardSigmoid(x) as HardSwish.
+    - `fuses_sum`: whether an addition is computed inside a convolution that makes one summand, which then
+      needs no pair; the other summand does.
+    - `needs_output`: operators with an integer kernel that is taken only where a QuantizeLinear follows.
+      All others may give floats.
+    - `left_float`: operators that this form has no integer kernel for, though others have.
     """
 
     name: str
     activation: str
     symmetric: bool
     quantize_bias: bool
+    fuses: frozenset[str]
+    fuses_sum: bool
+    needs_output: frozenset[str]
+    left_float: frozenset[str]
 
     @property
     def levels(self) -> int:
@@ -36,10 +50,34 @@ class Scheme:
         return 254 if self.symmetric else 255
 
 
+_CLIPS = frozenset({"Relu", "Clip"})
+
 #: Legal everywhere: TensorRT 8.6 to 11, TensorRT-RTX, ONNX Runtime, OpenVINO.
-PORTABLE = Scheme("portable", activation="int8", symmetric=True, quantize_bias=False)
+#: TensorRT joins any chain of pointwise operators into one kernel, and into the convolution before it.
+PORTABLE = Scheme(
+    "portable",
+    activation="int8",
+    symmetric=True,
+    quantize_bias=False,
+    fuses=_CLIPS | {"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "HardSigmoid"}
+    | {"HardSwish", "Swish", "Gelu", "Mish", "Softplus", "Softsign", "Erf"},
+    fuses_sum=True,
+    needs_output=frozenset(),
+    left_float=frozenset(),
+)  # fmt: skip
 #: The fast form on x86 with VNNI, for ONNX Runtime and OpenVINO; TensorRT refuses it.
-CPU = Scheme("cpu", activation="uint8", symmetric=False, quantize_bias=True)
+#: The operators are those that ONNX Runtime's QDQ selectors turn into QLinearConv and its like.
+CPU = Scheme(
+    "cpu",
+    activation="uint8",
+    symmetric=False,
+    quantize_bias=True,
+    fuses=_CLIPS,
+    fuses_sum=False,
+    needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
+    | {"Sigmoid", "LeakyRelu"},
+    left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),
+)
 SCHEMES = (PORTABLE, CPU)
 
 

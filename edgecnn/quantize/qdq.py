@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import output_axis
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.weights import quantize_bias, quantize_weight
@@ -27,12 +28,13 @@ def scale_and_zero(low: float, high: float, scheme: Scheme) -> tuple[np.float32,
 def insert(
     model: onnx.ModelProto, placement: Placement, ranges: Mapping[str, Range], scheme: Scheme
 ) -> onnx.ModelProto:
-    """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`."""
+    """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`.
+
+    `ranges` holds those of the placement's `observed` tensors.
+    """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(
-        Graph(result), scheme, {name: ranges[placement.shares.get(name, name)] for name in placement.tensors}
-    )
+    writer = _Writer(Graph(result), scheme, placement.ranges(ranges))
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
     for name in (name for name in writer.graph.inputs if name in writer.ranges):
@@ -82,7 +84,7 @@ class _Writer:
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
-        axis = _output_axis(node) % weight.ndim
+        axis = output_axis(node) % weight.ndim
         has_bias = len(node.input) > 2 and bool(node.input[2])
         bias = self.graph.constant(node.input[2]) if has_bias and self.scheme.quantize_bias else None
         input_scale = float(self._scales[node.input[0]][0])
@@ -132,10 +134,3 @@ class _Writer:
         del model.graph.initializer[:]
         model.graph.initializer.extend(kept)
         del model.graph.value_info[:]
-
-
-def _output_axis(node: onnx.NodeProto) -> int:
-    """Return the axis of a weight that counts output channels."""
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else -1
