@@ -87,7 +87,7 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
     for node in graph.nodes:
         gate = _gate(graph, node) if node.op_type == "Mul" else []
         # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
-        if gate and gate[-1].op_type not in scheme.needs_output:
+        if gate and not (len(gate) == 1 and gate[0].op_type in scheme.needs_output):
             gates[node.name] = gate
     inner = {part.name for gate in gates.values() for part in gate}
     shapes: set[str] = set()
