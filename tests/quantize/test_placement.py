@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import parser
 from small_graphs import GOLDEN, model_of
+from tensorrt_build import build
 
 from edgecnn.export.request import RANGE_METHODS
 from edgecnn.quantize import quantize
@@ -136,3 +137,71 @@ def test_a_matmul_has_one_scale_per_output_column():
 
 def test_the_methods_that_an_export_knows_are_those_there_are():
     assert set(RANGE_METHODS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", [name for name, golden in GOLDEN.items() if golden.runs])
+def test_tensorrt_builds_the_portable_graph(name, tmp_path):
+    quantized = quantize(model_of(GOLDEN[name].nodes), [images(2)], PORTABLE, "minmax").model
+    path = tmp_path / "golden.onnx"
+    path.write_bytes(quantized.SerializeToString())
+    assert build(path)
+
+
+RESIDUAL = "c = Conv(x, w) r = Relu(c) d = Conv(r, w) s = Add(d, r) m = Relu(s) y = Conv(m, w)"
+
+
+@pytest.mark.parametrize(
+    ("node", "portable", "cpu"),
+    [
+        # The input of the excluded convolution is quantized only where another node wants it.
+        ("Conv", {"r", "m"}, {"r", "d", "m"}),
+        ("Conv2", {"x", "d", "m", "r"}, {"x", "r", "d", "m"}),
+        # Then the sum is of no use in int8 either.
+        ("Conv3", {"x", "r"}, {"x", "r", "d"}),
+        ("Add", {"x", "r", "m"}, {"x", "r", "d", "m"}),
+    ],
+)
+def test_an_excluded_node_and_its_neighbours(node, portable, cpu):
+    graph = Graph(model_of(RESIDUAL))
+    for scheme, tensors in ((PORTABLE, portable), (CPU, cpu)):
+        placement = place(graph, scheme, {node: "it is sensitive"})
+        assert set(placement.tensors) == tensors
+        assert node not in [item.name for item in placement.compute]
+        expected = {node: "it is sensitive"}
+        if node == "Conv3":
+            expected["Add"] = "nothing after it is in int8"
+        assert placement.float_nodes == expected
+
+
+def test_what_an_excluded_move_reads_is_float():
+    graph = Graph(model_of(GOLDEN["two moves in a row"].nodes))
+    placement = place(graph, PORTABLE, {"MaxPool2": "it is excluded"})
+    assert (placement.tensors, placement.shares) == (["x", "m"], {})
+    assert placement.float_nodes == {"MaxPool2": "it is excluded"}
+
+
+def test_an_excluded_part_takes_its_whole_activation_along():
+    placement = place(Graph(model_of(GOLDEN["SiLU"].nodes)), PORTABLE, {"Sigmoid": "it is excluded"})
+    assert placement.float_nodes == {"Sigmoid": "it is excluded", "Mul": "it is excluded"}
+
+
+def test_the_range_of_a_group_spans_those_of_its_members():
+    placement = place(Graph(model_of(GOLDEN["concat of what a pooling moved"].nodes)), CPU)
+    assert placement.observed == ["x", "r", "d"]
+    ranges = placement.ranges({"x": (-1.0, 1.0), "r": (0.0, 5.0), "d": (-2.0, 3.0)})
+    assert ranges == {"x": (-1.0, 1.0), **dict.fromkeys(("r", "p", "d", "m"), (-2.0, 5.0))}
+
+
+@SCHEMES
+def test_every_node_of_a_concatenation_has_one_scale(scheme):
+    quantized = quantize(model_of(GOLDEN["concat of concat"].nodes), [images(4)], scheme).model
+    found = scales(quantized)
+    assert len({found[name] for name in ("r", "a2", "k", "a3", "m")}) == 1 != found["x"]
+
+
+def test_macs_of_a_transposed_convolution():
+    # 4 x 8 x 8 inputs, each times 3 filters of 2 x 2; then 4 outputs of 3 values at 16 x 16.
+    assert macs_by_node(model_of(GOLDEN["transposed convolution"].nodes)) == {
+        "ConvTranspose": 4 * 64 * 12,
+        "Conv": 12 * 256,
+    }
