@@ -28,8 +28,11 @@ class Scheme:
 
     - `fuses`: activations that are computed inside the convolution or addition before them, so that no
       pair may stand between. x * Sigmoid(x) counts as Swish, x * HardSigmoid(x) as HardSwish.
-    - `fuses_sum`: whether an addition is computed inside a convolution that makes one summand, which then
-      needs no pair; the other summand does.
+    - `joins_pointwise`: whether whole chains of pointwise operators run in one kernel, with the pairs at its
+      ends, and a sum inside a convolution that makes one summand. That summand then needs no pair, and
+      int8 is worthwhile for what such a chain reads. Otherwise a float node reads floats from memory.
+    - `clips_by_range`: whether a clipping activation runs in integers only where the range that follows is
+      no wider than what it lets through: it is then left to the QuantizeLinear.
     - `needs_output`: operators with an integer kernel that is taken only where a QuantizeLinear follows.
       All others may give floats.
     - `left_float`: operators that this form has no integer kernel for, though others have.
@@ -40,7 +43,8 @@ class Scheme:
     symmetric: bool
     quantize_bias: bool
     fuses: frozenset[str]
-    fuses_sum: bool
+    joins_pointwise: bool
+    clips_by_range: bool
     needs_output: frozenset[str]
     left_float: frozenset[str]
 
@@ -50,7 +54,8 @@ class Scheme:
         return 254 if self.symmetric else 255
 
 
-_CLIPS = frozenset({"Relu", "Clip"})
+#: Activations that only clip.
+CLIPS = frozenset({"Relu", "Clip"})
 
 #: Legal everywhere: TensorRT 8.6 to 11, TensorRT-RTX, ONNX Runtime, OpenVINO.
 #: TensorRT joins any chain of pointwise operators into one kernel, and into the convolution before it.
@@ -59,9 +64,10 @@ PORTABLE = Scheme(
     activation="int8",
     symmetric=True,
     quantize_bias=False,
-    fuses=_CLIPS | {"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "HardSigmoid"}
+    fuses=CLIPS | {"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "HardSigmoid"}
     | {"HardSwish", "Swish", "Gelu", "Mish", "Softplus", "Softsign", "Erf"},
-    fuses_sum=True,
+    joins_pointwise=True,
+    clips_by_range=False,
     needs_output=frozenset(),
     left_float=frozenset(),
 )  # fmt: skip
@@ -72,8 +78,9 @@ CPU = Scheme(
     activation="uint8",
     symmetric=False,
     quantize_bias=True,
-    fuses=_CLIPS,
-    fuses_sum=False,
+    fuses=CLIPS,
+    joins_pointwise=False,
+    clips_by_range=True,
     needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
     | {"Sigmoid", "LeakyRelu"},
     left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),

@@ -21,6 +21,7 @@ class Golden:
     shares: dict[str, str]
     float_nodes: dict[str, str]
     cpu_tensors: str | None = None
+    cpu_shares: dict[str, str] | None = None
     cpu_float: dict[str, str] | None = None
     #: Integer operators that ONNX Runtime must make of the cpu form, whatever else there is.
     integer: str = ""
@@ -101,22 +102,30 @@ GOLDEN: dict[str, Golden] = {
         "a1 = Conv(x, w) a2 = Conv(x, w) m = Concat <axis = 1> (a1, a2) y = Conv(m, w8)", "x a1 a2 m",
         {"a2": "a1", "m": "a1"}, {}, integer="QLinearConv QLinearConcat",
     ),
+    "concat of a clipped tensor and another": Golden(
+        "c = Conv(x, w) r = Relu(c) d = Conv(x, w) m = Concat <axis = 1> (r, d) y = Conv(m, w8)", "x r d m",
+        {"d": "r", "m": "r"}, {}, cpu_shares={}, integer="QLinearConv QLinearConcat",
+    ),
     "concat of concat": Golden(
-        "a1 = Conv(x, w) r = Relu(a1) a2 = Conv(r, w) k = Concat <axis = 1> (r, a2) a3 = Conv(k, w8)"
-        " m = Concat <axis = 1> (k, a3) y = Conv(m, w12)",
+        "a1 = Conv(x, w) r = Relu(a1) d = Conv(r, w) a2 = Relu(d) k = Concat <axis = 1> (r, a2)"
+        " e = Conv(k, w8) a3 = Relu(e) m = Concat <axis = 1> (k, a3) y = Conv(m, w12)",
         "x r a2 k a3 m", dict.fromkeys(("a2", "k", "a3", "m"), "r"), {},
         integer="QLinearConv QLinearConcat",
     ),
     "concat of what a pooling moved": Golden(
         "c = Conv(x, w) r = Relu(c) p = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r)"
-        " d = Conv(r, w) m = Concat <axis = 1> (p, d) y = Conv(m, w8)",
+        " e = Conv(r, w) d = Relu(e) m = Concat <axis = 1> (p, d) y = Conv(m, w8)",
         "x r p d m", dict.fromkeys(("p", "d", "m"), "r"), {}, integer="QLinearConv QLinearConcat",
     ),
     "concat before a batch normalization": Golden(
         "a1 = Conv(x, w) k = Concat <axis = 1> (x, a1) n = BatchNormalization(k, s8, s8, s8, s8) m = Relu(n)"
         " y = Conv(m, w8)",
         "x a1 k m", {"a1": "x", "k": "x"}, {"BatchNormalization": "no int8 form: BatchNormalization"},
-        integer="QLinearConv QLinearConcat",
+        cpu_tensors="x a1 m", cpu_shares={}, integer="QLinearConv",
+        cpu_float={
+            "Concat": "nothing after it is in int8",
+            "BatchNormalization": "no int8 form: BatchNormalization",
+        },
     ),
     "concat with a constant": Golden(
         "c = Conv(x, w) k = Concat <axis = 1> (c, map) y = Conv(k, w8)", "x k", {},

@@ -20,11 +20,9 @@ from edgecnn.quantize.patterns import (
     POOL,
 )
 from edgecnn.quantize.ranges import Range
-from edgecnn.targets import Scheme
+from edgecnn.targets import CLIPS, Scheme
 
 _NO_USE = "nothing after it is in int8"
-#: Activations that clip are exact in int8 wherever they stand, and are not worth a word.
-_CLIPS = ("Relu", "Clip")
 
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
@@ -111,12 +109,15 @@ class _Placer:
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _gaining(self) -> set[str]:
-        """Return the tensors that reach a quantized weighted sum through int8 or pointwise nodes only."""
+        """Return the tensors for which int8 pays: their values reach a quantized weighted sum in it."""
         gains: set[str] = set()
         for pattern in reversed(self.patterns):
-            if pattern.kind == COMPUTE or (
-                pattern.kind != FLOAT and any(name in gains for name in pattern.outputs)
-            ):
+            passes = pattern.kind in (ARITHMETIC, POOL, JOIN, KEEP_SCALE)
+            if pattern.kind in (ACTIVATION, POINTWISE):
+                passes = (
+                    self.scheme.joins_pointwise or pattern.op in self.scheme.fuses | self.scheme.needs_output
+                )
+            if pattern.kind == COMPUTE or (passes and any(name in gains for name in pattern.outputs)):
                 gains.update(pattern.inputs)
         return gains
 
@@ -136,7 +137,7 @@ class _Placer:
         float_before = before is not None and before.kind in (FLOAT, POINTWISE, ACTIVATION)
         if item.op in self.scheme.needs_output and not float_before and self._useful(item):
             return _INTEGER
-        return _BELONGS if item.op in _CLIPS else _ALONE
+        return _BELONGS if item.op in CLIPS else _ALONE
 
     def _after(self, pattern: patterns.Pattern) -> str:
         """Return a node's output, or that of the activation that fuses into it."""
@@ -155,16 +156,27 @@ class _Placer:
             self.wanted.update(self._read_quantized(pattern))
             output = self._after(pattern)
             if pattern.kind == JOIN:
-                self.active.append(pattern)
                 self.wanted.update(pattern.outputs)
+                # A clipped tensor in one group with one that is not would have a range too wide.
+                clips = {self._clip(name) for name in pattern.inputs}
+                if len(clips) == 1 or not self.scheme.clips_by_range:
+                    self.active.append(pattern)
             elif pattern.op in self.scheme.needs_output and output not in self.graph.outputs:
                 self.wanted.add(output)
+
+    def _clip(self, tensor: str) -> str:
+        """Return the clipping activation that bounds a tensor; empty if there is none."""
+        before = self._made_by.get(tensor)
+        if before is not None and before.kind in (KEEP_SCALE, JOIN):
+            clips = {self._clip(name) for name in before.inputs}
+            return clips.pop() if len(clips) == 1 else ""
+        return before.op if before is not None and before.op in CLIPS else ""
 
     def _read_quantized(self, pattern: patterns.Pattern) -> Iterator[str]:
         """Yield the inputs that a quantized node reads as int8."""
         summand = None
-        if pattern.op == "Add" and self.scheme.fuses_sum:
-            # The sum is done where the convolution's own sums are; a Q between would part the two.
+        if pattern.op == "Add" and self.scheme.joins_pointwise:
+            # The sum is done inside the convolution; a pair between would part the two.
             summand = next((name for name in pattern.inputs if self._sums_into(name, pattern)), None)
         yield from (name for name in pattern.inputs if name != summand)
 

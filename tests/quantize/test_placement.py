@@ -27,13 +27,14 @@ def images(count: int) -> np.ndarray:
 @pytest.mark.parametrize("name", GOLDEN)
 def test_placement(name, scheme):
     golden = GOLDEN[name]
-    tensors, float_nodes = golden.tensors, golden.float_nodes
+    tensors, shares, float_nodes = golden.tensors, golden.shares, golden.float_nodes
     if scheme is CPU:
         tensors = tensors if golden.cpu_tensors is None else golden.cpu_tensors
+        shares = shares if golden.cpu_shares is None else golden.cpu_shares
         float_nodes = float_nodes if golden.cpu_float is None else golden.cpu_float
     placement = place(Graph(model_of(golden.nodes)), scheme)
     assert set(placement.tensors) == set(tensors.split())
-    assert placement.shares == golden.shares
+    assert placement.shares == shares
     assert placement.float_nodes == float_nodes
 
 
@@ -66,6 +67,8 @@ def test_onnx_runtime_takes_integer_kernels(name, tmp_path):
         if node.op_type in GOLDEN[name].integer.split():
             before = made.producer(node.input[0])
             assert before is None or before.op_type != "DequantizeLinear", node.op_type
+    # The last convolution gives the output, and a float.
+    assert len([node for node in made.nodes if node.op_type in ("Conv", "FusedConv")]) <= 1
 
 
 def scales(model: onnx.ModelProto) -> dict[str, tuple[float, int]]:
