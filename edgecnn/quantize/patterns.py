@@ -138,6 +138,8 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
     """Return the rule by which a weighted node cannot be quantized; None if it can."""
     if not graph.is_constant(node.input[1]):
         return "its weights are not constant"
+    if graph.is_constant(node.input[0]):
+        return "its input is constant"
     weight = graph.constant(node.input[1])
     if weight.ndim < 2:
         return "its weights are a vector"
