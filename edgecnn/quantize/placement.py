@@ -149,6 +149,7 @@ class _Placer:
 
     def want(self) -> None:
         """Collect the tensors that some node needs quantized."""
+        clips = self._clipped()
         for pattern in self.patterns:
             integer = self._activations.get(id(pattern)) == _INTEGER
             if pattern.kind not in (COMPUTE, ARITHMETIC, POOL, JOIN) and not integer:
@@ -158,19 +159,21 @@ class _Placer:
             if pattern.kind == JOIN:
                 self.wanted.update(pattern.outputs)
                 # A clipped tensor in one group with one that is not would have a range too wide.
-                clips = {self._clip(name) for name in pattern.inputs}
-                if len(clips) == 1 or not self.scheme.clips_by_range:
+                bounds = {clips.get(name) for name in pattern.inputs}
+                if len(bounds) == 1 or not self.scheme.clips_by_range:
                     self.active.append(pattern)
             elif pattern.op in self.scheme.needs_output and output not in self.graph.outputs:
                 self.wanted.add(output)
 
-    def _clip(self, tensor: str) -> str:
-        """Return the clipping activation that bounds a tensor; empty if there is none."""
-        before = self._made_by.get(tensor)
-        if before is not None and before.kind in (KEEP_SCALE, JOIN):
-            clips = {self._clip(name) for name in before.inputs}
-            return clips.pop() if len(clips) == 1 else ""
-        return before.op if before is not None and before.op in CLIPS else ""
+    def _clipped(self) -> dict[str, str]:
+        """Return the clipping activation that bounds a tensor, for those that have one."""
+        clips: dict[str, str] = {}
+        for pattern in self.patterns:
+            bounds = {clips.get(name, "") for name in pattern.inputs}
+            if pattern.kind not in (KEEP_SCALE, JOIN):
+                bounds = {pattern.op if pattern.op in CLIPS else ""}
+            clips.update(dict.fromkeys(pattern.outputs, bounds.pop() if len(bounds) == 1 else ""))
+        return clips
 
     def _read_quantized(self, pattern: patterns.Pattern) -> Iterator[str]:
         """Yield the inputs that a quantized node reads as int8."""
