@@ -86,7 +86,7 @@ GOLDEN: dict[str, Golden] = {
         f"{_IN} r = Relu(c) m = Add(r, c) {_OUT}", "x c r m", {}, {}, integer="QLinearConv QLinearAdd"
     ),
     "a sum that no integer node reads stays float": Golden(
-        f"{_IN} d = Conv(x, w) s = Add(c, d) y = Relu(s)", "x", {}, {"Add": "nothing after it is in int8"},
+        f"{_IN} d = Conv(x, w) s = Add(c, d) y = Relu(s)", "x", {}, {"Add": "no int8 after it: Add"},
         cpu_tensors="x c d", integer="QLinearConv",
     ),
     "adding a constant": Golden(
@@ -123,7 +123,7 @@ GOLDEN: dict[str, Golden] = {
         "x a1 k m", {"a1": "x", "k": "x"}, {"BatchNormalization": "no int8 form: BatchNormalization"},
         cpu_tensors="x a1 m", cpu_shares={}, integer="QLinearConv",
         cpu_float={
-            "Concat": "nothing after it is in int8",
+            "Concat": "no int8 after it: Concat",
             "BatchNormalization": "no int8 form: BatchNormalization",
         },
     ),
@@ -262,10 +262,10 @@ GOLDEN: dict[str, Golden] = {
     "a computed bias": Golden(
         "g = GlobalAveragePool(x) f = ReduceMean <keepdims = 0> (g, nhw) c = Conv(x, w, f) y = Conv(c, w)",
         "x c", {},
-        {"GlobalAveragePool": "nothing after it is in int8", "ReduceMean": "no int8 form: ReduceMean"},
+        {"GlobalAveragePool": "no int8 after it: GlobalAveragePool", "ReduceMean": "no int8 form: ReduceMean"},
         cpu_tensors="c",
         cpu_float={
-            "GlobalAveragePool": "nothing after it is in int8", "ReduceMean": "no int8 form: ReduceMean",
+            "GlobalAveragePool": "no int8 after it: GlobalAveragePool", "ReduceMean": "no int8 form: ReduceMean",
             "Conv": "its bias is not constant",
         },
     ),

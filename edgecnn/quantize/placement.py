@@ -22,8 +22,6 @@ from edgecnn.quantize.patterns import (
 from edgecnn.quantize.ranges import Range
 from edgecnn.targets import CLIPS, Scheme
 
-_NO_USE = "nothing after it is in int8"
-
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
 _BELONGS = "belongs"  # to a float node before it, or is exact
@@ -105,7 +103,7 @@ class _Placer:
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
-                pattern.kind, pattern.rule = FLOAT, _NO_USE
+                pattern.kind, pattern.rule = FLOAT, f"no int8 after it: {pattern.op}"
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _gaining(self) -> set[str]:

@@ -172,7 +172,7 @@ def test_an_excluded_node_and_its_neighbours(node, portable, cpu):
         assert node not in [item.name for item in placement.compute]
         expected = {node: "it is sensitive"}
         if node == "Conv3":
-            expected["Add"] = "nothing after it is in int8"
+            expected["Add"] = "no int8 after it: Add"
         assert placement.float_nodes == expected
 
 
