@@ -25,7 +25,7 @@ class Golden:
     cpu_float: dict[str, str] | None = None
     #: Integer operators that ONNX Runtime must make of the cpu form, whatever else there is.
     integer: str = ""
-    #: What it does not know at all: its shape inference, or its kernels.
+    #: Whether it runs on a batch of images, and builds.
     runs: bool = True
 
 
@@ -262,10 +262,14 @@ GOLDEN: dict[str, Golden] = {
     "a computed bias": Golden(
         "g = GlobalAveragePool(x) f = ReduceMean <keepdims = 0> (g, nhw) c = Conv(x, w, f) y = Conv(c, w)",
         "x c", {},
-        {"GlobalAveragePool": "no int8 after it: GlobalAveragePool", "ReduceMean": "no int8 form: ReduceMean"},
+        {
+            "GlobalAveragePool": "no int8 after it: GlobalAveragePool",
+            "ReduceMean": "no int8 form: ReduceMean",
+        },
         cpu_tensors="c",
         cpu_float={
-            "GlobalAveragePool": "no int8 after it: GlobalAveragePool", "ReduceMean": "no int8 form: ReduceMean",
+            "GlobalAveragePool": "no int8 after it: GlobalAveragePool",
+            "ReduceMean": "no int8 form: ReduceMean",
             "Conv": "its bias is not constant",
         },
     ),
