@@ -23,12 +23,30 @@ class Scheme:
     - `quantize_bias`: a bias as int32 behind a DequantizeLinear (its scale is the input's times the
       weight's). ONNX Runtime and OpenVINO on x86 want it, to fuse the whole convolution into integer
       arithmetic; TensorRT refuses it, and takes a float bias.
+
+    Where the pairs stand follows from what the engines do with them:
+
+    - `fuses`: activations that are computed inside the convolution or addition before them, so that no
+      pair may stand between. x * Sigmoid(x) counts as Swish, x * HardSigmoid(x) as HardSwish.
+    - `joins_pointwise`: whether whole chains of pointwise operators run in one kernel, with the pairs at its
+      ends, and a sum inside a convolution that makes one summand. That summand then needs no pair, and
+      int8 is worthwhile for what such a chain reads. Otherwise a float node reads floats from memory.
+    - `clips_by_range`: whether a clipping activation runs in integers only where the range that follows is
+      no wider than what it lets through: it is then left to the QuantizeLinear.
+    - `needs_output`: operators with an integer kernel that is taken only where a QuantizeLinear follows.
+      All others may give floats.
+    - `left_float`: operators that this form has no integer kernel for, though others have.
     """
 
     name: str
     activation: str
     symmetric: bool
     quantize_bias: bool
+    fuses: frozenset[str]
+    joins_pointwise: bool
+    clips_by_range: bool
+    needs_output: frozenset[str]
+    left_float: frozenset[str]
 
     @property
     def levels(self) -> int:
@@ -36,10 +54,37 @@ class Scheme:
         return 254 if self.symmetric else 255
 
 
+#: Activations that only clip.
+CLIPS = frozenset({"Relu", "Clip"})
+
 #: Legal everywhere: TensorRT 8.6 to 11, TensorRT-RTX, ONNX Runtime, OpenVINO.
-PORTABLE = Scheme("portable", activation="int8", symmetric=True, quantize_bias=False)
+#: TensorRT joins any chain of pointwise operators into one kernel, and into the convolution before it.
+PORTABLE = Scheme(
+    "portable",
+    activation="int8",
+    symmetric=True,
+    quantize_bias=False,
+    fuses=CLIPS | {"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "HardSigmoid"}
+    | {"HardSwish", "Swish", "Gelu", "Mish", "Softplus", "Softsign", "Erf"},
+    joins_pointwise=True,
+    clips_by_range=False,
+    needs_output=frozenset(),
+    left_float=frozenset(),
+)  # fmt: skip
 #: The fast form on x86 with VNNI, for ONNX Runtime and OpenVINO; TensorRT refuses it.
-CPU = Scheme("cpu", activation="uint8", symmetric=False, quantize_bias=True)
+#: The operators are those that ONNX Runtime's QDQ selectors turn into QLinearConv and its like.
+CPU = Scheme(
+    "cpu",
+    activation="uint8",
+    symmetric=False,
+    quantize_bias=True,
+    fuses=CLIPS,
+    joins_pointwise=False,
+    clips_by_range=True,
+    needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
+    | {"Sigmoid", "LeakyRelu"},
+    left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),
+)
 SCHEMES = (PORTABLE, CPU)
 
 

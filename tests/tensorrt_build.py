@@ -20,8 +20,9 @@ def build(path: Path) -> int:
     config.num_compute_capabilities = 1
     config.set_compute_capability(trt.ComputeCapability.SM89, 0)
     profile = builder.create_optimization_profile()
-    shape = tuple(definition.get_input(0).shape)[1:]
-    profile.set_shape("input", (1, *shape), (1, *shape), (8, *shape))
+    image = definition.get_input(0)
+    shape = tuple(image.shape)[1:]
+    profile.set_shape(image.name, (1, *shape), (1, *shape), (8, *shape))
     config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(definition, config)
     assert engine is not None

@@ -19,6 +19,9 @@ class Graph:
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self._initializers[node.output[0]] = node.attribute[0].t
         self._producers = {name: node for node in self.nodes for name in node.output if name}
         self._consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in self.nodes:
@@ -34,11 +37,11 @@ class Graph:
         return self._consumers.get(tensor, [])
 
     def is_constant(self, tensor: str) -> bool:
-        """Return whether a tensor is an initializer."""
+        """Return whether a tensor is an initializer or what a Constant node makes."""
         return tensor in self._initializers
 
     def constant(self, tensor: str) -> npt.NDArray[np.float32]:
-        """Return the value of an initializer."""
+        """Return the value of a constant tensor."""
         return numpy_helper.to_array(self._initializers[tensor])
 
     def set_constant(self, tensor: str, value: npt.NDArray[np.float32]) -> None:
@@ -75,22 +78,28 @@ def attribute_text(node: onnx.NodeProto, name: str, default: str) -> str:
     return next((item.s.decode() for item in node.attribute if item.name == name), default)
 
 
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
 def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the multiply-accumulates of each Conv, Gemm and MatMul for one image, by node name.
+    """Return the multiply-accumulates of each weighted node for one image, by node name.
 
     As `zoo.cost` counts them. Needs a model whose shapes can be inferred, with the batch first.
     """
     inferred = onnx.shape_inference.infer_shapes(model)
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.graph.value_info, *inferred.graph.output]
+        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
     }
     graph = Graph(model)
     macs = {}
     for node in graph.nodes:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or not graph.is_constant(node.input[1]):
+        if node.op_type not in _WEIGHTED or not graph.is_constant(node.input[1]):
             continue
         weight = graph.constant(node.input[1]).shape
+        if node.op_type == "ConvTranspose":  # each input value meets one filter per output channel
+            macs[node.name] = int(np.prod(shapes[node.input[0]][1:])) * int(np.prod(weight[1:]))
+            continue
         outputs = int(np.prod(shapes[node.output[0]][1:]))
         if node.op_type == "Conv":
             macs[node.name] = outputs * int(np.prod(weight[1:]))

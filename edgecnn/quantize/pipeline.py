@@ -56,8 +56,10 @@ def quantize(
     `batches` are inputs of the model, (N, C, H, W) float32; they are read once. Raises DataError
     for no images or values that are not finite.
     """
-    placement = place(Graph(model))
-    observed = [name for name in placement.tensors if name not in placement.shares]
+    graph = Graph(model)
+    placement = place(graph, scheme)
+    # Ranges are kept for every scheme, and each observes tensors of its own.
+    observed = list(dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed))
     observers = calibrate.observe(model, observed, batches)
     found = {
         name: {
@@ -70,7 +72,7 @@ def quantize(
     macs = macs_by_node(model)
     quantized_macs = sum(macs[node.name] for node in placement.compute)
     return Quantized(
-        model=qdq.insert(model, placement, chosen, scheme),
+        model=qdq.insert(model, placement, placement.ranges(chosen), scheme),
         scheme=scheme,
         method=method,
         ranges=found,

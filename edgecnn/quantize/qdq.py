@@ -10,9 +10,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import output_axis
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.weights import QuantizedWeight, output_axis, quantize_bias, quantize_weight
+from edgecnn.quantize.weights import QuantizedWeight, quantize_bias, quantize_weight
 from edgecnn.targets import Scheme
 
 
@@ -33,16 +34,12 @@ def insert(
 ) -> onnx.ModelProto:
     """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`.
 
-    `weights` are the integer weights of nodes for which rounding to nearest is not wanted.
+    `ranges` holds those of all the placement's tensors; `weights` are the integer weights of nodes for
+    which rounding to nearest is not wanted.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(
-        Graph(result),
-        scheme,
-        {name: ranges[placement.shares.get(name, name)] for name in placement.tensors},
-        weights or {},
-    )
+    writer = _Writer(Graph(result), scheme, ranges, weights or {})
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
     for name in (name for name in writer.graph.inputs if name in writer.ranges):

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-
-from edgecnn.quantize.graph import attribute
 
 #: Weights use -127..127: with -128 the range would not be symmetric, which TensorRT asks for.
 WEIGHT_LEVELS = 127
@@ -23,13 +20,6 @@ class QuantizedWeight:
     values: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     axis: int
-
-
-def output_axis(node: onnx.NodeProto) -> int:
-    """Return the axis of a node's weight that counts output channels."""
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else -1
 
 
 def quantize_weight(

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from edgecnn.quantize.repair.patches import Patches, as_matrix, from_matrix
 from edgecnn.quantize.repair.walk import Layer, Repaired
-from edgecnn.quantize.weights import WEIGHT_LEVELS, output_axis, quantize_weight, QuantizedWeight
+from edgecnn.quantize.patterns import output_axis
+from edgecnn.quantize.weights import WEIGHT_LEVELS, QuantizedWeight, quantize_weight
 
 Array = npt.NDArray[np.float64]
 
