@@ -44,14 +44,17 @@ def load(path: str | Path) -> onnx.ModelProto:
         raise ArtifactError(f"{path} is not there, or no file", hint="give the path of an ONNX file")
     onnx_metadata.read(path)
     try:
-        model = onnx.load(path)
-    except FileNotFoundError as error:
-        raise _without_weights(path, error) from error
-    except Exception as error:  # protobuf's DecodeError; onnx's own errors share no base class with it
-        if "external" in str(error).lower() or "data" in type(error).__name__.lower():
-            raise _without_weights(path, error) from error
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError, whose module differs with its version
         raise ArtifactError(
             f"{path} is damaged: {_first_line(error)}", hint="copy or export it again"
+        ) from error
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # onnx raises the checker's error, OSError or ValueError
+        raise ArtifactError(
+            f"{path} keeps its weights in another file, which cannot be read: {_first_line(error)}",
+            hint="copy the files beside it as well",
         ) from error
     _check_size(model)
     return model
@@ -71,6 +74,8 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     _refuse(model)
     result = upgrade(model)
     _fix_input(result, size)
+    if not all(value.type.tensor_type.HasField("shape") for value in result.graph.output):
+        result = onnx.shape_inference.infer_shapes(result)  # onnxsim asks for it
     result = simplify(result)
     _refuse_control_flow(result)
     graph = Graph(result)
@@ -202,7 +207,7 @@ def _refuse(model: onnx.ModelProto) -> None:
     if len(dimensions) != 4:
         raise ArtifactError(
             f"the input {source.name!r} has {len(dimensions)} dimensions; an image has four, NCHW",
-            hint="export the network with a known input shape" if not dimensions else None,
+            hint="export the network for images of a known shape",
         )
     channels, last = dimensions[1].dim_value, dimensions[3].dim_value
     if channels not in _IMAGE_CHANNELS and last in _IMAGE_CHANNELS:
@@ -262,13 +267,6 @@ def _check_size(model: onnx.ModelProto) -> None:
             f"the model's weights take {held / 2**30:.1f} GB; an ONNX file holds 2",
             hint="networks of this size are not meant for the edge",
         )
-
-
-def _without_weights(path: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(
-        f"{path} keeps its weights in another file, which cannot be read: {_first_line(error)}",
-        hint="copy the files beside it as well",
-    )
 
 
 def _first_line(error: Exception) -> str:
