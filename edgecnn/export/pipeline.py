@@ -106,8 +106,8 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     import onnx
     import torch
 
-    from edgecnn.export import image_input, precision, simplify, trace
-    from edgecnn.quantize import quantize
+    from edgecnn.export import image_input, trace
+    from edgecnn.quantize import float16, quantize, simplify
     from edgecnn.zoo import initialize, weights
 
     row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
@@ -143,8 +143,11 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             chosen = {"scheme": result.scheme.name, "ranges": request.ranges, "images": images.description}
             lineage.add("quantize", {**chosen, **images.tally.to_json()}, request.seed, parent)
         elif request.precision == "float16":
-            model = precision.to_float16(model)
-            lineage.add("float16", {})
+            half = float16.to_float16(model, float16.extremes(model, images.calibration()))
+            model = half.model
+            measured = {"images": images.description, **images.tally.to_json()}
+            lineage.add("float16", {"kept": half.kept, **measured}, request.seed)
+            notes += half.notes()
         if request.input == "uint8":
             model = image_input.with_uint8_input(model, request.preprocessing)
             lineage.add("uint8 input", {})

@@ -80,6 +80,8 @@ def test_half_precision_is_near_pytorch_with_float32_at_its_ends(exported):
     ends = [value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)]
     assert ends == [onnx.TensorProto.FLOAT] * 2
     assert onnx.TensorProto.FLOAT not in {item.data_type for item in model.graph.initializer}
+    step = next(step for step in read_manifest(path).lineage if step.what == "float16")
+    assert step.parameters["kept"] == {} and step.parameters["count"] == 64
 
 
 def test_real_weights_name_the_photograph_and_int8_agrees(exported, coffee):

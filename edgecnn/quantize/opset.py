@@ -1,0 +1,111 @@
+"""Bring a graph to an operator set that has Q/DQ pairs with one scale per channel."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import helper, inliner, version_converter
+
+from edgecnn.errors import ArtifactError
+from edgecnn.quantize.legacy import to_opset_7, unknown_form
+
+#: The operator set that graphs are brought to; TensorRT and ONNX Runtime both know it well.
+OPSET = 18
+#: The first whose QuantizeLinear takes one scale per channel.
+MIN_OPSET = 13
+#: The form of the file that goes with it; from 4 on a constant need not be an input of the graph.
+IR_VERSION = 8
+#: From this operator set on, Resize says how it finds its source pixels.
+_RESIZE_SPEAKS = 11
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set that a model uses; raises ArtifactError without one."""
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    if not versions:
+        raise ArtifactError(
+            "the model names no standard ONNX operator set", hint="export the network as plain ONNX"
+        )
+    return int(versions[0])
+
+
+def upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in operator set `OPSET`, or in its own where that is later.
+
+    A graph of set 13 to 17 that onnx's converter cannot bring further stays as it is. The copy's
+    constants are no inputs of the graph. Raises ArtifactError naming the operator and the operator set.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    opset = opset_of(result)
+    for node in result.graph.node:
+        if node.domain == "ai.onnx":  # another name for the standard one, which not every tool knows
+            node.domain = ""
+    if result.functions:
+        result = inliner.inline_local_functions(result)
+    if opset < OPSET:
+        _drop_leftovers(result)
+        result = _converted(result, opset)
+    result.ir_version = max(result.ir_version, IR_VERSION)
+    constants = {tensor.name for tensor in result.graph.initializer}
+    inputs = [value for value in result.graph.input if value.name not in constants]
+    del result.graph.input[:]
+    result.graph.input.extend(inputs)
+    return result
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    result = model
+    if opset < 7:
+        to_opset_7(result, opset)
+        for item in result.opset_import:
+            if item.domain in ("", "ai.onnx"):
+                item.version = 7
+    for node in result.graph.node:
+        old_batch_norm = node.op_type == "BatchNormalization" and opset < 9
+        spatial = [item for item in node.attribute if item.name == "spatial"] if old_batch_norm else []
+        if spatial and spatial[0].i == 0:
+            raise unknown_form(node, opset, "it normalizes every pixel by itself")
+    try:
+        converted: onnx.ModelProto = version_converter.convert_version(result, OPSET)
+    except Exception as error:  # the converter raises whatever its C++ asserts
+        if opset >= MIN_OPSET:
+            return model
+        raise ArtifactError(
+            f"operator set {opset} cannot be upgraded: {_reason(result, error)}",
+            hint="export the network again with operator set 13 or later",
+        ) from error
+    if opset < _RESIZE_SPEAKS:
+        # The converter leaves the new attributes at their defaults, half a pixel away from what was meant.
+        for node in converted.graph.node:
+            if node.op_type == "Resize" and "coordinate_transformation_mode" not in {
+                item.name for item in node.attribute
+            }:
+                node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+                node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    # Custom operator sets do not come through the converter.
+    known = {item.domain for item in converted.opset_import}
+    converted.opset_import.extend(item for item in model.opset_import if item.domain not in known)
+    return converted
+
+
+def _reason(model: onnx.ModelProto, error: Exception) -> str:
+    """Return what the converter stumbled over; of operators that it does not know it says no name."""
+    for node in model.graph.node:
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
+            return f"{node.op_type} {node.name or node.output[0]!r} is no standard operator"
+    for node in model.graph.node:
+        if node.op_type in str(error):
+            return f"{node.op_type}: {str(error).splitlines()[0]}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _drop_leftovers(model: onnx.ModelProto) -> None:
+    """Remove, in place, outputs that only training had: the converter crashes on an empty one."""
+    read = {name for node in model.graph.node for name in node.input}
+    read |= {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        extra = node.op_type in ("BatchNormalization", "Dropout", "MaxPool", "LRN")
+        while len(node.output) > 1 and (not node.output[-1] or (extra and node.output[-1] not in read)):
+            del node.output[-1]
+        while node.input and not node.input[-1]:
+            del node.input[-1]
