@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import DataError
+from edgecnn.quantize.observers import check_finite
 
 
 class ChannelObserver:
@@ -29,13 +30,14 @@ class ChannelObserver:
 
     @property
     def std(self) -> npt.NDArray[np.float64]:
-        """Standard deviation of each channel, of all values and not of a sample of them (divided by count)."""
+        """Standard deviation of each channel: the squared deviations are divided by their number."""
         return np.asarray(np.sqrt(self._squares / max(1, self.count)))
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Take in one batch, (N, C, ...). Raises DataError naming the tensor.
+        """Take in one batch, (N, C, ...).
 
-        That is for values that are not finite, and for shapes without channels or with other ones than before.
+        Raises DataError naming the tensor for values that are not finite, and for a shape without
+        channels or with another number of them than before.
         """
         if values.ndim < 2 or (self.count and values.shape[1] != self.mean.size):
             raise DataError(
@@ -45,12 +47,8 @@ class ChannelObserver:
         if not values.size:
             return
         by_channel = values.reshape(*values.shape[:2], -1)
-        low, high = (by_channel.min(axis=2).min(axis=0), by_channel.max(axis=2).max(axis=0))
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise DataError(
-                f"calibration: tensor {self.tensor!r} holds infinite or undefined values",
-                hint="check the weights and the preprocessing",
-            )
+        low, high = by_channel.min(axis=(0, 2)), by_channel.max(axis=(0, 2))
+        check_finite(self.tensor, low, high)
         count = by_channel.shape[0] * by_channel.shape[2]
         mean = by_channel.mean(axis=2, dtype=np.float64).mean(axis=0)
         squares = np.zeros_like(mean)

@@ -59,9 +59,10 @@ class _Density:
     def __init__(self, observer: Observer) -> None:
         # Neighbours that one sample stands for say nothing new: only samples reduce the noise.
         total = int(observer.counts.sum()) + observer.zeros
-        counts = observer.counts * (observer.sampled / max(1, total))
+        share = observer.sampled / max(1, total)
+        counts = observer.counts.astype(np.float64) * share
         self._width = 2 * observer.reach / counts.size
-        self._zeros = observer.zeros * (observer.sampled / max(1, total))
+        self._zeros = observer.zeros * share
         self._edges = np.linspace(-observer.reach, observer.reach, counts.size + 1)
         self._total = float(counts.sum())
         self._below = np.concatenate([[0.0], np.cumsum(counts)])

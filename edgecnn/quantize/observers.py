@@ -50,20 +50,19 @@ class Observer:
             return
         images = values.reshape(len(values) if values.ndim else 1, -1)
         low, high = images.min(axis=1), images.max(axis=1)
-        # A NaN anywhere makes both extremes NaN, so every value has been looked at.
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise DataError(
-                f"calibration: tensor {self.tensor!r} holds infinite or undefined values",
-                hint="check the weights and the preprocessing",
-            )
+        check_finite(self.tensor, low, high)
         self._average(low, high)
         self.minimum, self.maximum = min(self.minimum, float(low.min())), max(self.maximum, float(high.max()))
         self._grow(max(-self.minimum, self.maximum))
         step = _step(images.shape[1], values.shape[-1] if values.ndim else 1)
-        self._add(images[:, ::step], step)
+        # A copy side by side: a strided view would be fetched from memory anew by each operation.
+        self._sample(np.ascontiguousarray(images[:, ::step]).reshape(-1), step)
         if step > 1:
             # The extremes are known without sampling: each stands for itself alone.
-            self._add(np.concatenate([low, high]), 1)
+            extremes = np.concatenate([low, high])
+            extremes = extremes[extremes != 0]
+            np.add.at(self.counts, self._bins(extremes), 1)
+            self.sampled += extremes.size
 
     def _average(self, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]) -> None:
         # By image, not by batch, so that the batch's size changes nothing. The first images count alike
@@ -88,24 +87,35 @@ class Observer:
             self.reach *= 2
         self.reach = needed
 
-    def _add(self, sample: npt.NDArray[np.float32], weight: int) -> None:
+    def _sample(self, sample: npt.NDArray[np.float32], weight: int) -> None:
         zeros = sample.size - int(np.count_nonzero(sample))
         self.zeros += zeros * weight
         self.sampled += sample.size
-        if not self.reach:
-            return
+        if self.reach:
+            counted = np.bincount(self._bins(sample), minlength=BINS)
+            counted[BINS // 2] -= zeros
+            self.counts += counted * weight
+
+    def _bins(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
         # A power of two scales exactly. The cast rounds towards zero: a negative value belongs one bin lower.
-        bins = (sample * np.float32(BINS / 2 / self.reach)).astype(np.intp)
+        bins = (values * np.float32(BINS / 2 / self.reach)).astype(np.intp)
         bins += BINS // 2
-        bins -= sample < 0
-        counted = np.bincount(bins.reshape(-1), minlength=BINS)
-        counted[BINS // 2] -= zeros
-        self.counts += counted * weight
+        bins -= values < 0
+        return bins
 
     @property
     def centres(self) -> npt.NDArray[np.float64]:
         """Middle of each bin."""
         return (np.arange(BINS, dtype=np.float64) + 0.5) * (2 * self.reach / BINS) - self.reach
+
+
+def check_finite(tensor: str, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]) -> None:
+    """Raise DataError naming a tensor if its extremes are not finite; a NaN makes both of them NaN."""
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise DataError(
+            f"calibration: tensor {tensor!r} holds infinite or undefined values",
+            hint="check the weights and the preprocessing",
+        )
 
 
 def _step(size: int, width: int) -> int:
