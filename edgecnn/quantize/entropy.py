@@ -36,8 +36,8 @@ _ROUNDS = 2
 
 def search(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> tuple[float, float]:
     """Return the range, within (low, high), whose divergence is least; see above."""
-    if not observer.counts.any():
-        return low, high
+    if observer.counts.sum() < levels:
+        return low, high  # fewer values than steps tell nothing of a density
     density = _Density(observer)
     if symmetric:
         ends = max(-low, high) * _CANDIDATES
