@@ -7,7 +7,7 @@ process of its own, since the peak of a process never falls.
 """
 
 import itertools
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgecnn.export import ExportRequest, export
 from edgecnn.quantize import ranges
 from edgecnn.quantize.calibrate import observe
 from edgecnn.quantize.graph import Graph
@@ -49,12 +48,17 @@ def calibrate(path: str, images: int) -> None:
             for scheme in SCHEMES:
                 ranges.choose(observer, method, symmetric=scheme.symmetric, levels=scheme.levels)
         print(f"  {method:15} {1e3 * (time.perf_counter() - start):6.1f} ms", file=sys.stderr)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Linux only. getrusage would give the parent's peak, which the child of a fork starts with.
+    status = Path("/proc/self/status").read_text()
+    print(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
 
 
 def main() -> None:
     if len(sys.argv) == 3:
         return calibrate(sys.argv[1], int(sys.argv[2]))
+    # Here, since the processes that calibrate must not carry torch's memory.
+    from edgecnn.export import ExportRequest, export
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         export(ExportRequest(sys.argv[1] if len(sys.argv) > 1 else "efficientnet_lite0", path))
@@ -63,7 +67,6 @@ def main() -> None:
             done = subprocess.run(
                 [sys.executable, __file__, path, str(count)], check=True, stdout=subprocess.PIPE, text=True
             )
-            # Linux counts in KiB.
             peaks.append(int(done.stdout) / 1024)
             print(f"{count} images: peak of {peaks[-1]:.0f} MiB")
     growth = peaks[1] / peaks[0] - 1

@@ -162,8 +162,14 @@ def best_end(density: str, levels: int) -> float:
 
 @pytest.mark.parametrize(
     ("density", "levels", "published"),
-    [("laplace", 4, 2.83), ("laplace", 16, 5.03), ("laplace", 256, 9.89)]
-    + [("normal", 4, 1.71), ("normal", 16, 2.55), ("normal", 256, 3.92)],
+    [
+        ("laplace", 4, 2.83),
+        ("laplace", 16, 5.03),
+        ("laplace", 256, 9.89),
+        ("normal", 4, 1.71),
+        ("normal", 16, 2.55),
+        ("normal", 256, 3.92),
+    ],
 )
 def test_the_formula_gives_the_published_clipping_values(density, levels, published):
     # Banner et al. 2018 (arXiv:1810.05723v3, section 3.1) divide the range into 2^bits steps.
@@ -253,6 +259,15 @@ def test_a_relus_zeros_do_not_change_what_entropy_chooses(share):
         alone = choose(observe(values), "entropy", symmetric=symmetric, levels=levels)
         among = choose(observe(with_zeros), "entropy", symmetric=symmetric, levels=levels)
         assert among == pytest.approx(alone, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_density_that_starts_at_zero_has_the_range_of_both_halves(seed):
+    # Half of the step around zero is out of reach of a ReLU's output, and nothing may be smeared there.
+    values = np.random.default_rng(seed).normal(size=300_000)
+    both = choose(observe(values), "entropy", symmetric=True, levels=254)
+    half = choose(observe(np.abs(values)), "entropy", symmetric=True, levels=254)
+    assert half == pytest.approx(both, rel=0.1)
 
 
 def test_entropy_keeps_what_many_values_are_clipped_to():
