@@ -11,6 +11,8 @@ follow it, have known flaws; what is done here instead:
 - A whole number of bins goes into each step, and the last one takes the remainder, which makes the divergence
   a saw-tooth. Here bins are pieces of constant density, which a step may cut anywhere; steps are the
   quantizer's own, centred on its levels.
+- Of a tensor with few different values, as an image's pixels, most bins are empty. The density is
+  smeared over those that can be occupied, judged by how many would be empty by chance.
 - A bin that is empty in one distribution makes the divergence infinite, and is smoothed with an arbitrary
   constant. Here what is clipped is compared within the outermost step, which counts half a sample more
   than was seen (Krichevsky and Trofimov 1981).
@@ -32,6 +34,9 @@ _Array = npt.NDArray[np.float64]
 #: Ends that are tried on a side: from the observed extreme down to this part of it, 3.5 % apart.
 _CANDIDATES = np.geomspace(1.0, 1 / 256, 160)
 _ROUNDS = 2
+#: No range clips a larger share of the values. Where many values are alike, clipping the next ones to them
+#: hardly changes the distribution, but it changes the values.
+MAX_CLIPPED = 0.01
 
 
 def search(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> tuple[float, float]:
@@ -67,6 +72,7 @@ class _Density:
         self._total = float(counts.sum())
         self._below = np.concatenate([[0.0], np.cumsum(counts)])
         self._negentropy = np.concatenate([[0.0], np.cumsum(_xlogx(counts))])
+        self._occupied = np.concatenate([[0.0], np.cumsum(counts > 0)])
         used = np.flatnonzero(counts)
         self._support = self._edges[used[0]], self._edges[used[-1] + 1]
         self._extremes = observer.minimum, observer.maximum
@@ -84,6 +90,11 @@ class _Density:
         below = np.interp(edges, self._edges, self._below)
         inside = np.diff(below, axis=1)
         bins = np.maximum(np.diff(edges, axis=1) / self._width, 1e-9)
+        # Pixels have 256 values: what lies between is always empty, and nothing is smeared there.
+        # Of bins that are empty by chance, as a Poisson count of the same mean is, there are this many more.
+        occupied = np.diff(np.interp(edges, self._edges, self._occupied), axis=1)
+        possible = occupied / np.maximum(-np.expm1(-inside / bins), 1e-9)
+        bins = np.maximum(np.minimum(bins, possible), 1e-9)
         ends = np.interp(edges[:, [0, -1]], self._edges, self._negentropy)
         smeared = ends[:, 1] - ends[:, 0] - (inside * np.log(np.maximum(inside, 1e-300) / bins)).sum(axis=1)
         noise = np.maximum(0, bins * _noise(inside / bins) - _noise(inside)).sum(axis=1)
@@ -95,7 +106,8 @@ class _Density:
         )
         # What is left in the range is scaled up to a whole distribution.
         scaled = everything * np.log1p(-np.minimum(clipped / everything, 1 - 1e-12))
-        return np.asarray(np.maximum(0, smeared - noise) + piled + scaled)
+        divergence = np.maximum(0, smeared - noise) + piled + scaled
+        return np.where(clipped > MAX_CLIPPED * everything, np.inf, divergence)
 
 
 def _xlogx(x: _Array) -> _Array:

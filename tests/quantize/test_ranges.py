@@ -270,6 +270,16 @@ def test_a_density_that_starts_at_zero_has_the_range_of_both_halves(seed):
     assert half == pytest.approx(both, rel=0.1)
 
 
+@pytest.mark.parametrize("count", [5_000, 500_000])
+@pytest.mark.parametrize(("symmetric", "levels"), SCHEMES)
+def test_entropy_hardly_clips_pixels_which_have_256_values(count, symmetric, levels):
+    pixels = np.clip(np.random.default_rng(12).normal(100, 60, count), 0, 255).astype(np.uint8)
+    for values in (pixels / 127.5 - 1, pixels.astype(np.float32), pixels / 255 / 0.225 - 2.1):
+        least, most = values.min(), values.max()
+        low, high = choose(observe(values), "entropy", symmetric=symmetric, levels=levels)
+        assert high >= 0.95 * most and low <= 0.95 * min(0, least)
+
+
 def test_entropy_keeps_what_many_values_are_clipped_to():
     values = np.clip(np.random.default_rng(11).normal(size=50_000) * 4, 0, 6)
     assert choose(observe(values), "entropy", symmetric=False)[1] == 6
