@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     "--calib", type=click.Path(path_type=Path), help="Folder of calibration images  [built-in photographs]."
 )
 @click.option("--calib-images", type=int, default=64, show_default=True, help="At most this many of them.")
-@click.option("--ranges", default="mse", show_default=True, help="How ranges are chosen: mse, minmax.")
+@click.option(
+    "--ranges",
+    default="mse",
+    show_default=True,
+    help="How ranges are chosen: mse, entropy, percentile, moving_average, minmax.",
+)
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights and crops.")
 @common.common

@@ -16,7 +16,7 @@ from edgecnn.zoo.width import check_alpha
 
 PRECISIONS = ("float32", "float16", "int8")
 #: Names of `quantize.ranges.METHODS`, which cannot be asked before onnx is known to be installed.
-RANGE_METHODS = ("mse", "minmax")
+RANGE_METHODS = ("mse", "entropy", "percentile", "moving_average", "minmax")
 #: Old enough for the parsers on boards, new enough for per-channel Q/DQ.
 DEFAULT_OPSET = 18
 OPSETS = range(18, 24)

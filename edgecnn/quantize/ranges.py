@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import UnknownNameError
+from edgecnn.quantize import entropy
 from edgecnn.quantize.observers import Observer
 from edgecnn.registry import suggest
 
@@ -15,12 +16,15 @@ Range = tuple[float, float]
 #: Least width of a range: a tensor that is always zero still needs a scale.
 _MIN_WIDTH = 1e-8
 _ROUNDS = 3
+#: Share of the values that the percentile method leaves inside, at each end.
+PERCENTILE = 0.9999
 
 
 def choose(observer: Observer, method: str, *, symmetric: bool, levels: int = 255) -> Range:
     """Return the range of a tensor by a method of `METHODS`; symmetric ranges are (-r, r).
 
-    `levels` is the number of steps that the range is divided into.
+    `levels` is the number of steps that the range is divided into. No range is wider than what was
+    observed. Raises UnknownNameError for another method.
     """
     if method not in METHODS:
         raise UnknownNameError(f"unknown range method {method!r}", hint=suggest(method, list(METHODS)))
@@ -28,6 +32,9 @@ def choose(observer: Observer, method: str, *, symmetric: bool, levels: int = 25
     if not high - low > _MIN_WIDTH:
         return (-_MIN_WIDTH, _MIN_WIDTH) if symmetric else (0.0, _MIN_WIDTH)
     low, high = METHODS[method](observer, low, high, symmetric, levels)
+    if not high - low > _MIN_WIDTH:
+        # All but the rarest values are zero: clipping all that is left would lose the tensor.
+        low, high = min(0.0, observer.minimum), max(0.0, observer.maximum)
     if symmetric:
         high = max(-low, high)
         low = -high
@@ -36,6 +43,62 @@ def choose(observer: Observer, method: str, *, symmetric: bool, levels: int = 25
 
 def _minmax(_: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
     return low, high
+
+
+def _moving_average(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
+    """Return the averages of the images' extremes (Jacob et al. 2018, arXiv:1712.05877, section 3.1).
+
+    Up to 100 images they are plain means, which the images' order does not change; then
+    an image that comes 100 later weighs 2.7 times as much, as the momentum 0.99 says.
+    """
+    return min(0.0, observer.average_minimum), max(0.0, observer.average_maximum)
+
+
+def _percentile(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
+    """Return the 99.99th percentile of |x|, or the 0.01th and the 99.99th of x; zeros count as values.
+
+    As numpy.percentile gives them, to a bin's width. Where so many values are zero that this is zero at
+    both ends, the percentiles of the other values are taken.
+    """
+    for zeros in (observer.zeros, 0):
+        if symmetric:
+            half = observer.counts.size // 2
+            folded = observer.counts[half:] + observer.counts[:half][::-1]
+            edges = np.linspace(0, observer.reach, half + 1)
+            end = _quantile(edges, folded, 0, zeros, PERCENTILE)
+            ends = -end, end
+        else:
+            edges = np.linspace(-observer.reach, observer.reach, observer.counts.size + 1)
+            middle = observer.counts.size // 2
+            ends = (
+                _quantile(edges, observer.counts, middle, zeros, 1 - PERCENTILE),
+                _quantile(edges, observer.counts, middle, zeros, PERCENTILE),
+            )
+        # Within its bin a quantile is a guess, which must not lie beyond the extremes.
+        farthest = max(-low, high)
+        limits = (-farthest, farthest) if symmetric else (low, high)
+        found = max(limits[0], min(0.0, ends[0])), min(limits[1], max(0.0, ends[1]))
+        if found[1] - found[0] > _MIN_WIDTH:
+            break
+    return found
+
+
+def _quantile(
+    edges: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], zero_edge: int, zeros: int, share: float
+) -> float:
+    """Return the value below which a share of all lies, with the zeros at one of the edges."""
+    below = np.concatenate([[0], np.cumsum(counts)])
+    below[zero_edge + 1 :] += zeros
+    # The zeros are a bin of no width.
+    below = np.insert(below, zero_edge + 1, below[zero_edge] + zeros)
+    edges = np.insert(edges, zero_edge, edges[zero_edge])
+    # numpy's rank counts from the first value to the last; the half is from a value's start to its middle.
+    return float(np.interp((below[-1] - 1) * share + 0.5, below, edges))
+
+
+def _entropy(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
+    """Return the range that loses least information (`entropy.search`)."""
+    return entropy.search(observer, low, high, symmetric, levels)
 
 
 def _mse(observer: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
@@ -78,7 +141,13 @@ def _mse(observer: Observer, low: float, high: float, symmetric: bool, levels: i
 
 
 #: The ways to choose a range, by name.
-METHODS = {"minmax": _minmax, "mse": _mse}
+METHODS = {
+    "minmax": _minmax,
+    "moving_average": _moving_average,
+    "percentile": _percentile,
+    "entropy": _entropy,
+    "mse": _mse,
+}
 
 
 def _candidates(end: float) -> npt.NDArray[np.float64]:
