@@ -60,6 +60,22 @@ class Layer:
         return self.graph.constant(self.node.input[2]) if has_bias else None
 
     @property
+    def clip(self) -> tuple[float, float] | None:
+        """Bounds of the activation that follows the layer and clips; None if there is none."""
+        following = self.graph.only_consumer(self.node.output[0])
+        if following is None or following.op_type not in ("Relu", "Clip"):
+            return None
+        if following.op_type == "Relu":
+            return 0.0, np.inf
+        ends = [-np.inf, np.inf]
+        for index, name in enumerate(following.input[1:3]):
+            if name:
+                if not self.graph.is_constant(name):
+                    return None
+                ends[index] = float(self.graph.constant(name))
+        return ends[0], ends[1]
+
+    @property
     def input_scale(self) -> float:
         """Step of the input's range."""
         return float(qdq.scale_and_zero(*self.range, self.scheme)[0])
@@ -201,7 +217,9 @@ class _Pool:
                 found = session.run(names, {name: values[name][part] for name in inputs})
                 for name, value in zip(names, found, strict=True):
                     if name not in outputs:
-                        outputs[name] = self._take(str(id(values)) + name, (count, *value.shape[1:]), value.dtype)
+                        outputs[name] = self._take(
+                            str(id(values)) + name, (count, *value.shape[1:]), value.dtype
+                        )
                     outputs[name][part] = value
             values.update(outputs)
         for name in last_used:
