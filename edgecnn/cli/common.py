@@ -12,6 +12,9 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: What a command returns when a budget or a gate was not met.
+EXIT_BUDGET = 3
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -24,6 +27,41 @@ def common(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         function
     )
+
+
+def budget(function: F) -> F:
+    """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
+    for option in (
+        click.option(
+            "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
+        ),
+        click.option("--min-sqnr", type=float, help="Decibels of the output that must be kept."),
+        click.option(
+            "--effort",
+            type=click.Choice(["fast", "default", "best"]),
+            help="How much is tried for the accuracy of int8  [default; fast for random weights].",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def print_attempts(attempts: Sequence[Any]) -> None:
+    """Print what was tried for an int8 file, and what came of each."""
+    with_drop = any(item["top1_drop"] is not None for item in attempts)
+    columns = ["tried", "SQNR", "agreement", *(["top-1 drop"] if with_drop else []), "int8 MACs", "seconds"]
+    rows = [
+        [
+            item["name"],
+            decibels(item["sqnr_db"]),
+            f"{item['top1_agreement']:.1%}",
+            *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
+            f"{item['int8_mac_share']:.1%}",
+            f"{item['seconds']:.1f}",
+        ]
+        for item in attempts
+    ]
+    print_table(columns, rows)
 
 
 def print_json(values: Any) -> None:
@@ -103,6 +141,7 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
         said: set[str] = set()
 
         def say(step: str) -> None:
+            step = step.partition(":")[0]  # what follows counts
             if step not in said:
                 said.add(step)
                 click.echo(f"{step} ...", err=True)

@@ -51,12 +51,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="How ranges are chosen: mse, entropy, percentile, moving_average, minmax.",
 )
+@common.budget
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights and crops.")
 @common.common
 def command(
-    name: str, output: Path | None, int8: bool, fp16: bool, input_kind: str, as_json: bool, **values: Any
-) -> None:
+    name: str,
+    output: Path | None,
+    int8: bool,
+    fp16: bool,
+    input_kind: str,
+    min_sqnr: float | None,
+    min_agreement: float | None,
+    as_json: bool,
+    **values: Any,
+) -> int:
     """Write network NAME as an ONNX file that was checked against PyTorch on real images.
 
     \b
@@ -65,22 +74,27 @@ def command(
     """
     if int8 and fp16:
         raise click.UsageError("--int8 and --fp16 exclude each other")
+    from edgecnn.budget import Budget
     from edgecnn.export import ExportRequest, export
-    from edgecnn.export.pipeline import STAGES
 
+    budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100)
+    if budget.asks and not int8:
+        raise click.UsageError("--min-sqnr and --min-agreement are budgets of --int8")
     request = ExportRequest(
         name=name,
         output=output or Path(f"{name}.onnx"),
         precision="int8" if int8 else "float16" if fp16 else "float32",
         input=input_kind,
+        budget=budget,
         **values,
     )
-    with common.progress(len(STAGES)) as show:
+    with common.progress(None) as show:
         exported = export(request, show)
     if as_json:
         common.print_json(exported.to_json())
     else:
         _print(exported)
+    return common.EXIT_BUDGET if exported.met is False else 0
 
 
 def _print(exported: Exported) -> None:
@@ -103,6 +117,11 @@ def _print(exported: Exported) -> None:
             ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate"),
         ]
     )
+    attempts = (manifest.quantization or {}).get("attempts", [])
+    if len(attempts) > 1:
+        common.print_attempts(attempts)
+    if exported.met is False:
+        click.secho("the budget was NOT met: this is the best that was found", fg="red")
     for note in exported.notes:
         click.secho(f"note: {note}", fg="yellow")
     if manifest.weights == "random":

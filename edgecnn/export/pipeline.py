@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
+from edgecnn.data.source import ImageSource
 from edgecnn.errors import EdgecnnWarning
-from edgecnn.export.images import ImageSource
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Parity, compare, demand
@@ -27,6 +27,8 @@ from edgecnn.parity import Parity, compare, demand
 MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
 #: An int8 file below this is written, and said to be bad.
 POOR_SQNR_DB = 10.0
+#: Images that a random network's batch normalization takes its statistics from.
+SETTLE_IMAGES = 16
 #: Packages whose versions are recorded.
 _MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "numpy")
 
@@ -45,6 +47,8 @@ class Exported:
     seconds: Mapping[str, float]
     #: What of a checkpoint was adapted.
     notes: list[str]
+    #: Whether the budget was met; None if there was none.
+    met: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -100,14 +104,22 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     Raises a subclass of EdgecnnError that says what was wrong.
     """
     files.check_writable(request.output)
-    images = ImageSource.open(request)
+    images = ImageSource.open(
+        request.preprocessing,
+        calib=request.calib,
+        count=request.calib_images,
+        batch=request.batch,
+        digits=request.architecture.labels == "digits",
+        seed=request.seed,
+    )
     for module in ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"):
         require(module, "exporting a network")
     import onnx
     import torch
 
     from edgecnn.export import image_input, trace
-    from edgecnn.quantize import float16, quantize, simplify
+    from edgecnn.quantize import float16, islands, simplify
+    from edgecnn.quantize.evaluate import logits
     from edgecnn.zoo import initialize, weights
 
     row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
@@ -116,7 +128,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         size = {"alpha": request.alpha, "phi": request.phi, "resolution": request.size}
         lineage.add("build", {"architecture": row.name, **size, "classes": request.classes})
         if request.weights == "random":
-            initialize.settle(network, torch.from_numpy(images.settle()))
+            initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
             lineage.add("initialize", {"images": images.builtin_description}, seed=request.seed)
         else:
             found = weights.find(row, request.weights)
@@ -132,16 +144,20 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
         if request.precision != "float32":  # else the check at the end is this one
-            exact = compare(reference, _outputs(model, inputs.numpy(), request.batch), "the float32 graph")
+            exact = compare(reference, logits(model, inputs.numpy()), "the float32 graph")
             demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
-    quantization = None
+    quantization, met = None, None
     with clock("reduce precision"):
         if request.precision == "int8":
             parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-            result = quantize(model, images.calibration(), request.resolved_target.scheme, request.ranges)
-            model, quantization = result.model, result.to_json()
-            chosen = {"scheme": result.scheme.name, "ranges": request.ranges, "images": images.description}
-            lineage.add("quantize", {**chosen, **images.tally.to_json()}, request.seed, parent)
+            outcome = _int8(request, model, images, inputs.numpy(), reference, progress)
+            model, met = outcome.quantized.model, outcome.met
+            if request.resolved_target.backend == "tensorrt":
+                model = islands.with_float16(model, outcome.picked)
+            quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
+            chosen = {"scheme": outcome.quantized.scheme.name, "recipe": outcome.quantized.recipe.name}
+            measured = {"images": images.description, **images.tally.to_json()}
+            lineage.add("quantize", {**chosen, **measured}, request.seed, parent)
         elif request.precision == "float16":
             half = float16.to_float16(model, float16.extremes(model, images.calibration()))
             model = half.model
@@ -155,7 +171,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         onnx.checker.check_model(model, full_check=True)
         given = frames if request.input == "uint8" else inputs.numpy()
         what = f"the {request.precision} model"
-        parity = compare(reference, _outputs(model, given, request.batch), what)
+        parity = compare(reference, logits(model, given), what)
         demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), what)
         if parity.sqnr_db < POOR_SQNR_DB:
             notes.append(
@@ -177,6 +193,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         parity=parity,
         seconds=clock.seconds,
         notes=notes,
+        met=met,
     )
 
 
@@ -220,17 +237,30 @@ def _build(request: ExportRequest) -> tuple[Any, Any, list[str]]:
     return network, cost.count(network, request.preprocessing.channels, request.size), notes
 
 
-def _outputs(model: Any, inputs: npt.NDArray[Any], batch: int | None) -> npt.NDArray[Any]:
-    """Return the logits of a model that is not written yet, at most 8 images at a time."""
-    from edgecnn.runtime.ort import open_session
+def _int8(
+    request: ExportRequest,
+    model: Any,
+    images: ImageSource,
+    inputs: npt.NDArray[np.float32],
+    reference: npt.NDArray[np.float32],
+    progress: Callable[[str], None],
+) -> Any:
+    """Return the outcome of the escalation, judged against PyTorch's logits."""
+    from edgecnn.quantize.escalate import Verdict, escalate
+    from edgecnn.quantize.evaluate import logits
+    from edgecnn.quantize.pipeline import Quantizer
+    from edgecnn.quantize.sensitivity import scan
 
-    session = open_session(model.SerializeToString())
-    size = batch or 8
-    count = len(inputs)
-    padded = np.concatenate([inputs, np.repeat(inputs[-1:], -count % size, axis=0)]) if batch else inputs
-    name = model.graph.input[0].name
-    parts = [session.run(None, {name: padded[i : i + size]})[0] for i in range(0, len(padded), size)]
-    return np.concatenate(parts)[:count]
+    scheme = request.resolved_target.scheme
+    quantizer = Quantizer(model, images.calibration, scheme, request.ranges, progress)
+    return escalate(
+        quantizer,
+        lambda candidate: Verdict(compare(reference, logits(candidate, inputs), "the int8 model")),
+        lambda quantized: scan(quantized, quantizer.macs, inputs[:16], progress),
+        request.resolved_effort,
+        request.budget,
+        progress,
+    )
 
 
 def _manifest(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
 from edgecnn.runtime.images import Preprocessing
@@ -17,6 +18,8 @@ from edgecnn.zoo.width import check_alpha
 PRECISIONS = ("float32", "float16", "int8")
 #: Names of `quantize.ranges.METHODS`, which cannot be asked before onnx is known to be installed.
 RANGE_METHODS = ("mse", "entropy", "percentile", "moving_average", "minmax")
+#: Names of `quantize.recipes.LADDERS`.
+EFFORTS = ("fast", "default", "best")
 #: Old enough for the parsers on boards, new enough for per-channel Q/DQ.
 DEFAULT_OPSET = 18
 OPSETS = range(18, 24)
@@ -51,6 +54,10 @@ class ExportRequest:
     #: At most this many images calibrate.
     calib_images: int = 64
     ranges: str = "mse"
+    #: "fast", "default" or "best"; None for "default", or "fast" where the weights are random anyway.
+    effort: str | None = None
+    #: What an int8 file must keep of PyTorch's output.
+    budget: Budget = field(default_factory=Budget)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,8 +66,9 @@ class ExportRequest:
             ("precision", self.precision, PRECISIONS),
             ("range method", self.ranges, RANGE_METHODS),
             ("input", self.input, ("float32", "uint8")),
+            ("effort", self.effort, EFFORTS),
         ):
-            if value not in known:
+            if value is not None and value not in known:
                 raise InvalidValueError(f"unknown {what} {value!r}", hint=suggest(value, list(known)))
         if self.rho is not None and self.resolution is not None:
             raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
@@ -94,6 +102,11 @@ class ExportRequest:
     def resolved_target(self) -> Target:
         """Row of the table of targets."""
         return target(self.target)
+
+    @property
+    def resolved_effort(self) -> str:
+        """How much is tried for the accuracy of an int8 file."""
+        return self.effort or ("fast" if self.weights == "random" else "default")
 
     @property
     def size(self) -> int:

@@ -17,7 +17,7 @@ from edgecnn.runtime.ort import open_session
 class Observed(dict[str, Observer]):
     """An observer per tensor, and in `channels` those that look at each channel of a tensor."""
 
-    def __init__(self, tensors: Iterable[str], channels: Iterable[str]) -> None:
+    def __init__(self, tensors: Iterable[str] = (), channels: Iterable[str] = ()) -> None:
         super().__init__((name, Observer(name)) for name in tensors)
         self.channels = {name: ChannelObserver(name) for name in channels}
 

@@ -1,8 +1,8 @@
-"""The straight way: place, observe, choose ranges, write."""
+"""From a float graph and real images to an int8 graph by a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,20 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.quantize import calibrate, qdq, ranges
+from edgecnn.quantize.calibrate import Observed
 from edgecnn.quantize.graph import Graph, macs_by_node
-from edgecnn.quantize.placement import place
+from edgecnn.quantize.placement import Placement, place
+from edgecnn.quantize.recipes import PLAIN, Recipe
+from edgecnn.quantize.repair.absorb import absorb
+from edgecnn.quantize.repair.biases import with_biases
+from edgecnn.quantize.repair.equalize import equalize, statistics
+from edgecnn.quantize.repair.walk import affordable, walk
+from edgecnn.quantize.weights import QuantizedWeight
 from edgecnn.targets import SCHEMES, Scheme
+
+Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
+#: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
+REPAIR_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -21,20 +32,31 @@ class Quantized:
     """An int8 model and how it came about."""
 
     model: onnx.ModelProto
+    #: The float model that was quantized, equalized if the recipe says so; and with the corrected biases.
+    base: onnx.ModelProto
+    float_model: onnx.ModelProto
     scheme: Scheme
+    recipe: Recipe
     method: str
+    placement: Placement
     #: Tensor: scheme: (low, high). Every scheme's ranges are kept, so that Q/DQ for another target can
     #: be written without images.
     ranges: dict[str, dict[str, ranges.Range]]
-    #: Node that stays float: the rule that says so.
-    float_nodes: dict[str, str]
+    #: Integer weights by node, where they are not simply the nearest.
+    weights: dict[str, QuantizedWeight]
     #: Share of the multiply-accumulates that are done on int8 operands.
     int8_mac_share: float
+
+    @property
+    def float_nodes(self) -> dict[str, str]:
+        """Node that stays float: the rule that says so."""
+        return self.placement.float_nodes
 
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest keeps."""
         return {
             "scheme": self.scheme.name,
+            "recipe": self.recipe.name,
             "ranges_by": self.method,
             "ranges": {
                 tensor: {scheme: [_short(low), _short(high)] for scheme, (low, high) in of.items()}
@@ -45,40 +67,155 @@ class Quantized:
         }
 
 
+class Quantizer:
+    """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
+
+    `batches` is called for each pass over the calibration images and gives inputs of the model,
+    (N, C, H, W) float32. `progress` is told what is being done.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        batches: Batches,
+        scheme: Scheme,
+        method: str = "mse",
+        progress: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self.model = model
+        self.scheme = scheme
+        self.method = method
+        self.macs = macs_by_node(model)
+        self._batches = batches
+        self._progress = progress
+        self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
+        self._observed: dict[bool, Observed] = {}
+        self._images: npt.NDArray[np.float32] | None = None
+
+    def __call__(self, recipe: Recipe) -> Quantized:
+        """Quantize by a recipe. Raises DataError for no images or values that are not finite."""
+        base = self._model(recipe.rewrite)
+        if recipe.repair is not None:
+            base = with_biases(base)
+        placement = place(Graph(base), self.scheme)
+        found = self._ranges(recipe, base, placement)
+        weights: dict[str, QuantizedWeight] = {}
+        model = base
+        if recipe.repair is not None:
+            chosen = placement.ranges(self._of_scheme(found))
+            images = self._repair_images(base)
+            model, weights = walk(
+                base,
+                placement,
+                chosen,
+                self.scheme,
+                images,
+                recipe.repair,
+                lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
+            )
+        return self._written(base, model, recipe, placement, found, weights)
+
+    def with_float(self, quantized: Quantized, exclude: Mapping[str, str]) -> Quantized:
+        """Return the same with more nodes in float: `exclude` names each node's rule."""
+        if not exclude:
+            return quantized
+        recipe, base = quantized.recipe, quantized.base
+        # The biases of layers that are float again need no correction.
+        model = onnx.ModelProto()
+        model.CopyFrom(quantized.float_model)
+        graph, original = Graph(model), Graph(base)
+        for node in graph.nodes:
+            if node.name in exclude and node.name in quantized.weights and len(node.input) > 2:
+                graph.set_constant(node.input[2], original.constant(node.input[2]))
+        placement = place(graph, self.scheme, exclude)
+        found = self._ranges(recipe, base, placement)
+        kept = {name: weight for name, weight in quantized.weights.items() if name not in exclude}
+        return self._written(base, model, recipe, placement, found, kept)
+
+    def _written(
+        self,
+        base: onnx.ModelProto,
+        model: onnx.ModelProto,
+        recipe: Recipe,
+        placement: Placement,
+        found: dict[str, dict[str, ranges.Range]],
+        weights: dict[str, QuantizedWeight],
+    ) -> Quantized:
+        chosen = placement.ranges(self._of_scheme(found))
+        share = sum(self.macs.get(node.name, 0) for node in placement.compute)
+        return Quantized(
+            model=qdq.insert(model, placement, chosen, self.scheme, weights),
+            base=base,
+            float_model=model,
+            scheme=self.scheme,
+            recipe=recipe,
+            method=recipe.ranges or self.method,
+            placement=placement,
+            ranges=found,
+            weights=weights,
+            int8_mac_share=share / max(1, sum(self.macs.values())),
+        )
+
+    def _of_scheme(self, found: dict[str, dict[str, ranges.Range]]) -> dict[str, ranges.Range]:
+        return {name: by_scheme[self.scheme.name] for name, by_scheme in found.items()}
+
+    def _model(self, rewrite: bool) -> onnx.ModelProto:
+        """Return the float model, equalized and with its offsets absorbed if that is asked."""
+        if rewrite not in self._rewritten:
+            self._progress("equalize")
+            model = self._rewritten[False]
+            for step in (equalize, lambda *given: absorb(*given, symmetric=self.scheme.symmetric)):
+                names = statistics(model)
+                seen = calibrate.observe(model, [], self._batches(), channels=names)
+                model = step(model, seen.channels).model
+            self._rewritten[rewrite] = model
+        return self._rewritten[rewrite]
+
+    def _ranges(
+        self, recipe: Recipe, model: onnx.ModelProto, placement: Placement
+    ) -> dict[str, dict[str, ranges.Range]]:
+        """Return for each scheme the ranges of all tensors that some scheme quantizes."""
+        graph = Graph(model)
+        wanted = dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed)
+        wanted.update(dict.fromkeys(placement.observed))
+        observed = self._observed.setdefault(recipe.rewrite, Observed())
+        if missing := [name for name in wanted if name not in observed]:
+            self._progress("calibrate")
+            observed.update(calibrate.observe(model, missing, self._batches()))
+        method = recipe.ranges or self.method
+        return {
+            name: {
+                known.name: ranges.choose(
+                    observed[name], method, symmetric=known.symmetric, levels=known.levels
+                )
+                for known in SCHEMES
+            }
+            for name in wanted
+        }
+
+    def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
+        if self._images is None:
+            kept: list[npt.NDArray[np.float32]] = []
+            wanted = min(REPAIR_IMAGES, affordable(model))
+            for batch in self._batches():
+                kept.append(batch)
+                if sum(map(len, kept)) >= wanted:
+                    break
+            self._images = np.concatenate(kept)[:wanted]
+        return self._images
+
+
 def quantize(
     model: onnx.ModelProto,
     batches: Iterable[npt.NDArray[np.float32]],
     scheme: Scheme,
     method: str = "mse",
+    recipe: Recipe = PLAIN,
 ) -> Quantized:
-    """Quantize a simplified float model by the rules of `scheme`, with ranges from real images.
-
-    `batches` are inputs of the model, (N, C, H, W) float32; they are read once. Raises DataError
-    for no images or values that are not finite.
-    """
-    graph = Graph(model)
-    placement = place(graph, scheme)
-    # Ranges are kept for every scheme, and each observes tensors of its own.
-    observed = list(dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed))
-    observers = calibrate.observe(model, observed, batches)
-    found = {
-        name: {
-            known.name: ranges.choose(observer, method, symmetric=known.symmetric, levels=known.levels)
-            for known in SCHEMES
-        }
-        for name, observer in observers.items()
-    }
-    chosen = {name: by_scheme[scheme.name] for name, by_scheme in found.items()}
-    macs = macs_by_node(model)
-    quantized_macs = sum(macs[node.name] for node in placement.compute)
-    return Quantized(
-        model=qdq.insert(model, placement, placement.ranges(chosen), scheme),
-        scheme=scheme,
-        method=method,
-        ranges=found,
-        float_nodes=placement.float_nodes,
-        int8_mac_share=quantized_macs / max(1, sum(macs.values())),
-    )
+    """Quantize a simplified float model by one recipe; without repair, `batches` are read once."""
+    if recipe.repair is not None or recipe.rewrite:
+        batches = list(batches)
+    return Quantizer(model, lambda: batches, scheme, method)(recipe)
 
 
 def _short(value: float) -> float:

@@ -34,12 +34,13 @@ def insert(
 ) -> onnx.ModelProto:
     """Return a copy of a float model with Q/DQ pairs by `placement` and the rules of `scheme`.
 
-    `ranges` holds those of all the placement's tensors; `weights` are the integer weights of nodes for
+    `ranges` holds at least those of the placement's tensors; `weights` are the integer weights of nodes for
     which rounding to nearest is not wanted.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    writer = _Writer(Graph(result), scheme, ranges, weights or {})
+    placed = {name: ranges[name] for name in placement.tensors}
+    writer = _Writer(Graph(result), scheme, placed, weights or {})
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
     for name in (name for name in writer.graph.inputs if name in writer.ranges):

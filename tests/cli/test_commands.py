@@ -26,11 +26,13 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    for command in ("models", "info", "export", "predict", "profile", "eval", "doctor"):
+    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"):
         assert f"  {command}" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["models", "info", "export", "predict", "profile", "eval", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"]
+)
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.returncode == 0 and "--json" in done.stdout

@@ -25,6 +25,9 @@ from edgecnn.targets import Scheme
 Array = npt.NDArray[np.float32]
 #: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
 _CHUNK = 4
+#: Bytes that the kept tensors may take, and how many of the largest size there are at a time.
+_MEMORY = 4 << 30
+_KEPT_TENSORS = 6
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,25 @@ class Layer:
         return steps
 
 
+def affordable(model: onnx.ModelProto) -> int:
+    """Return how many images a walk may keep of a network, at least 8, a multiple of its batch.
+
+    The two networks keep a few tensors each for all images, the largest ones included.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model)
+    values = [*inferred.graph.value_info, *inferred.graph.input]
+    shapes = ([dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]] for value in values)
+    largest = max((int(np.prod(shape)) for shape in shapes if shape), default=1)
+    count = max(8, _MEMORY // (_KEPT_TENSORS * 4 * max(1, largest)))
+    batch = _batch(model)
+    return count if batch is None else max(1, count // batch) * batch
+
+
+def _batch(model: onnx.ModelProto) -> int | None:
+    """Return the fixed batch of a model; None if it takes any number."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+
+
 def walk(
     model: onnx.ModelProto,
     placement: Placement,
@@ -113,7 +135,7 @@ def walk(
     exact = {graph.inputs[0]: images}
     inexact = dict(exact)
     pieces = list(_pieces(graph, placement))
-    pool = _Pool()
+    pool = _Pool(_batch(model) or _CHUNK)
     for index, piece in enumerate(pieces):
         progress(index, len(pieces))
         if piece.layer is not None:
@@ -200,7 +222,8 @@ def _pieces(graph: Graph, placement: Placement) -> Iterator[_Piece]:
 class _Pool:
     """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, chunk: int) -> None:
+        self._chunk = chunk
         self._free: list[npt.NDArray[np.uint8]] = []
         self._in_use: dict[str, npt.NDArray[np.uint8]] = {}
 
@@ -212,8 +235,8 @@ class _Pool:
             inputs = [value.name for value in piece.graph.input]
             count = len(values[inputs[0]])
             outputs: dict[str, Array] = {}
-            for start in range(0, count, _CHUNK):
-                part = slice(start, start + _CHUNK)
+            for start in range(0, count, self._chunk):
+                part = slice(start, start + self._chunk)
                 found = session.run(names, {name: values[name][part] for name in inputs})
                 for name, value in zip(names, found, strict=True):
                     if name not in outputs:

@@ -1,0 +1,52 @@
+"""What a reduced network must keep of the one that it comes from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgecnn.errors import InvalidValueError
+from edgecnn.parity import Parity
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an int8 model must keep, on images that did not calibrate it. What is None is not asked."""
+
+    min_sqnr_db: float | None = None
+    #: Share of the images, 0 to 1.
+    min_agreement: float | None = None
+    #: Points of top-1 accuracy, 0 to 100, on labelled images.
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise InvalidValueError(
+                f"an agreement of {100 * self.min_agreement:g} % cannot be asked", hint="0 to 100"
+            )
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise InvalidValueError(f"a drop of {self.max_drop:g} points cannot be asked", hint="0 to 100")
+        if self.min_sqnr_db is not None and not math.isfinite(self.min_sqnr_db):
+            raise InvalidValueError("--min-sqnr must be a finite number of decibels", hint="20 is good")
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is asked."""
+        return any(value is not None for value in (self.min_sqnr_db, self.min_agreement, self.max_drop))
+
+    def met(self, parity: Parity, drop: float | None = None) -> bool:
+        """Return whether a result keeps to the budget."""
+        return (
+            (self.min_sqnr_db is None or parity.sqnr_db >= self.min_sqnr_db)
+            and (self.min_agreement is None or parity.top1_agreement >= self.min_agreement)
+            and (self.max_drop is None or (drop is not None and drop <= self.max_drop))
+        )
+
+    def to_json(self) -> dict[str, float]:
+        """Return what is asked."""
+        asked = {
+            "min_sqnr_db": self.min_sqnr_db,
+            "min_agreement": self.min_agreement,
+            "max_drop": self.max_drop,
+        }
+        return {key: value for key, value in asked.items() if value is not None}

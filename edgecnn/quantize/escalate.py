@@ -1,0 +1,173 @@
+"""Try one recipe after the other until a budget is met; then leave layers in float; then say it cannot be.
+
+Without a budget, what the effort stands for is done, and of several results the best is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgecnn.budget import Budget
+from edgecnn.errors import InvalidValueError
+from edgecnn.parity import Parity
+from edgecnn.quantize.pipeline import Quantized, Quantizer
+from edgecnn.quantize.recipes import DIRECT, LADDERS
+from edgecnn.quantize.sensitivity import LayerSensitivity
+from edgecnn.registry import suggest
+
+#: Of the multiply-accumulates, at least this share stays int8 in mixed precision: a network that needs
+#: more float than that is better left in float.
+LEAST_INT8_SHARE = 0.5
+#: Why a layer that mixed precision picked is float.
+SENSITIVE = "among the most sensitive layers"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How good an int8 model is: against float, and its loss of top-1 in points if that was measured."""
+
+    parity: Parity
+    drop: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One thing that was tried."""
+
+    name: str
+    verdict: Verdict
+    int8_mac_share: float
+    seconds: float
+    met: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a row of the table of attempts."""
+        parity = self.verdict.parity.to_json()
+        return {
+            "name": self.name,
+            "sqnr_db": parity["sqnr_db"],
+            "top1_agreement": parity["top1_agreement"],
+            "top1_drop": self.verdict.drop,
+            "int8_mac_share": self.int8_mac_share,
+            "seconds": round(self.seconds, 2),
+            "met": self.met,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result that was kept, and everything that was tried."""
+
+    quantized: Quantized
+    verdict: Verdict
+    attempts: tuple[Attempt, ...]
+    #: None if no budget was given.
+    met: bool | None
+
+    @property
+    def picked(self) -> list[str]:
+        """The layers that mixed precision left in float."""
+        return [name for name, rule in self.quantized.float_nodes.items() if rule == SENSITIVE]
+
+    def to_json(self, budget: Budget) -> dict[str, Any]:
+        """Return what the manifest keeps of the escalation."""
+        result: dict[str, Any] = {"attempts": [attempt.to_json() for attempt in self.attempts]}
+        if self.met is not None:
+            result["budget"] = {**budget.to_json(), "met": self.met}
+        return result
+
+
+Judge = Callable[[onnx.ModelProto], Verdict]
+Scan = Callable[[Quantized], list[LayerSensitivity]]
+
+
+def escalate(
+    quantizer: Quantizer,
+    judge: Judge,
+    scan: Scan,
+    effort: str = "default",
+    budget: Budget = Budget(),  # noqa: B008 - it is frozen
+    progress: Callable[[str], None] = lambda step: None,
+) -> Outcome:
+    """Return the first result that meets the budget, else the best one.
+
+    `judge` measures an int8 model; `scan` ranks the layers of a result, for mixed precision. Raises
+    UnknownNameError for an unknown effort.
+    """
+    if effort not in LADDERS:
+        raise InvalidValueError(f"unknown effort {effort!r}", hint=suggest(effort, list(LADDERS)))
+    attempts: list[Attempt] = []
+
+    def attempt(name: str, make: Callable[[], Quantized]) -> tuple[Quantized, Verdict, bool]:
+        progress(name)
+        start = time.perf_counter()
+        quantized = make()
+        progress(f"{name}: check")
+        verdict = judge(quantized.model)
+        met = budget.met(verdict.parity, verdict.drop) if budget.asks else None
+        seconds = time.perf_counter() - start
+        attempts.append(Attempt(name, verdict, quantized.int8_mac_share, seconds, met))
+        return quantized, verdict, bool(met)
+
+    best: tuple[Quantized, Verdict] | None = None
+    for recipe in (LADDERS if budget.asks else DIRECT)[effort]:
+        quantized, verdict, met = attempt(recipe.name, lambda recipe=recipe: quantizer(recipe))
+        if met:
+            return Outcome(quantized, verdict, tuple(attempts), True)
+        if best is None or _rank(verdict) > _rank(best[1]):
+            best = quantized, verdict
+    if best is None:
+        raise ValueError(f"effort {effort} has no recipes")
+    if not budget.asks:
+        return Outcome(*best, tuple(attempts), None)
+    mixed = _mixed_precision(best[0], quantizer, scan, attempt, progress)
+    return Outcome(*(mixed or best), tuple(attempts), mixed is not None)
+
+
+def _rank(verdict: Verdict) -> tuple[float, float]:
+    # Labelled images say what matters; else the ratio, which is less noisy than the agreement.
+    return -(verdict.drop or 0.0), verdict.parity.sqnr_db
+
+
+def _mixed_precision(
+    best: Quantized,
+    quantizer: Quantizer,
+    scan: Scan,
+    attempt: Callable[[str, Callable[[], Quantized]], tuple[Quantized, Verdict, bool]],
+    progress: Callable[[str], None],
+) -> tuple[Quantized, Verdict] | None:
+    """Return the result with the fewest of the most sensitive layers in float that meets the budget."""
+    progress("sensitivity")
+    order = [layer.node for layer in sorted(scan(best), key=lambda layer: layer.alone_db)]
+    total = sum(quantizer.macs.values())
+    spent = np.cumsum([quantizer.macs.get(name, 0) for name in order])
+    most = int(np.sum(spent <= (1 - LEAST_INT8_SHARE) * total))
+
+    def with_float(count: int) -> tuple[Quantized, Verdict, bool]:
+        what = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"
+        return attempt(what, lambda: quantizer.with_float(best, dict.fromkeys(order[:count], SENSITIVE)))
+
+    # Double until it is met, then halve the gap: few layers are the likely answer.
+    failed, count, found = 0, 1, None
+    while count <= most:
+        *result, met = with_float(count)
+        if met:
+            found = result
+            break
+        failed, count = count, count * 2 if count * 2 <= most or count == most else most
+    if found is None:
+        return None
+    while count - failed > 1:
+        middle = (failed + count) // 2
+        *result, met = with_float(middle)
+        if met:
+            found, count = result, middle
+        else:
+            failed = middle
+    return found[0], found[1]

@@ -1,0 +1,58 @@
+"""Layers that mixed precision leaves out of int8 compute in float16 on a GPU: a cast before, a cast after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecnn.quantize.graph import Graph
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def with_float16(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """Return a copy in which the weighted nodes called `names` compute in float16.
+
+    A node with a constant beyond float16's range stays float32.
+    """
+    chosen = set(names)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = Graph(result)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.nodes:
+        constants = [name for name in node.input[1:] if name]
+        if node.name not in chosen or any(
+            not graph.is_constant(name) or np.abs(graph.constant(name)).max(initial=0) > _LARGEST
+            for name in constants
+        ):
+            nodes.append(node)
+            continue
+        half, output = f"{node.name}/input_half", node.output[0]
+        nodes.append(
+            helper.make_node(
+                "Cast", [node.input[0]], [half], name=f"{node.name}/to_float16", to=TensorProto.FLOAT16
+            )
+        )
+        for index, name in enumerate(node.input[1:], start=1):
+            if name:
+                node.input[index] = f"{node.name}/constant_{index}_half"
+                value = graph.constant(name).astype(np.float16)
+                result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
+        node.input[0] = half
+        node.output[0] = f"{node.name}/output_half"
+        nodes.append(node)
+        nodes.append(
+            helper.make_node(
+                "Cast", [node.output[0]], [output], name=f"{node.name}/to_float32", to=TensorProto.FLOAT
+            )
+        )
+    read = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in result.graph.initializer if tensor.name in read]
+    del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(kept)
+    return result

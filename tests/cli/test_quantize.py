@@ -1,0 +1,232 @@
+"""`edgecnn quantize` as a user meets it, on a small real network."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from program import run
+from tensorrt_build import build
+
+from edgecnn.artifact import read_manifest
+
+SMALL = ("--calib-images", "8", "--check-images", "16")
+
+
+@pytest.fixture(scope="module")
+def network(exported):
+    return exported("mobilenet", "--alpha", "0.25", "--resolution", "64")
+
+
+@pytest.fixture(scope="module")
+def int8(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("quantized") / "q.onnx"
+    done = run("quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--json")
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout)
+
+
+def test_the_result_is_int8_checked_and_knows_its_lineage(int8, network):
+    path, report = int8
+    assert report["quantization"]["int8_mac_share"] == 1.0
+    assert report["parity"]["images"] == 16 and report["parity"]["sqnr_db"] > 10
+    manifest = read_manifest(path)
+    assert manifest.architecture == "mobilenet_v1" and manifest.precision == "int8"
+    assert [step.what for step in manifest.lineage][-1] == "quantize"
+    assert manifest.lineage[-1].parameters["count"] == 8
+    assert set(manifest.quantization["ranges"]["input"]) == {"portable", "cpu"}
+    assert path.stat().st_size < network.stat().st_size / 2
+
+
+def test_it_builds_with_tensorrt(int8):
+    assert build(int8[0]) > 0
+
+
+def test_a_budget_that_is_met_by_the_cheapest_recipe_stops_there(network, tmp_path):
+    done = run("quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--min-sqnr", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(done.stdout)["quantization"]
+    assert [attempt["name"] for attempt in kept["attempts"]] == ["plain"]
+    assert kept["budget"] == {"min_sqnr_db": 1.0, "met": True}
+
+
+def test_a_budget_that_cannot_be_met_is_said_in_the_file_and_by_exit_code_3(network, tmp_path):
+    path = tmp_path / "q.onnx"
+    done = run(
+        "quantize",
+        str(network),
+        "-o",
+        str(path),
+        *SMALL,
+        "--effort",
+        "fast",
+        "--min-sqnr",
+        "90",
+        "--target",
+        "cpu",
+    )
+    assert done.returncode == 3 and "NOT met" in done.stdout
+    kept = read_manifest(path).quantization
+    assert kept["budget"] == {"min_sqnr_db": 90.0, "met": False}
+    names = [attempt["name"] for attempt in kept["attempts"]]
+    assert names[:2] == ["plain", "bias correction"] and any("layers float" in name for name in names)
+    assert all(attempt["seconds"] > 0 and attempt["met"] is False for attempt in kept["attempts"])
+
+
+def test_mixed_precision_leaves_the_fewest_layers_float_that_meet_the_budget(network, tmp_path):
+    path = tmp_path / "q.onnx"
+    plain = run(
+        "quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--target", "cpu", "--json"
+    )
+    reached = json.loads(plain.stdout)["parity"]["sqnr_db"]
+    done = run(
+        "quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--target", "cpu",
+        "--min-sqnr", f"{reached + 1:.2f}", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout)
+    kept = report["quantization"]
+    picked = [rule for rule in kept["float_nodes"].values() if rule == "among the most sensitive layers"]
+    assert len(picked) >= 1 and kept["int8_mac_share"] >= 0.5
+    assert report["parity"]["sqnr_db"] >= reached + 1
+    tried = {row["name"]: row["met"] for row in kept["attempts"] if row["name"].endswith("float")}
+    assert tried[f"bias correction, {len(picked)} layer{'s' * (len(picked) != 1)} float"] is True
+    if len(picked) > 1:
+        fewer = len(picked) - 1
+        assert tried[f"bias correction, {fewer} layer{'s' * (fewer != 1)} float"] is False
+
+
+def test_float_layers_compute_in_float16_on_a_gpu(network, tmp_path):
+    path = tmp_path / "q.onnx"
+    done = run(
+        "quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--target", "rtx-4060",
+        "--min-sqnr", "90",
+    )  # fmt: skip
+    assert done.returncode == 3  # 90 dB are out of reach
+    reached = json.loads(
+        run("quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--json").stdout
+    )["parity"]["sqnr_db"]
+    done = run(
+        "quantize", str(network), "-o", str(path), *SMALL, "--effort", "fast", "--target", "rtx-4060",
+        "--min-sqnr", f"{reached + 1:.2f}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    model = onnx.load(path)
+    rules = read_manifest(path).quantization["float_nodes"]
+    halves = {node.name for node in model.graph.node if any(name.endswith("_half") for name in node.input)}
+    assert {name for name, rule in rules.items() if "sensitive" in rule} <= halves
+    assert build(path) > 0
+
+
+def test_another_target_needs_no_images(int8, tmp_path):
+    path, _ = int8
+    out = tmp_path / "cpu.onnx"
+    done = run("quantize", "--from", str(path), "--target", "cpu", "-o", str(out))
+    assert done.returncode == 0, done.stderr
+    model, before = onnx.load(out), onnx.load(path)
+    types = {tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("_zero")}
+    assert onnx.TensorProto.UINT8 in types and onnx.TensorProto.INT32 in types
+    weights = [
+        {
+            t.name: onnx.numpy_helper.to_array(t)
+            for t in m.graph.initializer
+            if t.name.endswith("weight_quantized")
+        }
+        for m in (before, model)
+    ]
+    assert weights[0] and all(np.array_equal(value, weights[1][name]) for name, value in weights[0].items())
+    manifest = read_manifest(out)
+    assert manifest.target == "cpu" and manifest.quantization["scheme"] == "cpu"
+    assert [step.what for step in manifest.lineage][-2:] == ["quantize", "requantize"]
+
+
+def test_float16_of_a_file(network, tmp_path):
+    path = tmp_path / "half.onnx"
+    done = run("quantize", str(network), "-o", str(path), *SMALL, "--fp16", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parity"]["sqnr_db"] > 40
+    assert read_manifest(path).precision == "float16"
+
+
+def test_sensitivity_is_printed_plotted_and_in_the_json(network, tmp_path):
+    plot = tmp_path / "s.png"
+    done = run(
+        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--plot", str(plot),
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    layers = json.loads(done.stdout)["sensitivity"]
+    assert len(layers) == 28 and {layer["operator"] for layer in layers} == {"Conv", "Gemm"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    # All layers up to the last are the whole network.
+    assert layers[-1]["cumulative_db"] < min(layer["alone_db"] for layer in layers) + 3
+
+
+def test_the_latency_gate_measures_both_and_says_which_is_faster(network, tmp_path):
+    done = run(
+        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--gate", "latency",
+        "--json",
+    )  # fmt: skip
+    gate = json.loads(done.stdout)["gate"]
+    assert gate["met"] == (gate["int8_ms"] < gate["float_ms"])
+    assert done.returncode == (0 if gate["met"] else 3)
+
+
+def test_a_foreign_file_gets_a_manifest_and_a_note_on_its_preprocessing(network, tmp_path):
+    foreign = tmp_path / "foreign.onnx"
+    model = onnx.load(network)
+    del model.metadata_props[:]
+    onnx.save(model, foreign)
+    done = run("quantize", str(foreign), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--json")
+    assert done.returncode == 0, done.stderr
+    assert any("--mean" in note for note in json.loads(done.stdout)["notes"])
+    manifest = read_manifest(tmp_path / "q.onnx")
+    assert manifest.preprocessing["mean"] == [0.485, 0.456, 0.406] and manifest.resolution == 64
+    said = run(
+        "quantize", str(foreign), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--json",
+        "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5",
+    )  # fmt: skip
+    assert json.loads(said.stdout)["notes"] == []
+
+
+def test_top1_on_labelled_images_can_be_the_budget(exported, tmp_path):
+    lenet = exported("lenet5")
+    done = run(
+        "quantize",
+        str(lenet),
+        "-o",
+        str(tmp_path / "q.onnx"),
+        *SMALL,
+        "--max-drop",
+        "50",
+        "--data",
+        "digits",
+        "--json",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["quantization"]["attempts"][0]["top1_drop"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-o", "{out}"], 2, "either SOURCE or --from"),
+        (["{net}", "-o", "{out}", "--effort", "heroic"], 2, "heroic"),
+        (["{net}", "-o", "{out}", "--ranges", "msee"], 1, "mse"),
+        (["{net}", "-o", "{out}", "--max-drop", "1"], 1, "--data"),
+        (["{net}", "-o", "{out}", "--min-agreement", "950"], 1, "0 to 100"),
+        (["{net}", "-o", "{out}", "--fp16", "--min-sqnr", "20"], 2, "int8"),
+        (["{net}", "-o", "{out}", "--mean", "a,b"], 2, "--mean"),
+        (["{net}", "-o", "{out}", "--plot", "s.gif", "--effort", "fast"], 1, ".png"),
+        (["{int8}", "-o", "{out}"], 1, "quantized"),
+        (["--from", "{net}", "-o", "{out}"], 1, "ranges"),
+        (["{dir}/none.onnx", "-o", "{out}"], 1, "not there"),
+    ],
+)
+def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words, network, int8, tmp_path):
+    places = {"net": network, "int8": int8[0], "out": tmp_path / "q.onnx", "dir": tmp_path}
+    done = run("quantize", *(argument.format(**places) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.endswith("...")]
+    assert lines[0].startswith("error: ") and len(lines) <= 2
+    assert words in done.stderr and not (tmp_path / "q.onnx").exists()
