@@ -36,6 +36,10 @@ class Scheme:
     - `needs_output`: operators with an integer kernel that is taken only where a QuantizeLinear follows.
       All others may give floats.
     - `left_float`: operators that this form has no integer kernel for, though others have.
+    - `float_reads_codes`: what a weighted layer that stays float reads where its input and its output are
+      quantized, so that ONNX Runtime leaves its weights alone (`qdq.insert`): the codes through a
+      DequantizeLinear of its own, or else the tensor as it is before its QuantizeLinear. The latter takes
+      the integer kernel from the node before in ONNX Runtime, and costs TensorRT nothing.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Scheme:
     clips_by_range: bool
     needs_output: frozenset[str]
     left_float: frozenset[str]
+    float_reads_codes: bool
 
     @property
     def levels(self) -> int:
@@ -70,6 +75,7 @@ PORTABLE = Scheme(
     clips_by_range=False,
     needs_output=frozenset(),
     left_float=frozenset(),
+    float_reads_codes=False,
 )  # fmt: skip
 #: The fast form on x86 with VNNI, for ONNX Runtime and OpenVINO; TensorRT refuses it.
 #: The operators are those that ONNX Runtime's QDQ selectors turn into QLinearConv and its like.
@@ -84,6 +90,7 @@ CPU = Scheme(
     needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
     | {"Sigmoid", "LeakyRelu"},
     left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),
+    float_reads_codes=True,
 )
 SCHEMES = (PORTABLE, CPU)
 

@@ -10,11 +10,19 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import output_axis
+from edgecnn.quantize.patterns import input_channels, output_axis
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.weights import QuantizedWeight, quantize_bias, quantize_weight
-from edgecnn.targets import Scheme
+from edgecnn.quantize.weights import (
+    QuantizedWeight,
+    make_room_for_bias,
+    quantize_bias,
+    quantize_weight,
+)
+from edgecnn.targets import CLIPS, Scheme
+
+#: Whose weights ONNX Runtime's WeightBiasQuantization rounds.
+_ROUNDED = ("Conv", "ConvTranspose", "Gemm")
 
 
 def scale_and_zero(low: float, high: float, scheme: Scheme) -> tuple[np.float32, npt.NDArray[np.integer]]:
@@ -36,6 +44,13 @@ def insert(
 
     `ranges` holds at least those of the placement's tensors; `weights` are the integer weights of nodes for
     which rounding to nearest is not wanted.
+
+    A weighted layer that `placement` leaves float, between a DequantizeLinear and a QuantizeLinear, would
+    not stay float in ONNX Runtime: its WeightBiasQuantization rounds such weights to int8, with one scale
+    for all of them, and does so for a Conv, ConvTranspose or Gemm with constant weights whose input has a
+    scalar scale, if only Relu and Clip stand before the QuantizeLinear. Such a layer reads something else:
+    by `scheme.float_reads_codes` the same codes with that scale repeated for each channel, which ONNX
+    Runtime lets be, or the tensor before its QuantizeLinear.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -48,7 +63,9 @@ def insert(
     for node in writer.graph.nodes:
         if node.name in computed:
             nodes += writer.weights(node)
-        node.input[:] = [writer.dequantized.get(name, name) for name in node.input]
+        elif writer.would_be_rounded(node):
+            nodes += writer.shield(node)
+        node.input[:] = [writer.read(node, name) for name in node.input]
         nodes.append(node)
         for name in node.output:
             if name in writer.ranges:
@@ -74,6 +91,8 @@ class _Writer:
         self.ranges = ranges
         self.rounded = weights
         self.dequantized: dict[str, str] = {}
+        #: Node that must stay float: what it reads in place of its input.
+        self._shielded: dict[str, str] = {}
         self._constants: dict[str, onnx.TensorProto] = {}
         self._scales = {name: scale_and_zero(*ends, scheme) for name, ends in ranges.items()}
 
@@ -94,6 +113,50 @@ class _Writer:
             ),
         ]
 
+    def read(self, node: onnx.NodeProto, tensor: str) -> str:
+        """Return what a node reads in place of one of the float model's tensors."""
+        if tensor == node.input[0] and node.name in self._shielded:
+            return self._shielded[node.name]
+        return self.dequantized.get(tensor, tensor)
+
+    def would_be_rounded(self, node: onnx.NodeProto) -> bool:
+        """Return whether ONNX Runtime would quantize the weights of a node that is to stay float."""
+        if node.op_type not in _ROUNDED or node.input[0] not in self.ranges:
+            return False
+        if not self.graph.is_constant(node.input[1]):
+            return False
+        tensor = node.output[0]
+        while tensor not in self.ranges:
+            readers = self.graph.consumers(tensor)
+            if len(readers) != 1 or readers[0].op_type not in CLIPS:
+                return False
+            tensor = readers[0].output[0]
+        return True
+
+    def shield(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Let a node that must stay float read something that ONNX Runtime's optimizer does not look for."""
+        source = node.input[0]
+        if not self.scheme.float_reads_codes:
+            self._shielded[node.name] = source
+            return []
+        count = input_channels(self.graph, node)
+        scale, zero = self._scales[source]
+        self._shielded[node.name] = f"{node.name}/input_dequantized"
+        inputs = [
+            f"{source}_quantized",
+            self._constant(f"{node.name}/input_scale", np.full(count, scale)),
+            self._constant(f"{node.name}/input_zero", np.full(count, zero)),
+        ]
+        return [
+            helper.make_node(
+                "DequantizeLinear",
+                inputs,
+                [self._shielded[node.name]],
+                name=f"{node.name}/input/dequantize",
+                axis=1,
+            )
+        ]
+
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
@@ -102,6 +165,8 @@ class _Writer:
         bias = self.graph.constant(node.input[2]) if has_bias and self.scheme.quantize_bias else None
         input_scale = float(self._scales[node.input[0]][0])
         quantized = self.rounded.get(node.name) or quantize_weight(weight, axis, bias, input_scale)
+        if bias is not None:
+            quantized = make_room_for_bias(quantized, bias, input_scale)
         nodes = [
             self._stored(
                 node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis

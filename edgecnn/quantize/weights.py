@@ -50,3 +50,19 @@ def quantize_bias(
     """Return a bias as int32 and its scale per channel, input scale times weight scale."""
     scale = (np.float32(input_scale) * weight_scale).astype(np.float32)
     return np.rint(bias.astype(np.float64) / scale).astype(np.int32), scale
+
+
+def make_room_for_bias(
+    weight: QuantizedWeight, bias: npt.NDArray[np.float32], input_scale: float
+) -> QuantizedWeight:
+    """Return integer weights in whose scales `bias` fits int32; channels in which it fits stay as they are.
+
+    The others, whose weights are tiny, get a larger scale, and their integers are rounded once more.
+    """
+    # Half as much again as `quantize_weight` allows, so that what it gave is not rounded twice.
+    scale = np.maximum(weight.scale, np.abs(bias) / (input_scale * 1.5 * _BIAS_LIMIT)).astype(np.float32)
+    if np.array_equal(scale, weight.scale):
+        return weight
+    shape = [-1 if index == weight.axis else 1 for index in range(weight.values.ndim)]
+    ratio = (weight.scale.astype(np.float64) / scale).reshape(shape)
+    return QuantizedWeight(np.rint(weight.values * ratio).astype(np.int8), scale, weight.axis)
