@@ -78,6 +78,15 @@ def attribute_text(node: onnx.NodeProto, name: str, default: str) -> str:
     return next((item.s.decode() for item in node.attribute if item.name == name), default)
 
 
+def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the shapes of the tensors whose rank can be inferred; 0 stands for an unknown size."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    return {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
+    }
+
+
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -86,11 +95,7 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
 
     As `zoo.cost` counts them. Needs a model whose shapes can be inferred, with the batch first.
     """
-    inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
-    }
+    shapes = inferred_shapes(model)
     graph = Graph(model)
     macs = {}
     for node in graph.nodes:

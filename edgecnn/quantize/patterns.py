@@ -123,13 +123,13 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
     if kind in (ARITHMETIC, JOIN) and variable < len(node.input):
         does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
         return (FLOAT if kind == JOIN else POINTWISE), f"it {does} a constant"
-    if op == "ReduceMean" and not _over_height_and_width(graph, node):
+    if op == "ReduceMean" and not over_height_and_width(graph, node):
         return FLOAT, no_form
     if op in ("Resize", "Upsample") and (mode := _text(node, "mode", "nearest")) != "nearest":
         kind = POOL
         if mode not in ("linear", "bilinear"):
             return POINTWISE, f"it interpolates by {mode}: {op}"
-    if op == "Pad" and not _pads_with_range(graph, node):
+    if op == "Pad" and not pads_with_range(graph, node):
         return FLOAT, "it pads with a value other than zero"
     return (POINTWISE, no_form) if kind == POOL and op in scheme.left_float else (kind, None)
 
@@ -145,7 +145,7 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
         return "its weights are a vector"
     # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
     # disagree on which scale is whose.
-    if node.op_type == "ConvTranspose" and _setting(node, "group", 1) != 1:
+    if node.op_type == "ConvTranspose" and setting(node, "group", 1) != 1:
         return "a grouped ConvTranspose"
     if scheme.quantize_bias and len(node.input) > 2 and node.input[2]:
         if not graph.is_constant(node.input[2]):
@@ -158,7 +158,7 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
 def output_axis(node: onnx.NodeProto) -> int:
     """Return the axis of a weighted node's weight that counts output channels."""
     if node.op_type == "Gemm":
-        return 0 if _setting(node, "transB", 0) else 1
+        return 0 if setting(node, "transB", 0) else 1
     return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type, -1)
 
 
@@ -195,29 +195,29 @@ def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
     return []
 
 
-def _over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:
+def over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether a ReduceMean is a global average pooling of (N, C, H, W)."""
-    axes = _setting(node, "axes", [])
+    axes = setting(node, "axes", [])
     if len(node.input) > 1 and graph.is_constant(node.input[1]):
         axes = graph.constant(node.input[1]).tolist()
     return sorted(axis % 4 for axis in axes) == [2, 3]
 
 
-def _pads_with_range(graph: Graph, node: onnx.NodeProto) -> bool:
+def pads_with_range(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether padding adds only values that lie in its input's range, which always holds zero."""
     if _text(node, "mode", "constant") != "constant":
         return True
     if len(node.input) < 3 or not node.input[2]:
-        return float(_setting(node, "value", 0.0)) == 0.0
+        return float(setting(node, "value", 0.0)) == 0.0
     return graph.is_constant(node.input[2]) and not graph.constant(node.input[2]).any()
 
 
-def _setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
+def setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """Return an attribute of a node, of whatever type."""
     found = (helper.get_attribute_value(item) for item in node.attribute if item.name == name)
     return next(found, default)
 
 
 def _text(node: onnx.NodeProto, name: str, default: str) -> str:
-    value = _setting(node, name, default)
+    value = setting(node, name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
