@@ -15,9 +15,8 @@ from edgecnn.quantize.calibrate import Observed
 from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.placement import Placement, place
 from edgecnn.quantize.recipes import PLAIN, Recipe
-from edgecnn.quantize.repair.absorb import absorb
+from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
-from edgecnn.quantize.repair.equalize import equalize, statistics
 from edgecnn.quantize.repair.walk import affordable, walk
 from edgecnn.quantize.weights import QuantizedWeight
 from edgecnn.targets import SCHEMES, Scheme
@@ -164,10 +163,12 @@ class Quantizer:
         if rewrite not in self._rewritten:
             self._progress("equalize")
             model = self._rewritten[False]
-            for step in (equalize, lambda *given: absorb(*given, symmetric=self.scheme.symmetric)):
-                names = statistics(model)
-                seen = calibrate.observe(model, [], self._batches(), channels=names)
-                model = step(model, seen.channels).model
+            seen = calibrate.observe(model, [], self._batches(), channels=equalize.statistics(model))
+            model = equalize.equalize(model, seen.channels).model
+            symmetric = self.scheme.symmetric
+            names = absorb.statistics(model, symmetric=symmetric)
+            seen = calibrate.observe(model, [], self._batches(), channels=names)
+            model = absorb.absorb(model, seen.channels, symmetric=symmetric).model
             self._rewritten[rewrite] = model
         return self._rewritten[rewrite]
 
