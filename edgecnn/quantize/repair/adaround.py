@@ -28,7 +28,9 @@ _STRETCH = (-0.1, 1.1)
 _EXPONENT = (20.0, 2.0)
 _WARM_UP = 0.2
 #: Input values that are held at a time, which bounds the rows that are learned from.
-_VALUES = 1 << 25
+_VALUES = 1 << 24
+#: Share of the positions that decide whether the learned weights of an output are taken.
+_HELD_OUT = 0.25
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Settings:
     #: Cost of a weight's distance from the wanted one, relative to the mean square of the input.
     damping: float = 0.01
     lean: float | None = None
+    refit: bool = False
     seed: int = 0
 
 
@@ -66,47 +69,38 @@ def learn(
     without it.
     """
     torch = require("torch", "learned rounding")
-    rows = _Rows(layer, patches, settings)
+    train, test = (
+        _Rows(layer, part, target, settings, torch) for part in patches.cut(1 - _HELD_OUT)
+    )
     base = np.where(target >= start * scale, start, start - 1)
     base = np.clip(base, -WEIGHT_LEVELS, WEIGHT_LEVELS - 1)
     if settings.lean is None:
         inside = np.clip(target / scale - base, 0.01, 0.99)
     else:
         inside = 0.5 + np.where(start > base, settings.lean, -settings.lean)
+    low, high = _STRETCH
+    fraction = (inside - low) / (high - low)
 
     def tensor(array: npt.NDArray[np.generic]) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
-    low, high = _STRETCH
-    fraction = (inside - low) / (high - low)
     choice = tensor(np.log(fraction / (1 - fraction))).requires_grad_()
-    floor, step, aim = tensor(base), tensor(scale), tensor(target)
-    given, wanted, centre = tensor(rows.given), tensor(rows.wanted), tensor(rows.centre)
-    nearest = tensor(np.clip(np.rint(target / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS))
-    bounds = layer.clip
-    damping = settings.damping * rows.size
-
-    def errors(steps: Any, part: slice = slice(None)) -> Any:
-        # One number for each output, (groups, outputs).
-        weight = steps * step
-        output = torch.baddbmm(centre, given[:, part], weight.transpose(1, 2))
-        if bounds is not None:
-            output = output.clamp(*bounds)
-        error = (output - wanted[:, part]).square().mean(1)
-        return error + damping * (weight - aim).square().sum(2)
-
+    floor, step, aim, before = tensor(base), tensor(scale), tensor(target), tensor(start)
+    nearest = aim + step * (torch.round(aim / step).clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS) - aim / step)
+    damping = settings.damping * float(train.given.square().mean())
     with torch.no_grad():
         # What rounding to nearest costs, without what no rounding can help.
-        share = torch.bmm(given, ((nearest * step) - aim).transpose(1, 2)).square().mean(1)
+        share = torch.bmm(train.given, (nearest - aim).transpose(1, 2)).square().mean(1)
         unit = 1 / (share + 1e-6 * share.mean() + 1e-30)
     penalty = settings.penalty / target.shape[2]
     optimizer = torch.optim.Adam([choice], lr=settings.rate, fused=True)
-    count = given.shape[1]
-    batch = min(settings.batch, count)
+    batch = min(settings.batch, train.count)
     for iteration in range(settings.iterations):
-        first = iteration * batch % (count - batch + 1)
+        first = iteration * batch % (train.count - batch + 1)
         up = (torch.sigmoid(choice) * (high - low) + low).clamp(0, 1)
-        loss = (errors(floor + up, slice(first, first + batch)) * unit).sum()
+        weight = (floor + up) * step
+        error = train.errors(weight, slice(first, first + batch))
+        loss = ((error + damping * (weight - aim).square().sum(2)) * unit).sum()
         progress = (iteration / settings.iterations - _WARM_UP) / (1 - _WARM_UP)
         if progress > 0:
             exponent = _EXPONENT[0] + (_EXPONENT[1] - _EXPONENT[0]) * progress
@@ -116,32 +110,44 @@ def learn(
         optimizer.step()
     with torch.no_grad():
         learned = floor + (choice > 0)
-        better = errors(learned) < errors(tensor(start))
-    return np.where(better.numpy()[:, :, None], learned.numpy(), start).astype(np.float64)
+        old, new = test.errors(before * step), test.errors(learned * step)
+        LOG.append((layer.node.name, float((new/unit.reciprocal()).sum()/(old*unit).sum()), float((new < old).float().mean()),float(train.errors(learned*step).sum()/train.errors(before*step).sum()),float((learned!=before).float().mean())))
+    better = (new < old).numpy()[:, :, None]
+    return np.where(better, learned.numpy(), start).astype(np.float64)
 
+LOG=[]
 
 class _Rows:
-    """What the layer gets and what it should give, at random positions.
+    """What a layer gets and what it should give, at random positions, as tensors.
 
-    `given` is (groups, rows, k), `wanted` (groups, rows, outputs), `centre` (groups, 1, outputs), `size`
-    the mean square of an input. Where the layer has a bias, it is corrected later, so that only what
-    differs from the mean counts.
+    `given` is (groups, rows, k), `wanted` (groups, rows, outputs). Where the layer has a bias, it is corrected
+    later: only what differs from the mean counts.
     """
 
-    def __init__(self, layer: Layer, patches: Patches, settings: Settings) -> None:
+    def __init__(self, layer: Layer, patches: Patches, target: Array, settings: Settings, torch: Any) -> None:
         rng = np.random.default_rng(settings.seed)
         matrix = as_matrix(layer.node, layer.weight).transpose(0, 2, 1)
         groups, inputs, outputs = matrix.shape
         rows = patches.pick(min(settings.rows, max(256, _VALUES // (groups * inputs))), rng)
+        self._torch = torch
+        self._bounds = layer.clip
+        self.count = rows.count
         exact, given = rows(layer.exact), layer.quantized_input(rows(layer.inexact))
-        wanted = exact @ matrix
-        self.centre = np.zeros((groups, 1, outputs), np.float32)
         if settings.drop:
             given = np.where(rng.random(given.shape, np.float32) < settings.drop, exact, given)
+        wanted = given @ target.astype(np.float32).transpose(0,2,1) if settings.refit else exact @ matrix
+        centre = np.zeros((groups, 1, outputs), np.float32)
         if layer.bias is not None:
             wanted += layer.bias.reshape(groups, 1, outputs)
             given = given - given.mean(axis=1, keepdims=True)
-            self.centre = wanted.mean(axis=1, keepdims=True)
-        self.size = float(np.square(given).mean())
-        self.given = given
-        self.wanted = wanted if layer.clip is None else np.clip(wanted, *layer.clip)
+            centre = wanted.mean(axis=1, keepdims=True)
+        if layer.clip is not None:
+            wanted = np.clip(wanted, *layer.clip)
+        self.given, self._wanted, self._centre = map(torch.from_numpy, (given, wanted, centre))
+
+    def errors(self, weight: Any, part: slice = slice(None)) -> Any:
+        """Return the mean square error of each output, (groups, outputs), of a weight (groups, outputs, k)."""
+        output = self._torch.baddbmm(self._centre, self.given[:, part], weight.transpose(1, 2))
+        if self._bounds is not None:
+            output = output.clamp(*self._bounds)
+        return (output - self._wanted[:, part]).square().mean(1)

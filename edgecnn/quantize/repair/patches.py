@@ -80,6 +80,11 @@ class Patches:
         bounds = [self.count * index // parts for index in range(parts + 1)]
         return [self._part(slice(*ends)) for ends in itertools.pairwise(bounds)]
 
+    def cut(self, share: float) -> tuple[Patches, Patches]:
+        """Return the first so many of the positions and the others, of other images."""
+        end = round(self.count * share)
+        return self._part(slice(end)), self._part(slice(end, None))
+
     def pick(self, count: int, rng: np.random.Generator) -> Patches:
         """Return at most `count` of the positions, in random order."""
         return self._part(rng.permutation(self.count)[:count])
