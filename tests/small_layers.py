@@ -38,10 +38,7 @@ def layer_of(
         "g",
         [value("x", onnx.TensorProto.FLOAT, exact.shape)],
         [value(nodes[-1].output[0], onnx.TensorProto.FLOAT, None)],
-        [
-            numpy_helper.from_array(np.asarray(array, np.float32), name)
-            for name, array in constants.items()
-        ],
+        [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     inexact = exact if inexact is None else inexact

@@ -5,17 +5,15 @@ from small_layers import layer_of, on_grid
 from edgecnn.quantize.repair import bias, moments
 from edgecnn.quantize.repair.patches import as_matrix
 
-RNG = np.random.default_rng(0)
-
 
 def corrected(layer, weight):
     matrix = as_matrix(layer.node, weight).astype(np.float64)
     return bias.correct(layer, matrix, moments.sample(layer))
 
 
-def test_a_constant_offset_of_the_input_is_taken_out_exactly():
-    exact = on_grid(RNG, 300, 5) / 2
-    weight, old = RNG.normal(size=(5, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)
+def test_a_constant_offset_of_the_input_is_taken_out_exactly(rng):
+    exact = on_grid(rng, 300, 5) / 2
+    weight, old = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32)
     step = np.float32(8 / 127)
     exact = np.rint(exact / step) * step
     layer = layer_of("Gemm", weight, exact, exact + step, old)
@@ -23,10 +21,10 @@ def test_a_constant_offset_of_the_input_is_taken_out_exactly():
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_the_mean_of_the_output_is_that_of_the_float_network(group):
-    exact = on_grid(RNG, 2, 4, 6, 6)
-    weight = RNG.normal(size=(8, 4 // group, 3, 3)).astype(np.float32)
-    old = RNG.normal(size=8).astype(np.float32)
+def test_the_mean_of_the_output_is_that_of_the_float_network(rng, group):
+    exact = on_grid(rng, 2, 4, 6, 6)
+    weight = rng.normal(size=(8, 4 // group, 3, 3)).astype(np.float32)
+    old = rng.normal(size=8).astype(np.float32)
     layer = layer_of("Conv", weight, exact, bias=old, group=group)
     rounded = np.round(weight, 1)
     new = corrected(layer, rounded)
@@ -50,7 +48,7 @@ def test_only_positions_that_an_activation_leaves_alone_count():
     np.testing.assert_allclose(corrected(layer, rounded), [-error], atol=1e-5)
 
 
-def test_a_layer_without_a_bias_is_refused():
-    layer = layer_of("Gemm", np.ones((2, 1), np.float32), on_grid(RNG, 10, 2))
+def test_a_layer_without_a_bias_is_refused(rng):
+    layer = layer_of("Gemm", np.ones((2, 1), np.float32), on_grid(rng, 10, 2))
     with pytest.raises(ValueError, match="no bias"):
         corrected(layer, layer.weight)

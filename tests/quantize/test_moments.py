@@ -5,8 +5,6 @@ from small_layers import correlated, layer_of, on_grid
 from edgecnn.quantize.repair import moments
 from edgecnn.quantize.repair.moments import Moments
 
-RNG = np.random.default_rng(0)
-
 
 def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray) -> Moments:
     """One group's moments, from their definition."""
@@ -23,16 +21,16 @@ def assert_same(found: Moments, wanted: Moments) -> None:
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
 
 
-def case(clip=None, outputs: int = 1):
-    exact = correlated(RNG, 400, 5) + 0.5
-    inexact = on_grid(RNG, 400, 5)
-    weight = RNG.normal(size=(5, outputs)).astype(np.float32)
+def case(rng: np.random.Generator, clip=None, outputs: int = 1):
+    exact = correlated(rng, 400, 5) + 0.5
+    inexact = on_grid(rng, 400, 5)
+    weight = rng.normal(size=(5, outputs)).astype(np.float32)
     bias = np.full(outputs, 0.3, np.float32)
     return layer_of("Gemm", weight, exact, inexact, bias, clip)
 
 
-def test_moments_are_those_of_their_definition():
-    layer = case()
+def test_moments_are_those_of_their_definition(rng):
+    layer = case(rng)
     found = moments.collect(layer, moments.sample(layer))
     assert_same(found, direct(layer.exact, layer.inexact, np.ones(400)))
 
@@ -44,8 +42,8 @@ def test_the_input_is_quantized_first():
     np.testing.assert_allclose(moments.collect(layer, moments.sample(layer)).given, 4, rtol=0.01)
 
 
-def test_positions_that_an_activation_clips_hardly_count():
-    layer = case(clip=(0.0, 1.0), outputs=2)
+def test_positions_that_an_activation_clips_hardly_count(rng):
+    layer = case(rng, clip=(0.0, 1.0), outputs=2)
     found = moments.collect(layer, moments.sample(layer))
     output = layer.exact @ layer.weight + layer.bias
     inside = np.clip(output, 0, 1)
@@ -59,10 +57,10 @@ def test_positions_that_an_activation_clips_hardly_count():
 
 
 @pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
-def test_merged_parts_equal_the_whole(clip, monkeypatch):
+def test_merged_parts_equal_the_whole(rng, clip, monkeypatch):
     # The activation's margin is measured on each block: without it, parts and whole are weighed alike.
     monkeypatch.setattr(moments, "_MARGIN", 0)
-    layer = case(clip)
+    layer = case(rng, clip)
     patches = moments.sample(layer)
     parts = [moments.collect(layer, part) for part in patches.split(3)]
     assert_same(moments.merge(parts), moments.collect(layer, patches))

@@ -69,9 +69,7 @@ def learn(
     without it.
     """
     torch = require("torch", "learned rounding")
-    train, test = (
-        _Rows(layer, part, target, settings, torch) for part in patches.cut(1 - _HELD_OUT)
-    )
+    train, test = (_Rows(layer, part, target, settings, torch) for part in patches.cut(1 - _HELD_OUT))
     base = np.where(target >= start * scale, start, start - 1)
     base = np.clip(base, -WEIGHT_LEVELS, WEIGHT_LEVELS - 1)
     if settings.lean is None:
@@ -111,11 +109,21 @@ def learn(
     with torch.no_grad():
         learned = floor + (choice > 0)
         old, new = test.errors(before * step), test.errors(learned * step)
-        LOG.append((layer.node.name, float((new/unit.reciprocal()).sum()/(old*unit).sum()), float((new < old).float().mean()),float(train.errors(learned*step).sum()/train.errors(before*step).sum()),float((learned!=before).float().mean())))
+        LOG.append(
+            (
+                layer.node.name,
+                float((new / unit.reciprocal()).sum() / (old * unit).sum()),
+                float((new < old).float().mean()),
+                float(train.errors(learned * step).sum() / train.errors(before * step).sum()),
+                float((learned != before).float().mean()),
+            )
+        )
     better = (new < old).numpy()[:, :, None]
     return np.where(better, learned.numpy(), start).astype(np.float64)
 
-LOG=[]
+
+LOG = []
+
 
 class _Rows:
     """What a layer gets and what it should give, at random positions, as tensors.
@@ -135,7 +143,7 @@ class _Rows:
         exact, given = rows(layer.exact), layer.quantized_input(rows(layer.inexact))
         if settings.drop:
             given = np.where(rng.random(given.shape, np.float32) < settings.drop, exact, given)
-        wanted = given @ target.astype(np.float32).transpose(0,2,1) if settings.refit else exact @ matrix
+        wanted = given @ target.astype(np.float32).transpose(0, 2, 1) if settings.refit else exact @ matrix
         centre = np.zeros((groups, 1, outputs), np.float32)
         if layer.bias is not None:
             wanted += layer.bias.reshape(groups, 1, outputs)

@@ -79,4 +79,3 @@ def _descend(steps: Array, target: Array, square: Array) -> Array:
 
 def _nearest(values: Array) -> Array:
     return np.clip(np.rint(values), -WEIGHT_LEVELS, WEIGHT_LEVELS)
-
