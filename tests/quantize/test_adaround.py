@@ -74,7 +74,9 @@ def test_outputs_that_learning_makes_worse_keep_what_they_had(rng):
 
 @pytest.mark.parametrize("group", [1, 3, 6])
 def test_convolutions_of_all_kinds_are_learned(rng, group):
-    values = rng.normal(size=(20, 6, 8, 8)).astype(np.float32)
+    # Neighbouring positions and channels have much in common.
+    parts = (rng.normal(size=shape) for shape in ((40, 1, 1, 1), (40, 6, 1, 1), (40, 6, 8, 8)))
+    values = sum(0.5 * part for part in parts).astype(np.float32)
     weight = rng.normal(size=(6, 6 // group, 3, 3)).astype(np.float32)
     layer = layer_of("Conv", weight, values, group=group, pads=[1, 1, 1, 1])
     target = as_matrix(layer.node, weight).astype(np.float64)
@@ -85,4 +87,4 @@ def test_convolutions_of_all_kinds_are_learned(rng, group):
     errors = [
         np.square(rows @ ((steps * scale - target).transpose(0, 2, 1))).mean() for steps in (start, learned)
     ]
-    assert learned.shape == target.shape and errors[1] <= errors[0]
+    assert learned.shape == target.shape and errors[1] < 0.9 * errors[0]

@@ -13,7 +13,7 @@ from edgecnn.quantize.repair.patches import as_matrix, from_matrix
 from edgecnn.quantize.repair.refit import refit
 from edgecnn.quantize.repair.rounding import round_weights
 from edgecnn.quantize.repair.walk import Layer, Repaired
-from edgecnn.quantize.weights import QuantizedWeight, quantize_weight
+from edgecnn.quantize.weights import WEIGHT_LEVELS, QuantizedWeight, quantize_weight
 
 #: Beyond this many inputs per output the moments' matrix is not affordable: the layer's weights are
 #: rounded to nearest, and only its bias is corrected.
@@ -56,7 +56,7 @@ class LayerRepair:
         scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
         if self.scales and square is not None:
             scale = scales.search(target, scale, square).astype(np.float32).astype(np.float64)
-        steps = np.clip(np.rint(target / scale), -127, 127)
+        steps = np.clip(np.rint(target / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS)
         if self.rounding != "nearest" and square is not None:
             steps = round_weights(target / scale, square)
         target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
