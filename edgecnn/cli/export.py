@@ -121,7 +121,7 @@ def _print(exported: Exported) -> None:
     if len(attempts) > 1:
         common.print_attempts(attempts)
     if exported.met is False:
-        click.secho("the budget was NOT met: this is the best that was found", fg="red")
+        click.secho("the budget was NOT met; written is the best without layers in float", fg="red")
     for note in exported.notes:
         click.secho(f"note: {note}", fg="yellow")
     if manifest.weights == "random":

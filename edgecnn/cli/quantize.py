@@ -196,7 +196,10 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     if written.sensitivity:
         _print_sensitivity(written.sensitivity)
     if written.met is False:
-        click.secho(f"the budget ({_asked(budget)}) was NOT met: this is the best that was found", fg="red")
+        click.secho(
+            f"the budget ({_asked(budget)}) was NOT met; written is the best without layers in float",
+            fg="red",
+        )
     if speed and not speed["met"]:
         click.secho("the gate was NOT passed: int8 is not faster than float here", fg="red")
     for note in written.notes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def escalate(
 
     best: tuple[Quantized, Verdict] | None = None
     for recipe in (LADDERS if budget.asks else DIRECT)[effort]:
-        quantized, verdict, met = attempt(recipe.name, lambda recipe=recipe: quantizer(recipe))
+        quantized, verdict, met = attempt(recipe.name, partial(quantizer, recipe))
         if met:
             return Outcome(quantized, verdict, tuple(attempts), True)
         if best is None or _rank(verdict) > _rank(best[1]):
@@ -151,23 +152,25 @@ def _mixed_precision(
 
     def with_float(count: int) -> tuple[Quantized, Verdict, bool]:
         what = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"
-        return attempt(what, lambda: quantizer.with_float(best, dict.fromkeys(order[:count], SENSITIVE)))
+        # Repaired anew: what the layers after a float one make up for is not the same.
+        return attempt(what, lambda: quantizer(best.recipe, dict.fromkeys(order[:count], SENSITIVE)))
 
     # Double until it is met, then halve the gap: few layers are the likely answer.
-    failed, count, found = 0, 1, None
+    failed, count = 0, 1
+    found: tuple[Quantized, Verdict] | None = None
     while count <= most:
-        *result, met = with_float(count)
+        quantized, verdict, met = with_float(count)
         if met:
-            found = result
+            found = quantized, verdict
             break
         failed, count = count, count * 2 if count * 2 <= most or count == most else most
     if found is None:
         return None
     while count - failed > 1:
         middle = (failed + count) // 2
-        *result, met = with_float(middle)
+        quantized, verdict, met = with_float(middle)
         if met:
-            found, count = result, middle
+            found, count = (quantized, verdict), middle
         else:
             failed = middle
-    return found[0], found[1]
+    return found

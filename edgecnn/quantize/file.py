@@ -162,6 +162,8 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
         demand(compare(given, reference[:8], "the prepared graph"), _MIN_PREPARED_DB, "the prepared graph")
     manifest = known or _manifest_of(model, preprocessing)
     outcome, sensitivity = None, None
+    quantization: dict[str, Any] | None = None
+    parameters: dict[str, Any]
     if request.precision == "int8":
         outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress)
         model = outcome.quantized.model
@@ -172,7 +174,8 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
     else:
         progress("float16")
         reduced = float16.to_float16(model, float16.extremes(model, images.calibration()))
-        model, quantization, parameters = reduced.model, None, {"kept": reduced.kept}
+        model = reduced.model
+        parameters = {"kept": reduced.kept}
         notes += reduced.notes()
     progress("check")
     onnx.checker.check_model(model, full_check=True)
@@ -260,7 +263,7 @@ class _Labelled:
         model: onnx.ModelProto,
     ) -> _Labelled:
         count = logits(model, np.zeros(_input_shape(model), np.float32)).shape[1]
-        names = labels.names(manifest.labels, count) if manifest.labels else None
+        names = list(labels.names(manifest.labels, count)) if manifest.labels else None
         found = folder.labelled(str(request.data), count, names)
         if not found.images:
             raise DataError(f"{request.data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")

@@ -166,8 +166,8 @@ def input_channels(graph: Graph, node: onnx.NodeProto) -> int:
     """Return how many channels, on axis 1, a Conv, ConvTranspose or Gemm with constant weights reads."""
     shape = graph.constant(node.input[1]).shape
     if node.op_type == "Conv":
-        return int(shape[1]) * int(_setting(node, "group", 1))
-    return int(shape[1] if node.op_type == "Gemm" and _setting(node, "transB", 0) else shape[0])
+        return int(shape[1]) * int(setting(node, "group", 1))
+    return int(shape[1] if node.op_type == "Gemm" and setting(node, "transB", 0) else shape[0])
 
 
 def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:

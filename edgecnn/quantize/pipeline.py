@@ -91,12 +91,15 @@ class Quantizer:
         self._observed: dict[bool, Observed] = {}
         self._images: npt.NDArray[np.float32] | None = None
 
-    def __call__(self, recipe: Recipe) -> Quantized:
-        """Quantize by a recipe. Raises DataError for no images or values that are not finite."""
+    def __call__(self, recipe: Recipe, exclude: Mapping[str, str] = {}) -> Quantized:
+        """Quantize by a recipe; `exclude` maps nodes that stay float to the rule that says so.
+
+        Raises DataError for no images or values that are not finite.
+        """
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
-        placement = place(Graph(base), self.scheme)
+        placement = place(Graph(base), self.scheme, exclude)
         found = self._ranges(recipe, base, placement)
         weights: dict[str, QuantizedWeight] = {}
         model = base
@@ -113,23 +116,6 @@ class Quantizer:
                 lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
             )
         return self._written(base, model, recipe, placement, found, weights)
-
-    def with_float(self, quantized: Quantized, exclude: Mapping[str, str]) -> Quantized:
-        """Return the same with more nodes in float: `exclude` names each node's rule."""
-        if not exclude:
-            return quantized
-        recipe, base = quantized.recipe, quantized.base
-        # The biases of layers that are float again need no correction.
-        model = onnx.ModelProto()
-        model.CopyFrom(quantized.float_model)
-        graph, original = Graph(model), Graph(base)
-        for node in graph.nodes:
-            if node.name in exclude and node.name in quantized.weights and len(node.input) > 2:
-                graph.set_constant(node.input[2], original.constant(node.input[2]))
-        placement = place(graph, self.scheme, exclude)
-        found = self._ranges(recipe, base, placement)
-        kept = {name: weight for name, weight in quantized.weights.items() if name not in exclude}
-        return self._written(base, model, recipe, placement, found, kept)
 
     def _written(
         self,

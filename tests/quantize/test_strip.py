@@ -87,7 +87,13 @@ def test_to_the_other_scheme_and_back(name, scheme):
 def test_a_float_model_comes_back_as_it_is():
     model = model_of(GOLDEN["residual"].nodes)
     parts = strip(model)
-    assert (parts.model, parts.scheme, parts.front, parts.weights, parts.ranges) == (model, None, None, {}, {})
+    assert (parts.model, parts.scheme, parts.front, parts.weights, parts.ranges) == (
+        model,
+        None,
+        None,
+        {},
+        {},
+    )
     with pytest.raises(ArtifactError, match="not quantized") as caught:
         to_scheme(model, {}, CPU)
     assert caught.value.hint
@@ -167,7 +173,9 @@ def made_otherwise(change):
 
 
 def per_tensor(model, found):
-    found["Conv/weight_scale"].CopyFrom(numpy_helper.from_array(np.array(0.1, np.float32), "Conv/weight_scale"))
+    found["Conv/weight_scale"].CopyFrom(
+        numpy_helper.from_array(np.array(0.1, np.float32), "Conv/weight_scale")
+    )
     found["Conv/weight_zero"].CopyFrom(numpy_helper.from_array(np.array(0, np.int8), "Conv/weight_zero"))
 
 
