@@ -39,9 +39,14 @@ def layers(model: onnx.ModelProto, given: Mapping[str, Array]) -> Iterator[tuple
     for node in graph.nodes:
         if node.op_type == "QuantizeLinear":
             scale, zero = (graph.constant(name) for name in node.input[1:])
-            real = _Layer(graph, given).real(node.input[0])
             limits = np.iinfo(zero.dtype)
-            codes = np.rint(real / np.float64(scale)) + int(zero)
+            if node.input[0] in graph.inputs:
+                # Pixels can all lie in the middle between two codes, as those over -1..1 do in 255 steps:
+                # the operator divides float32 by float32, and only that decides as it does.
+                steps = given[node.input[0]] / scale
+            else:
+                steps = _Layer(graph, given).real(node.input[0]) / np.float64(scale)
+            codes = np.rint(steps) + int(zero)
             yield node.output[0], np.clip(codes, limits.min, limits.max).astype(zero.dtype)
 
 
@@ -68,7 +73,9 @@ class _Layer:
         """Return codes less zero point in int64, and the scale, of what a DequantizeLinear gives."""
         node = self.graph.producer(tensor)
         assert node is not None and node.op_type == "DequantizeLinear", f"{tensor} is not quantized"
-        codes = self.graph.constant(node.input[0]) if self._constant(node.input[0]) else self.given[node.input[0]]
+        codes = (
+            self.graph.constant(node.input[0]) if self._constant(node.input[0]) else self.given[node.input[0]]
+        )
         scale, zero = (self.graph.constant(name) for name in node.input[1:])
         if scale.ndim:
             axis = helper.get_attribute_value(node.attribute[0]) % codes.ndim

@@ -18,7 +18,9 @@ def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> on
         for name, value in (("pixel_scale", scale), ("pixel_offset", offset))
     ]
     steps = [
-        helper.make_node("Cast", [image.name], ["pixels"], name=f"{front_end.PREFIX}cast", to=TensorProto.FLOAT),
+        helper.make_node(
+            "Cast", [image.name], ["pixels"], name=f"{front_end.PREFIX}cast", to=TensorProto.FLOAT
+        ),
         helper.make_node("Mul", ["pixels", "pixel_scale"], ["scaled"], name=f"{front_end.PREFIX}scale"),
         helper.make_node("Add", ["scaled", "pixel_offset"], ["shifted"], name=f"{front_end.PREFIX}shift"),
         helper.make_node(

@@ -64,7 +64,9 @@ def strip(model: onnx.ModelProto) -> Stripped:
             if name in reader.plain:
                 node.input[position] = reader.plain[name]
             elif name in reader.stored:
-                tensor = numpy_helper.from_array(reader.value(node, position), reader.free_name(node, position))
+                tensor = numpy_helper.from_array(
+                    reader.value(node, position), reader.free_name(node, position)
+                )
                 constants.append(tensor)
                 node.input[position] = tensor.name
     del result.graph.node[:]

@@ -120,7 +120,7 @@ def test_the_portable_scheme(name, tmp_path):
 def test_an_exported_network(options, target, exported, tmp_path):
     path = exported(*options, "--int8", "--target", target)
     model, row = onnx.load(path), Preprocessing.from_json(read_manifest(path).preprocessing)
-    batch = row.normalize(frames(row, 2, check=True, digit_images=False))
+    batch = row.normalize(frames(row, 1, check=True, digit_images=False))
     share, kernels = check(model, batch, tmp_path / "optimised.onnx")
     assert share > 0.999
     if target == "cpu":
