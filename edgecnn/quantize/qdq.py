@@ -161,21 +161,29 @@ class _Writer:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
         axis = output_axis(node) % weight.ndim
-        has_bias = len(node.input) > 2 and bool(node.input[2])
-        bias = self.graph.constant(node.input[2]) if has_bias and self.scheme.quantize_bias else None
         input_scale = float(self._scales[node.input[0]][0])
+        bias = self._bias(node, weight.shape[axis])
         quantized = self.rounded.get(node.name) or quantize_weight(weight, axis, bias, input_scale)
         if bias is not None:
+            # Whatever the scheme: ONNX Runtime makes an int32 of a float bias, too, and does not look
+            # whether it fits.
             quantized = make_room_for_bias(quantized, bias, input_scale)
         nodes = [
             self._stored(
                 node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis
             )
         ]
-        if bias is not None:
+        if bias is not None and self.scheme.quantize_bias:
             values, scale = quantize_bias(bias, input_scale, quantized.scale)
             nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0))
         return nodes
+
+    def _bias(self, node: onnx.NodeProto, channels: int) -> npt.NDArray[np.float32] | None:
+        """Return a constant bias of one value per channel; None if the node has no such bias."""
+        if len(node.input) < 3 or not self.graph.is_constant(node.input[2]):
+            return None
+        bias = self.graph.constant(node.input[2])
+        return bias if bias.shape == (channels,) else None
 
     def _stored(
         self,

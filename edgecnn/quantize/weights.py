@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 #: Weights use -127..127: with -128 the range would not be symmetric, which TensorRT asks for.
 WEIGHT_LEVELS = 127
-#: A quantized bias is kept clear of the ends of int32, to leave room for the sums it is added to.
-_BIAS_LIMIT = 2.0**30
+#: A quantized bias is kept clear of the ends of int32, to leave room for the sums it is added to, and for
+#: the input's scale in another scheme, which may be half of this one's.
+_BIAS_LIMIT = 2.0**29
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def quantize_weight(
 ) -> QuantizedWeight:
     """Round a weight to int8 with a symmetric scale per channel along `axis`.
 
-    Where `bias` is to become int32 with the scale `input_scale * scale`, a channel whose weights
-    are tiny gets a scale large enough for its bias to fit.
+    Where `bias` becomes int32 with the scale `input_scale * scale`, in the file or in an engine, a channel
+    whose weights are tiny gets a scale large enough for its bias to fit.
     """
     others = tuple(index for index in range(weight.ndim) if index != axis)
     scale = np.abs(weight).max(axis=others).astype(np.float64) / WEIGHT_LEVELS
@@ -59,8 +60,8 @@ def make_room_for_bias(
 
     The others, whose weights are tiny, get a larger scale, and their integers are rounded once more.
     """
-    # Half as much again as `quantize_weight` allows, so that what it gave is not rounded twice.
-    scale = np.maximum(weight.scale, np.abs(bias) / (input_scale * 1.5 * _BIAS_LIMIT)).astype(np.float32)
+    # More than `quantize_weight` allows, so that what it gave is not rounded twice.
+    scale = np.maximum(weight.scale, np.abs(bias) / (input_scale * 3 * _BIAS_LIMIT)).astype(np.float32)
     if np.array_equal(scale, weight.scale):
         return weight
     shape = [-1 if index == weight.axis else 1 for index in range(weight.values.ndim)]

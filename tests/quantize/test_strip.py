@@ -6,8 +6,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_graphs import GOLDEN, model_of
 
+from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
+from edgecnn.parity import compare
 from edgecnn.quantize import qdq, quantize
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.placement import place
@@ -144,6 +146,28 @@ def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
     made = qdq.insert(model, placement, ranges, scheme)
     kept = {"ranges": found, "float_nodes": placement.float_nodes}
     assert to_scheme(made, kept, OTHER[scheme])[1].float_nodes["Conv3"] == "it is sensitive"
+
+
+@pytest.mark.parametrize(("source", "target"), [("portable", "cpu"), ("cpu", "portable")])
+def test_an_exported_file_becomes_what_an_export_for_the_other_target_is(source, target, exported):
+    options = ("mobilenet", "--alpha", "0.25", "--resolution", "96", "--int8", "--target")
+    paths = [exported(*options, name) for name in (source, target)]
+    given, direct = (onnx.load(path) for path in paths)
+    scheme = {"cpu": CPU, "portable": PORTABLE}[target]
+    made, placement = to_scheme(given, read_manifest(paths[0]).quantization, scheme)
+    assert placement.float_nodes == read_manifest(paths[1]).quantization["float_nodes"]
+    ours, theirs = constants(made), constants(direct)
+    read = {name for node in direct.graph.node if "quantize" in node.name for name in node.input}
+    for name in read & set(theirs):
+        if theirs[name].dtype.kind == "f":
+            # The manifest's ranges have nine digits: a scale may be its float32 neighbour.
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-7, err_msg=name)
+        elif theirs[name].dtype == np.int32:  # a bias follows from its scale
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, atol=1, err_msg=name)
+        else:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    batch = RNG.normal(size=(4, 3, 96, 96)).astype(np.float32)
+    assert compare(answers(direct, batch), answers(made, batch), "the other form").sqnr_db > 20
 
 
 def test_a_range_that_the_manifest_lacks_is_named():
