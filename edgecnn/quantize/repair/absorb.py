@@ -25,8 +25,8 @@ import onnx
 from edgecnn.errors import DataError
 from edgecnn.quantize.channels import ChannelObserver
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
-from edgecnn.quantize.repair.intervals import clip_bounds
 from edgecnn.quantize.repair.tied import ChannelWise, Group, reads_unpadded, tie
 
 Array = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Even out the channels of a tensor, so that one scale suits all of them; the float function stays.
 
-Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a channel of what a layer makes is
-multiplied by s, and the layers that read it divide by s. Here s follows from what the channel holds on
+Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a channel of what a layer
+makes is multiplied by s, and the layers that read it divide by s. Here s follows from what it holds on
 real images and from the readers' weights, as in SmoothQuant (Xiao et al. 2022, arXiv:2211.10438,
 section 4): s = w^(1-b) / r^b, with r the channel's extent and w the readers' largest weight for it, each
 row relative to its own largest. b is chosen for each group by the noise that both roundings give.
@@ -23,8 +23,9 @@ import onnx
 from edgecnn.errors import DataError
 from edgecnn.quantize.channels import ChannelObserver
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
-from edgecnn.quantize.repair.intervals import bound, clip_bounds
+from edgecnn.quantize.repair.intervals import Ends, bound
 from edgecnn.quantize.repair.tied import ChannelWise, Group, tie
 
 Array = npt.NDArray[np.float64]
@@ -57,7 +58,7 @@ def statistics(model: onnx.ModelProto) -> list[str]:
 def equalize(
     model: onnx.ModelProto,
     channels: Mapping[str, ChannelObserver],
-    inputs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {},
+    inputs: Mapping[str, Ends] = {},
 ) -> Equalized:
     """Return the model with its channels evened out wherever that lowers the noise of int8.
 
@@ -106,9 +107,7 @@ def _observed(channels: Mapping[str, ChannelObserver], tensor: str, count: int) 
     return observer
 
 
-def _ceilings(
-    model: onnx.ModelProto, inputs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]
-) -> dict[str, Array]:
+def _ceilings(model: onnx.ModelProto, inputs: Mapping[str, Ends]) -> dict[str, Array]:
     """Return for each clip's output how far each channel may be scaled up; 0: it may not be scaled at all."""
     graph = Graph(model)
     intervals = bound(model, inputs)
@@ -148,9 +147,9 @@ def _factors(
     return best
 
 
-def _fitted(raw: Array, extent: Array, fixed: Array, limit: Array) -> Array:
+def _fitted(raw: Array, extent: Array, fixed: npt.NDArray[np.bool_], limit: Array) -> Array:
     """Return factors in the proportions of `raw`, within the limits; 1 for fixed channels."""
-    free = ~fixed
+    free = np.logical_not(fixed)
     kept = extent[fixed].max(initial=0.0)
     if kept > 0:
         # The fixed channels set the range; the others are to fill it.
