@@ -31,8 +31,10 @@ from edgecnn.quantize.repair.tied import ChannelWise, Group, reads_unpadded, tie
 
 Array = npt.NDArray[np.float64]
 
-#: A group is centred only if that makes its ranges narrower by this factor, on average.
+#: A group is centred only if that makes its ranges narrower by this factor on average, and none wider: the
+#: mean over a map may fill little of the map's range, and would lie at the end of a centred one.
 _GAIN = 0.99
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,12 @@ def _narrower(
     ratios = []
     for name in group.tensors:
         seen = channels[name]
-        before = _width(seen.minimum, seen.maximum, symmetric)
-        after = _width(seen.minimum - offsets[name], seen.maximum - offsets[name], symmetric)
+        low, high = seen.reach
+        before = _width(low, high, symmetric)
+        after = _width(low - offsets[name], high - offsets[name], symmetric)
         if before > 0 and after > 0:
             ratios.append(np.log(after / before))
-    return bool(ratios) and float(np.mean(ratios)) < np.log(_GAIN)
+    return bool(ratios) and float(np.mean(ratios)) < np.log(_GAIN) and max(ratios) <= _ROUNDING
 
 
 def _width(low: Array, high: Array, symmetric: bool) -> float:

@@ -26,6 +26,7 @@ from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.intervals import Ends, bound
+from edgecnn.quantize.repair.sensitivity import sensitivities
 from edgecnn.quantize.repair.tied import ChannelWise, Group, tie
 
 Array = npt.NDArray[np.float64]
@@ -127,19 +128,21 @@ def _factors(
     limit = np.full(group.channels, np.inf)
     for tensor in group.tensors:
         limit = np.minimum(limit, ceilings.get(tensor, np.inf))
-    extents = np.stack([np.maximum(np.abs(item.minimum), np.abs(item.maximum)) for item in seen])
+    extents = np.stack([_extent(item) for item in seen])
     # Each tensor has a range of its own: what counts is the share of it that a channel fills.
     share = extents / np.maximum(extents.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     extent = np.sqrt(np.mean(share**2, axis=0))
     fixed = (extent == 0) | (limit == 0)
     if fixed.all():
         return None
-    readers = [_Reader(graph, node, item) for node, item in zip(group.readers, seen, strict=True)]
-    weight = np.max([reader.largest for reader in readers], axis=0)
+    gains = sensitivities(graph)
+    readers = [_Reader(graph, node, item, gains) for node, item in zip(group.readers, seen, strict=True)]
+    gain = np.sqrt(np.sum([reader.gain for reader in readers], axis=0))
+    gain = np.maximum(gain / max(gain.max(), np.finfo(np.float64).tiny), 2.0**-16)
     safe = np.where(extent > 0, extent, 1)
     best, least = None, (1 - _GAIN) * sum(reader.noise(np.ones_like(extent)) for reader in readers)
     for balance in _BALANCES:
-        raw = np.maximum(weight, 2.0**-16) ** (1 - balance) / safe**balance
+        raw = gain ** (1 - balance) / safe**balance
         factors = _fitted(raw, extent, fixed, limit)
         noise = sum(reader.noise(factors) for reader in readers)
         if noise < least:
@@ -161,28 +164,33 @@ def _fitted(raw: Array, extent: Array, fixed: npt.NDArray[np.bool_], limit: Arra
     return np.asarray(np.where(fixed, 1.0, factors))
 
 
-class _Reader:
-    """What scaling a layer's input does to the noise of its output, in the units of int8 steps squared."""
+def _extent(seen: ChannelObserver) -> Array:
+    low, high = seen.reach
+    return np.maximum(np.abs(low), np.abs(high))
 
-    def __init__(self, graph: Graph, node: onnx.NodeProto, seen: ChannelObserver) -> None:
+
+class _Reader:
+    """What scaling a layer's input does to the noise that its rounding adds to the network's output."""
+
+    def __init__(
+        self, graph: Graph, node: onnx.NodeProto, seen: ChannelObserver, gains: Mapping[str, Array]
+    ) -> None:
         weight = parameters.by_channel(graph, node)
-        groups, _, inputs, self._taps = weight.shape
+        groups, outputs, inputs, self._taps = weight.shape
+        gain = np.broadcast_to(gains.get(node.output[0], np.ones(1)), (groups * outputs,))
+        self._gain = gain.reshape(groups, outputs)
         self._squares = (weight**2).sum(axis=3)
         self._peaks = np.abs(weight).max(axis=3)
         self._variance = (seen.std**2).reshape(groups, 1, inputs)
-        self._extent = np.maximum(np.abs(seen.minimum), np.abs(seen.maximum))
-        power = (self._squares * self._variance).sum(axis=2)
-        # Relative to what each output carries; an output that carries nothing has no noise to speak of.
-        self._share = np.where(power > 0, 1 / np.maximum(power, np.finfo(np.float64).tiny), 0)
-        rows = np.maximum(self._peaks.max(axis=2, keepdims=True), np.finfo(np.float64).tiny)
-        #: Largest weight of each input channel, relative to the largest of its row, (inputs,).
-        self.largest = (self._peaks / rows).max(axis=1).reshape(-1)
+        self._extent = _extent(seen)
+        #: Gain of noise from each input channel to the network's output, (inputs,).
+        self.gain = (self._squares * self._gain[:, :, None]).sum(axis=1).reshape(-1)
 
     def noise(self, factors: Array) -> float:
-        """Return the noise relative to the output, averaged over output channels."""
+        """Return the noise, in units of the square of an int8 step of a range that ends at 1."""
         scale = factors.reshape(len(self._squares), 1, -1)
         step = np.max(factors * self._extent)
         activation = step**2 * (self._squares / scale**2).sum(axis=2)
         spread = (self._variance * scale**2).sum(axis=2)
         weights = (self._peaks / scale).max(axis=2) ** 2 * self._taps * spread
-        return float(((activation + _WEIGHT_NOISE * weights) * self._share).mean())
+        return float(((activation + _WEIGHT_NOISE * weights) * self._gain).sum())
