@@ -8,9 +8,6 @@ import numpy.typing as npt
 from edgecnn.errors import DataError
 from edgecnn.quantize.observers import check_finite
 
-#: Deviations from its mean that a channel's values are taken to reach.
-REACH = 4.0
-
 
 class ChannelObserver:
     """Minimum, maximum, mean and standard deviation of each channel, over (N, H, W) or, for rank 2, over N.
@@ -35,15 +32,6 @@ class ChannelObserver:
     def std(self) -> npt.NDArray[np.float64]:
         """Standard deviation of each channel: the squared deviations are divided by their number."""
         return np.asarray(np.sqrt(self._squares / max(1, self.count)))
-
-    @property
-    def reach(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Lowest and highest value of each channel that a range should hold, (C,) each: rare ones do not count.
-
-        Ranges of least squared error cut off what lies farther out, too.
-        """
-        away = REACH * self.std
-        return np.maximum(self.minimum, self.mean - away), np.minimum(self.maximum, self.mean + away)
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Take in one batch, (N, C, ...).

@@ -2,9 +2,11 @@
 
 Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a channel of what a layer
 makes is multiplied by s, and the layers that read it divide by s. Here s follows from what it holds on
-real images and from the readers' weights, as in SmoothQuant (Xiao et al. 2022, arXiv:2211.10438,
-section 4): s = w^(1-b) / r^b, with r the channel's extent and w the readers' largest weight for it, each
-row relative to its own largest. b is chosen for each group by the noise that both roundings give.
+real images and from what its noise does to the network's output, where SmoothQuant (Xiao et al. 2022,
+arXiv:2211.10438, section 4) takes the next layer's weights: s = g^(1-b) / r^b, with r the channel's extent and
+g the amplitude that noise in it is passed on with (`sensitivity`). Spreading the channels of a network
+beforehand changes r and g alike, so that the result is the same. b is chosen for each group by the noise
+that rounding the tensor and rounding the readers' weights give.
 
 A clip at a bound above zero, as in ReLU6, commutes with s only where it does not act. A channel is scaled
 there only if interval arithmetic proves that its values stay below the bound, before and after, for any
@@ -33,7 +35,8 @@ Array = npt.NDArray[np.float64]
 
 #: No channel is scaled by more, or by less than the inverse.
 LARGEST = 2.0**8
-_BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: Nearer to 1, channels that hardly matter get steps as fine as those that do, and trained networks lose.
+_BALANCES = (0.25, 0.5)
 #: What the noise of rounded weights counts for: rounding with error feedback leaves less of it than
 #: rounding to nearest.
 _WEIGHT_NOISE = 0.5
@@ -165,8 +168,7 @@ def _fitted(raw: Array, extent: Array, fixed: npt.NDArray[np.bool_], limit: Arra
 
 
 def _extent(seen: ChannelObserver) -> Array:
-    low, high = seen.reach
-    return np.maximum(np.abs(low), np.abs(high))
+    return np.maximum(np.abs(seen.minimum), np.abs(seen.maximum))
 
 
 class _Reader:
