@@ -1,10 +1,9 @@
 """How much noise in a channel shows in a network's output, by its weights alone.
 
-Backwards through the network: independent noise of variance v in an input channel adds the squares of its
-weights times v to each output channel (as error variances are propagated in Bjorck 1996, "Numerical methods
-for least squares problems", section 1.4, to first order). Activations count as open. Only proportions between the
-channels of a tensor matter, and these do not change when channels elsewhere are scaled, the
-function unchanged.
+Propagation of variances to first order, backwards through the network: independent noise of variance v in
+an input channel adds the squares of its weights times v to each output channel. Activations count as
+open. Only proportions between the channels of a tensor matter, and the noise that a channel's share adds
+stays the same when channels are scaled, the function unchanged.
 """
 
 from __future__ import annotations
