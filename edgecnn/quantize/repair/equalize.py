@@ -4,9 +4,9 @@ Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a c
 makes is multiplied by s, and the layers that read it divide by s. Here s follows from what it holds on
 real images and from what its noise does to the network's output, where SmoothQuant (Xiao et al. 2022,
 arXiv:2211.10438, section 4) takes the next layer's weights: s = g^(1-b) / r^b, with r the channel's
-extent and g the amplitude that noise in it is passed on with (`sensitivity`). Spreading the channels of a network
-beforehand changes r and g alike, so that the result is the same. b is chosen for each group by the noise
-that rounding the tensor and rounding the readers' weights give.
+extent and g the amplitude that noise in it is passed on with (`sensitivity`). Spreading the channels of
+a network beforehand changes r and g oppositely, so that the result is the same. b is chosen for each group
+by the noise that rounding the tensor and rounding the readers' weights give.
 
 A clip at a bound above zero, as in ReLU6, commutes with s only where it does not act. A channel is scaled
 there only if interval arithmetic proves that its values stay below the bound, before and after, for any
