@@ -6,6 +6,7 @@ Runtime's QDQ selectors, which name the operators with an integer kernel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -210,6 +211,21 @@ def pads_with_range(graph: Graph, node: onnx.NodeProto) -> bool:
     if len(node.input) < 3 or not node.input[2]:
         return float(setting(node, "value", 0.0)) == 0.0
     return graph.is_constant(node.input[2]) and not graph.constant(node.input[2]).any()
+
+
+def clip_bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Return between what a Relu or Clip lets values through; None for others, or bounds not constant."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    if node.op_type != "Clip":
+        return None
+    ends = [-math.inf, math.inf]
+    for index, name in enumerate(node.input[1:3]):
+        if name:
+            if not graph.is_constant(name):
+                return None
+            ends[index] = float(graph.constant(name))
+    return ends[0], ends[1]
 
 
 def setting(node: onnx.NodeProto, name: str, default: Any) -> Any:

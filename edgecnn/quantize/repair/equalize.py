@@ -1,10 +1,12 @@
 """Even out the channels of a tensor, so that one scale suits all of them; the float function stays.
 
-Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a channel of what a layer makes is
-multiplied by s, and the layers that read it divide by s. Here s follows from what the channel holds on
-real images and from the readers' weights, as in SmoothQuant (Xiao et al. 2022, arXiv:2211.10438,
-section 4): s = w^(1-b) / r^b, with r the channel's extent and w the readers' largest weight for it, each
-row relative to its own largest. b is chosen for each group by the noise that both roundings give.
+Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721, section 4.1): a channel of what a layer
+makes is multiplied by s, and the layers that read it divide by s. Here s follows from what it holds on
+real images and from what its noise does to the network's output, where SmoothQuant (Xiao et al. 2022,
+arXiv:2211.10438, section 4) takes the next layer's weights: s = g^(1-b) / r^b, with r the channel's
+extent and g the amplitude that noise in it is passed on with (`sensitivity`). Spreading the channels of
+a network beforehand changes r and g oppositely, so that the result is the same. b is chosen for each group
+by the noise that rounding the tensor and rounding the readers' weights give.
 
 A clip at a bound above zero, as in ReLU6, commutes with s only where it does not act. A channel is scaled
 there only if interval arithmetic proves that its values stay below the bound, before and after, for any
@@ -23,15 +25,18 @@ import onnx
 from edgecnn.errors import DataError
 from edgecnn.quantize.channels import ChannelObserver
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
-from edgecnn.quantize.repair.intervals import bound, clip_bounds
+from edgecnn.quantize.repair.intervals import Ends, bound
+from edgecnn.quantize.repair.sensitivity import sensitivities
 from edgecnn.quantize.repair.tied import ChannelWise, Group, tie
 
 Array = npt.NDArray[np.float64]
 
 #: No channel is scaled by more, or by less than the inverse.
 LARGEST = 2.0**8
-_BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: Nearer to 1, channels that hardly matter get steps as fine as those that do, and trained networks lose.
+_BALANCES = (0.25, 0.5)
 #: What the noise of rounded weights counts for: rounding with error feedback leaves less of it than
 #: rounding to nearest.
 _WEIGHT_NOISE = 0.5
@@ -57,7 +62,7 @@ def statistics(model: onnx.ModelProto) -> list[str]:
 def equalize(
     model: onnx.ModelProto,
     channels: Mapping[str, ChannelObserver],
-    inputs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {},
+    inputs: Mapping[str, Ends] = {},
 ) -> Equalized:
     """Return the model with its channels evened out wherever that lowers the noise of int8.
 
@@ -106,9 +111,7 @@ def _observed(channels: Mapping[str, ChannelObserver], tensor: str, count: int) 
     return observer
 
 
-def _ceilings(
-    model: onnx.ModelProto, inputs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]
-) -> dict[str, Array]:
+def _ceilings(model: onnx.ModelProto, inputs: Mapping[str, Ends]) -> dict[str, Array]:
     """Return for each clip's output how far each channel may be scaled up; 0: it may not be scaled at all."""
     graph = Graph(model)
     intervals = bound(model, inputs)
@@ -128,19 +131,21 @@ def _factors(
     limit = np.full(group.channels, np.inf)
     for tensor in group.tensors:
         limit = np.minimum(limit, ceilings.get(tensor, np.inf))
-    extents = np.stack([np.maximum(np.abs(item.minimum), np.abs(item.maximum)) for item in seen])
+    extents = np.stack([_extent(item) for item in seen])
     # Each tensor has a range of its own: what counts is the share of it that a channel fills.
     share = extents / np.maximum(extents.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     extent = np.sqrt(np.mean(share**2, axis=0))
     fixed = (extent == 0) | (limit == 0)
     if fixed.all():
         return None
-    readers = [_Reader(graph, node, item) for node, item in zip(group.readers, seen, strict=True)]
-    weight = np.max([reader.largest for reader in readers], axis=0)
+    gains = sensitivities(graph)
+    readers = [_Reader(graph, node, item, gains) for node, item in zip(group.readers, seen, strict=True)]
+    gain = np.sqrt(np.sum([reader.gain for reader in readers], axis=0))
+    gain = np.maximum(gain / max(gain.max(), np.finfo(np.float64).tiny), 2.0**-16)
     safe = np.where(extent > 0, extent, 1)
     best, least = None, (1 - _GAIN) * sum(reader.noise(np.ones_like(extent)) for reader in readers)
     for balance in _BALANCES:
-        raw = np.maximum(weight, 2.0**-16) ** (1 - balance) / safe**balance
+        raw = gain ** (1 - balance) / safe**balance
         factors = _fitted(raw, extent, fixed, limit)
         noise = sum(reader.noise(factors) for reader in readers)
         if noise < least:
@@ -148,9 +153,9 @@ def _factors(
     return best
 
 
-def _fitted(raw: Array, extent: Array, fixed: Array, limit: Array) -> Array:
+def _fitted(raw: Array, extent: Array, fixed: npt.NDArray[np.bool_], limit: Array) -> Array:
     """Return factors in the proportions of `raw`, within the limits; 1 for fixed channels."""
-    free = ~fixed
+    free = np.logical_not(fixed)
     kept = extent[fixed].max(initial=0.0)
     if kept > 0:
         # The fixed channels set the range; the others are to fill it.
@@ -162,28 +167,32 @@ def _fitted(raw: Array, extent: Array, fixed: Array, limit: Array) -> Array:
     return np.asarray(np.where(fixed, 1.0, factors))
 
 
-class _Reader:
-    """What scaling a layer's input does to the noise of its output, in the units of int8 steps squared."""
+def _extent(seen: ChannelObserver) -> Array:
+    return np.maximum(np.abs(seen.minimum), np.abs(seen.maximum))
 
-    def __init__(self, graph: Graph, node: onnx.NodeProto, seen: ChannelObserver) -> None:
+
+class _Reader:
+    """What scaling a layer's input does to the noise that its rounding adds to the network's output."""
+
+    def __init__(
+        self, graph: Graph, node: onnx.NodeProto, seen: ChannelObserver, gains: Mapping[str, Array]
+    ) -> None:
         weight = parameters.by_channel(graph, node)
-        groups, _, inputs, self._taps = weight.shape
+        groups, outputs, inputs, self._taps = weight.shape
+        gain = np.broadcast_to(gains.get(node.output[0], np.ones(1)), (groups * outputs,))
+        self._gain = gain.reshape(groups, outputs)
         self._squares = (weight**2).sum(axis=3)
         self._peaks = np.abs(weight).max(axis=3)
         self._variance = (seen.std**2).reshape(groups, 1, inputs)
-        self._extent = np.maximum(np.abs(seen.minimum), np.abs(seen.maximum))
-        power = (self._squares * self._variance).sum(axis=2)
-        # Relative to what each output carries; an output that carries nothing has no noise to speak of.
-        self._share = np.where(power > 0, 1 / np.maximum(power, np.finfo(np.float64).tiny), 0)
-        rows = np.maximum(self._peaks.max(axis=2, keepdims=True), np.finfo(np.float64).tiny)
-        #: Largest weight of each input channel, relative to the largest of its row, (inputs,).
-        self.largest = (self._peaks / rows).max(axis=1).reshape(-1)
+        self._extent = _extent(seen)
+        #: Gain of noise from each input channel to the network's output, (inputs,).
+        self.gain = (self._squares * self._gain[:, :, None]).sum(axis=1).reshape(-1)
 
     def noise(self, factors: Array) -> float:
-        """Return the noise relative to the output, averaged over output channels."""
+        """Return the noise, in units of the square of an int8 step of a range that ends at 1."""
         scale = factors.reshape(len(self._squares), 1, -1)
         step = np.max(factors * self._extent)
         activation = step**2 * (self._squares / scale**2).sum(axis=2)
         spread = (self._variance * scale**2).sum(axis=2)
         weights = (self._peaks / scale).max(axis=2) ** 2 * self._taps * spread
-        return float(((activation + _WEIGHT_NOISE * weights) * self._share).mean())
+        return float(((activation + _WEIGHT_NOISE * weights) * self._gain).sum())

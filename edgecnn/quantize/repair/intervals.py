@@ -14,11 +14,13 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import setting
+from edgecnn.quantize.patterns import clip_bounds, setting
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied import ChannelWise, reads_unpadded
 
 Array = npt.NDArray[np.float64]
+#: Least and greatest value, for all channels or (C,).
+Ends = tuple[npt.ArrayLike, npt.ArrayLike]
 #: Sums are widened by this much of their terms: engines add up in float32, in an order of their own.
 _SLACK = 1e-5
 _BETWEEN = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0)}
@@ -40,24 +42,7 @@ class Interval:
         return Interval(np.clip(self.low, low, high), np.clip(self.high, low, high))
 
 
-def clip_bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
-    """Return between what a Relu or Clip lets values through; None for others, or bounds not constant."""
-    if node.op_type == "Relu":
-        return 0.0, np.inf
-    if node.op_type != "Clip":
-        return None
-    ends = [-np.inf, np.inf]
-    for index, name in enumerate(node.input[1:3]):
-        if name:
-            if not graph.is_constant(name):
-                return None
-            ends[index] = float(graph.constant(name))
-    return ends[0], ends[1]
-
-
-def bound(
-    model: onnx.ModelProto, inputs: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {}
-) -> dict[str, Interval]:
+def bound(model: onnx.ModelProto, inputs: Mapping[str, Ends] = {}) -> dict[str, Interval]:
     """Return an interval for every feature map of a model.
 
     `inputs` gives the least and the greatest values of graph inputs, one for all channels or (C,); an input
@@ -67,7 +52,9 @@ def bound(
     channel_wise = ChannelWise(graph)
     anything = Interval(np.array([-np.inf]), np.array([np.inf]))
     found = {
-        name: Interval(np.atleast_1d(np.float64(low)), np.atleast_1d(np.float64(high)))
+        name: Interval(
+            np.atleast_1d(np.asarray(low, np.float64)), np.atleast_1d(np.asarray(high, np.float64))
+        )
         for name, (low, high) in inputs.items()
     }
     for node in graph.nodes:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from edgecnn.quantize import qdq
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.weights import QuantizedWeight
@@ -66,17 +67,7 @@ class Layer:
     def clip(self) -> tuple[float, float] | None:
         """Bounds of the activation that follows the layer and clips; None if there is none."""
         following = self.graph.only_consumer(self.node.output[0])
-        if following is None or following.op_type not in ("Relu", "Clip"):
-            return None
-        if following.op_type == "Relu":
-            return 0.0, np.inf
-        ends = [-np.inf, np.inf]
-        for index, name in enumerate(following.input[1:3]):
-            if name:
-                if not self.graph.is_constant(name):
-                    return None
-                ends[index] = float(self.graph.constant(name))
-        return ends[0], ends[1]
+        return None if following is None else clip_bounds(self.graph, following)
 
     @property
     def input_scale(self) -> float:
