@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from edgecnn.quantize.patterns import output_axis
-from edgecnn.quantize.repair import bias, moments
+from edgecnn.quantize.repair import adaround, bias, moments, scales
 from edgecnn.quantize.repair.patches import as_matrix, from_matrix
 from edgecnn.quantize.repair.refit import refit
 from edgecnn.quantize.repair.rounding import round_weights
 from edgecnn.quantize.repair.walk import Layer, Repaired
-from edgecnn.quantize.weights import QuantizedWeight, quantize_weight
+from edgecnn.quantize.weights import WEIGHT_LEVELS, QuantizedWeight, quantize_weight
 
 #: Beyond this many inputs per output the moments' matrix is not affordable: the layer's weights are
 #: rounded to nearest, and only its bias is corrected.
@@ -25,7 +26,11 @@ class LayerRepair:
     """Called for each layer of a walk."""
 
     refit: bool = True
-    rounding: bool = True
+    #: Whether each output's scale is searched; otherwise no weight is cut off.
+    scales: bool = False
+    #: What "feedback" gives is where "learned" starts.
+    rounding: Literal["nearest", "feedback", "learned"] = "feedback"
+    learning: adaround.Settings = field(default_factory=adaround.Settings)
     bias: bool = True
     #: Node: ridge of its refit.
     ridges: dict[str, float] = field(default_factory=dict)
@@ -36,26 +41,29 @@ class LayerRepair:
         if node.op_type == "ConvTranspose":
             return Repaired()
         matrix = as_matrix(node, layer.weight).astype(np.float64)
-        groups, outputs, inputs = matrix.shape
         patches = moments.sample(layer)
         target = matrix
-        known = None
-        if (self.refit or self.rounding) and inputs <= LARGEST:
+        square = None
+        if (self.refit or self.scales or self.rounding != "nearest") and matrix.shape[2] <= LARGEST:
             parts = [moments.collect(layer, part) for part in patches.split(_FOLDS if self.refit else 1)]
-            known = moments.merge(parts)
+            square = moments.merge(parts).square
             # Where each output has moments of its own, it is a group by itself.
-            target = matrix.reshape(len(known.weight), -1, inputs)
+            target = matrix.reshape(len(square), -1, matrix.shape[2])
             if self.refit:
                 target, self.ridges[node.name] = refit(target, parts)
         fitted = from_matrix(node, target.reshape(matrix.shape), layer.weight.shape).astype(np.float32)
         nearest = quantize_weight(fitted, output_axis(node), layer.bias, layer.input_scale)
-        scale = nearest.scale.astype(np.float64).reshape(groups, outputs, 1)
-        steps = as_matrix(node, nearest.values).astype(np.float64)
-        if self.rounding and known is not None:
-            steps = round_weights(target / scale.reshape(*target.shape[:2], 1), known.square)
-            steps = steps.reshape(matrix.shape)
+        scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
+        if self.scales and square is not None:
+            scale = scales.search(target, scale, square).astype(np.float32).astype(np.float64)
+        steps = np.clip(np.rint(target / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS)
+        if self.rounding != "nearest" and square is not None:
+            steps = round_weights(target / scale, square)
+        target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
+        scale = scale.reshape(*matrix.shape[:2], 1)
+        if self.rounding == "learned" and square is not None:
+            steps = adaround.learn(layer, patches, target, scale, steps, self.learning)
         values = from_matrix(node, steps, layer.weight.shape).astype(np.int8)
-        corrected = (
-            bias.correct(layer, steps * scale, patches) if self.bias and layer.bias is not None else None
-        )
-        return Repaired(QuantizedWeight(values, nearest.scale, nearest.axis), corrected)
+        weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)
+        correct = self.bias and layer.bias is not None
+        return Repaired(weight, bias.correct(layer, steps * scale, patches) if correct else None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import onnx
 from edgecnn.quantize.graph import attribute, attribute_list, attribute_text
 
 Array = npt.NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 #: Values of a block of rows.
 _BLOCK = 1 << 19
 
@@ -21,7 +24,7 @@ def groups(node: onnx.NodeProto) -> int:
     return attribute(node, "group", 1) if node.op_type == "Conv" else 1
 
 
-def as_matrix(node: onnx.NodeProto, weight: Array) -> Array:
+def as_matrix(node: onnx.NodeProto, weight: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Return a weight as (groups, outputs per group, inputs per output)."""
     if node.op_type == "Conv":
         return weight.reshape(groups(node), weight.shape[0] // groups(node), -1)
@@ -29,7 +32,9 @@ def as_matrix(node: onnx.NodeProto, weight: Array) -> Array:
     return (weight if transposed else weight.T)[None]
 
 
-def from_matrix(node: onnx.NodeProto, matrix: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray:
+def from_matrix(
+    node: onnx.NodeProto, matrix: npt.NDArray[Number], shape: tuple[int, ...]
+) -> npt.NDArray[Number]:
     """Undo `as_matrix`."""
     if node.op_type == "Conv":
         return matrix.reshape(shape)
@@ -73,9 +78,18 @@ class Patches:
     def split(self, parts: int) -> list[Patches]:
         """Return the positions in so many parts, each of other images."""
         bounds = [self.count * index // parts for index in range(parts + 1)]
-        return [self._part(slice(*ends)) for ends in zip(bounds, bounds[1:], strict=False)]
+        return [self._part(slice(*ends)) for ends in itertools.pairwise(bounds)]
 
-    def _part(self, part: slice) -> Patches:
+    def cut(self, share: float) -> tuple[Patches, Patches]:
+        """Return the first so many of the positions and the others, of other images."""
+        end = round(self.count * share)
+        return self._part(slice(end)), self._part(slice(end, None))
+
+    def pick(self, count: int, rng: np.random.Generator) -> Patches:
+        """Return at most `count` of the positions, in random order."""
+        return self._part(rng.permutation(self.count)[:count])
+
+    def _part(self, part: slice | npt.NDArray[np.int64]) -> Patches:
         result = copy.copy(self)
         result._rows = self._rows[part]
         result._corners = [corner[part] for corner in self._corners]
@@ -105,8 +119,8 @@ class Patches:
             inside = np.ones(self.count, bool)
             for position, size in zip(where, values.shape[2:], strict=True):
                 inside &= (position >= 0) & (position < size)
-            found = values[(self._rows[inside], slice(None), *(position[inside] for position in where))]
-            rows[inside, :, index] = found
+            at: tuple[Any, ...] = (self._rows[inside], slice(None), *(place[inside] for place in where))
+            rows[inside, :, index] = values[at]
         return rows.reshape(self.count, groups(self._node), -1).transpose(1, 0, 2)
 
 

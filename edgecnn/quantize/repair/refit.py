@@ -16,8 +16,8 @@ from edgecnn.quantize.repair.moments import Moments
 
 Array = npt.NDArray[np.float64]
 
-#: Ridges that are tried; the last stands for leaving the weights as they are.
-RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, np.inf)
+#: Ridges that are tried; the first stands for leaving the weights as they are, unless another is better.
+RIDGES = (np.inf, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 
 
 def refit(weight: Array, parts: list[Moments]) -> tuple[Array, float]:

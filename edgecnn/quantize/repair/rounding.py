@@ -42,7 +42,8 @@ def _feed_back(target: Array, square: Array) -> Array:
     ordered = square[group[:, :, None], order[:, :, None], order[:, None, :]]
     work = np.take_along_axis(target, order[:, None, :], axis=2)
     # Row k of this factor says how the weights after k make up for an error in weight k.
-    factor = np.linalg.cholesky(_symmetric(np.linalg.inv(ordered))).transpose(0, 2, 1)
+    inverse: Array = np.asarray(np.linalg.inv(ordered), np.float64)
+    factor = np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2)).transpose(0, 2, 1)
     rounded = np.empty_like(work)
     size = work.shape[2]
     for start in range(0, size, _BLOCK):
@@ -78,7 +79,3 @@ def _descend(steps: Array, target: Array, square: Array) -> Array:
 
 def _nearest(values: Array) -> Array:
     return np.clip(np.rint(values), -WEIGHT_LEVELS, WEIGHT_LEVELS)
-
-
-def _symmetric(matrix: Array) -> Array:
-    return (matrix + matrix.transpose(0, 2, 1)) / 2

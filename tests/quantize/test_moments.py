@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from small_layers import correlated, layer_of, on_grid
+
+from edgecnn.quantize.repair import moments
+from edgecnn.quantize.repair.moments import Moments
+
+
+def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray) -> Moments:
+    """One group's moments, from their definition."""
+    n = weights.sum()
+    mean_given, mean_wanted = weights @ given / n, weights @ wanted / n
+    centred, other = given - mean_given, wanted - mean_wanted
+    square = (centred * weights[:, None]).T @ centred / n
+    cross = (other * weights[:, None]).T @ centred / n
+    return Moments(*(np.asarray(value)[None] for value in (n, mean_given, mean_wanted, square, cross)))
+
+
+def assert_same(found: Moments, wanted: Moments) -> None:
+    for name in ("weight", "given", "wanted", "square", "cross"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
+
+
+def case(rng: np.random.Generator, clip=None, outputs: int = 1):
+    exact = correlated(rng, 400, 5) + 0.5
+    inexact = on_grid(rng, 400, 5)
+    weight = rng.normal(size=(5, outputs)).astype(np.float32)
+    bias = np.full(outputs, 0.3, np.float32)
+    return layer_of("Gemm", weight, exact, inexact, bias, clip)
+
+
+def test_moments_are_those_of_their_definition(rng):
+    layer = case(rng)
+    found = moments.collect(layer, moments.sample(layer))
+    assert_same(found, direct(layer.exact, layer.inexact, np.ones(400)))
+
+
+def test_the_input_is_quantized_first():
+    exact = np.full((10, 2), 100.0, np.float32)
+    layer = layer_of("Gemm", np.ones((2, 1), np.float32), exact)
+    # The range ends at 4.
+    np.testing.assert_allclose(moments.collect(layer, moments.sample(layer)).given, 4, rtol=0.01)
+
+
+def test_positions_that_an_activation_clips_hardly_count(rng):
+    layer = case(rng, clip=(0.0, 1.0), outputs=2)
+    found = moments.collect(layer, moments.sample(layer))
+    output = layer.exact @ layer.weight + layer.bias
+    inside = np.clip(output, 0, 1)
+    counts = np.abs(output - inside) <= moments._MARGIN * inside.std(axis=0)
+    assert 0.1 < counts.mean() < 0.9
+    for index in range(2):
+        weights = np.where(counts[:, index], 1, moments._CLIPPED_WEIGHT)
+        wanted = direct(layer.exact, layer.inexact, weights)
+        one = Moments(*(getattr(found, name)[index : index + 1] for name in Moments.__annotations__))
+        assert_same(one, wanted)
+
+
+@pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
+def test_merged_parts_equal_the_whole(rng, clip, monkeypatch):
+    # The activation's margin is measured on each block: without it, parts and whole are weighed alike.
+    monkeypatch.setattr(moments, "_MARGIN", 0)
+    layer = case(rng, clip)
+    patches = moments.sample(layer)
+    parts = [moments.collect(layer, part) for part in patches.split(3)]
+    assert_same(moments.merge(parts), moments.collect(layer, patches))
