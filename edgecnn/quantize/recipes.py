@@ -14,7 +14,7 @@ class Recipe:
     name: str
     #: What is done to each layer's weights and bias; None for rounding to nearest.
     repair: LayerRepair | None = None
-    #: Whether channels are equalized and offsets absorbed first.
+    #: Whether tensors are equalized and centred first, where that gains much.
     rewrite: bool = False
     #: Method of the ranges; None for the one that is asked for.
     ranges: str | None = None
@@ -22,18 +22,14 @@ class Recipe:
 
 PLAIN = Recipe("plain")
 BIAS = Recipe("bias correction", LayerRepair(refit=False, rounding="nearest"))
-ROUNDING = Recipe("fitted rounding", LayerRepair())
-REWRITTEN = Recipe("equalized, fitted rounding", LayerRepair(), rewrite=True)
-PERCENTILE = Recipe(
-    "equalized, fitted rounding, percentile", LayerRepair(), rewrite=True, ranges="percentile"
-)
-LEARNED = Recipe("equalized, learned rounding", LayerRepair(rounding="learned"), rewrite=True)
+FITTED = Recipe("fitted rounding", LayerRepair(), rewrite=True)
+SCALES = Recipe("fitted rounding, searched scales", LayerRepair(scales=True), rewrite=True)
+PERCENTILE = Recipe("fitted rounding, percentile ranges", LayerRepair(), rewrite=True, ranges="percentile")
+UNTOUCHED = Recipe("fitted rounding, not rewritten", LayerRepair())
+LEARNED = Recipe("learned rounding", LayerRepair(rounding="learned"), rewrite=True)
 
+_BEST = (FITTED, SCALES, PERCENTILE, UNTOUCHED, LEARNED)
 #: Effort: what is tried, in this order, until the budget is met.
-LADDERS = {
-    "fast": (PLAIN, BIAS),
-    "default": (PLAIN, BIAS, REWRITTEN),
-    "best": (PLAIN, BIAS, ROUNDING, REWRITTEN, PERCENTILE, LEARNED),
-}
+LADDERS = {"fast": (PLAIN, BIAS), "default": (PLAIN, BIAS, FITTED), "best": (PLAIN, BIAS, *_BEST)}
 #: Effort: what is done where no budget is given; of several the best is kept.
-DIRECT = {"fast": (BIAS,), "default": (REWRITTEN,), "best": (ROUNDING, REWRITTEN, PERCENTILE, LEARNED)}
+DIRECT = {"fast": (BIAS,), "default": (FITTED,), "best": _BEST}

@@ -8,7 +8,7 @@ from edgecnn.quantize.repair import adaround, moments
 from edgecnn.quantize.repair.adaround import Settings
 from edgecnn.quantize.repair.patches import as_matrix
 
-QUICK = Settings(iterations=300, batch=128, rows=2048, rate=0.03)
+QUICK = Settings(iterations=300, batch=128, rows=2048, rate=0.03, drop=0.0)
 
 
 def case(rng: np.random.Generator, clip=None, levels: int = 12):

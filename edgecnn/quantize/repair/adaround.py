@@ -44,14 +44,14 @@ _HELD_OUT = 0.25
 class Settings:
     """How long and from what rounding is learned."""
 
-    iterations: int = 300
+    iterations: int = 100
     #: Rows of the input that each iteration sees, and all of them together.
-    batch: int = 256
-    rows: int = 8192
+    batch: int = 128
+    rows: int = 4096
     #: Step of Adam.
-    rate: float = 0.05
+    rate: float = 0.1
     #: Share of the input's entries that come from the float network.
-    drop: float = 0.0
+    drop: float = 0.5
     #: Cost of all choices of an output being open, relative to the error of rounding it to nearest.
     penalty: float = 30.0
     seed: int = 0

@@ -40,8 +40,8 @@ _BALANCES = (0.25, 0.5)
 #: What the noise of rounded weights counts for: rounding with error feedback leaves less of it than
 #: rounding to nearest.
 _WEIGHT_NOISE = 0.5
-#: A group is scaled only if that lowers its noise by this much.
-_GAIN = 0.02
+#: A group is scaled only if that lowers its noise by this share: what is even already is better left alone.
+LEAST_GAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def equalize(
     scales = {}
     for group in _groups(Graph(result)):
         seen = [_observed(channels, node.input[0], group.channels) for node in group.readers]
-        factors = _factors(editor.graph, group, seen, ceilings)
+        factors = _factors(editor.graph, group, seen, ceilings, least_gain)
         if factors is None:
             continue
         for node in group.makers:
@@ -125,7 +125,11 @@ def _ceilings(model: onnx.ModelProto, inputs: Mapping[str, Ends]) -> dict[str, A
 
 
 def _factors(
-    graph: Graph, group: Group, seen: list[ChannelObserver], ceilings: Mapping[str, Array]
+    graph: Graph,
+    group: Group,
+    seen: list[ChannelObserver],
+    ceilings: Mapping[str, Array],
+    least_gain: float,
 ) -> Array | None:
     """Return the factors of a group's channels; None where nothing is won."""
     limit = np.full(group.channels, np.inf)
@@ -143,7 +147,7 @@ def _factors(
     gain = np.sqrt(np.sum([reader.gain for reader in readers], axis=0))
     gain = np.maximum(gain / max(gain.max(), np.finfo(np.float64).tiny), 2.0**-16)
     safe = np.where(extent > 0, extent, 1)
-    best, least = None, (1 - _GAIN) * sum(reader.noise(np.ones_like(extent)) for reader in readers)
+    best, least = None, (1 - least_gain) * sum(reader.noise(np.ones_like(extent)) for reader in readers)
     for balance in _BALANCES:
         raw = gain ** (1 - balance) / safe**balance
         factors = _fitted(raw, extent, fixed, limit)

@@ -26,9 +26,9 @@ class LayerRepair:
     """Called for each layer of a walk."""
 
     refit: bool = True
-    #: Whether each output's scale is searched.
+    #: Whether each output's scale is searched; otherwise no weight is cut off.
     scales: bool = False
-    #: "learned" starts from "feedback".
+    #: What "feedback" gives is where "learned" starts.
     rounding: Literal["nearest", "feedback", "learned"] = "feedback"
     learning: adaround.Settings = field(default_factory=adaround.Settings)
     bias: bool = True
@@ -61,7 +61,7 @@ class LayerRepair:
             steps = round_weights(target / scale, square)
         target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
         scale = scale.reshape(*matrix.shape[:2], 1)
-        if self.rounding == "learned":
+        if self.rounding == "learned" and square is not None:
             steps = adaround.learn(layer, patches, target, scale, steps, self.learning)
         values = from_matrix(node, steps, layer.weight.shape).astype(np.int8)
         weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)

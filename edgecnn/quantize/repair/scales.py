@@ -1,7 +1,7 @@
 """Search each output's weight scale for the one whose rounding disturbs the output least.
 
-At the largest weight divided by 127 no weight is cut off; a scale nearby may put the weights that matter
-closer to whole steps, or cut off one that matters little.
+At the largest weight divided by 127 no weight is cut off. A smaller scale cuts off the largest for finer
+steps; among larger ones may be one that puts the few weights of a depthwise output close to whole steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from edgecnn.quantize.weights import WEIGHT_LEVELS
 
 Array = npt.NDArray[np.float64]
 
-FACTORS = tuple(float(factor) for factor in np.linspace(0.8, 1.0, 21))
+#: What a scale is multiplied with. Not less: a bias that just fits int32 must do so with the new scale.
+FACTORS = tuple(float(factor) for factor in np.linspace(0.9, 1.2, 31).round(2))
 
 
 def search(target: Array, scale: Array, square: Array, factors: tuple[float, ...] = FACTORS) -> Array:
