@@ -63,6 +63,7 @@ def equalize(
     model: onnx.ModelProto,
     channels: Mapping[str, ChannelObserver],
     inputs: Mapping[str, Ends] = {},
+    least_gain: float = LEAST_GAIN,
 ) -> Equalized:
     """Return the model with its channels evened out wherever that lowers the noise of int8.
 
