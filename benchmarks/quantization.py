@@ -37,11 +37,11 @@ CALIBRATION = 128
 CHECKS = 364
 
 
-class Reader(ort.CalibrationDataReader):
+class Reader(ort.CalibrationDataReader):  # noqa: D101
     def __init__(self, images: np.ndarray) -> None:
         self._batches = iter([{"input": images[i : i + 1]} for i in range(len(images))])
 
-    def get_next(self):
+    def get_next(self):  # noqa: D102
         return next(self._batches, None)
 
 

@@ -85,7 +85,8 @@ def command(
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
     from edgecnn.quantize import plot as plotting
-    from edgecnn.quantize.file import QuantizeRequest, quantize_file, requantize_file
+    from edgecnn.quantize.file import quantize_file, requantize_file
+    from edgecnn.quantize.request import QuantizeRequest
 
     if plot is not None:
         plotting.check(plot)

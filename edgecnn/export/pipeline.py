@@ -119,6 +119,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
 
     from edgecnn.export import image_input, trace
     from edgecnn.quantize import float16, islands, simplify
+    from edgecnn.quantize.escalate import picked
     from edgecnn.quantize.evaluate import logits
     from edgecnn.zoo import initialize, weights
 
@@ -153,7 +154,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             outcome = _int8(request, model, images, inputs.numpy(), reference, progress)
             model, met = outcome.quantized.model, outcome.met
             if request.resolved_target.backend == "tensorrt":
-                model = islands.with_float16(model, outcome.picked)
+                model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
             quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
             chosen = {"scheme": outcome.quantized.scheme.name, "recipe": outcome.quantized.recipe.name}
             measured = {"images": images.description, **images.tally.to_json()}

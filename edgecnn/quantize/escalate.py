@@ -6,7 +6,7 @@ Without a budget, what the effort stands for is done, and of several results the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,17 +71,17 @@ class Outcome:
     #: None if no budget was given.
     met: bool | None
 
-    @property
-    def picked(self) -> list[str]:
-        """The layers that mixed precision left in float."""
-        return [name for name, rule in self.quantized.float_nodes.items() if rule == SENSITIVE]
-
     def to_json(self, budget: Budget) -> dict[str, Any]:
         """Return what the manifest keeps of the escalation."""
         result: dict[str, Any] = {"attempts": [attempt.to_json() for attempt in self.attempts]}
         if self.met is not None:
             result["budget"] = {**budget.to_json(), "met": self.met}
         return result
+
+
+def picked(float_nodes: Mapping[str, str]) -> list[str]:
+    """Return the layers that mixed precision left in float."""
+    return [name for name, rule in float_nodes.items() if rule == SENSITIVE]
 
 
 Judge = Callable[[onnx.ModelProto], Verdict]

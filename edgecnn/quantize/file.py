@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,21 @@ import onnx
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, read_manifest
-from edgecnn.budget import Budget
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, DataError, InvalidValueError
-from edgecnn.parity import Parity, compare, demand
-from edgecnn.quantize import float16, islands, opset, prepare, ranges, requantize
-from edgecnn.quantize.escalate import Outcome, Verdict, escalate
+from edgecnn.errors import ArtifactError, DataError
+from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
+from edgecnn.quantize import float16, islands, opset, prepare
+from edgecnn.quantize.escalate import Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantized, Quantizer
-from edgecnn.quantize.recipes import LADDERS
+from edgecnn.quantize.request import QuantizeRequest
 from edgecnn.quantize.sensitivity import LayerSensitivity, scan
-from edgecnn.registry import suggest
+from edgecnn.quantize.strip import strip, to_scheme
 from edgecnn.runtime import labels
 from edgecnn.runtime.images import Preprocessing
-from edgecnn.targets import Target, target
+from edgecnn.targets import target
 
 #: Least agreement of the prepared graph with the file that was given, in decibels.
 _MIN_PREPARED_DB = 60.0
@@ -41,57 +40,6 @@ _SCAN_IMAGES = 16
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class QuantizeRequest:
-    """What is asked. Raises InvalidValueError or UnknownNameError for values that cannot work."""
-
-    source: Path
-    output: Path
-    target: str = "portable"
-    #: "int8" or "float16".
-    precision: str = "int8"
-    effort: str = "default"
-    budget: Budget = field(default_factory=Budget)
-    ranges: str = "mse"
-    #: Folder of images; None for the built-in ones. Some calibrate, others check.
-    calib: Path | None = None
-    calib_images: int = 128
-    check_images: int = 64
-    #: Labelled images for `Budget.max_drop`: a folder of class folders, or "digits".
-    data: str | None = None
-    #: From an image to the input; None for what the file's manifest says, else ImageNet's.
-    preprocessing: Preprocessing | None = None
-    #: Side of the input in pixels, for a file that leaves it open.
-    size: int | None = None
-    #: Whether each layer's sensitivity is measured.
-    sensitivity: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for what, value, known in (
-            ("precision", self.precision, ("int8", "float16")),
-            ("effort", self.effort, tuple(LADDERS)),
-            ("range method", self.ranges, tuple(ranges.METHODS)),
-        ):
-            if value not in known:
-                raise InvalidValueError(f"unknown {what} {value!r}", hint=suggest(value, list(known)))
-        if self.calib_images < 1 or self.check_images < 2:
-            raise InvalidValueError(
-                f"{self.calib_images} images to calibrate and {self.check_images} to check are too few",
-                hint="at least 1 and 2",
-            )
-        if (self.budget.max_drop is None) != (self.data is None):
-            raise InvalidValueError(
-                "--max-drop and --data belong together", hint="--max-drop 1 --data FOLDER_OF_CLASS_FOLDERS"
-            )
-        target(self.target)
-
-    @property
-    def resolved_target(self) -> Target:
-        """Row of the table of targets."""
-        return target(self.target)
 
 
 @dataclass(frozen=True)
@@ -159,7 +107,12 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
     if request.size is None:
         # The graph was rewritten: before anything else, it must still be the network that was given.
         given = logits(opset.upgrade(original), checks[:8])
-        demand(compare(given, reference[:8], "the prepared graph"), _MIN_PREPARED_DB, "the prepared graph")
+        exact = compare(given, reference[:8], "the prepared graph", constant=True)
+        demand(exact, _MIN_PREPARED_DB, "the prepared graph")
+    if not spread(reference) > MIN_SPREAD:
+        notes.append(
+            "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
+        )
     manifest = known or _manifest_of(model, preprocessing)
     outcome, sensitivity = None, None
     quantization: dict[str, Any] | None = None
@@ -168,7 +121,7 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
         outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress)
         model = outcome.quantized.model
         if request.resolved_target.backend == "tensorrt":
-            model = islands.with_float16(model, outcome.picked)
+            model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
         quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
         parameters = {"recipe": outcome.quantized.recipe.name, "effort": request.effort}
     else:
@@ -180,7 +133,7 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
     progress("check")
     onnx.checker.check_model(model, full_check=True)
     what = f"the {request.precision} model"
-    parity = compare(reference, logits(model, checks), what)
+    parity = compare(reference, logits(model, checks), what, constant=True)
     if request.precision == "float16":
         demand(parity, _MIN_HALF_DB, what)
     step = Step(
@@ -216,7 +169,16 @@ def requantize_file(
             f"{source} is no int8 file of edgecnn: it carries no ranges",
             hint="give the file that edgecnn quantize or edgecnn export --int8 wrote",
         )
-    model, quantization = requantize.requantize(prepare.load(source), known.quantization, goal.scheme)
+    before = islands.without_float16(prepare.load(source))
+    model, placement = to_scheme(before, known.quantization, goal.scheme)
+    macs = macs_by_node(strip(before).model)
+    share = sum(macs[node.name] for node in placement.compute) / max(1, sum(macs.values()))
+    if goal.backend == "tensorrt":
+        model = islands.with_float16(model, picked(placement.float_nodes))
+    # What was tried and measured belongs to the other file.
+    kept = {key: value for key, value in known.quantization.items() if key not in ("attempts", "budget")}
+    here = {"scheme": goal.scheme.name, "float_nodes": placement.float_nodes, "int8_mac_share": share}
+    quantization = {**kept, **here}
     onnx.checker.check_model(model, full_check=True)
     step = Step("requantize", {"from": known.target, "target": target_name}, parent=files.sha256(source))
     manifest = replace(known, target=target_name, quantization=quantization, lineage=(*known.lineage, step))
@@ -237,7 +199,7 @@ def _int8(
     quantizer = Quantizer(model, images.calibration, request.resolved_target.scheme, request.ranges, progress)
 
     def judge(candidate: onnx.ModelProto) -> Verdict:
-        parity = compare(reference, logits(candidate, checks), "the int8 model")
+        parity = compare(reference, logits(candidate, checks), "the int8 model", constant=True)
         return Verdict(parity, labelled.drop(candidate) if labelled else None)
 
     def ranked(quantized: Quantized) -> list[LayerSensitivity]:

@@ -50,9 +50,39 @@ def with_float16(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProt
                 "Cast", [node.output[0]], [output], name=f"{node.name}/to_float32", to=TensorProto.FLOAT
             )
         )
+    return _with_nodes(result, nodes)
+
+
+def without_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Undo `with_float16`, but for what its constants lost."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = Graph(result)
+    sources, sinks = {}, {}
+    nodes = []
+    for node in graph.nodes:
+        if node.op_type == "Cast" and node.name.endswith("/to_float16"):
+            sources[node.output[0]] = node.input[0]
+        elif node.op_type == "Cast" and node.name.endswith("/to_float32"):
+            sinks[node.input[0]] = node.output[0]
+        else:
+            nodes.append(node)
+    for node in nodes:
+        if node.input and node.input[0] in sources:
+            node.input[0] = sources[node.input[0]]
+            node.output[0] = sinks[node.output[0]]
+            for index, name in enumerate(node.input[1:], start=1):
+                if name:
+                    node.input[index] = name.removesuffix("_half")
+                    value = graph.constant(name).astype(np.float32)
+                    result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
+    return _with_nodes(result, nodes)
+
+
+def _with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
     read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in result.graph.initializer if tensor.name in read]
-    del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
-    result.graph.node.extend(nodes)
-    result.graph.initializer.extend(kept)
-    return result
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(kept)
+    return model

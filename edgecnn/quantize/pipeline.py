@@ -58,7 +58,7 @@ class Quantized:
             "recipe": self.recipe.name,
             "ranges_by": self.method,
             "ranges": {
-                tensor: {scheme: [_short(low), _short(high)] for scheme, (low, high) in of.items()}
+                tensor: {scheme: list(ends) for scheme, ends in of.items()}
                 for tensor, of in self.ranges.items()
             },
             "float_nodes": self.float_nodes,
@@ -170,10 +170,11 @@ class Quantizer:
             self._progress("calibrate")
             observed.update(calibrate.observe(model, missing, self._batches()))
         method = recipe.ranges or self.method
+        # Rounded as the manifest keeps them, so that a file written from it is the same to the bit.
         return {
             name: {
-                known.name: ranges.choose(
-                    observed[name], method, symmetric=known.symmetric, levels=known.levels
+                known.name: _short(
+                    ranges.choose(observed[name], method, symmetric=known.symmetric, levels=known.levels)
                 )
                 for known in SCHEMES
             }
@@ -205,6 +206,6 @@ def quantize(
     return Quantizer(model, lambda: batches, scheme, method)(recipe)
 
 
-def _short(value: float) -> float:
+def _short(ends: ranges.Range) -> ranges.Range:
     # Nine digits are a float32's worth; the manifest travels inside the model file.
-    return float(f"{value:.9g}")
+    return float(f"{ends[0]:.9g}"), float(f"{ends[1]:.9g}")

@@ -144,15 +144,15 @@ def test_float16_of_a_file(network, tmp_path):
     path = tmp_path / "half.onnx"
     done = run("quantize", str(network), "-o", str(path), *SMALL, "--fp16", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["parity"]["sqnr_db"] > 40
+    assert json.loads(done.stdout)["parity"]["sqnr_db"] > 35
     assert read_manifest(path).precision == "float16"
 
 
 def test_sensitivity_is_printed_plotted_and_in_the_json(network, tmp_path):
     plot = tmp_path / "s.png"
     done = run(
-        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--plot", str(plot),
-        "--json",
+        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast",
+        "--plot", str(plot), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     layers = json.loads(done.stdout)["sensitivity"]
@@ -164,8 +164,8 @@ def test_sensitivity_is_printed_plotted_and_in_the_json(network, tmp_path):
 
 def test_the_latency_gate_measures_both_and_says_which_is_faster(network, tmp_path):
     done = run(
-        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast", "--gate", "latency",
-        "--json",
+        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast",
+        "--gate", "latency", "--json",
     )  # fmt: skip
     gate = json.loads(done.stdout)["gate"]
     assert gate["met"] == (gate["int8_ms"] < gate["float_ms"])
