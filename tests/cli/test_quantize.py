@@ -1,6 +1,7 @@
 """`edgecnn quantize` as a user meets it, on a small real network."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -187,6 +188,35 @@ def test_a_foreign_file_gets_a_manifest_and_a_note_on_its_preprocessing(network,
         "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5",
     )  # fmt: skip
     assert json.loads(said.stdout)["notes"] == []
+
+
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+QUICK = ("light_squeezenet", "light_shufflenet")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow)
+        for path in sorted(LIGHT.glob("*.onnx"))
+    ],
+)
+def test_foreign_networks_of_old_operator_sets_go_through(name, tmp_path):
+    path = tmp_path / "q.onnx"
+    done = run(
+        "quantize", str(LIGHT / f"{name}.onnx"), "-o", str(path), "--effort", "fast",
+        "--calib-images", "4", "--check-images", "4", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    # Their weights are constants, and so are most of their outputs: only nearness can be asked.
+    assert report["parity"]["sqnr_db"] is None or report["parity"]["sqnr_db"] > 10
+    if name == "light_squeezenet":
+        assert any("same output for every image" in note for note in report["notes"])
+    assert report["quantization"]["int8_mac_share"] > 0.95
+    rules = set(report["quantization"]["float_nodes"].values())
+    assert all(rule.startswith(("no int8", "it ", "its ")) for rule in rules), rules
+    assert build(path) > 0
 
 
 def test_top1_on_labelled_images_can_be_the_budget(exported, tmp_path):

@@ -50,10 +50,9 @@ LINEAR = {
 }
 CLIPPED = {
     "Clip": f"{FIRST} t = Clip(c, zero, six) {LAST}",
-    "Relu": f"{FIRST} t = Relu(c) {LAST}",
     "Clip and pool": f"{FIRST} q = Clip(c, zero, six) p = GlobalAveragePool(q) t = Flatten(p) y = Gemm(t, m)",
     "Clip without bias": f"c = Conv(x, w) t = Clip(c, zero, six) {LAST}",
-    "sum of clips": f"{FIRST} q = Clip(c, zero, six) k = Conv<pads=[1,1,1,1]>(x, w) r = Relu(k) "
+    "sum of clips": f"{FIRST} q = Clip(c, zero, six) k = Conv<pads=[1,1,1,1]>(x, w) r = Clip(k, zero, six) "
     f"t = Add(q, r) {LAST}",
     "shared bounds": f"{FIRST} q = Clip(c, zero, six) k = Conv<pads=[1,1,1,1], group=6>(q, d) "
     f"t = Clip(k, zero, six) {LAST}",
@@ -75,8 +74,8 @@ def test_linear_channels_are_centred_and_the_function_stays(name, symmetric):
 @pytest.mark.parametrize("name", CLIPPED)
 def test_a_clipped_tensor_is_centred_for_symmetric_codes_alone(name):
     model = graph_of(CLIPPED[name], CONSTANTS)
-    tensors = statistics(model, symmetric=True, clips=True)
-    absorbed = absorb(model, channels_of(model, tensors), symmetric=True, clips=True)
+    tensors = statistics(model, symmetric=True)
+    absorbed = absorb(model, channels_of(model, tensors), symmetric=True)
     assert_same_function(model, absorbed.model)
     assert tensors and set(tensors) <= set(absorbed.offsets)
     first = next(tensor for tensor in tensors)
@@ -87,9 +86,7 @@ def test_a_clipped_tensor_is_centred_for_symmetric_codes_alone(name):
 
 def test_bounds_that_another_clip_reads_stay():
     model = graph_of(CLIPPED["shared bounds"], CONSTANTS)
-    absorbed = absorb(
-        model, channels_of(model, statistics(model, symmetric=True, clips=True)), symmetric=True, clips=True
-    )
+    absorbed = absorb(model, channels_of(model, statistics(model, symmetric=True)), symmetric=True)
     clips = [node for node in absorbed.model.graph.node if node.op_type == "Clip"]
     assert [float(constant(absorbed.model, name)) for name in clips[0].input[1:]] == [0, 6]
     assert [float(constant(absorbed.model, name)) for name in clips[1].input[1:]] == [-3, 3]
@@ -103,6 +100,7 @@ def test_bounds_that_another_clip_reads_stay():
         f"{FIRST} t = Pad(c, frame) {LAST}",
         f"{FIRST} t = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>(c) {LAST}",
         f"{FIRST} t = LeakyRelu(c) {LAST}",
+        f"{FIRST} t = Relu(c) {LAST}",
         f"{FIRST} t = Relu(c) y = Conv<pads=[1,1,1,1]>(t, v3)",
         f"{FIRST} t = Relu(c) u = Conv(t, v) s = Sigmoid(c) y = Conv(s, v)",
         "y = Conv(x, w, b)",
@@ -110,34 +108,32 @@ def test_bounds_that_another_clip_reads_stay():
 )
 def test_what_zeros_or_bends_is_left_alone(nodes):
     model = graph_of(nodes, CONSTANTS)
-    assert statistics(model, symmetric=True, clips=True) == []
-    assert (
-        absorb(model, {}, symmetric=True, clips=True).model.SerializeToString() == model.SerializeToString()
-    )
+    assert statistics(model, symmetric=True) == []
+    assert absorb(model, {}, symmetric=True).model.SerializeToString() == model.SerializeToString()
 
 
 def test_nothing_is_moved_where_nothing_is_won():
     model = graph_of("c = Conv<pads=[1,1,1,1]>(x, w) r = Tanh(c) k = Conv(r, back2) y = Conv(k, v)", {
         **CONSTANTS, "back2": (6, 6, 1, 1)
     })  # fmt: skip
-    tensors = statistics(model, symmetric=True, clips=True)
+    tensors = statistics(model, symmetric=True)
     seen = channels_of(model, tensors)
     for observer in seen.values():
         observer.maximum = np.maximum(observer.maximum, -observer.minimum)
         observer.minimum = -observer.maximum
-    assert tensors and not absorb(model, seen, symmetric=True, clips=True).offsets
+    assert tensors and not absorb(model, seen, symmetric=True).offsets
 
 
 def test_missing_statistics_are_an_error():
     with pytest.raises(DataError, match="'c'"):
-        absorb(graph_of(LINEAR["nothing"], CONSTANTS), {}, symmetric=True, clips=True)
+        absorb(graph_of(LINEAR["nothing"], CONSTANTS), {}, symmetric=True)
 
 
-@pytest.mark.parametrize("name", ["Clip", "Relu", "Clip and pool"])
+@pytest.mark.parametrize("name", ["Clip", "Clip and pool"])
 def test_placement_still_fuses_the_clip_and_tensorrt_builds_it(name, tmp_path):
     model = graph_of(CLIPPED[name], CONSTANTS)
-    seen = channels_of(model, statistics(model, symmetric=True, clips=True))
-    moved = absorb(model, seen, symmetric=True, clips=True).model
+    seen = channels_of(model, statistics(model, symmetric=True))
+    moved = absorb(model, seen, symmetric=True).model
     before, after = place(Graph(model), PORTABLE), place(Graph(moved), PORTABLE)
     assert before.tensors == after.tensors and before.float_nodes == after.float_nodes
     path = tmp_path / "model.onnx"
@@ -147,9 +143,7 @@ def test_placement_still_fuses_the_clip_and_tensorrt_builds_it(name, tmp_path):
 
 def test_a_symmetric_range_of_a_clip_takes_half_the_step():
     model = graph_of(CLIPPED["Clip"], CONSTANTS)
-    moved = absorb(
-        model, channels_of(model, statistics(model, symmetric=True, clips=True)), symmetric=True, clips=True
-    ).model
+    moved = absorb(model, channels_of(model, statistics(model, symmetric=True)), symmetric=True).model
     low, high = quantize(moved, [images()], PORTABLE, "minmax").ranges["t"]["portable"]
     assert (low, high) == pytest.approx((-3, 3))
     assert quantize(model, [images()], CPU, "minmax").ranges["t"]["cpu"] == pytest.approx((0, 6))

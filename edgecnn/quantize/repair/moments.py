@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,7 @@ def collect(layer: Layer, patches: Patches) -> Moments:
     bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
     bias = bias.reshape(groups, 1, outputs)
     total: list[Array] | None = None
+    origin = np.zeros((groups, 1, inputs), np.float32)
     for block in patches.blocks():
         given = layer.quantized_input(block(layer.inexact))
         wanted = block(layer.exact)
@@ -75,6 +76,10 @@ def collect(layer: Layer, patches: Patches) -> Moments:
         else:
             weights = np.ones((groups, rows, 1), np.float32)
         each = weights.shape[2]
+        if total is None:
+            # Squares of numbers far from zero leave no digits of float32 for what they vary by.
+            origin = given.mean(axis=1, keepdims=True)
+        given, wanted = given - origin, wanted - origin
         # (g, rows, 1), one entry per group and own output.
         weights = weights.transpose(0, 2, 1).reshape(groups * each, rows, 1)
         given, wanted = (np.repeat(part, each, axis=0) if each > 1 else part for part in (given, wanted))
@@ -89,7 +94,9 @@ def collect(layer: Layer, patches: Patches) -> Moments:
         total = sums if total is None else [old + new for old, new in zip(total, sums, strict=True)]
     if total is None:
         raise ValueError("no positions to take moments from")
-    return _centred(total)
+    moments = _centred(total)
+    shift = np.repeat(origin[:, 0].astype(np.float64), len(moments.weight) // groups, axis=0)
+    return replace(moments, given=moments.given + shift, wanted=moments.wanted + shift)
 
 
 def merge(parts: Iterable[Moments]) -> Moments:
