@@ -19,11 +19,12 @@ def build(path: Path) -> int:
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
     config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-    profile = builder.create_optimization_profile()
     image = definition.get_input(0)
-    shape = tuple(image.shape)[1:]
-    profile.set_shape(image.name, (1, *shape), (1, *shape), (8, *shape))
-    config.add_optimization_profile(profile)
+    batch, *shape = tuple(image.shape)
+    if batch < 0:  # any number
+        profile = builder.create_optimization_profile()
+        profile.set_shape(image.name, (1, *shape), (1, *shape), (8, *shape))
+        config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(definition, config)
     assert engine is not None
     return int(engine.nbytes)
