@@ -47,6 +47,8 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/export_time.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/profile_overhead.py
+	$(BIN)/python benchmarks/calibration_memory.py
+	$(BIN)/python benchmarks/quantization.py
 
 # The environment of a user on a CPU, and the one of a developer.
 .venv/cpu .venv/dev: pyproject.toml constraints.txt
