@@ -1,5 +1,7 @@
 """Whole exports, looked at with other tools than the ones that made them."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,7 @@ NETWORKS = {
     "mobilenet": ("mobilenet", "--alpha", "0.5"),
     "mobilenet_v2": ("mobilenet_v2",),
     "resnet50": ("resnet50",),
-    "efficientnet_lite0": ("efficientnet_lite0", "--weights", "imagenet"),
+    "efficientnet_lite0": ("efficientnet_lite0", "--weights", "imagenet", "--effort", "fast"),
 }
 
 
@@ -85,7 +87,8 @@ def test_half_precision_is_near_pytorch_with_float32_at_its_ends(exported):
 
 
 def test_real_weights_name_the_photograph_and_int8_agrees(exported, coffee):
-    for options in ([], ["--int8"], ["--int8", "--target", "cpu"]):
+    fast = ["--effort", "fast"]
+    for options in ([], [*fast, "--int8"], [*fast, "--int8", "--target", "cpu"]):
         with load(exported("efficientnet_lite0", "--weights", "imagenet", *options)) as engine:
             best = engine.predict(coffee, top=1)[0][0]
         assert best.label == "espresso" and best.probability >= 0.90
@@ -112,7 +115,9 @@ def test_the_cpu_form_leaves_nothing_in_float_but_the_ends(exported, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
-    path = exported("efficientnet_lite0", "--weights", "imagenet", "--int8", "--target", "cpu")
+    path = exported(
+        "efficientnet_lite0", "--weights", "imagenet", "--effort", "fast", "--int8", "--target", "cpu"
+    )
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     found = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
     assert {"QLinearConv", "QLinearAdd", "QGemm"} <= found
@@ -182,3 +187,17 @@ def test_a_folder_calibrates_and_the_rest_of_it_checks(tmp_path, coffee):
     quantize, check = report_lineage(tmp_path / "m.onnx")
     assert quantize.parameters["images"] == str(folder)
     assert (quantize.parameters["count"], check.metrics["images"]) == (16, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "decibels", "agreement"), [("cpu", 22.5, 0.95), ("portable", 20.5, 0.93)])
+def test_a_trained_depthwise_network_keeps_its_accuracy(target, decibels, agreement, exported, tmp_path):
+    source = exported("efficientnet_lite0", "--weights", "imagenet")
+    done = run(
+        "quantize", str(source), "-o", str(tmp_path / "q.onnx"), "--target", target,
+        "--calib-images", "128", "--check-images", "364", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["parity"]["images"] == 364 and result["quantization"]["int8_mac_share"] >= 0.95
+    assert result["parity"]["sqnr_db"] >= decibels and result["parity"]["top1_agreement"] >= agreement
