@@ -58,5 +58,13 @@ def assert_same_function(first: onnx.ModelProto, second: onnx.ModelProto, scale:
         assert np.abs(run(second, batch) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+def same(model: onnx.ModelProto, other: onnx.ModelProto, batch: np.ndarray, rtol: float = 1e-4) -> bool:
+    """Whether two models give the same output, within `rtol` of its largest magnitude."""
+    expected, given = run(model, batch), run(other, batch)
+    if expected.shape != given.shape or not np.all(np.isfinite(expected)):
+        return False
+    return bool(np.abs(given - expected).max() <= rtol * np.abs(expected).max())
+
+
 def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
     return next(numpy_helper.to_array(item) for item in model.graph.initializer if item.name == name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -27,6 +28,36 @@ def common(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         function
     )
+
+
+def calibration(images: int) -> Callable[[F], F]:
+    """Return what adds the options of calibration, with so many images unless the user says otherwise."""
+
+    def add(function: F) -> F:
+        for option in (
+            click.option(
+                "--ranges",
+                default="mse",
+                show_default=True,
+                help="How ranges are chosen: mse, entropy, percentile, moving_average, minmax.",
+            ),
+            click.option(
+                "--calib-images",
+                type=int,
+                default=images,
+                show_default=True,
+                help="At most this many calibrate.",
+            ),
+            click.option(
+                "--calib",
+                type=click.Path(path_type=Path),
+                help="Folder of images, of which a fifth checks  [built-in photographs].",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return add
 
 
 def budget(function: F) -> F:

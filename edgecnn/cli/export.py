@@ -41,16 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="uint8: raw NHWC frames, normalised inside the graph.",
 )
-@click.option(
-    "--calib", type=click.Path(path_type=Path), help="Folder of calibration images  [built-in photographs]."
-)
-@click.option("--calib-images", type=int, default=64, show_default=True, help="At most this many of them.")
-@click.option(
-    "--ranges",
-    default="mse",
-    show_default=True,
-    help="How ranges are chosen: mse, entropy, percentile, moving_average, minmax.",
-)
+@common.calibration(images=64)
 @common.budget
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights and crops.")

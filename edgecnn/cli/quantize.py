@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,17 +30,8 @@ if TYPE_CHECKING:
 @common.budget
 @click.option("--max-drop", type=float, help="Points of top-1 that may be lost on --data.")
 @click.option("--data", help="Labelled images for --max-drop: a folder of class folders, or digits.")
-@click.option(
-    "--calib", type=click.Path(path_type=Path), help="Folder of images, of which a fifth checks  [built-in]."
-)
-@click.option("--calib-images", type=int, default=128, show_default=True, help="At most this many calibrate.")
+@common.calibration(images=128)
 @click.option("--check-images", type=int, default=64, show_default=True, help="At most this many check.")
-@click.option(
-    "--ranges",
-    default="mse",
-    show_default=True,
-    help="How ranges are chosen: mse, minmax, moving_average, percentile, entropy.",
-)
 @click.option("--mean", help="Of the image channels, in units of full scale: 0.485,0.456,0.406.")
 @click.option("--std", help="Likewise: 0.229,0.224,0.225.")
 @click.option("--size", type=int, help="Side of the input in pixels, for a file that leaves it open.")
@@ -144,8 +136,8 @@ def _preprocessing(mean: str | None, std: str | None) -> Preprocessing | None:
     middle, spread = numbers(mean, "--mean"), numbers(std, "--std")
     middle = middle or (0.0,) * len(spread or ())
     spread = spread or (1.0,) * len(middle)
-    if len(middle) != len(spread) or not all(value > 0 for value in spread):
-        raise click.UsageError("--mean and --std need as many numbers each, and deviations above zero")
+    if len(middle) != len(spread) or not all(map(math.isfinite, (*middle, *spread))) or min(spread) <= 0:
+        raise click.UsageError("--mean and --std need as many finite numbers each, deviations above zero")
     return Preprocessing(mean=middle, std=spread)
 
 

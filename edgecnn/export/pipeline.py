@@ -94,11 +94,8 @@ class _Clock:
         self.seconds[self._stage] = round(time.perf_counter() - self._start, 3)
 
 
-STAGES = ("build", "trace", "simplify", "reduce precision", "check", "write")
-
-
 def export(request: ExportRequest, progress: Callable[[str], None] = lambda stage: None) -> Exported:
-    """Export a network; `progress` is called with the name of each stage of `STAGES` as it begins.
+    """Export a network; `progress` is called with what begins to be done.
 
     The file is written whole or not at all, and only after it agreed with PyTorch on real images.
     Raises a subclass of EdgecnnError that says what was wrong.

@@ -17,7 +17,7 @@ from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, read_manifest
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, DataError
+from edgecnn.errors import ArtifactError, DataError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
 from edgecnn.quantize import float16, islands, opset, prepare
 from edgecnn.quantize.escalate import Outcome, Verdict, escalate, picked
@@ -254,6 +254,11 @@ def _preprocessing(
         )
     if request.preprocessing is not None:
         chosen = request.preprocessing
+        if chosen.channels != channels:
+            raise InvalidValueError(
+                f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
+                hint="give --mean and --std one number per channel",
+            )
     elif known is not None and known.preprocessing:
         chosen = Preprocessing.from_json(known.preprocessing)
     else:

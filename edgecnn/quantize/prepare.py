@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
 from edgecnn import onnx_metadata
-from edgecnn.errors import ArtifactError, EdgecnnError, InvalidValueError
+from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.opset import upgrade
 from edgecnn.quantize.simplify import simplify
-from edgecnn.runtime.ort import open_session
 
 #: The largest message that protocol buffers can write.
 _MAX_BYTES = 2**31 - 1
@@ -65,7 +62,7 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
 
     Its constants are initializers, its batch normalizations are folded (`simplify.py`), and the shapes
     inside it are known. `size` is the height and width of an input that leaves them open. A batch
-    size that is fixed stays so: see `free_batch`. The metadata of the file are kept.
+    size that is fixed stays so. The metadata of the file are kept.
 
     Raises ArtifactError for a model that is no float network of one image input with weights of its
     own, and InvalidValueError for a `size` that is missing or is not the input's.
@@ -95,84 +92,6 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
         raise ArtifactError(f"the model is not valid ONNX: {_first_line(error)}") from error
     del result.metadata_props[:]
     result.metadata_props.extend(model.metadata_props)
-    return result
-
-
-def same(
-    model: onnx.ModelProto, prepared: onnx.ModelProto, inputs: npt.NDArray[np.float32], rtol: float = 1e-4
-) -> bool:
-    """Return whether two models give the same first output for `inputs`, (N, C, H, W) float32.
-
-    The same means within `rtol` of the output's largest magnitude. Raises EngineError if ONNX Runtime
-    refuses one: it does not know every operator set below 7, whose models `opset.upgrade` brings up.
-    """
-    before, after = (_run(item, inputs) for item in (model, prepared))
-    if before.shape != after.shape or not np.all(np.isfinite(before)):
-        return False
-    return bool(np.max(np.abs(before - after)) <= rtol * np.max(np.abs(before)))
-
-
-def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of a prepared model that takes any number of images, if that can be done.
-
-    Constant shapes that hold the batch size copy it from their input instead. Whether that is right
-    is tried: two different images at once must give what they give one by one. If they do not, or the
-    model's batch is free already, the model is returned as it is.
-    """
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    if not batch:
-        return model
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    _free_reshapes(result, batch)
-    del result.graph.value_info[:]
-    for value in (*result.graph.input, *result.graph.output):
-        dimensions = value.type.tensor_type.shape.dim
-        if dimensions and dimensions[0].dim_value == batch:
-            dimensions[0].dim_param = "batch"
-    shape = [item.dim_value for item in model.graph.input[0].type.tensor_type.shape.dim]
-    images = np.random.default_rng(0).normal(size=[2 * batch, *shape[1:]]).astype(np.float32)
-    try:
-        onnx.checker.check_model(result, full_check=True)
-        together = _run(result, images)
-        single = [_run(model, part) for part in (images[:batch], images[batch:])]
-    except (EdgecnnError, onnx.checker.ValidationError, RuntimeError):
-        return model
-    apart = np.concatenate(single) if single[0].ndim else np.stack(single)
-    if together.shape != apart.shape:
-        return model
-    equal = np.allclose(together, apart, rtol=1e-4, atol=1e-4 * float(np.max(np.abs(apart))))
-    return result if equal else model
-
-
-def _free_reshapes(model: onnx.ModelProto, batch: int) -> None:
-    """Let each Reshape whose constant begins with the batch copy its input's first dimension, in place."""
-    graph = Graph(model)
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    first = {
-        value.name: value.type.tensor_type.shape.dim[0].dim_value
-        for value in (*inferred.input, *inferred.value_info)
-        if value.type.tensor_type.shape.dim
-    }
-    added: dict[str, TensorProto] = {}
-    for node in model.graph.node:
-        if node.op_type != "Reshape" or not graph.is_constant(node.input[1]):
-            continue
-        shape = graph.constant(node.input[1]).reshape(-1).copy()
-        if not shape.size or shape[0] != batch or first.get(node.input[0]) != batch:
-            continue
-        shape[0] = 0
-        name = f"{node.input[1]}_any_batch"
-        added[name] = onnx.numpy_helper.from_array(shape, name)
-        node.input[1] = name
-    model.graph.initializer.extend(added.values())
-
-
-def _run(model: onnx.ModelProto, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    session = open_session(model.SerializeToString())
-    result: npt.NDArray[np.float32] = session.run(
-        [session.get_outputs()[0].name], {session.get_inputs()[0].name: inputs}
-    )[0]
     return result
 
 

@@ -53,6 +53,8 @@ class QuantizeRequest:
                 f"{self.calib_images} images to calibrate and {self.check_images} to check are too few",
                 hint="at least 1 and 2",
             )
+        if not 0 <= self.seed < 2**63:
+            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
         if (self.budget.max_drop is None) != (self.data is None):
             raise InvalidValueError(
                 "--max-drop and --data belong together", hint="--max-drop 1 --data FOLDER_OF_CLASS_FOLDERS"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.artifact import TensorSpec
+from edgecnn.artifact import Manifest, Step, TensorSpec
 from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy import evaluate
@@ -57,6 +57,15 @@ def test_latency_is_the_time_of_one_call(tmp_path, clock):
     assert set(np.round(result.samples, 6)) == {0.004}
     assert {round(value, 6) for key, value in result.milliseconds.items() if key != "std"} == {4.0}
     assert result.to_json()["throughput_ips"] == pytest.approx(250)
+
+
+@pytest.mark.parametrize(("last", "parity"), [("quantize", {"sqnr_db": 12.0}), ("requantize", None)])
+def test_the_parity_is_that_of_the_last_step_or_unknown(tmp_path, clock, last, parity):
+    engine = Stub(tmp_path / "a", clock, 0.004)
+    steps = Step("check", {}, metrics={"sqnr_db": 100.0}), Step(last, {}, metrics=parity or {})
+    engine.manifest = Manifest(inputs=(), outputs=(), lineage=steps)
+    (result,) = profile([engine], seconds=0.4)
+    assert result.to_json()["parity"] == parity
 
 
 def test_every_sample_is_kept_and_warming_up_is_none(tmp_path, clock):

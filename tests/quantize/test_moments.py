@@ -4,6 +4,7 @@ from small_layers import correlated, layer_of, on_grid
 
 from edgecnn.quantize.repair import moments
 from edgecnn.quantize.repair.moments import Moments
+from edgecnn.quantize.repair.walk import Layer
 
 
 def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray) -> Moments:
@@ -33,6 +34,15 @@ def test_moments_are_those_of_their_definition(rng):
     layer = case(rng)
     found = moments.collect(layer, moments.sample(layer))
     assert_same(found, direct(layer.exact, layer.inexact, np.ones(400)))
+
+
+def test_inputs_far_from_zero_keep_what_they_vary_by(rng, monkeypatch):
+    exact = (correlated(rng, 400, 5) * 1e-2 + 1000).astype(np.float32)
+    layer = layer_of("Gemm", np.ones((5, 1), np.float32), exact)
+    monkeypatch.setattr(Layer, "quantized_input", lambda self, block: block)
+    found = moments.collect(layer, moments.sample(layer))
+    exact = exact.astype(np.float64)
+    np.testing.assert_allclose(found.square, direct(exact, exact, np.ones(400)).square, rtol=1e-2)
 
 
 def test_the_input_is_quantized_first():

@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from rewrites import run, same
 
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.quantize.opset import upgrade
-from edgecnn.quantize.prepare import free_batch, load, prepare, same
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.prepare import load, prepare
 
 RNG = np.random.default_rng(0)
 SHAPE = (2, 4, 8, 8)
@@ -43,11 +43,6 @@ def model_of(nodes: list[Node], opset: int = 18, shape=SHAPE, ir: int = 8, **mor
     output = helper.make_tensor_value_info(nodes[-1][2], TensorProto.FLOAT, None)
     graph = helper.make_graph(made, "g", inputs, [output], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
-
-
-def run(model: onnx.ModelProto, images: np.ndarray = IMAGES) -> np.ndarray:
-    session = open_session(model.SerializeToString())
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
 CONV: Node = ("Conv", "x w", "a", {"kernel_shape": [1, 1]})
@@ -116,10 +111,10 @@ def test_an_old_operator_set_is_upgraded(name):
     upgraded = upgrade(model)
     assert upgraded.opset_import[0].version == 18 and upgraded.ir_version >= 4
     assert [value.name for value in upgraded.graph.input] == ["x"]
-    np.testing.assert_allclose(run(upgraded), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(upgraded, IMAGES), expected, rtol=1e-4, atol=1e-5)
     prepared = prepare(model)
     onnx.checker.check_model(prepared, full_check=True)
-    np.testing.assert_allclose(run(prepared), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(prepared, IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [9, 10, 11])
@@ -134,14 +129,14 @@ def test_an_image_is_enlarged_as_the_old_operator_did(opset):
 def test_outputs_of_training_that_nobody_reads_do_not_crash_the_converter():
     model = model_of([CONV, ("BatchNormalization", "a c d m c", "y", {})], 8, ir=3)
     model.graph.node[1].output.extend(["", "", "saved_mean", "saved_variance"])
-    assert np.all(np.isfinite(run(prepare(model))))
+    assert np.all(np.isfinite(run(prepare(model), IMAGES)))
 
 
 def test_a_gemm_of_set_6_and_a_linear_layer_are_prepared():
     nodes = [CONV, ("Flatten", "a", "f", {}), ("Gemm", "f g b", "y", {"broadcast": 1, "transB": 1})]
     model = model_of(nodes, 6, ir=3)
     expected = CONVOLVED.reshape(2, -1) @ CONSTANTS["g"].T + CONSTANTS["b"]
-    np.testing.assert_allclose(run(prepare(model)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(prepare(model), IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
 FOLDED = {
@@ -207,30 +202,6 @@ def test_the_metadata_and_the_input_model_stay_as_they_are():
     before = model.SerializeToString(deterministic=True)
     assert prepare(model).metadata_props[0].value == "somebody"
     assert model.SerializeToString(deterministic=True) == before
-
-
-def test_a_fixed_batch_in_a_constant_shape_is_freed():
-    nodes = [CONV, ("Reshape", "a any", "f", {}), ("Gemm", "f g b", "y", {"transB": 1})]
-    model = prepare(model_of(nodes))
-    freed = free_batch(model)
-    many = np.concatenate([IMAGES, IMAGES * 2, IMAGES * 3])
-    assert run(freed, many).shape == (6, 10)
-    np.testing.assert_allclose(run(freed, many)[2:4], run(model, IMAGES * 2), rtol=1e-5, atol=1e-6)
-    assert free_batch(freed) is freed
-
-
-@pytest.mark.parametrize(
-    "nodes",
-    [
-        [CONV, ("ReduceMean", "a first", "y", {})],
-        [CONV, ("Reshape", "a all", "y", {})],
-        [CONV, ("Softmax", "a", "y", {"axis": 0})],
-    ],
-    ids=["mean over the images", "images in one row", "softmax over the images"],
-)
-def test_a_batch_that_the_network_mixes_stays_fixed(nodes):
-    model = prepare(model_of(nodes, first=np.int64([0]), all=np.int64([1, -1])))
-    assert free_batch(model) is model
 
 
 def test_the_size_of_an_open_input_is_given():
@@ -304,9 +275,9 @@ def test_a_model_that_cannot_be_quantized_is_refused_in_one_line(message):
 
 def test_a_file_is_loaded_with_the_weights_beside_it(tmp_path):
     model, path = model_of([CONV, ("Relu", "a", "y", {})]), tmp_path / "m.onnx"
-    expected = run(model)
+    expected = run(model, IMAGES)
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
-    np.testing.assert_allclose(run(prepare(load(path))), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(prepare(load(path)), IMAGES), expected, rtol=1e-5, atol=1e-6)
     (tmp_path / "weights").unlink()
     with pytest.raises(ArtifactError, match="weights in another file"):
         load(path)
@@ -333,5 +304,5 @@ def test_weights_over_two_gigabytes_are_refused():
 def test_the_reference_implementation_agrees_too():
     model = prepare(model_of([CONV, ("BatchNormalization", "a c d m c", "e", {}), ("Relu", "e", "y", {})]))
     np.testing.assert_allclose(
-        ReferenceEvaluator(model).run(None, {"x": IMAGES})[0], run(model), rtol=1e-4, atol=1e-5
+        ReferenceEvaluator(model).run(None, {"x": IMAGES})[0], run(model, IMAGES), rtol=1e-4, atol=1e-5
     )

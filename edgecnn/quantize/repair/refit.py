@@ -40,7 +40,7 @@ class _Fits:
     """Solutions for any ridge, from one decomposition."""
 
     def __init__(self, weight: Array, given: Moments) -> None:
-        self._weight, self._moments = weight, given
+        self._weight = weight
         self._values, self._vectors = np.linalg.eigh(given.square / given.size)
         # Relative to the size of the inputs, as the ridge is.
         self._gain = weight @ (given.cross - given.square) / given.size @ self._vectors
