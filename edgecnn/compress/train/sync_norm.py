@@ -25,7 +25,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total
@@ -33,7 +33,7 @@ class _Sum(torch.autograd.Function):
 
 def _mean(value: Tensor) -> Tensor:
     """Return the mean over the processes, all of which have as many images: the loader sees to it."""
-    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(value)
     return total / dist.get_world_size()
 
 
