@@ -20,14 +20,13 @@ from torch import Tensor, nn
 from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, WeightQuantizer
 from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.quantize import qdq, ranges
+from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.patterns import clip_bounds, output_axis
 from edgecnn.quantize.pipeline import Quantized
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.weights import QuantizedWeight
 
-#: What training adds to the name of the recipe that it started from.
-TRAINED = "quantization-aware training"
 #: How far from the middle of its step a weight starts at most, in steps. At the border between two integers
 #: the least gradient would flip it, and refitted weights lie beyond it.
 _OFF_CENTRE = 0.25
@@ -66,7 +65,7 @@ class QuantizedModule(GraphModule):
         _set_constants(model, learned)
         found = self._ranges()
         chosen = before.placement.ranges({name: of[before.scheme.name] for name, of in found.items()})
-        suffix = "" if before.recipe.name.endswith(TRAINED) else f", {TRAINED}"
+        suffix = "" if before.recipe.name.endswith(TRAINING) else f", {TRAINING}"
         return replace(
             before,
             model=qdq.insert(model, before.placement, chosen, before.scheme, weights),
