@@ -16,35 +16,50 @@ from edgecnn.quantize.weights import WEIGHT_LEVELS
 
 
 class _Round(torch.autograd.Function):
-    """Values to the nearest of `first * scale` to `last * scale`, with the gradients of LSQ and LSQ+.
+    """Values to integer times scale, with the gradients of LSQ and LSQ+.
 
-    LSQ, section 2.1, with v = (x - low) / scale: dx is 1 inside the range and 0 outside; dscale is
-    round(v) - v inside and the nearest end's number of steps outside. LSQ+ (Bhalgat et al. 2020,
-    arXiv:2004.09576, section 3.1): dlow is 0 inside and 1 outside.
+    The integers run from `smallest` to `largest`, and `zero` stands for 0 (None: 0 itself). LSQ, section 2.1,
+    with v = (x - low) / scale: dx is 1 inside the range and 0 outside; dscale is round(v) - v inside and the
+    nearest end's number of steps outside. LSQ+ (Bhalgat et al. 2020, arXiv:2004.09576, section 3.1): dlow is
+    0 inside and 1 outside. `share` multiplies both.
     """
+
+    # Operations that compare with numbers and work in place: with tensors, or on masks, each is ten times slower.
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, low: Tensor | None, first: Tensor, last: Tensor, share: float
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        low: Tensor | None,
+        zero: Tensor | None,
+        smallest: int,
+        largest: int,
+        share: float,
     ) -> Tensor:
-        result = (x / scale).round_().clamp_(first, last).mul_(scale)
-        ctx.save_for_backward(x, result, scale, low, first, last)
-        ctx.share = share
+        steps = x / scale
+        result = steps.round()
+        if zero is None:
+            result.clamp_(smallest, largest)
+        else:
+            result.add_(zero).clamp_(smallest, largest).sub_(zero)
+            steps.add_(zero)
+        result.mul_(scale)
+        ctx.save_for_backward(x, steps, result, scale, low)
+        ctx.settings = smallest, largest, share
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, result, scale, low, first, last = ctx.saved_tensors
-        inside = (x > first * scale) & (x < last * scale)
-        dx = gradient * inside
+        x, steps, result, scale, low = ctx.saved_tensors
+        smallest, largest, share = ctx.settings
+        dx = torch.ops.aten.hardtanh_backward(gradient, steps, smallest, largest)
         beyond = gradient - dx
-        if low is None:
-            steps = dx * (result - x) + beyond * result
-        else:
-            steps = dx * (result - x) + beyond * (result - low)
-        dscale = steps.sum_to_size(scale.shape) / scale * ctx.share
-        dlow = None if low is None else beyond.sum() * ctx.share
-        return dx, dscale, dlow, None, None, None
+        dlow = None if low is None else beyond.sum()
+        dscale = (result - x).mul_(dx).add_(beyond.mul_(result)).sum_to_size(scale.shape)
+        if dlow is not None:
+            dscale, dlow = dscale - low * dlow, dlow * share
+        return dx, dscale / scale * share, dlow, None, None, None, None
 
 
 class ActivationQuantizer(nn.Module):
@@ -95,10 +110,10 @@ class ActivationQuantizer(nn.Module):
         """Return the values that the integers of `x` (N, ...) stand for."""
         scale, low = self.scale, self.low
         with torch.no_grad():
-            zero = self.zero(scale, low)
-            features = max(1, x.numel() // max(1, len(x)))
-            share = (features * self.largest) ** -0.5
-        return _Round.apply(x, scale, low, self.smallest - zero, self.largest - zero, share)
+            zero = self.zero(scale, low) if low is not None or self._zero else None
+        features = max(1, x.numel() // max(1, len(x)))
+        share = (features * self.largest) ** -0.5
+        return _Round.apply(x, scale, low, zero, self.smallest, self.largest, share)
 
     def ends(self) -> tuple[float, float]:
         """Return the range that `qdq.scale_and_zero` makes this scale and zero point of."""
@@ -129,8 +144,8 @@ class WeightQuantizer(nn.Module):
         """Return integer times scale."""
         scale = self.scale
         share = (self.weight.numel() / scale.numel() * WEIGHT_LEVELS) ** -0.5
-        end = torch.tensor(float(WEIGHT_LEVELS), device=scale.device)
-        return _Round.apply(self.weight, scale.view(self._shape), None, -end, end, share)
+        steps = scale.view(self._shape)
+        return _Round.apply(self.weight, steps, None, None, -WEIGHT_LEVELS, WEIGHT_LEVELS, share)
 
     def integers(self) -> Tensor:
         """Return what the file stores, int8."""
