@@ -102,9 +102,9 @@ def escalate(
 ) -> Outcome:
     """Return the first result that meets the budget, else the best one.
 
-    `judge` measures an int8 model; `scan` ranks the layers of a result, for mixed precision. `finetune`, where
-    there are images to train on, gets the best result of the recipes if the budget is not met by then, or if
-    there is none, and gives it back trained. Raises InvalidValueError for an unknown effort.
+    `judge` measures an int8 model; `scan` ranks the layers of a result, for mixed precision. `finetune`,
+    where there are images to train on, gets the best result of the recipes if the budget is not met by then,
+    or if there is none, and gives it back trained. Raises InvalidValueError for an unknown effort.
     """
     if effort not in LADDERS:
         raise InvalidValueError(f"unknown effort {effort!r}", hint=suggest(effort, list(LADDERS)))

@@ -12,7 +12,7 @@ from edgecnn.quantize.sensitivity import LayerSensitivity
 
 
 class Quantizer:
-    """Gives results whose "model" is their quality in decibels: 10 for the best recipe, 30 with float layers."""
+    """Gives results whose "model" is their quality in decibels: 10 by the best recipe, 30 with float."""
 
     macs = {"first": 10, "second": 90}  # noqa: RUF012
 

@@ -24,7 +24,7 @@ class _Round(torch.autograd.Function):
     0 inside and 1 outside. `share` multiplies both.
     """
 
-    # Operations that compare with numbers and work in place: with tensors, or on masks, each is ten times slower.
+    # In place, and compared with numbers: against tensors, or on masks, each operation is ten times slower.
 
     @staticmethod
     def forward(
@@ -50,7 +50,7 @@ class _Round(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, steps, result, scale, low = ctx.saved_tensors
         smallest, largest, share = ctx.settings
         dx = torch.ops.aten.hardtanh_backward(gradient, steps, smallest, largest)
@@ -69,6 +69,8 @@ class ActivationQuantizer(nn.Module):
     starts at zero goes on doing so: engines then compute a ReLU by the saturation. `width` is the widest that
     a range may become, None for any: beyond what a clip lets through, an engine would have to clip as well.
     """
+
+    start: Tensor
 
     def __init__(
         self, scale: float, zero: int, smallest: int, largest: int, symmetric: bool, width: float | None
@@ -126,6 +128,8 @@ class ActivationQuantizer(nn.Module):
 
 class WeightQuantizer(nn.Module):
     """A weight that is trained in float and rounded to int8 with one scale per output channel, on `axis`."""
+
+    start: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, axis: int) -> None:
         super().__init__()

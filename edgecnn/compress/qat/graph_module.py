@@ -37,9 +37,9 @@ class _Step:
 class GraphModule(nn.Module):
     """Computes what an ONNX model of opset 18 or later computes: images (N, C, H, W) to logits.
 
-    The constants of weighted and normalizing layers are parameters, NODE/weight and NODE/bias with "/" for "."
-    in the node's name, one for each node even where several read one constant (as simplifiers make it with
-    zeros). Other arrays of floats are buffers. Batch normalization uses the statistics that it has, in
+    The constants of weighted and normalizing layers are parameters, NODE/weight and NODE/bias with "/" for
+    "." in the node's name, one for each node even where several read one constant (as simplifiers make it
+    with zeros). Other arrays of floats are buffers. Batch normalization uses the statistics that it has, in
     training, too.
 
     `modules` gives nodes that a module computes in place of their operator, from those inputs that are
@@ -53,7 +53,8 @@ class GraphModule(nn.Module):
         sources = [name for name in graph.inputs if not graph.is_constant(name)]
         if len(sources) != 1 or len(graph.outputs) != 1:
             raise InvalidValueError(
-                f"the graph has {len(sources)} inputs and {len(graph.outputs)} outputs; one of each can be trained"
+                f"the graph has {len(sources)} inputs and {len(graph.outputs)} outputs",
+                hint="a graph with one of each can be trained",
             )
         self._input, self._output = sources[0], graph.outputs[0]
         modules = modules or {}

@@ -35,9 +35,9 @@ _OFF_CENTRE = 0.25
 class QuantizedModule(GraphModule):
     """Computes what the int8 file `quantized.model` computes, and learns: images (N, C, H, W) to logits.
 
-    Parameters are the quantized layers' float weights and biases, a scale for each of their output channels, a
-    scale for each quantized tensor or group of tensors that share one, the offset of an asymmetric range, and
-    the parameters of layers that are left in float. It starts with the file's own integers and scales.
+    Parameters are the quantized layers' float weights and biases, a scale for each of their output channels,
+    a scale for each quantized tensor or group of tensors that share one, the offset of an asymmetric range,
+    and the parameters of layers that are left in float. It starts with the file's own integers and scales.
     Raises InvalidValueError for an operator that cannot be trained.
     """
 
@@ -49,7 +49,10 @@ class QuantizedModule(GraphModule):
         self._quantizers = quantizers
 
     def to_quantized(self) -> Quantized:
-        """Return the int8 model with all that was learned; the ranges for other schemes grow in proportion."""
+        """Return the int8 model with all that was learned.
+
+        The ranges for other schemes grow in proportion.
+        """
         before = self.quantized
         model = onnx.ModelProto()
         model.CopyFrom(before.float_model)
@@ -83,9 +86,7 @@ class QuantizedModule(GraphModule):
             ends = self._quantizers.activations[placement.shares.get(name, name)].ends()
             growth = max(-ends[0], ends[1]) / max(-before[name][0], before[name][1])
             for other, (low, high) in found[name].items():
-                found[name][other] = ranges.short(
-                    ends if other == scheme else (low * growth, high * growth)
-                )
+                found[name][other] = ranges.short(ends if other == scheme else (low * growth, high * growth))
         return found
 
 
@@ -119,7 +120,7 @@ class _Quantizers:
         root = self._root(node.input[0])
         if root not in self.activations:
             scale, zero = (self._graph.constant(name) for name in node.input[1:])
-            limits = np.iinfo(zero.dtype)
+            limits = np.iinfo(self._quantized.scheme.activation)
             self.activations[root] = ActivationQuantizer(
                 float(scale),
                 int(zero),
@@ -160,7 +161,7 @@ class _Quantizers:
 
 
 def _set_constants(model: onnx.ModelProto, values: dict[tuple[str, int], npt.NDArray[Any]]) -> None:
-    """Give inputs of nodes, by name and position, other values; a constant with other readers is not touched."""
+    """Give inputs of nodes, by name and position, other values; a constant of several readers stays."""
     graph = Graph(model)
     reads = [name for node in graph.nodes for name in node.input]
     for node in graph.nodes:

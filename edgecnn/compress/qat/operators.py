@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from edgecnn.errors import InvalidValueError
 
 Operator = Callable[..., Any]
-Ints = Sequence[int]
+#: An attribute is a list, a default a tuple.
+Ints = list[int] | tuple[int, ...]
 
 
 def operator(node: onnx.NodeProto) -> Operator:
@@ -133,7 +134,11 @@ def _max_pool(
 ) -> Tensor:
     begin, end = _pads(x, kernel_shape, strides, dilations, pads, auto_pad)
     extra = _beyond(x, kernel_shape, strides, dilations, begin, end, ceil_mode)
-    if begin != end or any(extra) or any(2 * pad > size for pad, size in zip(begin, kernel_shape, strict=True)):
+    if (
+        begin != end
+        or any(extra)
+        or any(2 * pad > size for pad, size in zip(begin, kernel_shape, strict=True))
+    ):
         end = [pad + more for pad, more in zip(end, extra, strict=True)]
         x, begin = _padded(x, begin, end, -math.inf), [0, 0]
     return F.max_pool2d(x, kernel_shape, strides, begin, dilations)
@@ -154,10 +159,7 @@ def _average_pool(
     if not any((*begin, *end, *extra)):
         return F.avg_pool2d(x, kernel_shape, strides)
     counted = torch.ones_like(x[:1, :1])
-    if count_include_pad:
-        counted = _padded(counted, begin, end, 1.0)
-    else:
-        counted = _padded(counted, begin, end)
+    counted = _padded(counted, begin, end, float(bool(count_include_pad)))
     counted = _padded(counted, (0, 0), extra)
     end = [pad + more for pad, more in zip(end, extra, strict=True)]
     total = F.avg_pool2d(_padded(x, begin, end), kernel_shape, strides, divisor_override=1)

@@ -22,7 +22,9 @@ def parameter_groups(
     hundred times that, and decay would pull them to where they started. Plain gradient descent fits none of
     them: its steps grow with the square of a scale.
     """
-    weights, biases, steps = [], [], []
+    weights: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
+    steps: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2] in ("log_scale", "log_low"):
             steps.append(parameter)

@@ -1,4 +1,4 @@
-"""Learned steps: the values of QuantizeLinear, the gradients of LSQ and LSQ+, and scales that stay positive."""
+"""Learned steps: the values of QuantizeLinear, the gradients of LSQ and LSQ+, scales that stay positive."""
 
 import numpy as np
 import onnx
@@ -32,10 +32,13 @@ def test_values_are_those_of_quantize_linear_to_the_bit(low, high, scheme, rng):
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
     ]
-    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for value, name in ((scale, "s"), (zero, "z"))]
+    constants = [
+        onnx.numpy_helper.from_array(np.asarray(value), name) for value, name in ((scale, "s"), (zero, "z"))
+    ]
     ends = [helper.make_tensor_value_info(name, 1, [4, None]) for name in "xy"]
     model = helper.make_model(
-        helper.make_graph(nodes, "g", ends[:1], ends[1:], constants), opset_imports=[helper.make_opsetid("", 19)]
+        helper.make_graph(nodes, "g", ends[:1], ends[1:], constants),
+        opset_imports=[helper.make_opsetid("", 19)],
     )
     (wanted,) = ReferenceEvaluator(model).run(None, {"x": x})
     np.testing.assert_array_equal(learned(torch.from_numpy(x)).detach().numpy(), wanted)
@@ -142,8 +145,8 @@ def test_biases_are_rounded_as_the_exporter_rounds_them(rng):
     source = quantizer(0.0, 6.0, CPU)
     learned = BiasQuantizer(torch.from_numpy(bias), source, weight)
     values, scale = quantize_bias(bias, float(source.scale), weight.scale.detach().numpy())
-    np.testing.assert_allclose(learned().detach(), values * scale, rtol=1e-6)
-    assert np.abs(learned().detach() - bias).max() > 1e-4, "the steps are wide enough to show"
+    np.testing.assert_allclose(learned().detach().numpy(), values * scale, rtol=1e-6)
+    assert np.abs(learned().detach().numpy() - bias).max() > 1e-4, "the steps are wide enough to show"
     learned().sum().backward()
     assert learned.bias.grad.tolist() == [1.0, 1.0, 1.0]
     assert weight.log_scale.grad is None and source.log_scale.grad is None

@@ -41,9 +41,12 @@ def test_a_network_of_the_zoo_computes_the_same(name):
 
 def graph(body: str, **constants: np.ndarray) -> onnx.ModelProto:
     """A graph from x (N, 2, 4, 4) to y."""
-    shapes = "".join(f", float[{','.join(map(str, value.shape))}] {name}" for name, value in constants.items())
+    shapes = "".join(
+        f", float[{','.join(map(str, value.shape))}] {name}" for name, value in constants.items()
+    )
     model = parser.parse_model(
-        f'<ir_version: 9, opset_import: ["" : 20]> g (float[N, 2, 4, 4] x{shapes}) => (float[N, K] y) {{ {body} }}'
+        '<ir_version: 9, opset_import: ["" : 20]> g '
+        f"(float[N, 2, 4, 4] x{shapes}) => (float[N, K] y) {{ {body} }}"
     )
     del model.graph.input[1:]
     for name, value in constants.items():
@@ -56,7 +59,8 @@ def graph(body: str, **constants: np.ndarray) -> onnx.ModelProto:
 def test_gradients_are_those_of_finite_differences(rng):
     model = graph(
         "c = Conv<pads = [0, 0, 1, 0]>(x, w, b) l = LRN<size = 3>(c)"
-        " p = AveragePool<kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1>(l) f = Flatten(p) y = Gemm(f, m)",
+        " p = AveragePool<kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1>(l)"
+        " f = Flatten(p) y = Gemm(f, m)",
         w=rng.standard_normal((3, 2, 2, 2)),
         b=rng.standard_normal(3),
         m=rng.standard_normal((12, 2)),
@@ -88,7 +92,9 @@ def test_what_is_no_weight_is_stored_but_not_trained(rng):
 
 def test_batch_normalization_keeps_its_statistics_in_training(rng):
     ones = np.ones(2)
-    module = GraphModule(graph("c = BatchNormalization(x, s, s, m, v) y = Flatten(c)", s=ones, m=3 * ones, v=ones))
+    module = GraphModule(
+        graph("c = BatchNormalization(x, s, s, m, v) y = Flatten(c)", s=ones, m=3 * ones, v=ones)
+    )
     images = torch.from_numpy(rng.standard_normal((4, 2, 4, 4)).astype(np.float32))
     assert torch.equal(module.train()(images), module.eval()(images))
     assert sorted(name for name, _ in module.named_parameters()) == ["block/0/bias", "block/0/weight"]

@@ -36,7 +36,9 @@ NODES = {
         "y = AveragePool<kernel_shape = [3, 3], strides = [3, 2], pads = [1, 1, 1, 1], ceil_mode = 1,"
         " count_include_pad = 1>(x)"
     ),
-    "average pool, same": 'y = AveragePool<kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_LOWER">(x)',
+    "average pool, same": (
+        'y = AveragePool<kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_LOWER">(x)'
+    ),
     "lrn, odd": "y = LRN<size = 3, alpha = 0.5, beta = 0.6, bias = 2.0>(x)",
     "reshape, copied and inferred": "s = Constant<value = int64[3] {0, -1, 5}>() y = Reshape(x, s)",
     "flatten, axis": "y = Flatten<axis = -2>(x)",
@@ -49,7 +51,8 @@ NODES = {
     "split, last part smaller": "a, c = Split<axis = 2, num_outputs = 2>(x) y = Softmax<axis = 1>(c)",
     "slice, backwards": (
         "s = Constant<value = int64[2] {-1, 7}>() e = Constant<value = int64[2] {-99, 1}>()"
-        " a = Constant<value = int64[2] {1, -2}>() p = Constant<value = int64[2] {-1, -2}>() y = Slice(x, s, e, a, p)"
+        " a = Constant<value = int64[2] {1, -2}>() p = Constant<value = int64[2] {-1, -2}>()"
+        " y = Slice(x, s, e, a, p)"
     ),
     "slice, beyond the end": (
         "s = Constant<value = int64[1] {2}>() e = Constant<value = int64[1] {99}>()"
@@ -57,10 +60,14 @@ NODES = {
     ),
     "gather": "i = Constant<value = int64[2, 2] {0, -1, 2, 2}>() y = Gather<axis = 1>(x, i)",
     "gather, one": "i = Constant<value = int64 {-1}>() y = Gather<axis = 2>(x, i)",
-    "pad, constant": "p = Constant<value = int64[8] {0, 1, 0, 2, 0, 0, 3, 0}>() v = Constant<value = float {1.5}>()"
-    " y = Pad(x, p, v)",
+    "pad, constant": (
+        "p = Constant<value = int64[8] {0, 1, 0, 2, 0, 0, 3, 0}>() v = Constant<value = float {1.5}>()"
+        " y = Pad(x, p, v)"
+    ),
     "pad, cut off": "p = Constant<value = int64[8] {0, 0, -1, 0, 0, 0, 0, -2}>() y = Pad(x, p)",
-    "pad, reflected": 'p = Constant<value = int64[8] {0, 0, 2, 3, 0, 0, 1, 0}>() y = Pad<mode = "reflect">(x, p)',
+    "pad, reflected": (
+        'p = Constant<value = int64[8] {0, 0, 2, 3, 0, 0, 1, 0}>() y = Pad<mode = "reflect">(x, p)'
+    ),
     "pad, edge": (
         "p = Constant<value = int64[4] {2, 3, 1, 0}>() a = Constant<value = int64[2] {-2, 3}>()"
         ' y = Pad<mode = "edge">(x, p, , a)'
@@ -91,8 +98,10 @@ CONSTANTS = {
 
 def model(nodes: str) -> onnx.ModelProto:
     shapes = ", ".join(f"float[{','.join(map(str, shape))}] {name}" for name, shape in CONSTANTS.items())
-    text = '<ir_version: 9, opset_import: ["" : 20]> graph (float[N, 4, 9, 10] x, SHAPES) => (float[] y) { BODY }'
-    built = parser.parse_model(text.replace("SHAPES", shapes).replace("BODY", nodes))
+    built = parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 20]> graph '
+        f"(float[N, 4, 9, 10] x, {shapes}) => (float[] y) {{ {nodes} }}"
+    )
     built.graph.output[0].type.tensor_type.ClearField("shape")
     del built.graph.input[1:]
     for name, shape in CONSTANTS.items():
@@ -139,4 +148,3 @@ def test_a_convolution_over_time_is_refused():
     built = model("y = Conv<pads = [1, 1]>(x, w)")
     with pytest.raises(InvalidValueError, match="windows over 1 axes"):
         GraphModule(built)(torch.zeros(1, 4, 9))
-
