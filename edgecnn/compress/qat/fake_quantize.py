@@ -112,7 +112,7 @@ class ActivationQuantizer(nn.Module):
         """Return the values that the integers of `x` (N, ...) stand for."""
         scale, low = self.scale, self.low
         with torch.no_grad():
-            zero = self.zero(scale, low) if low is not None or self._zero else None
+            zero = None if low is None else self.zero(scale, low)
         features = max(1, x.numel() // max(1, len(x)))
         share = (features * self.largest) ** -0.5
         return _Round.apply(x, scale, low, zero, self.smallest, self.largest, share)

@@ -42,6 +42,8 @@ class GraphModule(nn.Module):
     with zeros). Other arrays of floats are buffers. Batch normalization uses the statistics that it has, in
     training, too.
 
+    Of a graph that ends in a Softmax, the logits are what enters it.
+
     `modules` gives nodes that a module computes in place of their operator, from those inputs that are
     not constant. Raises InvalidValueError for an operator that is not in the table of `operators`, and for a
     graph with several inputs or outputs.
@@ -57,6 +59,9 @@ class GraphModule(nn.Module):
                 hint="a graph with one of each can be trained",
             )
         self._input, self._output = sources[0], graph.outputs[0]
+        last = graph.producer(self._output)
+        if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
+            self._output = last.input[0]
         modules = modules or {}
         #: Node and position of an input: the parameter that it reads.
         self.trained: dict[tuple[str, int], str] = {}
@@ -111,7 +116,7 @@ class GraphModule(nn.Module):
         return key
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images, (N, C, H, W)."""
+        """Return the logits of images, (N, classes)."""
         values: dict[str, Any] = {self._input: images}
         for step in self._steps:
             results = step.run(*[self._value(values, name) for name in step.inputs])
@@ -122,7 +127,7 @@ class GraphModule(nn.Module):
             for name in step.last_used:
                 del values[name]
         logits: Tensor = values[self._output]
-        return logits
+        return logits.flatten(1)
 
     def _value(self, values: Mapping[str, Any], name: str) -> Any:
         if name in values:

@@ -100,6 +100,14 @@ def test_batch_normalization_keeps_its_statistics_in_training(rng):
     assert sorted(name for name, _ in module.named_parameters()) == ["block/0/bias", "block/0/weight"]
 
 
+def test_probabilities_at_the_end_are_left_out(rng):
+    module = GraphModule(
+        graph("c = Conv(x, w) f = Flatten(c) y = Softmax(f)", w=rng.standard_normal((2, 2, 4, 4)))
+    )
+    logits = module(torch.ones(3, 2, 4, 4))
+    torch.testing.assert_close(logits, getattr(module, "block/0/weight").sum((1, 2, 3)).expand(3, 2))
+
+
 def test_a_graph_with_two_inputs_is_refused():
     model = graph("y = Flatten(x)")
     model.graph.input.append(onnx.helper.make_tensor_value_info("z", 1, [1]))
