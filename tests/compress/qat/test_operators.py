@@ -40,7 +40,9 @@ NODES = {
         'y = AveragePool<kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_LOWER">(x)'
     ),
     "lrn, odd": "y = LRN<size = 3, alpha = 0.5, beta = 0.6, bias = 2.0>(x)",
-    "reshape, copied and inferred": "s = Constant<value = int64[3] {0, -1, 5}>() r = Reshape(x, s) y = Transpose<perm = [0, 2, 1]>(r)",
+    "reshape, copied and inferred": (
+        "s = Constant<value = int64[3] {0, -1, 5}>() r = Reshape(x, s) y = Transpose<perm = [0, 2, 1]>(r)"
+    ),
     "flatten, axis": "y = Flatten<axis = -2>(x)",
     "gemm": "f = Flatten(x) y = Gemm<alpha = 0.5, beta = 2.0>(f, m, b)",
     "gemm, transposed": "f = Flatten(x) y = Gemm<transB = 1>(f, t, b)",
@@ -48,7 +50,9 @@ NODES = {
         "s = Constant<value = int64[2] {1, 3}>() a, c = Split<axis = 1>(x, s) y = Concat<axis = -1>(a, a)"
     ),
     "split, in equal parts": "a, c, d, e = Split<axis = 1, num_outputs = 4>(x) y = Sub(c, e)",
-    "split, last part smaller": "a, c = Split<axis = 2, num_outputs = 2>(x) p = Softmax<axis = 1>(c) y = Relu(p)",
+    "split, last part smaller": (
+        "a, c = Split<axis = 2, num_outputs = 2>(x) p = Softmax<axis = 1>(c) y = Relu(p)"
+    ),
     "slice, backwards": (
         "s = Constant<value = int64[2] {-1, 7}>() e = Constant<value = int64[2] {-99, 1}>()"
         " a = Constant<value = int64[2] {1, -2}>() p = Constant<value = int64[2] {-1, -2}>()"
