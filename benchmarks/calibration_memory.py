@@ -58,10 +58,11 @@ def main() -> None:
         return calibrate(sys.argv[1], int(sys.argv[2]))
     # Here, since the processes that calibrate must not carry torch's memory.
     from edgecnn.export import ExportRequest, export
+    from edgecnn.zoo.spec import NetworkSpec
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
-        export(ExportRequest(sys.argv[1] if len(sys.argv) > 1 else "efficientnet_lite0", path))
+        export(ExportRequest(NetworkSpec(sys.argv[1] if len(sys.argv) > 1 else "efficientnet_lite0"), path))
         peaks = []
         for count in COUNTS:
             done = subprocess.run(

@@ -18,6 +18,7 @@ import onnxruntime
 from edgecnn.export import ExportRequest, export
 from edgecnn.measure.latency import profile, real_input
 from edgecnn.runtime import load
+from edgecnn.zoo.spec import NetworkSpec
 
 ROUNDS, SECONDS = 9, 1.0
 
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "m.onnx"
         if len(sys.argv) < 2:
-            export(ExportRequest("mobilenet", path, alpha=0.5, precision="int8", target="cpu"))
+            export(ExportRequest(NetworkSpec("mobilenet", alpha=0.5), path, precision="int8", target="cpu"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -32,6 +32,7 @@ from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantizer
 from edgecnn.runtime.images import find_images
 from edgecnn.targets import target
+from edgecnn.zoo.spec import NetworkSpec
 
 CALIBRATION = 128
 CHECKS = 364
@@ -83,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "float.onnx", Path(folder) / "ort.onnx"
-        request = ExportRequest("efficientnet_lite0", path, weights="imagenet")
+        request = ExportRequest(NetworkSpec("efficientnet_lite0", weights="imagenet"), path)
         export(request)
         model = onnx.load(path)
         calibration, checks, what = images(arguments.images, request.preprocessing)

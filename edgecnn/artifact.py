@@ -1,13 +1,14 @@
 """A model file and what is known of it: the manifest.
 
-An ONNX file carries its manifest inside (`metadata_props`, key `edgecnn`); any other file has
-`<file>.json` beside it. `docs/manifest.schema.json` is the JSON schema.
+An ONNX file carries its manifest inside (`metadata_props`, key `edgecnn`), and so does a safetensors file;
+any other file has `<file>.json` beside it. `docs/manifest.schema.json` is the JSON schema.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from edgecnn.errors import ArtifactError
 FORMAT_VERSION = 1
 #: Key of the manifest in the metadata of an ONNX file.
 METADATA_KEY = "edgecnn"
+
+#: The format's own limit on its header.
+_MAX_HEADER = 100_000_000
 
 Json = Any  # what json.loads gives: the manifest's free-form parts
 
@@ -128,15 +132,32 @@ def sidecar(path: str | Path) -> Path:
 
 
 def read_manifest(path: str | Path) -> Manifest | None:
-    """Return the manifest of a model file, or None if it has none (a foreign ONNX file).
+    """Return the manifest of a model file or a checkpoint, or None if it has none (a foreign file).
 
-    Needs no onnx package. Raises ArtifactError for a missing, empty, truncated or non-model file.
+    Needs neither the onnx nor the safetensors package. Raises ArtifactError for a missing, empty, truncated
+    or non-model file.
     """
     path = Path(path)
     if not path.is_file():
         kind = "a folder, not a model file" if path.is_dir() else "not there"
         raise ArtifactError(f"{path} is {kind}", hint="make one with: edgecnn export mobilenet -o m.onnx")
-    if path.suffix != ".onnx" and sidecar(path).is_file():
+    if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         return Manifest.from_json(sidecar(path).read_bytes())
-    text = onnx_metadata.read(path).get(METADATA_KEY)
+    read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
+    text = read(path).get(METADATA_KEY)
     return None if text is None else Manifest.from_json(text)
+
+
+def _safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file: its header is JSON, after its length in eight bytes."""
+    try:
+        with open(path, "rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > _MAX_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            metadata: dict[str, str] = json.loads(stream.read(length)).get("__metadata__", {})
+            return metadata
+    except (ValueError, AttributeError, struct.error) as error:
+        raise ArtifactError(
+            f"{path} is no safetensors file, or a damaged one: {error}", hint="copy it again"
+        ) from error

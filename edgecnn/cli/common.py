@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgecnn.zoo.spec import NetworkSpec
+
 #: What a command returns when a budget or a gate was not met.
 EXIT_BUDGET = 3
 
@@ -28,6 +30,43 @@ def common(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         function
     )
+
+
+def network(weights: str = "random") -> Callable[[F], F]:
+    """Return what adds the options that say which network; `spec` reads them."""
+
+    def add(function: F) -> F:
+        for option in (
+            click.option("--seed", type=int, default=0, show_default=True, help="Of whatever is random."),
+            click.option(
+                "--weights",
+                default=weights,
+                show_default=True,
+                help="random, imagenet, FILE.safetensors, FILE.pth, hf:OWNER/REPO.",
+            ),
+            click.option(
+                "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."
+            ),
+            click.option(
+                "--classes", "num_classes", type=int, help="Number of classes  [the network's own]."
+            ),
+            click.option("--phi", type=float, help="Compound scaling, of: efficientnet."),
+            click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho."),
+            click.option("--rho", type=float, help="Resolution multiplier."),
+            click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier."),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+def spec(name: str, values: dict[str, Any]) -> NetworkSpec:
+    """Return the network that is asked for, and take its options out of `values`."""
+    from edgecnn.zoo.spec import NetworkSpec
+
+    fields = ("alpha", "rho", "resolution", "phi", "num_classes", "in_channels", "weights", "seed")
+    return NetworkSpec(name, **{field: values.pop(field) for field in fields if field in values})
 
 
 def calibration(images: int) -> Callable[[F], F]:

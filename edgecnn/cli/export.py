@@ -15,20 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("name")
+@click.argument("name", metavar="NAME | FILE.safetensors")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.onnx].")
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option("--rho", type=float, help="Resolution multiplier.")
-@click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho.")
-@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
-@click.option("--classes", "num_classes", type=int, help="Number of classes  [the network's own].")
-@click.option("--channels", "in_channels", type=int, help="Number of input channels  [the network's own].")
-@click.option(
-    "--weights",
-    default="random",
-    show_default=True,
-    help="random, imagenet, FILE.safetensors, FILE.pth, hf:OWNER/REPO.",
-)
+@common.network()
 @click.option("--int8", is_flag=True, help="Quantize, with ranges from real images.")
 @click.option("--fp16", is_flag=True, help="Compute in float16.")
 @click.option("--target", default="portable", show_default=True, help="portable, cpu, or a board or GPU.")
@@ -44,7 +33,6 @@ if TYPE_CHECKING:
 @common.calibration(images=64)
 @common.budget
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights and crops.")
 @common.common
 def command(
     name: str,
@@ -57,11 +45,12 @@ def command(
     as_json: bool,
     **values: Any,
 ) -> int:
-    """Write network NAME as an ONNX file that was checked against PyTorch on real images.
+    """Write network NAME, or a checkpoint, as an ONNX file checked against PyTorch on real images.
 
     \b
     edgecnn export mobilenet --alpha 0.5 --int8
     edgecnn export efficientnet_lite0 --weights imagenet --int8 --target cpu -o e.onnx
+    edgecnn export trained.safetensors --int8
     """
     if int8 and fp16:
         raise click.UsageError("--int8 and --fp16 exclude each other")
@@ -71,9 +60,11 @@ def command(
     budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100)
     if budget.asks and not int8:
         raise click.UsageError("--min-sqnr and --min-agreement are budgets of --int8")
+    spec = common.spec(name, values)
     request = ExportRequest(
-        name=name,
-        output=output or Path(f"{name}.onnx"),
+        network=spec,
+        output=output or Path(f"{spec.stem}.onnx"),
+        seed=spec.seed,
         precision="int8" if int8 else "float16" if fp16 else "float32",
         input=input_kind,
         budget=budget,

@@ -1,8 +1,9 @@
 """From a name to an artifact.
 
 from edgecnn.export import ExportRequest, export
+from edgecnn.zoo import NetworkSpec
 
-exported = export(ExportRequest("mobilenet", Path("m.onnx"), alpha=0.5, precision="int8"))
+exported = export(ExportRequest(NetworkSpec("mobilenet", alpha=0.5), Path("m.onnx"), precision="int8"))
 """
 
 from edgecnn.export.pipeline import Exported, export

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy.typing as npt
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import EdgecnnWarning
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Parity, compare, demand
@@ -102,11 +100,11 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     """
     files.check_writable(request.output)
     images = ImageSource.open(
-        request.preprocessing,
+        request.network.preprocessing,
         calib=request.calib,
         count=request.calib_images,
         batch=request.batch,
-        digits=request.architecture.labels == "digits",
+        digits=request.network.labels == "digits",
         seed=request.seed,
     )
     for module in ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"):
@@ -118,26 +116,25 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     from edgecnn.quantize import float16, islands, simplify
     from edgecnn.quantize.escalate import picked
     from edgecnn.quantize.evaluate import logits
-    from edgecnn.zoo import initialize, weights
+    from edgecnn.zoo import cost, initialize
 
-    row, clock, lineage = request.architecture, _Clock(progress), _Lineage()
+    spec, clock, lineage = request.network, _Clock(progress), _Lineage()
     with clock("build"):
-        network, spent, notes = _build(request)
-        size = {"alpha": request.alpha, "phi": request.phi, "resolution": request.size}
-        lineage.add("build", {"architecture": row.name, **size, "classes": request.classes})
-        if request.weights == "random":
+        opened = spec.open()
+        network, notes = opened.network, list(opened.notes)
+        lineage.steps += opened.lineage
+        # An input that is too small for the network fails here.
+        spent = cost.count(network, spec.preprocessing.channels, spec.size)
+        if spec.origin == "random":
             initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
-            lineage.add("initialize", {"images": images.builtin_description}, seed=request.seed)
-        else:
-            found = weights.find(row, request.weights)
-            lineage.add("load weights", {"source": found.source, "sha256": found.sha256, "notes": notes})
+            lineage.add("settle", {"images": images.builtin_description})
         frames = images.check_frames()
-        inputs = torch.from_numpy(request.preprocessing.normalize(frames))
+        inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
         with torch.inference_mode():
             reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
     with clock("trace"):
         model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
-        lineage.add("trace", {"opset": request.opset, "batch": request.batch})
+        lineage.add("trace", {"opset": request.opset, "batch": request.batch}, parent=spec.sha256)
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
@@ -163,7 +160,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             lineage.add("float16", {"kept": half.kept, **measured}, request.seed)
             notes += half.notes()
         if request.input == "uint8":
-            model = image_input.with_uint8_input(model, request.preprocessing)
+            model = image_input.with_uint8_input(model, spec.preprocessing)
             lineage.add("uint8 input", {})
     with clock("check"):
         onnx.checker.check_model(model, full_check=True)
@@ -177,7 +174,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             )
         lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     with clock("write"):
-        manifest = _manifest(request, row.labels, spent, quantization, lineage.steps)
+        manifest = _manifest(request, spent, quantization, lineage.steps)
         del model.metadata_props[:]
         model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
         model.producer_name, model.producer_version = "edgecnn", __version__
@@ -215,26 +212,6 @@ class _Lineage:
         self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
 
 
-def _build(request: ExportRequest) -> tuple[Any, Any, list[str]]:
-    """Return the network, its cost, and notes; an input that is too small for the network fails here."""
-    from edgecnn import zoo
-    from edgecnn.zoo import cost
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", EdgecnnWarning)
-        network = zoo.create(
-            request.architecture,
-            alpha=request.alpha,
-            num_classes=request.num_classes,
-            in_channels=request.in_channels,
-            resolution=request.size,
-            weights=request.weights,
-            seed=request.seed,
-        )
-    notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
-    return network, cost.count(network, request.preprocessing.channels, request.size), notes
-
-
 def _int8(
     request: ExportRequest,
     model: Any,
@@ -262,30 +239,26 @@ def _int8(
 
 
 def _manifest(
-    request: ExportRequest,
-    labels: str,
-    spent: Any,
-    quantization: Mapping[str, Any] | None,
-    lineage: list[Step],
+    request: ExportRequest, spent: Any, quantization: Mapping[str, Any] | None, lineage: list[Step]
 ) -> Manifest:
+    spec = request.network
     batch: int | str = "batch" if request.batch is None else request.batch
-    size, channels = request.size, request.preprocessing.channels
+    size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
         image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
     else:
         image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
-    own_classes = request.classes == request.architecture.num_classes
     return Manifest(
         inputs=(image,),
-        outputs=(TensorSpec("logits", (batch, request.classes), "float32", "NC"),),
-        preprocessing=request.preprocessing.to_json(),
-        labels=labels if own_classes else None,
-        architecture=request.architecture.name,
-        alpha=request.alpha,
+        outputs=(TensorSpec("logits", (batch, spec.classes), "float32", "NC"),),
+        preprocessing=spec.preprocessing.to_json(),
+        labels=spec.labels,
+        architecture=spec.architecture.name,
+        alpha=spec.width,
         resolution=size,
         params=spent.params,
         macs=spent.macs,
-        weights=request.weights,
+        weights=spec.origin,
         precision=request.precision,
         target=request.target,
         quantization=quantization,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
-from edgecnn.runtime.images import Preprocessing
 from edgecnn.targets import Target, target
-from edgecnn.zoo.architecture import Architecture
-from edgecnn.zoo.catalog import architecture
-from edgecnn.zoo.width import check_alpha
+from edgecnn.zoo.spec import NetworkSpec
 
 PRECISIONS = ("float32", "float16", "int8")
 #: Names of `quantize.ranges.METHODS`, which cannot be asked before onnx is known to be installed.
@@ -23,25 +19,14 @@ EFFORTS = ("fast", "default", "best")
 #: Old enough for the parsers on boards, new enough for per-channel Q/DQ.
 DEFAULT_OPSET = 18
 OPSETS = range(18, 24)
-#: Inputs beyond this are taken for a slip of the finger.
-MAX_RESOLUTION = 4096
 
 
 @dataclass(frozen=True)
 class ExportRequest:
     """One export. Raises UnknownNameError or InvalidValueError when made with values that cannot work."""
 
-    name: str
+    network: NetworkSpec
     output: Path
-    alpha: float = 1.0
-    #: Side of the input in pixels; or, instead, `rho` times the architecture's own.
-    resolution: int | None = None
-    rho: float | None = None
-    #: Compound scaling, for the networks that have it.
-    phi: float | None = None
-    num_classes: int | None = None
-    in_channels: int | None = None
-    weights: str = "random"
     precision: str = "float32"
     target: str = "portable"
     #: Images per inference; None for any number.
@@ -58,10 +43,10 @@ class ExportRequest:
     effort: str | None = None
     #: What an int8 file must keep of PyTorch's output.
     budget: Budget = field(default_factory=Budget)
+    #: Of the images.
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_alpha(self.alpha)
         for what, value, known in (
             ("precision", self.precision, PRECISIONS),
             ("range method", self.ranges, RANGE_METHODS),
@@ -70,16 +55,6 @@ class ExportRequest:
         ):
             if value is not None and value not in known:
                 raise InvalidValueError(f"unknown {what} {value!r}", hint=suggest(value, list(known)))
-        if self.rho is not None and self.resolution is not None:
-            raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
-        if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
-            raise InvalidValueError(
-                f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
-            )
-        if not 8 <= self.size <= MAX_RESOLUTION:
-            raise InvalidValueError(
-                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
-            )
         if self.batch is not None and not 1 <= self.batch <= 1024:
             raise InvalidValueError(f"a batch of {self.batch} cannot be used", hint="1 to 1024 images")
         if self.opset not in OPSETS:
@@ -94,11 +69,6 @@ class ExportRequest:
         target(self.target)
 
     @property
-    def architecture(self) -> Architecture:
-        """Row of the catalogue, scaled by `phi`."""
-        return architecture(self.name, self.phi)
-
-    @property
     def resolved_target(self) -> Target:
         """Row of the table of targets."""
         return target(self.target)
@@ -106,23 +76,4 @@ class ExportRequest:
     @property
     def resolved_effort(self) -> str:
         """How much is tried for the accuracy of an int8 file."""
-        return self.effort or ("fast" if self.weights == "random" else "default")
-
-    @property
-    def size(self) -> int:
-        """Side of the input in pixels."""
-        default = self.architecture.resolution
-        if self.resolution is not None:
-            return self.resolution
-        return default if self.rho is None else round(default * self.rho)
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.architecture.num_classes if self.num_classes is None else self.num_classes
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From an image to the input."""
-        channels = self.architecture.in_channels if self.in_channels is None else self.in_channels
-        return self.architecture.preprocessing.at(self.size).with_channels(channels)
+        return self.effort or ("fast" if self.network.origin == "random" else "default")

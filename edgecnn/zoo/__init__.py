@@ -8,5 +8,6 @@ network = zoo.create("mobilenet_v1", alpha=0.5)
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.catalog import ARCHITECTURES, architecture
 from edgecnn.zoo.create import build, create
+from edgecnn.zoo.spec import NetworkSpec
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "build", "create"]
+__all__ = ["ARCHITECTURES", "Architecture", "NetworkSpec", "architecture", "build", "create"]

@@ -44,7 +44,7 @@ def restructure(network: nn.Module, structure: Mapping[str, Mapping[str, Any]]) 
     """Give the layers of `network` the sizes of `structure`, in place.
 
     The tensors of a changed layer are new and zero: weights of the pruned network fit strictly then.
-    Raises WeightsError for an unknown module, an attribute that pruning does not change, sizes that cannot be.
+    Raises WeightsError for an unknown module, an attribute that pruning leaves alone, sizes that cannot be.
     """
     modules = dict(network.named_modules())
     for name, changes in structure.items():
@@ -63,7 +63,7 @@ def restructure(network: nn.Module, structure: Mapping[str, Mapping[str, Any]]) 
 
 
 def from_shapes(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Any]]:
-    """Return the structure under which the tensors of `network`, by name, have other shapes of the same rank."""
+    """Return the structure that gives the tensors of `network`, by name, these shapes (of the same ranks)."""
     found: dict[str, dict[str, Any]] = {}
     for name, module in network.named_modules():
         old = dict(_sizes(module))

@@ -16,6 +16,7 @@ from tensorrt_build import build
 from edgecnn import zoo
 from edgecnn.export import ExportRequest, export
 from edgecnn.zoo.counts import known
+from edgecnn.zoo.spec import NetworkSpec
 
 NAMES = [row.name for row in zoo.ARCHITECTURES]
 
@@ -36,7 +37,9 @@ def test_exports_agree_with_pytorch(name, alpha, tmp_path):
     row = {"name": name, "alpha": alpha}
     for precision in ("float32", "int8"):
         path = tmp_path / f"{precision}.onnx"
-        done = export(ExportRequest(name, path, alpha=alpha, precision=precision, calib_images=16))
+        done = export(
+            ExportRequest(NetworkSpec(name, alpha=alpha), path, precision=precision, calib_images=16)
+        )
         onnx.checker.check_model(onnx.load(path), full_check=True)
         assert done.parity.images == 32
         row[precision] = {"bytes": done.bytes, **done.parity.to_json()}

@@ -1,0 +1,115 @@
+"""A network's weights in a safetensors file, with the manifest inside: enough to build it again.
+
+Nothing is pickled. The manifest names the architecture; what pruning changed of it stands in the lineage
+(`structure.py`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgecnn import __version__, files
+from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
+from edgecnn.errors import ArtifactError, WeightsError
+from edgecnn.lazy import require
+from edgecnn.zoo import cost
+from edgecnn.zoo.create import build
+from edgecnn.zoo.initialize import initialize
+from edgecnn.zoo.spec import NetworkSpec
+from edgecnn.zoo.structure import restructure
+from edgecnn.zoo.weights import read_state
+
+_MAKERS = ("torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in evaluation mode and what its checkpoint says of it."""
+
+    network: nn.Module
+    manifest: Manifest
+    #: What of the weights was left out.
+    notes: list[str]
+
+
+def describe(
+    spec: NetworkSpec,
+    network: nn.Module,
+    lineage: tuple[Step, ...],
+    *,
+    labels: str | tuple[str, ...] | None,
+    classes: int,
+    weights: str,
+) -> Manifest:
+    """Return the manifest of a network that was made from `spec`, trained or pruned."""
+    size, channels = spec.size, spec.preprocessing.channels
+    spent = cost.count(network, channels, size)
+    return Manifest(
+        inputs=(TensorSpec("input", ("batch", channels, size, size), "float32", "NCHW"),),
+        outputs=(TensorSpec("logits", ("batch", classes), "float32", "NC"),),
+        preprocessing=spec.preprocessing.to_json(),
+        labels=labels,
+        architecture=spec.architecture.name,
+        alpha=spec.width,
+        resolution=size,
+        params=spent.params,
+        macs=spent.macs,
+        weights=weights,
+        lineage=lineage,
+        versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
+    )
+
+
+def save(path: str | Path, network: nn.Module, manifest: Manifest) -> str:
+    """Write weights and manifest, whole or not at all; return the SHA-256 of the file. Raises OutputError."""
+    safetensors = require("safetensors.torch", "writing a checkpoint")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    content: bytes = safetensors.save(tensors, {METADATA_KEY: manifest.to_json()})
+    files.write_atomic(path, content)
+    return files.sha256(path)
+
+
+def load(path: str | Path, *, num_classes: int | None = None, seed: int = 0) -> Loaded:
+    """Build the network of a checkpoint and fill it.
+
+    With another number of classes the classifier starts anew, drawn by `seed`. Raises ArtifactError for
+    a file that is none of ours, WeightsError for weights that do not fit.
+    """
+    spec = NetworkSpec(str(path))
+    manifest = spec.manifest
+    if manifest is None:
+        raise ArtifactError(f"{path} is no checkpoint", hint="its name must end with .safetensors")
+    with torch.random.fork_rng(devices=[]):
+        network = build(
+            spec.architecture,
+            alpha=manifest.alpha,
+            num_classes=num_classes or spec.classes,
+            in_channels=int(manifest.inputs[0].shape[1]),
+            resolution=manifest.resolution,
+        )
+    structures = [step.parameters["structure"] for step in manifest.lineage if "structure" in step.parameters]
+    if structures:  # each was compared with the architecture's own
+        restructure(network, structures[-1])
+    state = read_state(Path(path))
+    anew: list[str] = []
+    if num_classes not in (None, spec.classes):
+        initialize(network, seed)
+        own = network.state_dict()
+        anew = [key for key in own if key in state and _is_classifier(state[key], own[key], spec.classes)]
+        state |= {key: own[key] for key in anew}
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path} does not fit the network that it names: {reason}") from error
+    notes = [f"the classifier ({', '.join(anew)}) starts anew: {num_classes} classes"] if anew else []
+    return Loaded(network.eval(), manifest, notes)
+
+
+def _is_classifier(given: Tensor, own: Tensor, classes: int) -> bool:
+    return given.shape[:1] == (classes,) and given.shape[1:] == own.shape[1:] and given.shape != own.shape

@@ -1,0 +1,197 @@
+"""Which network: an architecture with its options, or a checkpoint that edgecnn wrote."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecnn import files
+from edgecnn.artifact import Manifest, Step, read_manifest
+from edgecnn.errors import ArtifactError, EdgecnnWarning, InvalidValueError
+from edgecnn.runtime.images import Preprocessing
+from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.catalog import architecture
+from edgecnn.zoo.width import check_alpha
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: What the name of a checkpoint ends with.
+CHECKPOINT_SUFFIX = ".safetensors"
+#: Inputs beyond this are taken for a slip of the finger.
+MAX_RESOLUTION = 4096
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network in evaluation mode, what of its weights was adapted, and how it came about."""
+
+    network: nn.Module
+    notes: list[str]
+    lineage: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network by the name of its architecture, or by the path of a checkpoint of ours.
+
+    Raises UnknownNameError, InvalidValueError or ArtifactError when made with values that cannot work.
+    """
+
+    name: str
+    alpha: float = 1.0
+    #: Side of the input in pixels; or, instead, `rho` times the architecture's own.
+    resolution: int | None = None
+    rho: float | None = None
+    #: Compound scaling, for the networks that have it.
+    phi: float | None = None
+    #: Another number of classes than the weights': the classifier starts anew.
+    num_classes: int | None = None
+    in_channels: int | None = None
+    weights: str = "random"
+    #: Of random weights.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        if self.rho is not None and self.resolution is not None:
+            raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
+        if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
+            raise InvalidValueError(
+                f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
+            )
+        if self.is_checkpoint:
+            self._refuse_what_the_checkpoint_says()
+        if not 8 <= self.size <= MAX_RESOLUTION:
+            raise InvalidValueError(
+                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
+
+    def _refuse_what_the_checkpoint_says(self) -> None:
+        given = {
+            "--alpha": self.alpha != 1,
+            "--phi": self.phi is not None,
+            "--channels": self.in_channels is not None,
+            "--weights": self.weights != "random",
+        }
+        if names := [name for name, is_given in given.items() if is_given]:
+            raise InvalidValueError(
+                f"{self.name} says itself what {' and '.join(names)} would say",
+                hint="leave them out, or name the architecture and give --weights",
+            )
+        _ = self.manifest
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether `name` is the path of a checkpoint."""
+        return self.name.endswith(CHECKPOINT_SUFFIX)
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """What a checkpoint says of itself; None for an architecture. Raises ArtifactError."""
+        if not self.is_checkpoint:
+            return None
+        found = read_manifest(self.name)
+        if found is None or found.architecture is None:
+            raise ArtifactError(
+                f"{self.name} does not say which network it belongs to",
+                hint=f"name the architecture: edgecnn export NAME --weights {self.name}",
+            )
+        return found
+
+    @property
+    def architecture(self) -> Architecture:
+        """Row of the catalogue, scaled by `phi`."""
+        if self.manifest is None:
+            return architecture(self.name, self.phi)
+        return architecture(str(self.manifest.architecture), self.manifest.lineage[0].parameters.get("phi"))
+
+    @property
+    def width(self) -> float:
+        """Width multiplier of the network, which a checkpoint knows itself."""
+        return self.alpha if self.manifest is None else self.manifest.alpha
+
+    @property
+    def size(self) -> int:
+        """Side of the input in pixels."""
+        if self.resolution is not None:
+            return self.resolution
+        known = self.manifest.resolution if self.manifest else None
+        default = known or self.architecture.resolution
+        return default if self.rho is None else round(default * self.rho)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        if self.num_classes is not None:
+            return self.num_classes
+        if self.manifest is not None:
+            return int(self.manifest.outputs[0].shape[1])
+        return self.architecture.num_classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From an image to the input."""
+        if self.manifest is not None and self.manifest.preprocessing:
+            return Preprocessing.from_json(self.manifest.preprocessing).at(self.size)
+        channels = self.architecture.in_channels if self.in_channels is None else self.in_channels
+        return self.architecture.preprocessing.at(self.size).with_channels(channels)
+
+    @property
+    def labels(self) -> str | tuple[str, ...] | None:
+        """What the classes are called, as in a manifest; None where that is not known."""
+        if self.manifest is not None:
+            return self.manifest.labels if self.classes == self.manifest.outputs[0].shape[1] else None
+        return self.architecture.labels if self.classes == self.architecture.num_classes else None
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from: "random", "imagenet", "digits", a file or a hub name."""
+        return self.weights if self.manifest is None else self.manifest.weights or self.name
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the checkpoint; None for an architecture."""
+        return files.sha256(self.name) if self.is_checkpoint else None
+
+    @property
+    def stem(self) -> str:
+        """What files made from this network are called, without folder and ending."""
+        return Path(self.name).stem if self.is_checkpoint else self.name
+
+    def open(self) -> Opened:
+        """Return the network. Raises WeightsError for weights that cannot be loaded."""
+        from edgecnn.zoo import checkpoint, weights
+        from edgecnn.zoo.create import create
+
+        if self.is_checkpoint:
+            loaded = checkpoint.load(self.name, num_classes=self.num_classes, seed=self.seed)
+            return Opened(loaded.network, loaded.notes, loaded.manifest.lineage)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EdgecnnWarning)
+            network = create(
+                self.architecture,
+                alpha=self.alpha,
+                num_classes=self.num_classes,
+                in_channels=self.in_channels,
+                resolution=self.size,
+                weights=self.weights,
+                seed=self.seed,
+            )
+        notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
+        size = {"alpha": self.alpha, "phi": self.phi, "resolution": self.size}
+        steps = [Step("build", {"architecture": self.architecture.name, **size, "classes": self.classes})]
+        if self.weights == "random":
+            steps.append(Step("initialize", seed=self.seed))
+        else:
+            found = weights.find(self.architecture, self.weights)
+            steps.append(
+                Step("load weights", {"source": found.source, "sha256": found.sha256, "notes": notes})
+            )
+        return Opened(network, notes, tuple(steps))
