@@ -231,7 +231,7 @@ class _Tracer(TorchDispatchMode):
         elif packet in _REDUCTIONS and len(args) > 1:
             axes = [axis % args[0].ndim for axis in args[1]]
             self._label(out, self._over(self.of(args[0]), axes, keepdim=len(args) > 2 and args[2]))
-        elif torch.Tag.pointwise in func.tags or packet in _COPIES:
+        elif torch.Tag.pointwise in func.tags or packet in _ELEMENTWISE:
             self._meet(out, [item for item in args if isinstance(item, Tensor)])
         else:
             read = [item for item in _tensors(args) if item in self._labels]
@@ -344,4 +344,8 @@ _CHANNELWISE = {
     _aten.upsample_nearest2d, _aten.upsample_bilinear2d,
 }  # fmt: skip
 _REDUCTIONS = {_aten.mean, _aten.sum, _aten.amax}
-_COPIES = {_aten.clone, _aten.detach, _aten.alias, _aten._to_copy, _aten.native_dropout}
+#: Operators on single values that torch does not tag as such.
+_ELEMENTWISE = {
+    _aten.clone, _aten.detach, _aten.alias, _aten._to_copy, _aten.native_dropout, _aten.hardswish,
+    _aten._prelu_kernel,
+}  # fmt: skip

@@ -13,6 +13,7 @@ from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.groups import Groups, Mask, named_tensors, sliced
 from edgecnn.compress.prune.importance import Batches, scores
+from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
@@ -55,7 +56,8 @@ def prune(
     `importance.scores` and `allocate.allocate`; `align` is the multiple that channel counts should have.
     The image's channels and the logits stay. With several `rounds` each takes its part, in equal ratios,
     and channels are judged anew, after `finetune` if there is one; it is called after the last round too.
-    `batches` gives labelled images for "taylor".
+    `batches` gives labelled images, for "taylor" and for new statistics of batch normalization
+    (`recalibrate`), without which a pruned network answers by chance until it is fine-tuned.
 
     Raises PruningError if the network cannot be pruned or not so far, InvalidValueError for a goal that is
     met already, an unknown importance or spread.
@@ -82,6 +84,8 @@ def prune(
         judged = scores(current, groups, importance, batches() if batches else None, seed)
         keep = allocate(groups, judged, spread, measure, most)
         current = without(current, groups, keep)
+        if batches is not None:
+            recalibrate(current, batches())
         if finetune is not None:
             progress(f"fine-tune: round {number} of {rounds}")
             accuracy = finetune(current)
