@@ -22,6 +22,7 @@ EXTRA = {
     "accelerate": "train",
     "torch_pruning": "train",
     "datasets": "datasets",
+    "pyarrow": "datasets",
     "onnxruntime": "ort",
     "matplotlib": "plot",
     "openvino": "openvino",

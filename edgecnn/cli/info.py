@@ -49,11 +49,9 @@ def command(
         _artifact(files[0], as_json)
         return
     if plot:
-        from edgecnn.files import check_writable
-        from edgecnn.zoo.analysis.plot import check_suffix
+        from edgecnn import figure
 
-        check_suffix(plot)
-        check_writable(plot)
+        figure.check(plot)
     found = [_study(name, alpha, resolution, phi) for name in subjects]
     if len(found) == 1:
         _network(found[0], everything, plot, as_json)
@@ -115,11 +113,10 @@ def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -
 
 def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -> None:
     if plot is not None:
-        from edgecnn.files import write_atomic
-        from edgecnn.zoo.analysis.plot import check_suffix, draw
+        from edgecnn.zoo.analysis.plot import draw
 
         cost = f"{common.amount(found.analysis.params)} parameters, {common.amount(found.analysis.macs)} MACs"
-        write_atomic(plot, draw(found.analysis, f"{_title(found)}: {cost}", check_suffix(plot)))
+        draw(found.analysis, f"{_title(found)}: {cost}", plot)
     if as_json:
         common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
         return

@@ -76,12 +76,13 @@ def command(
 
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
+    from edgecnn import figure
     from edgecnn.quantize import plot as plotting
     from edgecnn.quantize.file import quantize_file, requantize_file
     from edgecnn.quantize.request import QuantizeRequest
 
     if plot is not None:
-        plotting.check(plot)
+        figure.check(plot)
     budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100, max_drop)
     if known is not None or fp16:
         asked = budget.asks or effort or sensitivity or plot

@@ -6,13 +6,15 @@ and for all by photograph: what calibrates a network is never what checks it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecnn.data.crops import random_crops
+from edgecnn.data.dataset import DataSet, Examples, fingerprint
+from edgecnn.data.split import Split, complete
 from edgecnn.lazy import package_folder
 from edgecnn.runtime.images import Preprocessing, open_image
 
@@ -50,6 +52,20 @@ def digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     return pixels.astype(np.uint8), table[:, -1]
 
 
+def digits_part(*, check: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the odd rows of the digits, which check (and test), or the even rows, which train."""
+    images, labels = digits()
+    return images[int(check) :: 2], labels[int(check) :: 2]
+
+
+def open_digits(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+    """Return the digits as a data set; the validation images are even rows."""
+    train, test = (Examples(*digits_part(check=check)) for check in (False, True))
+    keys = np.random.default_rng(split.seed).random(len(train))
+    parts = complete(name, {"train": train, "test": test}, keys, split)
+    return DataSet(name, "digits", 1, *parts, sha256=fingerprint(train, test))
+
+
 def stream(
     preprocessing: Preprocessing, count: int, *, check: bool, digit_images: bool, seed: int = 0
 ) -> Iterator[npt.NDArray[np.uint8]]:
@@ -59,8 +75,8 @@ def stream(
     odd rows check; there are about 900 of each, and no more are given.
     """
     if digit_images:
-        images, _ = digits()
-        chosen = np.random.default_rng(seed).permutation(np.arange(int(check), len(images), 2))[:count]
+        images, _ = digits_part(check=check)
+        chosen = np.random.default_rng(seed).permutation(len(images))[:count]
         return (preprocessing.frame(images[index]) for index in chosen)
     photos = [open_image(photo(name)) for name in (CHECK_PHOTOS if check else CALIBRATION_PHOTOS)]
     return random_crops(photos, preprocessing, count, seed=seed + int(check))

@@ -24,14 +24,20 @@ def random_crops(
     rng = np.random.default_rng(seed)
     for index in range(count):
         photo = photos[index % len(photos)]
-        box = _box(photo.size, rng)
+        box = random_box(photo.size, (0.2, 1.0), rng)
         view = photo.resize((preprocessing.size,) * 2, Image.Resampling.BILINEAR, box=box)
         frame = preprocessing.frame_of(view)
         yield frame[:, ::-1] if rng.random() < 0.5 else frame
 
 
-def _box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
-    area = size[0] * size[1] * rng.uniform(0.2, 1.0)
+def random_box(
+    size: tuple[int, int], areas: tuple[float, float], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Return a random (left, top, right, bottom) inside a picture of `size` (width, height), in pixels.
+
+    Its area is between two shares of the picture's, the ratio of its sides between 3:4 and 4:3.
+    """
+    area = size[0] * size[1] * rng.uniform(*areas)
     ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
     width, height = min(size[0], math.sqrt(area * ratio)), min(size[1], math.sqrt(area / ratio))
     left, top = rng.uniform(0, size[0] - width), rng.uniform(0, size[1] - height)

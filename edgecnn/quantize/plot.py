@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgecnn import files
-from edgecnn.errors import InvalidValueError
+from edgecnn.figure import write
 from edgecnn.lazy import require
 from edgecnn.quantize.sensitivity import LayerSensitivity
-
-_FORMATS = (".png", ".svg", ".pdf")
-
-
-def check(path: Path) -> None:
-    """Raise InvalidValueError, OutputError or MissingPackageError if no plot can be written to a path."""
-    if path.suffix.lower() not in _FORMATS:
-        raise InvalidValueError(
-            f"a plot cannot be written as {path.suffix or path.name!r}", hint=", ".join(_FORMATS)
-        )
-    files.check_writable(path)
-    require("matplotlib", "drawing a plot")
 
 
 def draw(layers: Sequence[LayerSensitivity], path: Path) -> None:
@@ -48,6 +34,4 @@ def draw(layers: Sequence[LayerSensitivity], path: Path) -> None:
     axes.set_xlabel("quantized layers, in the network's order")
     axes.set_ylabel("SQNR of the output, dB")
     axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
-    files.write_atomic(path, content.getvalue())
+    write(figure, path)

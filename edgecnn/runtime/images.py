@@ -63,6 +63,11 @@ class Preprocessing:
         """Length of the shorter side after resizing, in pixels."""
         return int(self.size / self.crop)
 
+    @property
+    def resample(self) -> Image.Resampling:
+        """Pillow's filter for `interpolation`."""
+        return _FILTERS[self.interpolation]
+
     def at(self, size: int) -> Preprocessing:
         """Return the same preprocessing for another input size."""
         return dataclasses.replace(self, size=size)
@@ -102,7 +107,7 @@ class Preprocessing:
             raise _too_large("the image", f"{width} x {height}, enlarged to {wanted[0]} x {wanted[1]}")
         picture = self._colour(picture)
         if wanted != picture.size:
-            picture = picture.resize(wanted, _FILTERS[self.interpolation])
+            picture = picture.resize(wanted, self.resample)
         left, top = round((wanted[0] - self.size) / 2), round((wanted[1] - self.size) / 2)
         return self.frame_of(picture.crop((left, top, left + self.size, top + self.size)))
 

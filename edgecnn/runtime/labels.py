@@ -23,12 +23,14 @@ def _digits() -> tuple[str, ...]:
 _SETS: dict[str, Callable[[], tuple[str, ...]]] = {"imagenet": _imagenet, "digits": _digits}
 
 
+def label_set(name: str) -> tuple[str, ...]:
+    """Return the class names of "digits" or "imagenet"; raises UnknownNameError for another set."""
+    if name not in _SETS:
+        raise UnknownNameError(f"unknown label set {name!r}", hint=suggest(name, list(_SETS)))
+    return _SETS[name]()
+
+
 def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
     """Return one name per class; classes without a name are called "class 0", "class 1" and so on."""
-    if isinstance(labels, str):
-        if labels not in _SETS:
-            raise UnknownNameError(f"unknown label set {labels!r}", hint=suggest(labels, list(_SETS)))
-        known: Sequence[str] = _SETS[labels]()
-    else:
-        known = labels or ()
+    known = label_set(labels) if isinstance(labels, str) else labels or ()
     return known if len(known) == classes else [f"class {index}" for index in range(classes)]

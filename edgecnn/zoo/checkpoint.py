@@ -17,6 +17,7 @@ from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.lazy import require
+from edgecnn.runtime.images import Preprocessing
 from edgecnn.zoo import cost
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
@@ -42,17 +43,18 @@ def describe(
     network: nn.Module,
     lineage: tuple[Step, ...],
     *,
+    preprocessing: Preprocessing,
     labels: str | tuple[str, ...] | None,
     classes: int,
     weights: str,
 ) -> Manifest:
     """Return the manifest of a network that was made from `spec`, trained or pruned."""
-    size, channels = spec.size, spec.preprocessing.channels
+    size, channels = preprocessing.size, preprocessing.channels
     spent = cost.count(network, channels, size)
     return Manifest(
         inputs=(TensorSpec("input", ("batch", channels, size, size), "float32", "NCHW"),),
         outputs=(TensorSpec("logits", ("batch", classes), "float32", "NC"),),
-        preprocessing=spec.preprocessing.to_json(),
+        preprocessing=preprocessing.to_json(),
         labels=labels,
         architecture=spec.architecture.name,
         alpha=spec.width,

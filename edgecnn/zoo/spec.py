@@ -136,6 +136,14 @@ class NetworkSpec:
         return self.architecture.num_classes
 
     @property
+    def has_new_classifier(self) -> bool:
+        """Whether the classifier is not that of the weights: another number of classes was asked for."""
+        known = self.architecture.num_classes
+        if self.manifest is not None:
+            known = int(self.manifest.outputs[0].shape[1])
+        return self.origin == "random" or self.classes != known
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """From an image to the input."""
         if self.manifest is not None and self.manifest.preprocessing:

@@ -20,7 +20,13 @@ def saved(tmp_path):
     opened = SPEC.open()
     lineage = (*opened.lineage, Step("train", {"data": "digits"}, metrics={"top1": 0.5}))
     manifest = checkpoint.describe(
-        SPEC, opened.network, lineage, labels=CLASSES, classes=5, weights="somewhere"
+        SPEC,
+        opened.network,
+        lineage,
+        preprocessing=SPEC.preprocessing,
+        labels=CLASSES,
+        classes=5,
+        weights="somewhere",
     )
     path = tmp_path / "m.safetensors"
     checkpoint.save(path, opened.network, manifest)

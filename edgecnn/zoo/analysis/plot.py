@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgecnn.errors import InvalidValueError
+from edgecnn.figure import write
 from edgecnn.lazy import require
 from edgecnn.zoo.analysis.result import Analysis, Layer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: File formats, by suffix.
-SUFFIXES = (".png", ".svg")
 #: Names below the plot; more would run into each other.
 _NAMES = 24
 #: Characters of a name that are shown there.
@@ -34,20 +31,10 @@ _LARGE = ((1_000_000_000, "billions"), (1_000_000, "millions"), (1_000, "thousan
 _GREY, _MEMORY = "#8a8f98", "#c8553d"
 
 
-def check_suffix(path: str | Path) -> str:
-    """Return the suffix of a plot's file; raises InvalidValueError for one that cannot be drawn."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InvalidValueError(
-            f"a plot cannot be written as {Path(path).name!r}", hint="end its name in .png or .svg"
-        )
-    return suffix
+def draw(analysis: Analysis, title: str, path: Path) -> None:
+    """Write a picture of multiply-accumulates, parameters and live memory along depth.
 
-
-def draw(analysis: Analysis, title: str, suffix: str) -> bytes:
-    """Return a picture of multiply-accumulates, parameters and live memory along depth.
-
-    `suffix` is ".png" or ".svg". A column is a layer, in the order in which they run; normalizations and
+    A column is a layer, in the order in which they run; normalizations and
     activations count with the layer before them. Raises MissingPackageError without matplotlib.
     """
     require("matplotlib", "drawing a plot")
@@ -55,8 +42,7 @@ def draw(analysis: Analysis, title: str, suffix: str) -> bytes:
     from matplotlib.figure import Figure
 
     columns = _columns(analysis)
-    # Text stays text in an SVG, and neither format holds the date: the same network, the same file.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgecnn", "font.size": 9}):
+    with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(10, 7.5), layout="constrained")
         figure.suptitle(title, fontsize=12)
         macs, params, memory = figure.subplots(3, 1, sharex=True)
@@ -65,10 +51,7 @@ def draw(analysis: Analysis, title: str, suffix: str) -> bytes:
         _memory(memory, columns)
         _legend(macs, columns)
         _depth(memory, columns)
-        stream = io.BytesIO()
-        metadata: dict[str, Any] = {"Date": None} if suffix == ".svg" else {}
-        figure.savefig(stream, format=suffix[1:], dpi=150, metadata=metadata)
-    return stream.getvalue()
+    write(figure, path)
 
 
 def _columns(analysis: Analysis) -> list[Layer]:

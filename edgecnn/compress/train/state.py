@@ -1,0 +1,100 @@
+"""What a run that was cut off needs to go on: one safetensors file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from edgecnn import files
+from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.lazy import require
+
+_KEY = "edgecnn_training"
+
+
+def state_path(output: Path) -> Path:
+    """Return where the state of a run that writes `output` lies while it is not done."""
+    return output.with_name(f"{output.name}.training")
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a run stands, after some steps of a stage."""
+
+    #: What the run was asked for; another run must not go on from here.
+    identity: Mapping[str, Any]
+    stage: int
+    step: int
+    #: Sum of the losses of the running epoch.
+    total: float
+    history: list[dict[str, Any]]
+    #: Of mixed precision in float16.
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def write(self, path: Path) -> None:
+        """Write to `path`. Raises OutputError."""
+        safetensors = require("safetensors.torch", "saving a training run")
+        known = {
+            "identity": self.identity, "stage": self.stage, "step": self.step,
+            "total": self.total, "history": self.history, "scaler": self.scaler,
+        }  # fmt: skip
+        tensors = {key: value.detach().cpu().contiguous() for key, value in self.tensors.items()}
+        files.write_atomic(path, safetensors.save(tensors, {_KEY: json.dumps(known)}))
+
+    @classmethod
+    def read(cls, path: Path, identity: Mapping[str, Any]) -> TrainingState:
+        """Read what `write` wrote.
+
+        Raises ArtifactError for a damaged file, InvalidValueError if another run wrote it.
+        """
+        safetensors = require("safetensors", "resuming a training run")
+        try:
+            with safetensors.safe_open(path, "pt") as stream:
+                known = json.loads(stream.metadata()[_KEY])
+                tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+        except Exception as error:  # SafetensorError, which has no common base, and what JSON raises
+            raise ArtifactError(f"{path} is no state of a training run: {error}", hint="delete it") from error
+        changed = [key for key in identity if known["identity"].get(key) != identity[key]]
+        if changed:
+            key = changed[0]
+            raise InvalidValueError(
+                f"{path} belongs to another run: {key} was {known['identity'].get(key)}, now {identity[key]}",
+                hint=f"ask for the same again, or delete {path} to start anew",
+            )
+        return cls(**known, tensors=tensors)
+
+
+def gather(modules: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the tensors of modules and of an optimizer by name."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in slots.items() if value is not None}
+    return tensors
+
+
+def restore_module(module: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Fill a module from what `gather` returned."""
+    start = f"{name}/"
+    module.load_state_dict(
+        {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+    )
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Fill an optimizer from what `gather` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = torch.as_tensor(value)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

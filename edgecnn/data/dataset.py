@@ -1,0 +1,168 @@
+"""What a data set is, and how one is opened by name."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgecnn.data.split import Split
+from edgecnn.errors import DataError
+from edgecnn.registry import suggest
+from edgecnn.runtime.images import ImageLike
+from edgecnn.runtime.labels import label_set
+
+#: So many images say whether they all are grey.
+_PEEKED = 32
+
+
+class Images(Protocol):
+    """Images by index: a list of paths, an array (N, H, W) or (N, H, W, 3) uint8, what opens them later."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ImageLike: ...
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some of `images`, by `rows`, without opening them."""
+
+    images: Images
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> ImageLike:
+        return self.images[int(self.rows[index])]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images, opened when they are needed, and the class of each, (N,) int64."""
+
+    images: Images
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images have {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Examples:
+        """Return the examples of these rows."""
+        images = self.images[rows] if isinstance(self.images, np.ndarray) else Picked(self.images, rows)
+        return Examples(images, self.labels[rows])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Labelled images in three disjoint parts."""
+
+    #: As the user gave it.
+    name: str
+    #: As in a manifest: "digits", "imagenet" or the names of the classes.
+    labels: str | tuple[str, ...]
+    #: 1 for grey images, 3 for colour.
+    channels: int
+    train: Examples
+    validation: Examples
+    test: Examples
+    #: SHA-256 of what it holds: pixels and labels, or the names, sizes and classes of its files.
+    sha256: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
+        return label_set(self.labels) if isinstance(self.labels, str) else self.labels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+def fingerprint(*parts: Examples) -> str:
+    """Return the SHA-256 of examples whose images are arrays: shapes, pixels and labels."""
+    digest = hashlib.sha256()
+    for part in parts:
+        pixels = np.ascontiguousarray(part.images)
+        digest.update(repr(pixels.shape).encode())
+        digest.update(pixels.data)
+        digest.update(np.ascontiguousarray(part.labels).data)
+    return digest.hexdigest()
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if it cannot be seen: the loader lists what cannot be read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def count_channels(images: Images) -> int:
+    """Return 1 if the images are all grey, else 3. Only the headers of some are read."""
+    modes = set()
+    for row in np.linspace(0, len(images) - 1, _PEEKED, dtype=int):
+        image = images[int(row)]
+        file = io.BytesIO(image) if isinstance(image, bytes) else str(image)
+        with (
+            contextlib.suppress(OSError, ValueError, Image.DecompressionBombError),
+            Image.open(file) as header,
+        ):
+            modes.add(header.mode)
+    return 1 if modes and all(mode in ("1", "L", "LA") or mode.startswith("I;16") for mode in modes) else 3
+
+
+_Opener = Callable[[str, Split, Callable[[str], None]], DataSet]
+
+#: Who opens a data set, as "module:function": each imports what only it needs.
+_FOLDER = "edgecnn.data.class_folders:open_class_folders"
+_HUGGING_FACE = "edgecnn.data.huggingface:open_huggingface"
+_NAMES = {
+    "digits": "edgecnn.data.builtin:open_digits",
+    "mnist": "edgecnn.data.mnist:open_mnist",
+    "cifar10": "edgecnn.data.cifar10:open_cifar10",
+}
+
+
+def open_dataset(
+    name: str,
+    *,
+    seed: int = 0,
+    validation: float = 0.1,
+    progress: Callable[[str], None] = lambda step: None,
+) -> DataSet:
+    """Open a folder of class folders, `digits`, `mnist`, `cifar10` or `hf:OWNER/NAME`.
+
+    A folder that exists comes before a data set of that name. `validation` is the share of the training
+    images that is kept out of training, unless the data set brings validation images of its own. `seed`
+    decides which. Raises DataError.
+    """
+    split = Split(seed, validation)
+    if name.startswith("hf:"):
+        opener = _HUGGING_FACE
+    elif Path(name).is_dir():
+        opener = _FOLDER
+    elif name in _NAMES:
+        opener = _NAMES[name]
+    else:
+        raise DataError(
+            f"there is no data set {name}",
+            hint=f"{suggest(name, [*_NAMES, 'hf:OWNER/NAME'])}; or give a folder with one folder per class",
+        )
+    module, _, function = opener.partition(":")
+    return cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)

@@ -1,0 +1,117 @@
+"""Hugging Face data sets that are made here: the library opens a folder as it opens the hub."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.data.dataset import open_dataset
+from edgecnn.errors import DataError
+from edgecnn.runtime.images import open_image
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+
+
+def png(value, mode="RGB"):
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8), value).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def save(folder, split, labels, image="img", label="kind", mode="RGB", extra=None):
+    """Write a parquet file with one picture per label, whose brightness is its row."""
+    folder.mkdir(exist_ok=True)
+    columns = {"id": datasets.Value("int64"), image: datasets.Image()}
+    rows = {
+        "id": list(range(len(labels))),
+        image: [{"bytes": png(row, mode), "path": None} for row in range(len(labels))],
+    }
+    if label:
+        columns[label], rows[label] = datasets.ClassLabel(names=["cat", "dog"]), labels
+    if extra:
+        columns[extra], rows[extra] = datasets.ClassLabel(names=["a", "b", "c"]), labels
+    features = datasets.Features(columns)
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """20 images to train and 6 to test."""
+    save(tmp_path / "hub", "train", [0, 1] * 10)
+    save(tmp_path / "hub", "test", [1, 0, 0, 1, 0, 1])
+    return tmp_path / "hub"
+
+
+def test_images_and_classes_are_the_columns_of_those_types(hub):
+    test = open_dataset(f"hf:{hub}").test
+    assert test.labels.tolist() == [1, 0, 0, 1, 0, 1]
+    assert [open_image(test.images[row]).getpixel((0, 0))[0] for row in range(6)] == list(range(6))
+
+
+def test_its_own_parts_are_used_and_the_missing_one_comes_out_of_train(hub):
+    dataset = open_dataset(f"hf:{hub}", validation=0.2)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (16, 4, 6)
+    assert dataset.labels == ("cat", "dog") and dataset.channels == 3
+
+
+def test_its_validation_part_is_the_test_if_there_is_no_other(tmp_path):
+    save(tmp_path / "hub", "train", [0, 1] * 10)
+    save(tmp_path / "hub", "validation", [1, 1, 0])
+    dataset = open_dataset(f"hf:{tmp_path / 'hub'}")
+    assert dataset.test.labels.tolist() == [1, 1, 0] and len(dataset.validation) == 2
+
+
+def test_a_part_whose_classes_are_not_published_is_not_used(tmp_path):
+    save(tmp_path / "hub", "train", [0, 1] * 10)
+    save(tmp_path / "hub", "test", [-1, -1])
+    assert set(open_dataset(f"hf:{tmp_path / 'hub'}").test.labels) == {0, 1}
+
+
+def test_grey_images_have_one_channel(tmp_path):
+    save(tmp_path / "hub", "train", [0, 1] * 10, mode="L")
+    assert open_dataset(f"hf:{tmp_path / 'hub'}").channels == 1
+
+
+def test_the_first_of_several_columns_of_classes_is_named(tmp_path):
+    save(tmp_path / "hub", "train", [0, 1] * 10, extra="finer")
+    said = []
+    assert open_dataset(f"hf:{tmp_path / 'hub'}", progress=said.append).classes == 2
+    assert "the classes are those of the column kind, not of finer" in said
+
+
+def test_image_files_in_folders_open_too(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for row in range(5):
+            Image.fromarray(np.full((8, 8, 3), row, np.uint8)).save(tmp_path / "train" / name / f"{row}.png")
+    train = open_dataset(f"hf:{tmp_path}").train
+    assert len(train) == 6 and open_image(train.images[0]).size == (8, 8)
+
+
+def test_the_fingerprint_changes_with_a_picture(hub):
+    before = open_dataset(f"hf:{hub}").sha256
+    assert open_dataset(f"hf:{hub}").sha256 == before
+    save(hub, "test", [1, 0, 0, 1, 0, 1], mode="L")
+    assert open_dataset(f"hf:{hub}").sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "cannot open hf:"),
+        (lambda folder: save(folder, "train", [0, 1] * 5, label=None), "no column of classes"),
+        (lambda folder: save(folder, "test", [0, 1] * 5), "no part called train"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_error(tmp_path, make, message):
+    make(tmp_path / "hub")
+    with pytest.raises(DataError, match=message):
+        open_dataset(f"hf:{tmp_path / 'hub'}")
