@@ -7,10 +7,13 @@ channels have two zeros at least.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from edgecnn.errors import InvalidValueError, PruningError
 
@@ -78,6 +81,16 @@ class SparsityMask:
         """
         for module, mask in self.masks:
             module.weight.mul_(mask.to(module.weight.device))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Apply the masks after each step of whatever optimizer runs, and once at the end."""
+        handle = register_optimizer_step_post_hook(lambda *_: self.apply())
+        try:
+            yield
+        finally:
+            handle.remove()
+            self.apply()
 
     @property
     def share(self) -> float:
