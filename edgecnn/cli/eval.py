@@ -9,7 +9,11 @@ from edgecnn.cli import common
 
 @click.command("eval")
 @click.argument("model", type=click.Path())
-@click.option("--data", required=True, help="A folder with one folder per class, or: digits.")
+@click.option(
+    "--data",
+    required=True,
+    help="A folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
+)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
@@ -23,8 +27,8 @@ def command(model: str, data: str, batch: int, device: str, threads: int, as_jso
     with load(model, device=device, threads=threads) as engine:
         manifest = engine.manifest
         names = labels.names(manifest.labels if manifest else None, engine.classes)
-        dataset = labelled(data, engine.classes, list(names))
         with common.progress(None) as show:
+            dataset = labelled(data, engine.classes, names, show)
             accuracy = evaluate(engine, dataset, batch=batch, progress=show)
     if as_json:
         common.print_json(accuracy.to_json())

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--fp16", is_flag=True, help="Compute in float16 instead of int8.")
 @common.budget
 @click.option("--max-drop", type=float, help="Points of top-1 that may be lost on --data.")
-@click.option("--data", help="Labelled images for --max-drop: a folder of class folders, or digits.")
+@click.option(
+    "--data", help="Labelled images for --max-drop: a folder of class folders, or a data set by name."
+)
 @common.calibration(images=128)
 @click.option("--check-images", type=int, default=64, show_default=True, help="At most this many check.")
 @click.option("--mean", help="Of the image channels, in units of full scale: 0.485,0.456,0.406.")

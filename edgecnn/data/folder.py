@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgecnn.data.builtin import digits
+from edgecnn.data.class_folders import class_folders, list_images, part_folders
+from edgecnn.data.dataset import Images, open_dataset
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import ImageLike, find_images
+from edgecnn.runtime.images import find_images
 
 #: Of a folder of calibration images every fifth is kept for the check.
 CHECK_SHARE = 5
@@ -41,55 +43,58 @@ class LabelledImages:
     """Images with the index of their class."""
 
     name: str
-    images: list[ImageLike]
+    images: Images
     labels: list[int]
 
 
-def labelled(source: str, classes: int, names: list[str] | None = None) -> LabelledImages:
-    """Return `digits` (the rows that never calibrate), or the images of a folder of class folders.
+def labelled(
+    source: str,
+    classes: int,
+    names: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda step: None,
+) -> LabelledImages:
+    """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 
-    A class folder is matched by name to `names` (the network's labels) if they fit, else the
-    folders in sorted order are the classes, which then must be as many as the network has.
-    Raises DataError.
+    `source` is what `open_dataset` takes; of a folder with `train` and `test` or `val` inside, the latter is
+    taken. Class folders are matched by name to `names` (the network's labels) if they fit, else by
+    number, else the folders in sorted order are the classes, which then must be as many as the
+    network has. Raises DataError.
     """
-    if source == "digits" and not Path(source).exists():
-        if classes != 10:
-            raise DataError(
-                f"digits have 10 classes, this network has {classes}",
-                hint="edgecnn export lenet5 reads digits",
-            )
-        images, labels = digits()
-        return LabelledImages("digits, the odd rows", list(images[1::2]), labels[1::2].tolist())
     root = Path(source)
-    if not root.is_dir():
+    if source.startswith("hf:") or not root.is_dir():
+        dataset = open_dataset(source, progress=progress)
+        indices = _class_indices(dataset.class_names, classes, names, numbered=False)
+        if indices is None:
+            raise DataError(
+                f"{source} has {dataset.classes} classes, this network has {classes}",
+                hint="evaluate a network that was trained on it",
+            )
+        labels = [indices[label] for label in dataset.test.labels]
+        return LabelledImages(f"{source}, its test images", dataset.test.images, labels)
+    parts = part_folders(root)
+    root = parts.get("test") or parts.get("validation") or root
+    folders = [folder.name for folder in class_folders(root)]
+    images, labels = list_images(root, folders)
+    indices = _class_indices(folders, classes, names, numbered=True)
+    if indices is None:
+        known = {name.lower() for name in names}
+        strange = [name for name in folders if name.lower() not in known][:3]
         raise DataError(
-            f"there is no data set {source}", hint="give a folder with one folder per class, or: digits"
+            f"{root} has {len(folders)} class folders for a network of {classes} classes, and the folder"
+            f" names are not its labels ({', '.join(strange)})",
+            hint="name the folders by label or by class index, or give as many as the network has classes",
         )
-    folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not folders:
-        raise DataError(f"{root} holds no class folders", hint="expected: FOLDER/CLASS/image.jpg")
-    indices = _class_indices([folder.name for folder in folders], classes, names or [], root)
-    found: list[ImageLike] = []
-    labels_found: list[int] = []
-    for folder, index in zip(folders, indices, strict=True):
-        images_here = find_images(folder)
-        found += images_here
-        labels_found += [index] * len(images_here)
-    return LabelledImages(str(root), found, labels_found)
+    return LabelledImages(str(root), images, [indices[label] for label in labels])
 
 
-def _class_indices(folders: list[str], classes: int, names: list[str], root: Path) -> list[int]:
+def _class_indices(
+    given: Sequence[str], classes: int, names: Sequence[str], *, numbered: bool
+) -> list[int] | None:
+    """Return the network's class for each given name; None if they do not fit."""
     # Label names repeat in ImageNet ("crane" is a bird and a machine): only unambiguous ones count.
     known = {name.lower(): index for index, name in enumerate(names) if names.count(name) == 1}
-    if all(name.lower() in known for name in folders):
-        return [known[name.lower()] for name in folders]
-    if all(name.isdecimal() and int(name) < classes for name in folders):
-        return [int(name) for name in folders]
-    if len(folders) == classes:
-        return list(range(classes))
-    strange = [name for name in folders if name.lower() not in known][:3]
-    raise DataError(
-        f"{root} has {len(folders)} class folders for a network of {classes} classes, and the folder"
-        f" names are not its labels ({', '.join(strange)})",
-        hint="name the folders by label or by class index, or give as many as the network has classes",
-    )
+    if all(name.lower() in known for name in given):
+        return [known[name.lower()] for name in given]
+    if numbered and all(name.isdecimal() and int(name) < classes for name in given):
+        return [int(name) for name in given]
+    return list(range(classes)) if len(given) == classes else None

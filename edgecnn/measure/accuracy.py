@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages
@@ -64,19 +65,23 @@ def evaluate(
     """
     start = time.perf_counter()
     images, labels = dataset.images, np.array(dataset.labels)
-    spans = [slice(first, first + batch) for first in range(0, len(images), batch)]
+    spans = [range(first, min(first + batch, len(images))) for first in range(0, len(images), batch)]
+
+    def prepare(span: range) -> npt.NDArray[Any]:
+        return engine.prepare([images[row] for row in span])
+
     right1 = right5 = 0
     with ThreadPoolExecutor(1) as decoder:
-        pending = decoder.submit(engine.prepare, images[spans[0]])
+        pending = decoder.submit(prepare, spans[0])
         for index, span in enumerate(spans):
             data = pending.result()
             if index + 1 < len(spans):
-                pending = decoder.submit(engine.prepare, images[spans[index + 1]])
+                pending = decoder.submit(prepare, spans[index + 1])
             order = np.argsort(-engine.run(data), axis=1, kind="stable")
             hits = order == labels[span][:, None]
             right1 += int(hits[:, 0].sum())
             right5 += int(hits[:, :5].any(axis=1).sum())
-            progress(f"{10 * (10 * min(span.stop, len(images)) // len(images))} % of the images")
+            progress(f"{10 * (10 * span.stop // len(images))} % of the images")
     return Accuracy(
         engine.path,
         dataset.name,

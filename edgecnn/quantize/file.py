@@ -225,11 +225,15 @@ class _Labelled:
         model: onnx.ModelProto,
     ) -> _Labelled:
         count = logits(model, np.zeros(_input_shape(model), np.float32)).shape[1]
-        names = list(labels.names(manifest.labels, count)) if manifest.labels else None
+        names = list(labels.names(manifest.labels, count)) if manifest.labels else []
         found = folder.labelled(str(request.data), count, names)
-        if not found.images:
+        if not found.labels:
             raise DataError(f"{request.data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
-        return cls(preprocessing.batch(found.images), np.array(found.labels), model)
+        return cls(
+            preprocessing.batch(found.images[row] for row in range(len(found.images))),
+            np.array(found.labels),
+            model,
+        )
 
     def _top1(self, model: onnx.ModelProto) -> float:
         return float(np.mean(logits(model, self._inputs).argmax(axis=1) == self._classes))

@@ -260,7 +260,7 @@ def test_without_arguments_the_help_is_shown():
 
 def test_digits_are_refused_for_a_network_that_does_not_read_them(exported):
     done = run("eval", str(exported("mobilenet", "--alpha", "0.5")), "--data", "digits")
-    assert done.returncode == 1 and "digits have 10 classes, this network has 1000" in done.stderr
+    assert done.returncode == 1 and "digits has 10 classes, this network has 1000" in done.stderr
 
 
 def test_a_report_beside_a_model_is_not_taken_for_its_manifest(exported, tmp_path):

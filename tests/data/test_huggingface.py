@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from edgecnn.data.dataset import open_dataset
+from edgecnn.data.loader import Loader
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import open_image
+from edgecnn.runtime.images import Preprocessing, open_image
 
 datasets = pytest.importorskip("datasets")
 
@@ -94,6 +95,15 @@ def test_image_files_in_folders_open_too(tmp_path):
             Image.fromarray(np.full((8, 8, 3), row, np.uint8)).save(tmp_path / "train" / name / f"{row}.png")
     train = open_dataset(f"hf:{tmp_path}").train
     assert len(train) == 6 and open_image(train.images[0]).size == (8, 8)
+
+
+def test_a_picture_keeps_its_label_in_every_thread(tmp_path):
+    """The brightness of a picture is its row; even rows are cats."""
+    save(tmp_path / "hub", "train", [0, 1] * 60)
+    preprocessing = Preprocessing(size=8, mean=(0.0,) * 3, std=(1.0,) * 3)
+    loader = Loader(open_dataset(f"hf:{tmp_path / 'hub'}").train, preprocessing, 4, workers=4, memory=0)
+    for batch, labels in loader.epoch(0):
+        np.testing.assert_array_equal(np.rint(batch[:, 0, 0, 0] * 255) % 2, labels)
 
 
 def test_the_fingerprint_changes_with_a_picture(hub):

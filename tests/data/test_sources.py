@@ -88,3 +88,28 @@ def test_a_data_set_that_is_none_is_one_clear_error(tmp_path, source):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError):
         labelled(str(tmp_path / source), 10)
+
+
+def test_of_a_folder_that_is_divided_the_test_images_are_taken(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("divided")
+    for part in ("train", "val", "test"):
+        (root / part).symlink_to(folder, target_is_directory=True)
+    dataset = labelled(str(root), 2)
+    assert len(dataset.images) == 10 and "/test/" in str(dataset.images[0])
+
+
+def test_of_a_data_set_the_test_images_are_taken():
+    dataset = labelled("digits", 10, list("0123456789"))
+    images, labels = builtin.digits_part(check=True)
+    np.testing.assert_array_equal(dataset.images, images)
+    assert dataset.labels == labels.tolist()
+
+
+def test_a_data_sets_classes_are_matched_by_label():
+    _, labels = builtin.digits_part(check=True)
+    assert labelled("digits", 12, ["x", "y", *"9876543210"]).labels == (11 - labels).tolist()
+
+
+def test_a_data_set_with_other_classes_is_one_clear_error():
+    with pytest.raises(DataError, match="digits has 10 classes, this network has 1000"):
+        labelled("digits", 1000, ["tench"] * 1000)

@@ -1,0 +1,223 @@
+"""Batches for training and evaluation: the same ones for the same seed, however many threads or processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgecnn.data.augment import Augmentation
+from edgecnn.data.dataset import Examples
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime.images import Preprocessing
+
+#: A finished frame (S, S, C), or the picture that the augmentation starts from.
+_Source = npt.NDArray[np.uint8] | Image.Image
+
+#: A network's input (n, C, H, W) float32, and the classes (n,) int64.
+Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+
+#: Unreadable images that are put up with: this share of all, or this many.
+_SKIPPED_SHARE, _SKIPPED_COUNT = 0.05, 10
+#: So many unreadable images are named in an error.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read."""
+
+    image: str
+    reason: str
+
+
+class Loader:
+    """Batches of `examples`, prepared in a few threads that stay a bounded number of batches ahead.
+
+    Batch k of epoch e, augmentation included, depends on the seed, e and k alone, so a resumed run sees
+    what an uninterrupted one would have seen.
+
+    An image that cannot be read is listed in `skipped`. While shuffling, the next readable one takes its
+    place; without shuffling it is left out, and so is its label. More than `max_skipped` of them
+    (5 % of the images, at least 10, unless given) are a DataError.
+
+    `workers` is the number of threads (the processor's cores, at most 4). `drop_last` leaves out a last
+    batch that is not full (by default while shuffling). Of the decoded images so many are kept as
+    fit into `memory` bytes, at the size that the augmentation needs.
+
+    Raises InvalidValueError for numbers that cannot work.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        preprocessing: Preprocessing,
+        batch: int,
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+        workers: int | None = None,
+        drop_last: bool | None = None,
+        memory: int = 1 << 30,
+        max_skipped: int | None = None,
+    ) -> None:
+        self._workers = workers if workers is not None else min(4, os.cpu_count() or 1)
+        if batch < 1 or self._workers < 1 or seed < 0:
+            raise InvalidValueError(
+                f"a batch of {batch}, {self._workers} threads and the seed {seed} cannot be",
+                hint="the batch and the threads are 1 or more, the seed 0 or more",
+            )
+        self._drop_last = drop_last if drop_last is not None else shuffle
+        if self._drop_last and batch > len(examples):
+            raise InvalidValueError(
+                f"a batch of {batch} is more than the {len(examples)} images", hint="make the batch smaller"
+            )
+        self._examples = examples
+        self._preprocessing = preprocessing
+        self._size = batch
+        self._augmentation = augmentation if augmentation is not None and augmentation.changes else None
+        self._seed = seed
+        self._shuffle = shuffle
+        self._max_skipped = (
+            max(_SKIPPED_COUNT, int(_SKIPPED_SHARE * len(examples))) if max_skipped is None else max_skipped
+        )
+        self._lock = threading.Lock()
+        self._skipped: dict[int, Skipped] = {}
+        self._kept: dict[int, _Source] = {}
+        self._room = memory
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        full, rest = divmod(len(self._examples), self._size)
+        return full + (rest > 0 and not self._drop_last)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The images that could not be read so far, in the order of the examples."""
+        with self._lock:
+            return tuple(self._skipped[index] for index in sorted(self._skipped))
+
+    def epoch(self, index: int, *, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Yield the batches of epoch `index` from batch `start` on; those before are not even decoded.
+
+        Of `world` processes, the one of this `rank` gets its contiguous part of every batch, so that all of
+        them together see what one would. Ending the iteration early ends its threads.
+        """
+        if index < 0 or start < 0 or not 0 <= rank < world or self._size % world:
+            raise InvalidValueError(
+                f"epoch {index} from batch {start} of {self._size} images cannot be given to process"
+                f" {rank} of {world}",
+                hint="the batch must be a multiple of the number of processes, which are counted from 0",
+            )
+        return self._prefetched(index, start, rank, world)
+
+    def _prefetched(self, epoch: int, start: int, rank: int, world: int) -> Iterator[Batch]:
+        order = np.arange(len(self._examples))
+        if self._shuffle:
+            order = np.random.default_rng([self._seed, epoch]).permutation(order)
+        spans = (self._span(number, rank, world) for number in range(start, len(self)))
+        stop = threading.Event()
+        with ThreadPoolExecutor(self._workers, "edgecnn-loader") as pool:
+            pending = deque(
+                pool.submit(self._batch, order, epoch, span, stop)
+                for span in itertools.islice(spans, self._workers + 1)
+            )
+            try:
+                while pending:
+                    inputs, labels = pending.popleft().result()
+                    for span in itertools.islice(spans, 1):
+                        pending.append(pool.submit(self._batch, order, epoch, span, stop))
+                    if len(labels):
+                        yield inputs, labels
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+
+    def _span(self, number: int, rank: int, world: int) -> range:
+        """Return the positions in the epoch's order that are this process's part of a batch."""
+        first = number * self._size
+        count = min(self._size, len(self._examples) - first)
+        return range(first + rank * count // world, first + (rank + 1) * count // world)
+
+    def _batch(
+        self, order: npt.NDArray[np.int64], epoch: int, positions: range, stop: threading.Event
+    ) -> Batch:
+        size, channels = self._preprocessing.size, self._preprocessing.channels
+        frames = np.empty((len(positions), size, size, channels), np.uint8)
+        rows: list[int] = []
+        for position in positions:
+            if stop.is_set():
+                break
+            found = self._readable(int(order[position]))
+            if found is None:
+                continue
+            row, source = found
+            if isinstance(source, Image.Image):
+                assert self._augmentation is not None
+                # Never the numbers that made the order: those have no third word.
+                rng = np.random.default_rng([self._seed, epoch, 1 + position])
+                source = self._augmentation.apply(source, self._preprocessing, rng)
+            frames[len(rows)] = source
+            rows.append(row)
+        return self._preprocessing.normalize(frames[: len(rows)]), self._examples.labels[rows]
+
+    def _readable(self, row: int) -> tuple[int, _Source] | None:
+        """Return the example of this row, or of the next readable one; None where none takes its place."""
+        if not self._shuffle:
+            source = self._source(row)
+            return None if source is None else (row, source)
+        for other in itertools.chain(range(row, len(self._examples)), range(row)):
+            source = self._source(other)
+            if source is not None:
+                return other, source
+        raise DataError(f"none of the {len(self._examples)} images can be read: {self.skipped[0].reason}")
+
+    def _source(self, row: int) -> _Source | None:
+        kept = self._kept.get(row)
+        if kept is not None or row in self._skipped:
+            return kept
+        name = f"image {row}"
+        try:
+            image = self._examples.images[row]
+            name = str(image) if isinstance(image, str | Path) else name
+            if self._augmentation is not None:
+                source: _Source = self._augmentation.prepare(image, self._preprocessing)
+            else:
+                source = self._preprocessing.frame(image)
+        except DataError as error:
+            self._skip(row, Skipped(name, str(error)))
+            return None
+        self._keep(row, source)
+        return source
+
+    def _skip(self, row: int, skipped: Skipped) -> None:
+        with self._lock:
+            self._skipped[row] = skipped
+        if len(self._skipped) > self._max_skipped:
+            found = self.skipped
+            raise DataError(
+                f"{len(found)} of {len(self._examples)} images cannot be read:"
+                f" {', '.join(item.image for item in found[:_NAMED])}; {found[0].reason}",
+                hint="mend or remove them, or allow for more",
+            )
+
+    def _keep(self, row: int, source: _Source) -> None:
+        if isinstance(source, Image.Image):
+            # Pillow takes four bytes for a pixel of three.
+            size = source.width * source.height * (1 if source.mode == "L" else 4)
+        else:
+            size = source.nbytes
+        with self._lock:
+            if size <= self._room and row not in self._kept:
+                self._room -= size
+                self._kept[row] = source
