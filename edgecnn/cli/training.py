@@ -24,41 +24,35 @@ _OF_REQUEST = ("data", "resume", "log", "plot")
 
 def options(*, epochs: int = 30, data_required: bool = True) -> Callable[[F], F]:
     """Return what adds the options of training, with so many epochs unless the user says otherwise."""
-    choices = (
-        click.option(
-            "--data", required=data_required,
-            help="Labelled images: a folder of class folders, digits, mnist, cifar10, hf:OWNER/NAME.",
-        ),
-        click.option("--epochs", type=int, default=epochs, show_default=True, help="Passes over the images."),
-        click.option("--batch", type=int, default=64, show_default=True, help="Images per step, of all processes."),
-        click.option("--optimizer", default="adamw", show_default=True, help="adamw or sgd."),
-        click.option("--lr", type=float, help="Highest learning rate  [by optimizer, batch and weights]."),
-        click.option("--weight-decay", type=float, default=0.05, show_default=True, help="Of weights, not biases."),
-        click.option("--warmup", type=float, default=1.0, show_default=True, help="Epochs in which the rate rises."),
-        click.option("--freeze", type=int, help="Epochs for a new classifier alone  [a tenth]."),
-        click.option(
-            "--augmentation", default="light", show_default=True, help="none, digits, light, standard, strong.",
-        ),
-        click.option("--label-smoothing", type=float, default=0.1, show_default=True, help="0 for none."),
-        click.option("--mixup", type=float, default=0.0, show_default=True, help="Strength; 0 for none."),
-        click.option("--cutmix", type=float, default=0.0, show_default=True, help="Strength; 0 for none."),
-        click.option("--ema", type=float, default=0.0, show_default=True, help="Decay of averaged weights."),
-        click.option("--amp", default="no", show_default=True, help="Mixed precision: no, bf16, fp16."),
-        click.option("--channels-last/--channels-first", default=True, show_default=True, help="Memory layout."),
-        click.option("--clip", type=float, default=1.0, show_default=True, help="Largest norm of the gradient."),
-        click.option(
-            "--validation", type=float, default=0.1, show_default=True,
-            help="Share of the training images that measures each epoch.",
-        ),
-        click.option("--workers", type=int, help="Threads that decode images  [the machine's cores]."),
-        click.option("--resume", is_flag=True, help="Go on where a run for this output was cut off."),
-        click.option("--log", type=click.Path(path_type=Path), help="Write each epoch: FILE.csv or FILE.json."),
-        click.option("--plot", type=click.Path(path_type=Path), help="Draw loss and accuracy: FILE.png."),
-    )  # fmt: skip
+    sets = "a folder of class folders, digits, mnist, cifar10, hf:OWNER/NAME"
+    choices: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("--data", {"required": data_required}, f"Labelled images: {sets}."),
+        ("--epochs", {"default": epochs}, "Passes over the images."),
+        ("--batch", {"default": 64}, "Images per step, of all processes together."),
+        ("--optimizer", {"default": "adamw"}, "adamw or sgd."),
+        ("--lr", {"type": float}, "Highest learning rate  [by optimizer, batch and weights]."),
+        ("--weight-decay", {"default": 0.05}, "Of weights; biases and normalizations are not decayed."),
+        ("--warmup", {"default": 1.0}, "Epochs in which the learning rate rises."),
+        ("--freeze", {"type": int}, "Epochs in which a new classifier is trained alone  [a tenth]."),
+        ("--augmentation", {"default": "light"}, "none, digits, light, standard, strong."),
+        ("--label-smoothing", {"default": 0.1}, "Share of the target that is spread over all classes."),
+        ("--mixup", {"default": 0.0}, "Strength of mixup; 0 for none."),
+        ("--cutmix", {"default": 0.0}, "Strength of CutMix; 0 for none."),
+        ("--ema", {"default": 0.0}, "Decay of averaged weights, which are then the result; 0 for none."),
+        ("--amp", {"default": "no"}, "Mixed precision: no, bf16, fp16."),
+        ("--channels-last/--channels-first", {"default": True}, "Memory layout of images and weights."),
+        ("--clip", {"default": 1.0}, "Largest norm of the gradient."),
+        ("--validation", {"default": 0.1}, "Share of the training images that measures each epoch."),
+        ("--workers", {"type": int}, "Threads that decode images  [the loader's choice]."),
+        ("--resume", {"is_flag": True}, "Go on where a run for this output was cut off."),
+        ("--log", {"type": click.Path(path_type=Path)}, "Write a row for each epoch: FILE.csv or FILE.json."),
+        ("--plot", {"type": click.Path(path_type=Path)}, "Draw loss and accuracy: FILE.png, FILE.svg."),
+    )
 
     def add(function: F) -> F:
-        for option in reversed(choices):
-            function = option(function)
+        for name, settings, text in reversed(choices):
+            shown = settings.get("default") is not None
+            function = click.option(name, **settings, show_default=shown, help=text)(function)
         return function
 
     return add
@@ -113,7 +107,8 @@ def progress() -> Iterator[Callable[[Report], None]]:
         task = bar.add_task("starting", total=None, rate="")
 
         def show(report: Report) -> None:
-            rate = f"loss {report.loss:.3f}  {report.images_per_second:,.0f} images/s  {_time(report.seconds_left)} left"
+            speed = f"{report.images_per_second:,.0f} images/s"
+            rate = f"loss {report.loss:.3f}  {speed}  {_time(report.seconds_left)} left"
             bar.update(task, description=report.stage, completed=report.done, total=report.total, rate=rate)
             if report.row:
                 bar.console.print(_line(report), highlight=False)

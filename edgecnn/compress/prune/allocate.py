@@ -25,9 +25,7 @@ def allocate(
     ranked = [group for group in groups.groups if not np.isnan(scores[group.labels]).any()]
     if not ranked:
         raise PruningError(
-            "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
-            " other, or already as narrow as the alignment",
-            hint="a smaller --align, or a width multiplier (--alpha), may help",
+            "none of the channels that could go has a score by this importance", hint="take magnitude"
         )
     orders = [group.labels[np.argsort(scores[group.labels], kind="stable")] for group in ranked]
     pooled = np.sort(np.concatenate([scores[group.labels] for group in ranked]))

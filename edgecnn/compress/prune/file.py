@@ -172,6 +172,8 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
             f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
             f" ({timing.milliseconds:.3g} ms of {timing.reference:.3g} ms)"
         )
+    if job.spec.origin == "random":
+        notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
     after = cost.count(network, job.example.shape[1], job.spec.size)
     manifest = job.manifest(network, timing, attempts, top1, time.perf_counter() - start)
     progress("write")

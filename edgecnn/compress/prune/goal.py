@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgecnn.errors import InvalidValueError
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_NAMES = {"channels": "channels", "macs": "MACs", "params": "parameters"}
 _HINT = "give a number such as 100M, or a share of the unpruned network such as 0.5x"
 
 
@@ -50,12 +51,12 @@ class Goal:
         wanted = self.amount * whole if self.relative else self.amount
         if wanted >= whole:
             raise InvalidValueError(
-                f"the network has {whole:,.0f} {self.kind} already, which is no more than {wanted:,.0f}"
+                f"the network has {whole:,.0f} {_NAMES[self.kind]}, which is no more than {wanted:,.0f}"
             )
         return wanted
 
     def __str__(self) -> str:
-        return f"{self.amount:g}{'x the' if self.relative else ''} {self.kind}"
+        return f"{self.amount:g}{'x the' if self.relative else ''} {_NAMES[self.kind]}"
 
 
 def number(text: str, units: dict[str, float], hint: str) -> tuple[float, str]:

@@ -69,6 +69,12 @@ def prune(
     if align < 1 or rounds < 1:
         raise InvalidValueError("the alignment and the number of rounds are at least 1")
     groups = Groups(network, example, align)
+    if not groups.groups:
+        raise PruningError(
+            "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
+            " other, or already as narrow as the alignment",
+            hint="a smaller --align, or a width multiplier (--alpha), may help",
+        )
     before = groups.cost(groups.everything())
     whole = _measure(groups, goal.kind)(groups.everything())
     wanted = goal.of(whole)

@@ -31,7 +31,7 @@ def mask_2_4(weight: Tensor) -> Tensor:
     if weight.shape[1] % 4:
         raise InvalidValueError(f"{weight.shape[1]} input channels do not fall into fours")
     quads = _quads(weight.detach()).abs()
-    order = quads.argsort(2, descending=True, stable=True)
+    order = quads.argsort(dim=2, descending=True, stable=True)
     mask = torch.zeros_like(quads, dtype=torch.bool).scatter_(2, order[:, :, :2], True)
     return mask.reshape(weight.shape)
 
