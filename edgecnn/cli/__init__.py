@@ -19,6 +19,7 @@ COMMANDS = {
     "info": "Show what a network costs, or what a model file is and how it was made.",
     "train": "Train a network on labelled images, or fine-tune one.",
     "prune": "Take out channels until a network is as small, or as fast, as asked.",
+    "distill": "Train a small network with the help of a large one.",
     "export": "Write a network as a checked ONNX file: float32, float16 or int8.",
     "quantize": "Turn any float ONNX network into int8 or float16, within a budget of accuracy.",
     "predict": "Name what is in images.",

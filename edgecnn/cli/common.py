@@ -32,8 +32,8 @@ def common(function: F) -> F:
     )
 
 
-def network(weights: str = "random") -> Callable[[F], F]:
-    """Return what adds the options that say which network; `spec` reads them."""
+def network(weights: str = "random", *, classes: bool = True) -> Callable[[F], F]:
+    """Return what adds the options that say which network, and how many `classes`; `spec` reads them."""
 
     def add(function: F) -> F:
         for option in (
@@ -48,15 +48,15 @@ def network(weights: str = "random") -> Callable[[F], F]:
             click.option(
                 "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."
             ),
-            click.option(
-                "--classes", "num_classes", type=int, help="Number of classes  [the network's own]."
-            ),
             click.option("--phi", type=float, help="Compound scaling, of: efficientnet."),
             click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho."),
             click.option("--rho", type=float, help="Resolution multiplier."),
             click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier."),
         ):
             function = option(function)
+        if classes:
+            text = "Number of classes  [the network's own]."
+            function = click.option("--classes", "num_classes", type=int, help=text)(function)
         return function
 
     return add

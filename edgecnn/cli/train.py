@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("name", metavar="NAME | FILE.safetensors")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
-@common.network(weights="auto")
+@common.network(weights="auto", classes=False)
 @training.options()
 @common.common
 def command(name: str, output: Path | None, as_json: bool, **values: Any) -> int:

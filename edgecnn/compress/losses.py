@@ -13,10 +13,12 @@ AUXILIARY_WEIGHT = 0.3
 def one_hot(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
     """Return labels, (N,) integers, as target distributions, (N, classes) float32.
 
-    `smoothing` is spread evenly over all classes (Szegedy 2016, section 7).
+    `smoothing` is spread evenly over all classes (Szegedy 2016, section 7). Images whose label is -1, for
+    there is none, get a target of zero everywhere, which costs nothing whatever the answer.
     """
     targets = torch.full((len(labels), classes), smoothing / classes, device=labels.device)
-    return targets.scatter_(1, labels[:, None], 1 - smoothing + smoothing / classes)
+    targets.scatter_(1, labels.clamp(min=0)[:, None], 1 - smoothing + smoothing / classes)
+    return targets * (labels >= 0)[:, None]
 
 
 def cross_entropy(outputs: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:

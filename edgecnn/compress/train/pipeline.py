@@ -31,14 +31,18 @@ _FREEZE_SHARE = 0.1
 
 
 class Goal(Protocol):
-    """What else than the labels is learned from: makes the objective once the student is known."""
+    """What is learned from: the labels, or something else beside them or instead."""
 
     @property
     def what(self) -> str:
         """What the lineage calls it."""
         ...
 
-    def objective(self, student: nn.Module, preprocessing: Preprocessing, classes: int) -> nn.Module:
+    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
+        """Return the images; those without a label have -1."""
+        ...
+
+    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
         """Return the module that maps (network, images, targets) to a loss."""
         ...
 
@@ -53,7 +57,13 @@ class Labels:
 
     what: str = "train"
 
-    def objective(self, student: nn.Module, preprocessing: Preprocessing, classes: int) -> nn.Module:
+    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
+        """Return the data set of a name. Raises DataError."""
+        if name is None:
+            raise InvalidValueError("there is nothing to learn from", hint="give --data")
+        return open_dataset(name, seed=options.seed, validation=options.validation)
+
+    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
         """Return cross entropy."""
         return Supervised()
 
@@ -67,8 +77,9 @@ class TrainRequest:
     """One run. `network` is an architecture or a checkpoint; its classes become those of the data."""
 
     network: NetworkSpec
-    data: str
     output: Path
+    #: Name of a data set; None if the goal brings images of its own.
+    data: str | None = None
     options: TrainOptions = field(default_factory=TrainOptions)
     goal: Goal = field(default_factory=Labels)
     #: Go on from where a run for the same output was cut off; the same request that is done already is not
@@ -134,7 +145,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
         log.check(request.log)
     if request.plot:
         figure.check(request.plot)
-    dataset = open_dataset(request.data, seed=options.seed, validation=options.validation)
+    dataset = request.goal.dataset(request.data, options)
     spec = replace(request.network, num_classes=dataset.classes)
     identity = _identity(request, dataset)
     state_file = state_path(request.output)
@@ -151,7 +162,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     stages = _stages(spec, opened, options)
     task = Task(
         opened.network,
-        request.goal.objective(opened.network, preprocessing, dataset.classes),
+        request.goal.objective(opened.network, preprocessing, dataset),
         train_images,
         validation,
         dataset.classes,

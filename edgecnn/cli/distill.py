@@ -1,0 +1,52 @@
+"""`edgecnn distill`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgecnn.cli import common, training
+from edgecnn.cli.train import print_trained
+
+
+@click.command("distill")
+@click.argument("student", metavar="STUDENT | FILE.safetensors")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [STUDENT.safetensors].")
+@click.option("--teacher", required=True, help="FILE.safetensors, FILE.onnx, or the name of a network.")
+@click.option("--teacher-weights", default="imagenet", show_default=True, help="Of a network by its name.")
+@click.option("--temperature", default=4.0, show_default=True, help="Softens the teacher's answers.")
+@click.option("--weight", default=0.9, show_default=True, help="Share of the teacher's answers in the loss.")
+@click.option(
+    "--features", default="none", show_default=True, help="Learned too: hint, attention, none."
+)
+@click.option("--feature-weight", default=1.0, show_default=True, help="Of the features in the loss.")
+@click.option("--unlabeled", type=click.Path(path_type=Path), help="Folder of more images, without labels.")
+@common.network(weights="auto", classes=False)
+@training.options(data_required=False)
+@common.common
+def command(student: str, output: Path | None, as_json: bool, **values: Any) -> int:
+    """Train network STUDENT with the help of a teacher.
+
+    \b
+    edgecnn distill mobilenet --alpha 0.25 --resolution 32 --teacher resnet18.safetensors --data digits
+    edgecnn distill mobilenet_v2 --teacher efficientnet_lite0 --unlabeled PHOTOGRAPHS
+    """
+    from edgecnn.compress.distill.pipeline import Distill
+    from edgecnn.compress.train.pipeline import TrainRequest, train
+
+    with training.failing_together():
+        own = {item.name: values.pop(item.name) for item in dataclasses.fields(Distill)}
+        fields = training.request(student, values)
+        fields["output"] = output or Path(f"{fields['network'].stem}.safetensors")
+        request = TrainRequest(**fields, goal=Distill(**own))
+        with training.progress() as show:
+            trained = train(request, show)
+    if training.is_main_process():
+        if as_json:
+            common.print_json(trained.to_json())
+        else:
+            print_trained(trained)
+    return 0

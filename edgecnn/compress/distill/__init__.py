@@ -1,0 +1,1 @@
+"""Training a small network with a large one's help."""
