@@ -92,7 +92,9 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     (image,), (logits,) = manifest.inputs, manifest.outputs
     steps = []
     for step in manifest.lineage:
-        shown = {key: value for key, value in step.parameters.items() if key not in _LONG and value is not None}
+        shown = {
+            key: value for key, value in step.parameters.items() if key not in _LONG and value is not None
+        }
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
         steps.append(f"{step.what}" + (f" ({details})" if details else ""))
     return [

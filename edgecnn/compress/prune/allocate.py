@@ -51,12 +51,12 @@ def allocate(
     for _ in range(_BISECTIONS):
         middle = (weak + strong) / 2
         weak, strong = (weak, middle) if measure(mask(counts(middle))) <= most else (middle, strong)
-    # Several layers change at once between the two: as many of them as it takes, the last ones first.
-    kept, after = counts(weak), counts(strong)
-    for index in reversed(range(len(kept))):
-        if measure(mask(kept)) <= most:
-            break
-        kept[index] = after[index]
+    # Several layers change at once between the two; each that can do without the change is spared it.
+    kept, before = counts(strong), counts(weak)
+    for index, count in enumerate(before):
+        spared = [*kept[:index], count, *kept[index + 1 :]]
+        if count > kept[index] and measure(mask(spared)) <= most:
+            kept = spared
     return mask(kept)
 
 

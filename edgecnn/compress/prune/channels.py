@@ -221,7 +221,7 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if self._inside:
+        if self._inside or func.overloadpacket in _FACTORIES:
             return out
         packet = func.overloadpacket
         if packet in _MOVES:
@@ -231,6 +231,8 @@ class _Tracer(TorchDispatchMode):
         elif packet in _REDUCTIONS and len(args) > 1:
             axes = [axis % args[0].ndim for axis in args[1]]
             self._label(out, self._over(self.of(args[0]), axes, keepdim=len(args) > 2 and args[2]))
+        elif packet is _aten.as_strided_ and self.of(args[0]).shape == out.shape:
+            pass  # pooling to one pixel mends the strides of its result
         elif torch.Tag.pointwise in func.tags or packet in _ELEMENTWISE:
             self._meet(out, [item for item in args if isinstance(item, Tensor)])
         else:
@@ -343,6 +345,8 @@ _CHANNELWISE = {
     _aten.max_pool2d_with_indices, _aten.avg_pool2d, _aten._adaptive_avg_pool2d, _aten.adaptive_max_pool2d,
     _aten.upsample_nearest2d, _aten.upsample_bilinear2d,
 }  # fmt: skip
+#: Operators that take a shape from a tensor, but no value.
+_FACTORIES = {_aten.empty_like, _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.rand_like}
 _REDUCTIONS = {_aten.mean, _aten.sum, _aten.amax}
 #: Operators on single values that torch does not tag as such.
 _ELEMENTWISE = {

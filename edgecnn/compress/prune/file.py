@@ -148,7 +148,9 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
     files.check_writable(request.output)
     job = _Job(request, progress)
     before = cost.count(job.network, job.example.shape[1], job.spec.size)
-    timing, attempts, met, notes = None, (), True, list(job.notes)
+    timing: Timing | None = None
+    attempts: tuple[Attempt, ...] = ()
+    met, notes = True, list(job.notes)
     if isinstance(request.goal, LatencyGoal):
         found = prune_to_latency(job.prune, job.timer, request.goal, progress)
         pruned, timing, attempts, met = found.pruned, found.timing, found.attempts, found.met

@@ -23,7 +23,7 @@ class Group:
 
     #: Labels of the channels, each an index of a mask.
     labels: Labels
-    #: Positions that a label has in the narrowest tensor of the group: 1, or more where channels are tied.
+    #: Channels that a label has in the narrowest layer that writes it: 1, or more where channels are tied.
     each: int
     #: Numbers of labels that may stay, from the least to all of them.
     counts: tuple[int, ...]
@@ -101,7 +101,8 @@ def _grouped(axes: Mapping[tuple[str, int], Labels], align: int) -> list[Group]:
         together.setdefault(tuple(where[label]), []).append(label)
     groups = []
     for members, alike in together.items():
-        each = min(count for _, count in members)
+        # A grouped convolution's inputs are counted within one of its groups, a flattened map's by position.
+        each = min(count for (_, axis), count in members if axis == 0)
         step = align // math.gcd(align, each)
         counts = (*range(step, len(alike), step), len(alike))
         if len(counts) > 1:

@@ -87,7 +87,7 @@ def _taylor(network: nn.Module, batches: Batches) -> dict[str, Tensor]:
 
 
 def _sums(saliency: Tensor, _: Tensor, axis: int) -> Tensor | None:
-    return saliency.sum([other for other in range(saliency.ndim) if other != axis])
+    return saliency.movedim(axis, 0).reshape(saliency.shape[axis], -1).sum(1)
 
 
 def _distances(_: Tensor, weight: Tensor, axis: int) -> Tensor | None:

@@ -112,8 +112,20 @@ def test_a_gate_has_the_labels_of_what_it_gates():
 
 
 def test_channels_that_attention_multiplies_stay():
-    net = Net(lambda n, x: n.v(x.flatten(2).mT) @ n.w(x.flatten(2)), v=nn.Linear(3, 5), w=nn.Linear(64, 4))
-    assert labels(net, "v.weight", 0) is None
+    def forward(n, x):
+        tokens = x.flatten(2).mT
+        return n.out(n.q(tokens) @ n.k(tokens).mT)
+
+    net = Net(forward, q=nn.Linear(3, 5), k=nn.Linear(3, 5), out=nn.Linear(64, 4))
+    assert labels(net, "q.weight", 0) is None and labels(net, "k.bias", 0) is None
+
+
+def test_pooling_to_one_pixel_of_one_pixel_passes_labels_on():
+    net = Net(
+        lambda n, x: n.fc(torch.flatten(F.adaptive_avg_pool2d(n.a(F.max_pool2d(x, 8)), 1), 1)),
+        a=nn.Conv2d(3, 6, 1), fc=nn.Linear(6, 4),
+    )  # fmt: skip
+    assert (labels(net, "fc.weight", 1) == labels(net, "a.weight", 0)).all()
 
 
 def test_an_embedding_has_the_labels_of_what_it_is_added_to():
@@ -152,9 +164,9 @@ def test_auxiliary_classifiers_of_training_follow_what_they_read():
         x = n.a(x)
         return (n.out(x), n.aux(x)) if n.training else n.out(x)
 
-    net = Net(forward, a=conv(3, 6), out=conv(6, 4), aux=conv(6, 4))
-    assert (labels(net, "aux.weight", 1) == labels(net, "a.weight", 0)).all()
-    assert labels(net, "aux.weight", 0) is None
+    net = Net(forward, a=conv(3, 6), out=conv(6, 4), aux=nn.Sequential(nn.Dropout(), conv(6, 4)))
+    assert (labels(net, "aux.1.weight", 1) == labels(net, "a.weight", 0)).all()
+    assert labels(net, "aux.1.weight", 0) is None
 
 
 def test_a_network_is_left_as_it_was():
