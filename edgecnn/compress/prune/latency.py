@@ -132,14 +132,15 @@ def _search(attempt: Callable[[float], Pruned], attempts: list[Attempt], goal: L
     """
     enough: tuple[float, float] | None = None  # ratio and share of the goal, of the best that met it
     ratio = goal.amount if goal.relative else 0.7
-    least, before = 0.0, None
+    least = 0.0
+    refused: PruningError | None = None
     for _ in range(MEASUREMENTS):
         try:
-            before = attempt(ratio).before
-        except PruningError:
-            if not attempts:
-                raise
-            least, ratio = ratio, (ratio + attempts[-1].ratio) / 2  # it cannot be pruned so far
+            attempt(ratio)
+        except PruningError as error:
+            # It cannot be pruned so far; the goal may be met before.
+            narrowest = min((item.ratio for item in attempts), default=1.0)
+            least, ratio, refused = ratio, (ratio + narrowest) / 2, error
             continue
         timing = attempts[-1].timing
         share = goal.share(timing)
@@ -156,13 +157,17 @@ def _search(attempt: Callable[[float], Pruned], attempts: list[Attempt], goal: L
             enough = max(enough or (0.0, 0.0), (ratio, share))
             if enough[1] >= CLOSE:
                 break
-        ratio = max(_between(enough, too_slow, whole), least)
+        ratio = _between(enough, too_slow, whole)
+        if ratio <= least:
+            ratio = (least + too_slow[0]) / 2
+    if not attempts:
+        assert refused is not None
+        raise refused
     if enough is None:
-        slowest = min(attempts, key=lambda item: item.ratio)
-        assert before is not None
+        last = min(attempts, key=lambda item: item.ratio)
         raise PruningError(
-            f"pruning to {slowest.macs / before.macs:.2f}x the MACs leaves {slowest.timing.ratio:.2f}x the"
-            f" latency ({slowest.timing.milliseconds:.3g} ms), and {goal} was asked for",
+            f"pruning to {last.ratio:.2f}x the MACs leaves {last.timing.ratio:.2f}x the"
+            f" latency ({last.timing.milliseconds:.3g} ms), and {goal} was asked for",
             hint="a lower --resolution or --alpha takes off what pruning cannot",
         )
     return enough[0]
