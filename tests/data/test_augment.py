@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgecnn.data.augment import AUGMENTATIONS, Augmentation, augmentation
 from edgecnn.data.builtin import digits
@@ -120,6 +121,20 @@ def test_zoom_is_uniform_up_to_its_share():
     assert 0.78 < sides.min() < 0.84 and 1.16 < sides.max() < 1.22 and abs(sides.mean() - 1) < 0.03
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_shift_rotation_and_zoom_together_are_torchvisions(seed, functional):
+    chosen = Augmentation("all", shift=0.1, rotate=30, zoom=0.3, fill=0)
+    photo, preprocessing = sample_photo(), dataclasses.replace(COLOUR, crop=1.0)
+    draws = rng(seed)
+    shift, (turn, grow) = draws.integers(-6, 7, 2).tolist(), draws.uniform(-1, 1, 2).tolist()
+    picture = Image.fromarray(preprocessing.frame(photo))
+    expected = functional.affine(
+        picture, 30 * turn, shift, 1 + 0.3 * grow, [0.0, 0.0], functional.InterpolationMode.BILINEAR
+    )
+    got = chosen(photo, preprocessing, rng(seed))
+    assert np.abs(got.astype(int) - np.asarray(expected)).max() <= 1
+
+
 def test_crops_have_the_areas_asked_for():
     """A picture whose value is its column: the spread of a crop's values is its width."""
     image = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
@@ -229,9 +244,10 @@ def test_an_operation_of_strength_zero_changes_nothing(operation):
     np.testing.assert_array_equal(np.asarray(got), np.asarray(picture))
 
 
-def test_randaugment_is_the_operations_that_it_drew():
+@pytest.mark.parametrize("seed", range(8))
+def test_randaugment_is_the_operations_that_it_drew(seed):
     picture = sample_photo()
-    draws = rng(5)
+    draws = rng(seed)
     expected = picture
     for row in draws.integers(14, size=3):
         operation = OPERATIONS[row]
@@ -239,7 +255,7 @@ def test_randaugment_is_the_operations_that_it_drew():
         if operation.signed and draws.random() < 0.5:
             amount = -amount
         expected = operation.apply(expected, amount, (0, 0, 0))
-    got = randaugment(picture, 3, 9.0, (0, 0, 0), rng(5))
+    got = randaugment(picture, 3, 9.0, (0, 0, 0), rng(seed))
     np.testing.assert_array_equal(np.asarray(got), np.asarray(expected))
 
 

@@ -64,11 +64,13 @@ def test_another_mirror_goes_on_where_one_ended(mirror):
     assert mirror.asked == [("/set/a.gz", "bytes=9-")]
 
 
-def test_a_server_that_ignores_ranges_starts_from_the_beginning(mirror, cache):
+def test_a_server_that_ignores_ranges_starts_from_the_beginning(mirror, cache, monkeypatch):
+    monkeypatch.setattr(download, "_BLOCK", 100)
     (cache / "set").mkdir(parents=True)
     (cache / "set" / "a.gz.part").write_bytes(CONTENT[:700])
     mirror.ignore_range = True
     assert get(mirror).read_bytes() == CONTENT
+    assert mirror.asked == [("/set/a.gz", "bytes=700-")]
 
 
 def test_a_wrong_beginning_is_thrown_away(mirror, cache):

@@ -171,6 +171,22 @@ def test_leaving_an_epoch_ends_its_threads(leave):
     assert not loader_threads()
 
 
+class Slow(Opened):
+    """Images that take a hundredth of a second each."""
+
+    def __getitem__(self, row):
+        time.sleep(0.01)
+        return super().__getitem__(row)
+
+
+def test_leaving_an_epoch_does_not_wait_for_the_batches_ahead():
+    images = Slow(numbered(200).images)
+    batches = Loader(Examples(images, np.arange(200)), GREY, 20, workers=1).epoch(0)
+    next(batches)
+    batches.close()
+    assert len(images.rows) < 40
+
+
 @pytest.fixture
 def damaged(tmp_path):
     """Twenty picture files; 3, 4 and 19 are damaged. Each one's value is its number."""

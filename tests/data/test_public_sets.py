@@ -118,6 +118,7 @@ def test_cifar10_has_five_batches_to_train_and_validate(small_cifar10):
         gzip.compress(gzip.decompress(idx(np.zeros((4, 4), np.uint8))) + b"more"),
         gzip.compress(b"\0\0\x08\x03\0\0"),
     ],
+    ids=["no gzip", "empty", "no dimensions", "floats", "cut", "too long", "cut header"],
 )
 def test_a_damaged_idx_file_is_one_clear_error(tmp_path, content):
     (tmp_path / "a.gz").write_bytes(content)
@@ -134,6 +135,7 @@ def test_a_damaged_idx_file_is_one_clear_error(tmp_path, content):
         archive({f"data_batch_{n}.bin": b"x" for n in range(1, 6)}),
         archive({f"data_batch_{n}.bin": b"\x0a" * 3073 for n in range(1, 6)}),
     ],
+    ids=["no archive", "other files", "cut", "short records", "eleventh class"],
 )
 def test_a_damaged_archive_is_one_clear_error(tmp_path, content):
     (tmp_path / "a.tar.gz").write_bytes(content)
