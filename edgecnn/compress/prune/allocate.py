@@ -45,7 +45,7 @@ def allocate(
     weak, strong = 0.0, 1.0
     if measure(mask(counts(strong))) > most:
         raise PruningError(
-            f"pruning leaves at least {measure(mask(counts(strong))):.4g}, where {most:.4g} was asked for",
+            f"pruning leaves at least {measure(mask(counts(strong))):,.0f}, where {most:,.0f} was asked for",
             hint="start from a smaller network or a smaller --alpha, or choose a smaller --align",
         )
     for _ in range(_BISECTIONS):
