@@ -70,7 +70,7 @@ def from_shapes(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> di
         new: dict[str, Any]
         prefix = f"{name}." if name else ""
         if layer_type(module) is None:
-                new = {key: list(shapes[prefix + key]) for key in old}
+            new = {key: list(shapes[prefix + key]) for key in old}
         elif (shape := shapes.get(f"{prefix}weight")) is None:
             continue  # a normalization without weights has no size of its own to speak of
         elif isinstance(module, nn.Conv2d):

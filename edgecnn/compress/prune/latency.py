@@ -22,6 +22,8 @@ from edgecnn.errors import InvalidValueError, PruningError
 
 #: Aimed at and looked for: shares of the goal. A second measurement differs by some percent.
 AIM, CLOSE = 0.96, 0.90
+#: Ratios of MACs nearer to each other than this are much the same network: the clock decides between them.
+NARROW = 0.03
 #: Measurements of the search, and rounds of correction after pruning proper.
 MEASUREMENTS, CORRECTIONS = 7, 3
 
@@ -155,8 +157,8 @@ def _search(attempt: Callable[[float], Pruned], attempts: list[Attempt], goal: L
         )
         if share <= 1:
             enough = max(enough or (0.0, 0.0), (ratio, share))
-            if enough[1] >= CLOSE:
-                break
+        if enough is not None and (enough[1] >= CLOSE or too_slow[0] - enough[0] < NARROW):
+            break
         ratio = _between(enough, too_slow, whole)
         if ratio <= least:
             ratio = (least + too_slow[0]) / 2

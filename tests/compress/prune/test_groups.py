@@ -25,7 +25,9 @@ def graph_of(network, example):
     """Yield for each of torch-pruning's groups its root and for each member (tensor, axis, positions, roots)."""
     graph = torch_pruning.DependencyGraph().build_dependency(network, example, verbose=False)
     names = {module: name for name, module in network.named_modules()}
-    classifier = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and len(m.weight) == 10]
+    classifier = [
+        m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and len(m.weight) == 10
+    ]
     for group in graph.get_all_groups(ignored_layers=classifier):
         members = []
         for item in group:

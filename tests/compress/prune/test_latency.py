@@ -155,7 +155,11 @@ def test_a_timer_tells_a_small_network_from_a_large_one():
 
     def network(width):
         return nn.Sequential(
-            nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            nn.Conv2d(3, width, 3),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
         ).eval()
 
     with Timer(network(128), torch.zeros(1, 3, 64, 64), seconds=0.3, threads=1) as measure:

@@ -17,7 +17,11 @@ from edgecnn.zoo import cost
 from edgecnn.zoo.structure import differences, restructure
 
 HALF = Goal.parse("macs", "0.5x")
-SIDES = {"lenet_1989": 16, "alexnet": 67, **dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 96)}
+SIDES = {
+    "lenet_1989": 16,
+    "alexnet": 67,
+    **dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 96),
+}
 #: Not as far as half the MACs, or not at all: why.
 SHORT = {
     "lenet_1989": "narrower than the alignment",
@@ -72,7 +76,7 @@ def test_every_network_half_the_macs_and_built_again(name):
 @pytest.mark.parametrize("name", SHORT)
 def test_networks_that_cannot_be_halved_say_so(name):
     network, images = small(name, alpha=1.0)
-    with pytest.raises(PruningError, match="no layer|at least"):
+    with pytest.raises(PruningError, match=r"no layer|at least"):
         prune(network, images, goal=HALF)
 
 
@@ -89,7 +93,9 @@ def test_channels_that_are_zero_can_go_without_a_trace(name):
     network, images = small(name)
     groups = Groups(network, images, 8)
     judged = scores(network, groups, "random")
-    keep = allocate(groups, judged, "uniform", lambda mask: groups.cost(mask).macs, 1e-9 + 0.5 * _macs(groups))
+    keep = allocate(
+        groups, judged, "uniform", lambda mask: groups.cost(mask).macs, 1e-9 + 0.5 * _macs(groups)
+    )
     silent = copy.deepcopy(network)
     tensors = dict(silent.named_parameters())
     with torch.no_grad():
@@ -148,7 +154,8 @@ def kept_of(importance, prepare, batches=None):
     """Return which of the hidden channels of a tiny network stay."""
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 10, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     ).eval()  # fmt: skip
     with torch.no_grad():
         prepare(network)
