@@ -22,7 +22,7 @@ def opened(name, side=32):
 
 
 def graph_of(network, example):
-    """Yield for each of torch-pruning's groups its root and for each member (tensor, axis, positions, roots)."""
+    """Yield each of torch-pruning's groups, with (tensor, axis, positions, roots) of its members."""
     graph = torch_pruning.DependencyGraph().build_dependency(network, example, verbose=False)
     names = {module: name for name, module in network.named_modules()}
     classifier = [
