@@ -60,3 +60,7 @@ class ParityError(EdgecnnError):
 
 class EngineError(EdgecnnError):
     """An engine library refused a model, or failed while running it."""
+
+
+class PruningError(EdgecnnError):
+    """A network cannot be pruned as asked, or it would gain nothing."""

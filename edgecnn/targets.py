@@ -131,6 +131,11 @@ class Target:
     power_modes: tuple[str, ...]
     source: str
 
+    @property
+    def sparse_2_4(self) -> bool:
+        """Whether its tensor cores skip the zeros of 2:4 sparse weights, as Ampere's and later ones do."""
+        return self.compute_capability is not None and float(self.compute_capability) >= 8.0
+
 
 def _gpu(
     name: str,

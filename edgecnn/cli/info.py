@@ -84,11 +84,18 @@ def _artifact(path: str, as_json: bool) -> None:
     common.print_facts(facts)
 
 
+#: Parameters of a step that are too long to read; --json has them.
+_LONG = ("structure", "attempts")
+
+
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     (image,), (logits,) = manifest.inputs, manifest.outputs
     steps = []
     for step in manifest.lineage:
-        details = ", ".join(f"{key} {value}" for key, value in step.parameters.items() if value is not None)
+        shown = {
+            key: value for key, value in step.parameters.items() if key not in _LONG and value is not None
+        }
+        details = ", ".join(f"{key} {value}" for key, value in shown.items())
         steps.append(f"{step.what}" + (f" ({details})" if details else ""))
     return [
         ("network", f"{manifest.architecture} x {manifest.alpha:g} at {manifest.resolution} pixels"),

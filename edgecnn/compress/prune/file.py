@@ -1,0 +1,320 @@
+"""From a network by name, or a checkpoint, to a pruned checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgecnn import files, targets, zoo
+from edgecnn.artifact import Manifest, Step
+from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.prune.latency import Attempt, LatencyGoal, prune_to_latency
+from edgecnn.compress.prune.pipeline import Finetune, Pruned, prune
+from edgecnn.compress.prune.sparsity import SparsityMask
+from edgecnn.compress.prune.timing import Timer, Timing
+from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.pipeline import finetune, training_preprocessing
+from edgecnn.data.builtin import stream
+from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.loader import Loader
+from edgecnn.errors import InvalidValueError
+from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo.structure import differences
+
+if TYPE_CHECKING:
+    from edgecnn.zoo.spec import NetworkSpec
+
+#: Training images that judge channels and recalibrate batch normalization.
+_IMAGES = 512
+#: Built-in images that calibrate an int8 network for timing.
+_TIMING_IMAGES = 8
+#: A pruned network that takes a larger share of the latency than this is said to gain nothing.
+_NO_GAIN = 0.97
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """What is asked. Exactly one of `goal` and `sparse`."""
+
+    network: NetworkSpec
+    output: Path
+    goal: Goal | LatencyGoal | None = None
+    #: 2:4 sparsity instead of fewer channels.
+    sparse: bool = False
+    #: None: "taylor" where there is data, else "magnitude".
+    importance: str | None = None
+    spread: str = "uniform"
+    #: None: 8 in float, in int8 what the target likes.
+    align: int | None = None
+    rounds: int = 1
+    #: Labelled images, and how they fine-tune; without options nothing is trained.
+    data: str | None = None
+    options: TrainOptions | None = None
+    #: Time the network in int8, in the form of this target; in float32 if None.
+    target: str | None = None
+    #: Measure the latency; for a `LatencyGoal` that is done in any case.
+    measure: bool = True
+    #: Of each network, in one measurement.
+    seconds: float = 3.0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError, or UnknownNameError for the target."""
+        if (self.goal is not None) == self.sparse:
+            raise InvalidValueError(
+                "pruning needs one goal",
+                hint="one of --ratio, --target-macs, --target-params, --target-latency, --sparsity",
+            )
+        if self.options is not None and self.data is None:
+            raise InvalidValueError("fine-tuning needs labelled images", hint="give --data")
+        if self.importance == "taylor" and self.data is None:
+            raise InvalidValueError("the importance taylor needs labelled images", hint="give --data")
+        if self.output.suffix != ".safetensors":
+            raise InvalidValueError(
+                f"a checkpoint cannot be written as {self.output.name}", hint="name it FILE.safetensors"
+            )
+        if self.network.is_checkpoint and Path(self.network.name).resolve() == self.output.resolve():
+            raise InvalidValueError(f"{self.output} would be overwritten", hint="another name with -o")
+        if not self.seconds > 0:
+            raise InvalidValueError(f"{self.seconds:g} seconds measure nothing")
+        _ = self.alignment
+
+    @property
+    def alignment(self) -> int:
+        """The multiple that channel counts should have."""
+        if self.align is not None:
+            return self.align
+        # 8 floats are a vector of AVX, and the block in which ONNX Runtime lays out channels.
+        return 8 if self.target is None else targets.target(self.target).alignment
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the importance."""
+        return self.importance or ("taylor" if self.data else "magnitude")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint that was written."""
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+    before: cost.Cost
+    after: cost.Cost
+    #: Against the network before; None if it was not measured.
+    timing: Timing | None
+    #: Of a search for a latency.
+    attempts: tuple[Attempt, ...]
+    #: Whether a latency that was asked for is reached.
+    met: bool
+    top1: float | None
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.path.stat().st_size,
+            "architecture": self.manifest.architecture,
+            "alpha": self.manifest.alpha,
+            "resolution": self.manifest.resolution,
+            "params": self.after.params,
+            "macs": self.after.macs,
+            "params_before": self.before.params,
+            "macs_before": self.before.macs,
+            "latency": self.timing.to_json() if self.timing else None,
+            "attempts": [attempt.to_json() for attempt in self.attempts],
+            "met": self.met,
+            "top1": self.top1,
+            "notes": self.notes,
+        }
+
+
+def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda step: None) -> Written:
+    """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
+
+    Raises PruningError if it cannot be done, and what opening networks and data raises.
+    """
+    start = time.perf_counter()
+    files.check_writable(request.output)
+    job = _Job(request, progress)
+    before = cost.count(job.network, job.example.shape[1], job.spec.size)
+    timing: Timing | None = None
+    attempts: tuple[Attempt, ...] = ()
+    met, notes = True, list(job.notes)
+    if isinstance(request.goal, LatencyGoal):
+        found = prune_to_latency(job.prune, job.timer, request.goal, progress)
+        pruned, timing, attempts, met = found.pruned, found.timing, found.attempts, found.met
+        network, top1 = pruned.network, pruned.accuracy
+        if not met:
+            notes.append(
+                f"the last measurement gave {timing.ratio:.2f}x the latency ({timing.milliseconds:.3g} ms),"
+                f" where {request.goal} was asked for"
+            )
+    elif request.goal is not None:
+        pruned = job.prune(request.goal, True)
+        network, top1 = pruned.network, pruned.accuracy
+        if request.measure:
+            with job.timer() as measure:
+                timing = measure(network)
+    else:
+        network, top1, dense = job.sparse()
+        notes += [f"{len(dense)} layers stay dense: {', '.join(dense)}"] if dense else []
+    if timing is not None and timing.ratio > _NO_GAIN:
+        notes.append(
+            f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
+            f" ({timing.milliseconds:.3g} ms of {timing.reference:.3g} ms)"
+        )
+    if job.spec.origin == "random":
+        notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
+    after = cost.count(network, job.example.shape[1], job.spec.size)
+    manifest = job.manifest(network, timing, attempts, top1, time.perf_counter() - start)
+    progress("write")
+    sha256 = checkpoint.save(request.output, network, manifest)
+    return Written(request.output, sha256, manifest, before, after, timing, attempts, met, top1, notes)
+
+
+class _Job:
+    """The network, the data and the tools of one request."""
+
+    def __init__(self, request: PruneRequest, progress: Callable[[str], None]) -> None:
+        self._request, self._progress = request, progress
+        seed = request.network.seed
+        self._dataset: DataSet | None = None
+        if request.data is not None:
+            progress("open the data")
+            share = request.options.validation if request.options else 0.0
+            self._dataset = open_dataset(request.data, seed=seed, validation=share)
+        self.spec = request.network
+        if self._dataset is not None:
+            self.spec = replace(self.spec, num_classes=self._dataset.classes)
+        progress("open the network")
+        self._opened = self.spec.open()
+        self.network, self.notes = self._opened.network, self._opened.notes
+        preprocessing = self.spec.preprocessing
+        if self._dataset is not None:
+            preprocessing = training_preprocessing(self.spec, self._dataset)
+        self._preprocessing = preprocessing
+        self.example = torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+
+    def prune(self, goal: Goal, tune: bool) -> Pruned:
+        """Prune the network, with fine-tuning if that is wanted and asked for."""
+        request = self._request
+        tuned = self._finetune() if tune else None
+        return prune(
+            self.network,
+            self.example,
+            goal=goal,
+            importance=request.judged_by,
+            spread=request.spread,
+            align=request.alignment,
+            batches=self._batches if self._dataset is not None else None,
+            rounds=request.rounds if tuned else 1,
+            finetune=tuned,
+            seed=self.spec.seed,
+            progress=self._progress,
+        )
+
+    def sparse(self) -> tuple[nn.Module, float | None, dict[str, str]]:
+        """Return the network with 2:4 sparse weights, its accuracy, and the layers that stay dense."""
+        mask = SparsityMask.by_magnitude(self.network)
+        tuned = self._finetune()
+        if tuned is None:
+            return self.network, None, mask.dense
+        with mask.kept():
+            return self.network, tuned(self.network), mask.dense
+
+    def timer(self) -> Timer:
+        """Return what measures a network next to the one that was given."""
+        request = self._request
+        scheme = targets.target(request.target).scheme if request.target else None
+        digits = self.spec.architecture.labels == "digits"
+        frames = stream(
+            self._preprocessing, _TIMING_IMAGES, check=False, digit_images=digits, seed=self.spec.seed
+        )
+        return Timer(
+            self.network,
+            self.example,
+            scheme=scheme,
+            images=self._preprocessing.normalize(np.stack(list(frames))),
+            seconds=request.seconds,
+            threads=request.threads,
+            progress=self._progress,
+        )
+
+    def manifest(
+        self,
+        network: nn.Module,
+        timing: Timing | None,
+        attempts: tuple[Attempt, ...],
+        top1: float | None,
+        seconds: float,
+    ) -> Manifest:
+        """Return what is known of the pruned network, with how it differs from its architecture's."""
+        request, spec = self._request, self.spec
+        reference = zoo.build(
+            spec.architecture,
+            alpha=spec.width,
+            num_classes=spec.classes,
+            in_channels=spec.preprocessing.channels,
+            resolution=spec.size,
+        )
+        parameters: dict[str, Any] = {
+            "goal": "2:4 sparsity" if request.sparse else str(request.goal),
+            **({} if request.sparse else self._asked()),
+            "attempts": [attempt.to_json() for attempt in attempts],
+            "structure": differences(network, reference),
+        }
+        if self._dataset is not None:
+            parameters |= {"data": self._dataset.name, "data_sha256": self._dataset.sha256}
+        if request.options is not None:
+            parameters["fine-tuning"] = request.options.to_json()
+        metrics = {} if timing is None else timing.to_json()
+        if top1 is not None and self._dataset is not None:
+            metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
+        step = Step("prune", parameters, spec.seed, spec.sha256, round(seconds, 3), metrics)
+        return checkpoint.describe(
+            spec,
+            network,
+            (*self._opened.lineage, step),
+            preprocessing=self._preprocessing,
+            labels=self._dataset.labels if self._dataset is not None else spec.labels,
+            classes=spec.classes,
+            weights=self._dataset.name if self._dataset is not None else spec.origin,
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        request = self._request
+        return {
+            "importance": request.judged_by,
+            "spread": request.spread,
+            "align": request.alignment,
+            "rounds": request.rounds,
+            "target": request.target,
+        }
+
+    def _finetune(self) -> Finetune | None:
+        options, dataset = self._request.options, self._dataset
+        if options is None or dataset is None:
+            return None
+        return lambda network: finetune(
+            network, self.spec, dataset, options, lambda report: self._progress(f"fine-tune: {report.done}")
+        )
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._dataset is not None
+        size = min(64, len(self._dataset.train))
+        loader = Loader(self._dataset.train, self._preprocessing, size, seed=self.spec.seed)
+        for number, (images, classes) in enumerate(loader.epoch(0)):
+            if number * size >= _IMAGES:
+                break
+            yield torch.from_numpy(images), torch.from_numpy(classes)

@@ -1,0 +1,49 @@
+"""What a request refuses before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from edgecnn.compress.prune.file import PruneRequest
+from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.train.options import TrainOptions
+from edgecnn.errors import InvalidValueError, UnknownNameError
+from edgecnn.zoo.spec import NetworkSpec
+
+HALF = Goal.parse("macs", "0.5x")
+
+
+def request(**values):
+    given = {"network": NetworkSpec("resnet18"), "output": Path("out.safetensors"), "goal": HALF, **values}
+    return PruneRequest(**given)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"goal": None}, "needs one goal"),
+        ({"sparse": True}, "needs one goal"),
+        ({"options": TrainOptions(epochs=1, warmup=0)}, "labelled images"),
+        ({"importance": "taylor"}, "labelled images"),
+        ({"output": Path("out.onnx")}, "cannot be written as out.onnx"),
+        ({"seconds": 0}, "measure nothing"),
+    ],
+)
+def test_what_cannot_work_is_refused(values, reason):
+    with pytest.raises(InvalidValueError, match=reason):
+        request(**values)
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(UnknownNameError):
+        request(target="abacus")
+
+
+def test_the_alignment_is_the_targets_in_int8_and_8_in_float():
+    assert request().alignment == 8
+    assert request(target="jetson-orin-nano").alignment == 16
+    assert request(target="jetson-orin-nano", align=32).alignment == 32
+
+
+def test_data_makes_taylor_the_default_importance():
+    assert request().judged_by == "magnitude" and request(data="digits").judged_by == "taylor"
