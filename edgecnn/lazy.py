@@ -20,7 +20,6 @@ EXTRA = {
     "skimage": "export",
     "sklearn": "export",
     "accelerate": "train",
-    "torch_pruning": "train",
     "datasets": "datasets",
     "pyarrow": "datasets",
     "onnxruntime": "ort",

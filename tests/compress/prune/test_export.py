@@ -1,0 +1,30 @@
+"""Pruned networks become ONNX files that compute the same."""
+
+import pytest
+import torch
+
+from edgecnn import zoo
+from edgecnn.compress.prune import Goal, prune
+from edgecnn.export.trace import trace
+from edgecnn.parity import compare
+from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.simplify import simplify
+from edgecnn.zoo.initialize import settle
+
+LONG = ("vit_tiny", "swin_tiny", "densenet121", "efficientnet_b0", "shufflenet_v1_g8", "resnext50_32x4d")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v2", "shufflenet_v2_x1_0", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)],
+)
+def test_a_pruned_network_exports(name):
+    network = zoo.create(name, num_classes=10, resolution=64)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    pruned = prune(network, images, goal=Goal.parse("macs", "0.5x")).network
+    images = torch.cat([images, -images, images.flip(3), images.roll(5, 2)])
+    settle(pruned, images)
+    with torch.no_grad():
+        reference = pruned(images).numpy()
+    model = simplify(trace(pruned, images, opset=18, batch=None))
+    assert compare(reference, logits(model, images.numpy()), "the pruned graph").sqnr_db > 60
