@@ -12,7 +12,9 @@ import click
 from edgecnn.cli import common
 
 if TYPE_CHECKING:
-    from edgecnn.quantize.file import Written
+    from collections.abc import Callable
+
+    from edgecnn.quantize.file import Trainer, Written
     from edgecnn.runtime.images import Preprocessing
 
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 @click.option(
     "--data", help="Labelled images for --max-drop: a folder of class folders, or a data set by name."
 )
+@click.option("--train", "training_data", help="Labelled images to train int8 on, if no repair is enough.")
+@click.option("--train-epochs", default=10, show_default=True, help="Passes over them.")
 @common.calibration(images=128)
 @click.option("--check-images", type=int, default=64, show_default=True, help="At most this many check.")
 @click.option("--mean", help="Of the image channels, in units of full scale: 0.485,0.456,0.406.")
@@ -61,6 +65,8 @@ def command(
     sensitivity: bool,
     plot: Path | None,
     gate: str | None,
+    training_data: str | None,
+    train_epochs: int,
     as_json: bool,
     **values: Any,
 ) -> int:
@@ -90,6 +96,8 @@ def command(
         asked = budget.asks or effort or sensitivity or plot
         if asked:
             raise click.UsageError("budgets, --effort, --sensitivity and --plot belong to int8 from SOURCE")
+        if training_data:
+            raise click.UsageError("--train belongs to int8 from SOURCE")
     if known is not None and gate:
         raise click.UsageError("--gate compares with SOURCE; there is none")
     with common.progress(None) as show:
@@ -109,6 +117,7 @@ def command(
                     **values,
                 ),
                 show,
+                _trainer(training_data, train_epochs, values["seed"], show) if training_data else None,
             )
         speed = _faster(source, output, show) if gate and source is not None else None
     if plot is not None:
@@ -121,6 +130,16 @@ def command(
             click.echo(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
     return common.EXIT_BUDGET if failed else 0
+
+
+def _trainer(data: str, epochs: int, seed: int, show: Callable[[str], None]) -> Trainer:
+    from edgecnn.compress.qat.pipeline import trainer
+    from edgecnn.compress.train.options import TrainOptions
+    from edgecnn.data.dataset import open_dataset
+
+    options = TrainOptions(epochs=epochs, warmup=min(1.0, epochs / 10), validation=0.0, seed=seed)
+    dataset = open_dataset(data, seed=seed, validation=0.0)
+    return trainer(dataset, options, lambda report: show(f"training: step {report.done} of {report.total}"))
 
 
 def _preprocessing(mean: str | None, std: str | None) -> Preprocessing | None:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("name", metavar="NAME | FILE.safetensors")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
+@click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
+@click.option("--target", help="Of --qat: portable, cpu, or a board or GPU  [portable].")
 @common.network(weights="auto", classes=False)
 @training.options()
 @common.common
-def command(name: str, output: Path | None, as_json: bool, **values: Any) -> int:
+def command(
+    name: str, output: Path | None, qat: bool, target: str | None, as_json: bool, **values: Any
+) -> int:
     """Train network NAME, or go on from a checkpoint, on labelled images.
 
     Where weights are known for the network they are fine-tuned: a new classifier first, then everything.
@@ -27,8 +31,13 @@ def command(name: str, output: Path | None, as_json: bool, **values: Any) -> int
     \b
     edgecnn train efficientnet_lite0 --data FOLDER_OF_CLASS_FOLDERS --epochs 10
     edgecnn train mobilenet --alpha 0.25 --resolution 32 --data digits --augmentation digits
+    edgecnn train trained.safetensors --qat --target cpu --data digits --epochs 10
     torchrun --nproc-per-node 2 --no-python edgecnn train resnet18 --data cifar10
     """
+    if target and not qat:
+        raise click.UsageError("--target belongs to --qat")
+    if qat:
+        return _quantized(name, output, target or "portable", as_json, values)
     from edgecnn.compress.train.pipeline import TrainRequest, train
 
     with training.failing_together():
@@ -42,6 +51,43 @@ def command(name: str, output: Path | None, as_json: bool, **values: Any) -> int
             common.print_json(trained.to_json())
         else:
             print_trained(trained)
+    return 0
+
+
+def _quantized(name: str, output: Path | None, target: str, as_json: bool, values: dict[str, Any]) -> int:
+    from edgecnn.compress.qat.pipeline import QatRequest, train_quantized
+
+    fields = training.request(name, values)
+    output = output or Path(f"{fields['network'].stem}-int8.onnx")
+    request = QatRequest(**fields, output=output, target=target)
+    with training.progress() as show, common.progress(None) as say:
+        done = train_quantized(request, show, say)
+    if as_json:
+        common.print_json(done.to_json())
+        return 0
+    found = done.manifest.lineage[-1].metrics
+    parity = found["parity"]
+    if done.done_before:
+        click.secho("this very run was done before; nothing was trained", fg="yellow")
+    common.print_facts(
+        [
+            ("wrote", f"{done.path}  ({common.size(done.path.stat().st_size)}, sha256 {done.sha256[:12]})"),
+            (
+                "top-1",
+                f"{found['top1']:.2%} of {found['n']} test images; float {found['float_top1']:.2%},"
+                f" int8 without training {found['untrained_top1']:.2%}",
+            ),
+            (
+                "parity",
+                f"{common.decibels(parity['sqnr_db'])}, {parity['top1_agreement']:.1%} agreement with the"
+                " float network",
+            ),
+            ("simulation", f"answers as the network in training on {found['simulation_agreement']:.2%}"),
+        ]
+    )
+    for note in done.notes:
+        click.secho(f"note: {note}", fg="yellow")
+    click.echo(f"next: edgecnn profile {done.path}")
     return 0
 
 

@@ -20,7 +20,7 @@ from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, DataError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
 from edgecnn.quantize import float16, islands, opset, prepare
-from edgecnn.quantize.escalate import Outcome, Verdict, escalate, picked
+from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantized, Quantizer
@@ -40,6 +40,8 @@ _SCAN_IMAGES = 16
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
+#: From the prepared float model and its preprocessing to what trains an int8 form of it.
+Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,12 @@ class Written:
         }
 
 
-def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: None) -> Written:
+def quantize_file(
+    request: QuantizeRequest, progress: Progress = lambda step: None, trainer: Trainer | None = None
+) -> Written:
     """Quantize an ONNX file; the result is written whole or not at all.
 
+    `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model.
     Of a budget that cannot be met the best result is written, and says so in its manifest; the caller
     sees it in `met`. Raises a subclass of EdgecnnError that says what was wrong.
     """
@@ -118,7 +123,8 @@ def quantize_file(request: QuantizeRequest, progress: Progress = lambda step: No
     quantization: dict[str, Any] | None = None
     parameters: dict[str, Any]
     if request.precision == "int8":
-        outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress)
+        finetune = trainer(model, preprocessing) if trainer else None
+        outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress, finetune)
         model = outcome.quantized.model
         if request.resolved_target.backend == "tensorrt":
             model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
@@ -194,6 +200,7 @@ def _int8(
     reference: np.ndarray,
     manifest: Manifest,
     progress: Progress,
+    finetune: Finetune | None,
 ) -> tuple[Outcome, list[LayerSensitivity] | None]:
     labelled = _Labelled.open(request, images.preprocessing, manifest, model) if request.data else None
     quantizer = Quantizer(model, images.calibration, request.resolved_target.scheme, request.ranges, progress)
@@ -205,7 +212,7 @@ def _int8(
     def ranked(quantized: Quantized) -> list[LayerSensitivity]:
         return scan(quantized, quantizer.macs, checks[:_SCAN_IMAGES], progress)
 
-    outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress)
+    outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
     return outcome, ranked(outcome.quantized) if request.sensitivity else None
 
 

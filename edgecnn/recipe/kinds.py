@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgecnn.budget import Budget
 from edgecnn.compress.train.options import TrainOptions
+from edgecnn.errors import RecipeError
 from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _training(options: Options) -> TrainOptions:
     return TrainOptions(**{item.name: options[item.name] for item in dataclasses.fields(TrainOptions)})
 
 
-def _beside(output: Path) -> dict[str, Path]:
+def _beside(output: Path) -> dict[str, Any]:
     return {"log": output.with_suffix(".csv"), "plot": output.with_suffix(".png")}
 
 
@@ -128,6 +129,36 @@ def _distill(options: Options, output: Path, listener: Listener) -> Result:
     )
     trained = train(request, listener.report)
     return Result(_only(trained.to_json(), _KEYS), trained.notes)
+
+
+def _prune(options: Options, output: Path, listener: Listener) -> Result:
+    from edgecnn.compress.prune.file import PruneRequest, prune_file
+    from edgecnn.compress.prune.goal import Goal
+    from edgecnn.compress.prune.latency import LatencyGoal
+
+    said = {key: options[key] for key in _GOALS if options[key] is not None}
+    if len(said) != 1:
+        raise RecipeError(f"pruning needs one goal, and has {len(said)}", hint=", ".join(_GOALS))
+    goals: dict[str, Callable[[Any], Goal | LatencyGoal | None]] = {
+        "ratio": Goal.without,
+        "target_macs": lambda text: Goal.parse("macs", text),
+        "target_params": lambda text: Goal.parse("params", text),
+        "target_latency": LatencyGoal.parse,
+        "sparsity": lambda _: None,
+    }
+    ((name, value),) = said.items()
+    request = PruneRequest(
+        _spec(options),
+        output,
+        goals[name](value),
+        sparse=name == "sparsity",
+        options=_training(options) if options["finetune"] else None,
+        **{key: options[key] for key in (*_PRUNING, "data", "target")},
+    )
+    done = prune_file(request, listener.say)
+    found = done.to_json()
+    metrics = _only(found, ("top1", "params", "macs", "bytes", "params_before", "macs_before", "latency"))
+    return Result(metrics, done.notes, done.met)
 
 
 def _export(options: Options, output: Path, listener: Listener) -> Result:
@@ -184,6 +215,12 @@ _DISTILL = {
     "teacher": None, "teacher_weights": "imagenet", "temperature": 4.0, "weight": 0.9, "features": "none",
     "feature_weight": 1.0, "unlabeled": None,
 }  # fmt: skip
+_GOALS = ("ratio", "target_macs", "target_params", "target_latency", "sparsity")
+_PRUNING = {
+    "importance": None, "spread": "uniform", "align": None, "rounds": 1, "measure": True, "seconds": 3.0,
+    "threads": 0,
+}  # fmt: skip
+_PRUNE = {**dict.fromkeys(_GOALS), **_PRUNING, "finetune": True, "target": None}
 _EXPORT = {
     "precision": "float32", "target": "portable", "batch": None, "calib": None, "calib_images": 64,
     "effort": None, "min_sqnr": None, "min_agreement": None,
@@ -195,6 +232,7 @@ KINDS = {
         Kind(
             "distill", {**_NETWORK, **_TRAINING, **_DISTILL}, ("network", "teacher"), _distill, ".safetensors"
         ),
+        Kind("prune", {**_NETWORK, **_TRAINING, **_PRUNE}, ("network",), _prune, ".safetensors"),
         Kind("export", {**_NETWORK, **_EXPORT}, ("network",), _export, ".onnx"),
         Kind("eval", {"model": None, "data": None}, ("model", "data"), _eval),
         Kind("profile", {"models": None, "batch": None, "seconds": 3.0, "threads": 0}, ("models",), _profile),

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from edgecnn.quantize.weights import WEIGHT_LEVELS
 
+#: Learning rate of a step's logarithm over that of the weights (`train/optimizer.py`).
+_RATE_FACTOR = 100.0
+
 
 class _Round(torch.autograd.Function):
     """Values to integer times scale, with the gradients of LSQ and LSQ+.
@@ -62,6 +65,13 @@ class _Round(torch.autograd.Function):
         return dx, dscale / scale * share, dlow, None, None, None, None
 
 
+def _logarithm(value: Tensor) -> nn.Parameter:
+    """Return the parameter of a step's logarithm: decay would pull it to where it started."""
+    parameter = nn.Parameter(value)
+    parameter.rate_factor, parameter.no_decay = _RATE_FACTOR, True  # type: ignore[attr-defined]
+    return parameter
+
+
 class ActivationQuantizer(nn.Module):
     """Rounds feature maps to `levels` + 1 values with one scale, and the zero point of the range's low end.
 
@@ -78,12 +88,12 @@ class ActivationQuantizer(nn.Module):
         super().__init__()
         self.smallest, self.largest, self.symmetric = smallest, largest, symmetric
         self.register_buffer("start", torch.tensor(scale, dtype=torch.float32))
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_scale = _logarithm(torch.zeros(()))
         #: Offset of LSQ+, the range's low end, as a share of the one at the start.
         self.log_low: nn.Parameter | None = None
         self._zero = zero
         if not symmetric and zero != smallest:
-            self.log_low = nn.Parameter(torch.zeros(()))
+            self.log_low = _logarithm(torch.zeros(()))
         widest = None if width is None else max(width / (largest - smallest), scale)
         self._limit = None if widest is None else float(torch.log(torch.tensor(widest / scale)))
 
@@ -137,7 +147,7 @@ class WeightQuantizer(nn.Module):
         self.axis = axis
         self._shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
         self.register_buffer("start", scale)
-        self.log_scale = nn.Parameter(torch.zeros_like(scale))
+        self.log_scale = _logarithm(torch.zeros_like(scale))
 
     @property
     def scale(self) -> Tensor:

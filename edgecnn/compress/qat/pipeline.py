@@ -35,13 +35,14 @@ from edgecnn.export import ExportRequest, export
 from edgecnn.parity import Parity, compare
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.file import Trainer
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.recipes import FITTED
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec
 
-#: AdamW's rate for weights: with batch normalization folded, a hundredth of what the network was trained with.
+#: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
 LEARNING_RATE = 1e-4
 #: Share of the float network's answers in the loss, and how they are softened; the rest is the labels'.
 WEIGHT, TEMPERATURE = 0.9, 4.0
@@ -158,7 +159,8 @@ def train_quantized(
     notes = [f"left out {item}" for item in skipped]
     if metrics["simulation_agreement"] < LEAST_AGREEMENT:
         notes.append(
-            f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%} of the images"
+            f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"
+            " of the images"
         )
     if metrics["top1"] < metrics["untrained_top1"]:
         notes.append(
@@ -195,19 +197,27 @@ def train_quantized(
     )
 
 
-def finetuner(
-    model: onnx.ModelProto,
-    dataset: DataSet,
-    preprocessing: Preprocessing,
-    options: TrainOptions,
-    report: Callable[[Report], None] = lambda report: None,
-) -> Callable[[Quantized], Quantized]:
-    """Return what trains an int8 form of the float `model`, for the last step of an escalation."""
+def trainer(
+    dataset: DataSet, options: TrainOptions, report: Callable[[Report], None] = lambda report: None
+) -> Trainer:
+    """Return what trains an int8 form of a float model, for the last step of an escalation.
 
-    def finetune(quantized: Quantized) -> Quantized:
-        return _train(quantized, model, dataset, preprocessing, options, report, None, {})[0]
+    It raises DataError if the data has other classes than the model.
+    """
 
-    return finetune
+    def of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Callable[[Quantized], Quantized]:
+        shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
+        classes = logits(model, np.zeros(shape, np.float32)).shape[1]
+        if classes != dataset.classes:
+            raise DataError(
+                f"{dataset.name} has {dataset.classes} classes, the network has {classes}",
+                hint="train with the data that the network was trained with",
+            )
+        return lambda quantized: _train(quantized, model, dataset, preprocessing, options, report, None, {})[
+            0
+        ]
+
+    return of
 
 
 def calibration(

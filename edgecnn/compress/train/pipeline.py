@@ -17,7 +17,7 @@ from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
 from edgecnn.compress.train.fit import Report, Stage, Task, evaluate, fit, make_accelerator
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.compress.train.state import state_path
+from edgecnn.compress.train.state import check_resumable, state_path
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet, open_dataset
 from edgecnn.data.loader import Loader
@@ -151,11 +151,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     state_file = state_path(request.output)
     if request.resume and not state_file.exists() and (done := _done(request.output, identity)):
         return done
-    if state_file.exists() and not request.resume:
-        raise InvalidValueError(
-            f"{state_file} is of a run that was cut off",
-            hint=f"--resume goes on with it; to start anew, delete it: rm {state_file}",
-        )
+    check_resumable(state_file, resume=request.resume)
     opened = spec.open()
     preprocessing = training_preprocessing(spec, dataset)
     train_images, validation, test = loaders(dataset, preprocessing, options)

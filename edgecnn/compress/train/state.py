@@ -24,6 +24,15 @@ def state_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.training")
 
 
+def check_resumable(state_file: Path, *, resume: bool) -> None:
+    """Raise InvalidValueError where a run was cut off that nobody asked to resume."""
+    if state_file.exists() and not resume:
+        raise InvalidValueError(
+            f"{state_file} is of a run that was cut off",
+            hint=f"--resume goes on with it; to start anew, delete it: rm {state_file}",
+        )
+
+
 @dataclass(frozen=True)
 class TrainingState:
     """Where a run stands, after some steps of a stage."""

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from edgecnn import zoo
 from edgecnn.compress.qat.model import QuantizedModule
-from edgecnn.compress.qat.parameters import parameter_groups
+from edgecnn.compress.qat.pipeline import LEARNING_RATE
+from edgecnn.compress.train import optimizer as optimizers
+from edgecnn.compress.train.options import TrainOptions
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
 from edgecnn.parity import compare
@@ -28,6 +30,10 @@ from edgecnn.targets import CPU, PORTABLE
 #: Name: width.
 NETWORKS = {"lenet5": 1.0, "mobilenet_v1": 0.25, "resnet18": 0.125}
 SCHEMES = pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
+
+
+def groups_of(module, rate: float = LEARNING_RATE) -> list[dict]:
+    return optimizers.make([module], TrainOptions(weight_decay=1e-4), rate).param_groups
 
 
 def fit(module, images, labels, groups, epochs, seed=0):
@@ -122,7 +128,7 @@ def test_untrained_it_gives_the_same_file_back(recipe, scheme, quantized):
 def test_after_training_the_file_computes_what_was_trained(name, scheme, quantized, data):
     start = quantized(name, scheme)
     module = QuantizedModule(start)
-    fit(module, data[0][:256], data[1][:256], parameter_groups(module), 1)
+    fit(module, data[0][:256], data[1][:256], groups_of(module), 1)
     trained = module.to_quantized()
     onnx.checker.check_model(trained.model, full_check=True)
     parity = compare(as_written(trained.model, data[2]), simulated(module, data[2]), "it")
@@ -139,7 +145,7 @@ def test_after_training_the_file_computes_what_was_trained(name, scheme, quantiz
 @SCHEMES
 def test_onnx_runtime_computes_the_trained_file_in_integers(scheme, quantized, data):
     module = QuantizedModule(quantized("lenet5", scheme))
-    fit(module, data[0][:256], data[1][:256], parameter_groups(module), 1)
+    fit(module, data[0][:256], data[1][:256], groups_of(module), 1)
     parity = compare(logits(module.to_quantized().model, data[2].numpy()), simulated(module, data[2]), "it")
     assert parity.top1_agreement >= 0.995 and parity.sqnr_db > 35
 
@@ -167,7 +173,7 @@ def test_training_repairs_what_rounding_to_nearest_broke(scheme, graphs, data):
     float_model = spread(graphs["resnet18"])
     start = Quantizer(float_model, lambda: [images[:64].numpy()], scheme)(PLAIN)
     module = QuantizedModule(start)
-    fit(module, images, labels, parameter_groups(module), 4)
+    fit(module, images, labels, groups_of(module), 4)
 
     def accuracy(model):
         return float(np.mean(logits(model, checks.numpy()).argmax(axis=1) == classes.numpy()))
@@ -220,7 +226,7 @@ def test_a_layer_left_in_float_is_trained_and_stays_float(scheme, graphs, data):
     module = QuantizedModule(start)
     parity = compare(as_written(start.model, data[2]), simulated(module, data[2]), "it")
     assert parity.sqnr_db > 35
-    fit(module, data[0][:64], data[1][:64], parameter_groups(module), 1)
+    fit(module, data[0][:64], data[1][:64], groups_of(module), 1)
     trained = module.to_quantized()
     assert trained.float_nodes == start.float_nodes
     weights = [
@@ -245,7 +251,7 @@ def test_tensors_of_one_scale_share_their_parameter(quantized):
 
 def test_scales_learn_faster_than_weights_and_do_not_decay(quantized):
     module = QuantizedModule(quantized("lenet5", CPU))
-    groups = parameter_groups(module, lr=0.5)
+    groups = groups_of(module, 0.5)
     assert sum(len(group["params"]) for group in groups) == len(list(module.parameters()))
     decays = {id(value): group["weight_decay"] for group in groups for value in group["params"]}
     rates = {id(value): group["lr"] for group in groups for value in group["params"]}
