@@ -46,6 +46,10 @@ class DataError(EdgecnnError):
     """An image, a folder of images or a data set cannot be used."""
 
 
+class RecipeError(EdgecnnError):
+    """A recipe says what no recipe can say, or its folder belongs to another one."""
+
+
 class InputError(EdgecnnError):
     """An array that an engine cannot take."""
 

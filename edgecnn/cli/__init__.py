@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a network on labelled images, or fine-tune one.",
     "prune": "Take out channels until a network is as small, or as fast, as asked.",
     "distill": "Train a small network with the help of a large one.",
+    "run": "Run a recipe: a whole pipeline as a file, resumed where it was cut off.",
     "export": "Write a network as a checked ONNX file: float32, float16 or int8.",
     "quantize": "Turn any float ONNX network into int8 or float16, within a budget of accuracy.",
     "predict": "Name what is in images.",

@@ -1,4 +1,4 @@
-"""Try one recipe after the other until a budget is met; then leave layers in float; then say it cannot be.
+"""Try one recipe after the other until a budget is met; then train; then leave layers in float; then give up.
 
 Without a budget, what the effort stands for is done, and of several results the best is kept.
 """
@@ -27,6 +27,8 @@ from edgecnn.registry import suggest
 LEAST_INT8_SHARE = 0.5
 #: Why a layer that mixed precision picked is float.
 SENSITIVE = "among the most sensitive layers"
+#: The attempt that trains.
+TRAINING = "quantization-aware training"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def picked(float_nodes: Mapping[str, str]) -> list[str]:
 
 Judge = Callable[[onnx.ModelProto], Verdict]
 Scan = Callable[[Quantized], list[LayerSensitivity]]
+Finetune = Callable[[Quantized], Quantized]
 
 
 def escalate(
@@ -95,11 +98,13 @@ def escalate(
     effort: str = "default",
     budget: Budget = Budget(),  # noqa: B008 - it is frozen
     progress: Callable[[str], None] = lambda step: None,
+    finetune: Finetune | None = None,
 ) -> Outcome:
     """Return the first result that meets the budget, else the best one.
 
-    `judge` measures an int8 model; `scan` ranks the layers of a result, for mixed precision. Raises
-    UnknownNameError for an unknown effort.
+    `judge` measures an int8 model; `scan` ranks the layers of a result, for mixed precision. `finetune`,
+    where there are images to train on, gets the best result of the recipes if the budget is not met by then,
+    or if there is none, and gives it back trained. Raises InvalidValueError for an unknown effort.
     """
     if effort not in LADDERS:
         raise InvalidValueError(f"unknown effort {effort!r}", hint=suggest(effort, list(LADDERS)))
@@ -125,9 +130,16 @@ def escalate(
             best = quantized, verdict
     if best is None:
         raise ValueError(f"effort {effort} has no recipes")
+    untrained = best[0]
+    if finetune is not None:
+        quantized, verdict, met = attempt(TRAINING, partial(finetune, untrained))
+        if met:
+            return Outcome(quantized, verdict, tuple(attempts), True)
+        if _rank(verdict) > _rank(best[1]):
+            best = quantized, verdict
     if not budget.asks:
         return Outcome(*best, tuple(attempts), None)
-    mixed = _mixed_precision(best[0], quantizer, scan, attempt, progress)
+    mixed = _mixed_precision(untrained, quantizer, scan, attempt, progress)
     return Outcome(*(mixed or best), tuple(attempts), mixed is not None)
 
 

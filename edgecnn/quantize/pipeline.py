@@ -173,7 +173,7 @@ class Quantizer:
         # Rounded as the manifest keeps them, so that a file written from it is the same to the bit.
         return {
             name: {
-                known.name: _short(
+                known.name: ranges.short(
                     ranges.choose(observed[name], method, symmetric=known.symmetric, levels=known.levels)
                 )
                 for known in SCHEMES
@@ -204,8 +204,3 @@ def quantize(
     if recipe.repair is not None or recipe.rewrite:
         batches = list(batches)
     return Quantizer(model, lambda: batches, scheme, method)(recipe)
-
-
-def _short(ends: ranges.Range) -> ranges.Range:
-    # Nine digits are a float32's worth; the manifest travels inside the model file.
-    return float(f"{ends[0]:.9g}"), float(f"{ends[1]:.9g}")

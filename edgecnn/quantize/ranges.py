@@ -41,6 +41,11 @@ def choose(observer: Observer, method: str, *, symmetric: bool, levels: int = 25
     return float(low), float(high)
 
 
+def short(ends: Range) -> Range:
+    """Return a range with nine digits, a float32's worth: the manifest travels inside the model file."""
+    return float(f"{ends[0]:.9g}"), float(f"{ends[1]:.9g}")
+
+
 def _minmax(_: Observer, low: float, high: float, symmetric: bool, levels: int) -> Range:
     return low, high
 

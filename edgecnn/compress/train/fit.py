@@ -178,7 +178,8 @@ class _Run:
                 accelerator.scaler.load_state_dict(dict(saved.scaler))
         model, optimizer = accelerator.prepare(step_module, plain)
         losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
-        warmup, steps = round(options.warmup * per_epoch), stage.epochs * per_epoch
+        steps = stage.epochs * per_epoch
+        warmup = min(round(options.warmup * per_epoch), steps // 3)
         clock = _Clock(before * per_epoch + first, self._steps)
 
         def save(step: int) -> None:

@@ -8,11 +8,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as distributed
 from torch import Tensor, nn
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes. Every process's loss depends on every summand, so gradients add up too."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _mean(value: Tensor) -> Tensor:
+    """Return the mean over the processes, all of which have as many images: the loader sees to it."""
+    total: Tensor = _Sum.apply(value)
+    return total / dist.get_world_size()
 
 
 class _Synchronized(nn.BatchNorm2d):
@@ -21,11 +43,10 @@ class _Synchronized(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        # Every process has as many images (the loader sees to it), so the mean of means is the mean.
         axes = (0, 2, 3)
-        mean = distributed.all_reduce(input.mean(axes)) / dist.get_world_size()
+        mean = _mean(input.mean(axes))
         centred = input - mean[:, None, None]
-        variance = distributed.all_reduce(centred.square().mean(axes)) / dist.get_world_size()
+        variance = _mean(centred.square().mean(axes))
         self._track(mean.detach(), variance.detach(), input.numel() // input.shape[1])
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:

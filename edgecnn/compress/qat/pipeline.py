@@ -1,0 +1,307 @@
+"""From a trained checkpoint to an int8 file that was trained with its rounding in place."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgecnn import __version__, figure, files
+from edgecnn.artifact import METADATA_KEY, Manifest, Step, read_manifest
+from edgecnn.compress.distill.objective import soft_targets
+from edgecnn.compress.losses import cross_entropy
+from edgecnn.compress.qat.graph_module import GraphModule
+from edgecnn.compress.qat.model import QuantizedModule
+from edgecnn.compress.train import log
+from edgecnn.compress.train.fit import Report, Stage, Task, fit, make_accelerator
+from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.pipeline import loaders
+from edgecnn.compress.train.state import check_resumable, state_path
+from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.loader import Loader
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.export import ExportRequest, export
+from edgecnn.parity import Parity, compare
+from edgecnn.quantize.escalate import TRAINING
+from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.pipeline import Quantized, Quantizer
+from edgecnn.quantize.recipes import FITTED
+from edgecnn.runtime.images import Preprocessing
+from edgecnn.targets import target
+from edgecnn.zoo.spec import NetworkSpec
+
+#: AdamW's rate for weights: with batch normalization folded, a hundredth of what the network was trained with.
+LEARNING_RATE = 1e-4
+#: Share of the float network's answers in the loss, and how they are softened; the rest is the labels'.
+WEIGHT, TEMPERATURE = 0.9, 4.0
+#: Training images that the ranges come from.
+CALIBRATION_IMAGES = 128
+#: The file should answer as the trained network on this share of the images.
+LEAST_AGREEMENT = 0.995
+
+
+@dataclass(frozen=True)
+class QatRequest:
+    """One run. `network` was trained on the classes of the data."""
+
+    network: NetworkSpec
+    output: Path
+    data: str
+    target: str = "portable"
+    options: TrainOptions = field(default_factory=TrainOptions)
+    resume: bool = False
+    log: Path | None = None
+    plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".onnx":
+            raise InvalidValueError(
+                f"an int8 file cannot be written as {self.output.name}", hint="name it FILE.onnx"
+            )
+        if self.network.origin == "random":
+            raise InvalidValueError(
+                f"{self.network.name} has random weights", hint="train it first, without --qat"
+            )
+        target(self.target)
+
+
+@dataclass(frozen=True)
+class QuantizedAndTrained:
+    """An int8 file that was written, or, of `done_before`, found."""
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+    history: list[dict[str, Any]]
+    notes: list[str]
+    seconds: float
+    done_before: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        manifest = self.manifest
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.path.stat().st_size,
+            "architecture": manifest.architecture,
+            "params": manifest.params,
+            "macs": manifest.macs,
+            "precision": manifest.precision,
+            "target": manifest.target,
+            **manifest.lineage[-1].metrics,
+            "history": self.history,
+            "seconds": round(self.seconds, 3),
+            "done_before": self.done_before,
+            "notes": self.notes,
+        }
+
+
+def train_quantized(
+    request: QatRequest,
+    report: Callable[[Report], None] = lambda report: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> QuantizedAndTrained:
+    """Export, quantize, train and write an int8 file, whole or not at all.
+
+    Raises DataError for data of other classes than the network's, and what exporting, quantizing and
+    training raise.
+    """
+    start = time.perf_counter()
+    spec, options = request.network, request.options
+    files.check_writable(request.output)
+    if request.log:
+        log.check(request.log)
+    if request.plot:
+        figure.check(request.plot)
+    dataset = open_dataset(request.data, seed=options.seed, validation=options.validation)
+    _check_classes(spec, dataset)
+    identity = {
+        "network": spec.sha256 or [spec.architecture.name, spec.origin],
+        "data": dataset.name,
+        "data_sha256": dataset.sha256,
+        "target": request.target,
+        **{key: value for key, value in options.to_json().items() if key != "workers"},
+    }
+    state_file = state_path(request.output)
+    if request.resume and not state_file.exists() and (done := _done(request.output, identity)):
+        return done
+    check_resumable(state_file, resume=request.resume)
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
+        model = onnx.load(exported.path)
+    preprocessing = spec.preprocessing
+    del model.metadata_props[:]
+    quantizer = Quantizer(
+        model, lambda: calibration(dataset, preprocessing, options), target(request.target).scheme,
+        progress=progress,
+    )  # fmt: skip
+    untrained = quantizer(FITTED)
+    trained, module, history = _train(
+        untrained, model, dataset, preprocessing, options, report, state_file, identity
+    )
+    progress("check")
+    onnx.checker.check_model(trained.model, full_check=True)
+    images, labels, skipped = _test(dataset, preprocessing, options)
+    metrics, parity = _measure(model, untrained, trained, module, images, labels)
+    notes = [f"left out {item}" for item in skipped]
+    if metrics["simulation_agreement"] < LEAST_AGREEMENT:
+        notes.append(
+            f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%} of the images"
+        )
+    if metrics["top1"] < metrics["untrained_top1"]:
+        notes.append(
+            f"training did not help: without it int8 reaches {metrics['untrained_top1']:.2%}"
+            " (edgecnn export --int8)"
+        )
+    parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    steps = (
+        Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
+        Step(
+            TRAINING, {**identity, "images": len(dataset.train)}, options.seed, None,
+            round(time.perf_counter() - start, 3), {**metrics, "parity": parity.to_json()},
+        ),
+    )  # fmt: skip
+    manifest = replace(
+        exported.manifest,
+        precision="int8",
+        target=request.target,
+        quantization=trained.to_json(),
+        lineage=(*exported.manifest.lineage, *steps),
+    )
+    written = onnx.ModelProto()
+    written.CopyFrom(trained.model)
+    written.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
+    written.producer_name, written.producer_version = "edgecnn", __version__
+    files.write_atomic(request.output, written.SerializeToString(deterministic=True))
+    if request.log:
+        log.write(request.log, history)
+    if request.plot:
+        log.plot(request.plot, history, f"{spec.architecture.name} int8 on {dataset.name}")
+    state_file.unlink(missing_ok=True)
+    return QuantizedAndTrained(
+        request.output, files.sha256(request.output), manifest, history, notes, time.perf_counter() - start
+    )
+
+
+def finetuner(
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    report: Callable[[Report], None] = lambda report: None,
+) -> Callable[[Quantized], Quantized]:
+    """Return what trains an int8 form of the float `model`, for the last step of an escalation."""
+
+    def finetune(quantized: Quantized) -> Quantized:
+        return _train(quantized, model, dataset, preprocessing, options, report, None, {})[0]
+
+    return finetune
+
+
+def calibration(
+    dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield training images that ranges are taken from, (N, C, H, W), the same at each call."""
+    loader = Loader(dataset.train, preprocessing, 16, seed=options.seed)
+    return (images for images, _ in itertools.islice(loader.epoch(0), CALIBRATION_IMAGES // 16))
+
+
+class _ByFloatNetwork(nn.Module):
+    """Distance to the float network's answers and to the labels."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        # In a list, so that it is neither trained nor saved.
+        self._teacher = [GraphModule(model).eval().requires_grad_(False)]
+
+    def forward(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of images, (N, C, H, W), with target distributions, (N, classes)."""
+        answers = network(images)
+        with torch.no_grad():
+            wanted = self._teacher[0].to(images.device)(images)
+        return WEIGHT * soft_targets(answers, wanted, TEMPERATURE) + (1 - WEIGHT) * cross_entropy(
+            answers, targets
+        )
+
+
+def _train(
+    quantized: Quantized,
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    report: Callable[[Report], None],
+    state_file: Path | None,
+    identity: dict[str, Any],
+) -> tuple[Quantized, QuantizedModule, list[dict[str, Any]]]:
+    module = QuantizedModule(quantized)
+    images, validation, _ = loaders(dataset, preprocessing, options)
+    stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
+    task = Task(
+        module, _ByFloatNetwork(model), images, validation, dataset.classes, options, (stage,), state_file,
+        identity,
+    )  # fmt: skip
+    history = fit(task, make_accelerator(options), report)
+    return module.to_quantized(), module, history
+
+
+def _measure(
+    model: onnx.ModelProto,
+    untrained: Quantized,
+    trained: Quantized,
+    module: QuantizedModule,
+    images: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+) -> tuple[dict[str, Any], Parity]:
+    """Return accuracies of the float, the untrained and the trained network, and how far they agree."""
+    reference, before, after = (logits(graph, images) for graph in (model, untrained.model, trained.model))
+    with torch.inference_mode():
+        parts = torch.from_numpy(images).split(64)
+        simulated = torch.cat([module(part) for part in parts]).flatten(1).numpy()
+    top1 = {
+        name: float(np.mean(found.argmax(1) == labels))
+        for name, found in (("float_top1", reference), ("untrained_top1", before), ("top1", after))
+    }
+    agreement = float(np.mean(simulated.argmax(1) == after.argmax(1)))
+    metrics = {**top1, "n": len(labels), "simulation_agreement": agreement}
+    return metrics, compare(reference, after, "the int8 model")
+
+
+def _test(
+    dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], tuple[Any, ...]]:
+    loader = Loader(dataset.test, preprocessing, options.batch, shuffle=False)
+    batches = list(loader.epoch(0))
+    images = np.concatenate([images for images, _ in batches])
+    return images, np.concatenate([labels for _, labels in batches]), loader.skipped
+
+
+def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
+    if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
+        raise DataError(
+            f"{spec.name} was not trained on the classes of {dataset.name}",
+            hint=f"edgecnn train {spec.name} --data {dataset.name}, then --qat with what that writes",
+        )
+
+
+def _done(path: Path, identity: dict[str, Any]) -> QuantizedAndTrained | None:
+    """Return the result of the same run if it is there already."""
+    manifest = read_manifest(path) if path.exists() else None
+    if manifest is None or not manifest.lineage or manifest.lineage[-1].what != TRAINING:
+        return None
+    parameters = manifest.lineage[-1].parameters
+    if any(parameters.get(key) != value for key, value in identity.items()):
+        return None
+    return QuantizedAndTrained(path, files.sha256(path), manifest, [], [], 0.0, done_before=True)

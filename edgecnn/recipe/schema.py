@@ -1,0 +1,204 @@
+"""What a recipe may say. Everything is checked before the first step begins."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgecnn.errors import RecipeError
+from edgecnn.recipe.kinds import KINDS, Kind
+from edgecnn.registry import suggest
+
+_TOP = ("name", "about", "variables", "for_each", "steps")
+#: Of every step, beside the options of its kind.
+_OF_STEP = ("id", "seeds")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_REFERENCE = re.compile(r"@([A-Za-z][A-Za-z0-9_.-]*)")
+_VARIABLE = re.compile(r"\$([A-Za-z][A-Za-z0-9_]*)")
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step with all its options; values that are "@ID" stand for the file that step ID makes."""
+
+    id: str
+    kind: Kind
+    options: Mapping[str, Any]
+    #: Seeds that it is repeated with; the first one's result goes on.
+    seeds: tuple[int, ...]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the steps whose results it takes."""
+        found = [match for value in _strings(self.options) if (match := _REFERENCE.fullmatch(value))]
+        return tuple(match[1] for match in found)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that can be run."""
+
+    name: str
+    about: str
+    steps: tuple[PlannedStep, ...]
+
+
+def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
+    """Read a recipe and apply changes such as "teacher.epochs=5" or, of a variable, "data=photos".
+
+    Raises RecipeError for what is not there, cannot be read, or says what no recipe can say.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}", hint="recipes/ holds some") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("steps"), list) or not values["steps"]:
+        raise RecipeError(f"{path} is no recipe: it has no list of steps", hint="steps: [{train: {...}}]")
+    _known(values, _TOP, "the recipe")
+    for change in changes:
+        _change(values, change)
+    variables = values.get("variables") or {}
+    unset = [name for name, value in variables.items() if value is None]
+    if unset:
+        raise RecipeError(f"{path} needs a value for {', '.join(unset)}", hint=f"--set {unset[0]}=VALUE")
+    steps: list[PlannedStep] = []
+    for row in _rows(values.get("for_each") or {}):
+        steps += _steps(values["steps"], {**variables, **row}, _suffix(row))
+    _check_references(steps)
+    return Plan(str(values.get("name", Path(path).stem)), str(values.get("about", "")), tuple(steps))
+
+
+def _rows(for_each: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values that the steps are repeated for."""
+    lists = [value if isinstance(value, list) else [value] for value in for_each.values()]
+    return [dict(zip(for_each, row, strict=True)) for row in itertools.product(*lists)]
+
+
+def _suffix(row: Mapping[str, Any]) -> str:
+    return "".join(f"-{name}-{value}" for name, value in row.items())
+
+
+def _steps(given: Sequence[Any], variables: Mapping[str, Any], suffix: str) -> list[PlannedStep]:
+    ids = {_id(step) for step in given if isinstance(step, dict)}
+    return [_step(step, variables, suffix, ids) for step in given]
+
+
+def _id(step: Mapping[str, Any]) -> str:
+    return str(step.get("id") or next((key for key in step if key not in _OF_STEP), ""))
+
+
+def _step(given: Any, variables: Mapping[str, Any], suffix: str, ids: set[str]) -> PlannedStep:
+    kinds = [key for key in given if key not in _OF_STEP] if isinstance(given, dict) else []
+    if len(kinds) != 1:
+        raise RecipeError(
+            f"a step has one of {', '.join(KINDS)}: {given}", hint="- train: {network: mobilenet}"
+        )
+    name = kinds[0]
+    if name not in KINDS:
+        raise RecipeError(f"unknown step {name!r}", hint=suggest(str(name), list(KINDS)))
+    kind, here = KINDS[name], _id(given)
+    if not _NAME.fullmatch(here):
+        raise RecipeError(f"{here!r} cannot name a step", hint="letters, digits, - and _")
+    options = given[name] or {}
+    if not isinstance(options, dict):
+        raise RecipeError(
+            f"the options of step {here} are no mapping: {options}", hint=f"{name}: {{key: value}}"
+        )
+    _known(options, tuple(kind.options), f"step {here} ({name})")
+    missing = [key for key in kind.required if options.get(key) is None]
+    if missing:
+        raise RecipeError(f"step {here} ({name}) lacks {', '.join(missing)}", hint=f"{missing[0]}: VALUE")
+    filled = {key: _fill(value, variables, here, suffix, ids) for key, value in options.items()}
+    seeds = given.get("seeds", [])
+    if not isinstance(seeds, list) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise RecipeError(
+            f"the seeds of step {here} are no list of numbers: {seeds}", hint="seeds: [0, 1, 2]"
+        )
+    if seeds and ("seed" not in kind.options or "seed" in options):
+        raise RecipeError(f"step {here} ({name}) takes no seeds", hint="leave seeds or seed out")
+    return PlannedStep(here + suffix, kind, {**kind.defaults(), **filled}, tuple(seeds))
+
+
+def _fill(value: Any, variables: Mapping[str, Any], step: str, suffix: str, ids: set[str]) -> Any:
+    """Put variables in the place of "$NAME", and complete the names of steps that are repeated."""
+    if isinstance(value, list):
+        return [_fill(item, variables, step, suffix, ids) for item in value]
+    if not isinstance(value, str):
+        return value
+    if match := _VARIABLE.fullmatch(value):
+        if match[1] not in variables:
+            known = suggest(match[1], list(variables)) if variables else "variables: {NAME: VALUE}"
+            raise RecipeError(f"step {step} uses ${match[1]}, which is no variable", hint=known)
+        return variables[match[1]]
+    if match := _REFERENCE.fullmatch(value):
+        if match[1] not in ids:
+            raise RecipeError(
+                f"step {step} takes {value}, which no step makes", hint=suggest(match[1], sorted(ids))
+            )
+        return value + suffix
+    return value
+
+
+def _check_references(steps: Sequence[PlannedStep]) -> None:
+    """Raise RecipeError for a step whose input is made by a later one, and for two steps of one name."""
+    made: dict[str, Kind] = {}
+    for step in steps:
+        if step.id in made:
+            raise RecipeError(f"two steps are called {step.id}", hint="give one an id of its own")
+        for need in step.needs:
+            if need not in made:
+                raise RecipeError(f"step {step.id} takes @{need}, which comes later", hint="order the steps")
+            if made[need].suffix is None:
+                raise RecipeError(f"step {step.id} takes @{need}, which makes no file")
+        made[step.id] = step.kind
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    """Apply one change of the form KEY=VALUE, where KEY is a variable or STEP.OPTION."""
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {change} sets nothing", hint="--set STEP.OPTION=VALUE or VARIABLE=VALUE")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    step, dot, option = key.partition(".")
+    if not dot:
+        variables = values.setdefault("variables", {}) or {}
+        repeated = values.get("for_each") or {}
+        if key in repeated:
+            repeated[key] = value if isinstance(value, list) else [value]
+        elif key in variables:
+            variables[key] = value
+        else:
+            names = [*variables, *repeated, *(f"{_id(item)}.OPTION" for item in values["steps"])]
+            raise RecipeError(f"the recipe has no variable {key}", hint=suggest(key, names))
+        return
+    ids = [_id(item) for item in values["steps"]]
+    if step not in ids:
+        raise RecipeError(f"the recipe has no step {step}", hint=suggest(step, ids))
+    target = values["steps"][ids.index(step)]
+    if option in _OF_STEP:
+        target[option] = value
+        return
+    kind = next(key for key in target if key not in _OF_STEP)
+    target[kind] = {**(target[kind] or {}), option: value}
+
+
+def _known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"{where} cannot say {key!r}", hint=suggest(str(key), list(known)))
+
+
+def _strings(values: Mapping[str, Any]) -> list[str]:
+    flat = itertools.chain.from_iterable(v if isinstance(v, list) else [v] for v in values.values())
+    return [value for value in flat if isinstance(value, str)]

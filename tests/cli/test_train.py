@@ -1,0 +1,197 @@
+"""`edgecnn train` and `edgecnn distill` as a user meets them."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from program import run
+
+from edgecnn.artifact import read_manifest
+from edgecnn.zoo.weights import read_state
+
+#: A little training that is done in seconds.
+SHORT = ("--data", "digits", "--augmentation", "none", "--epochs", "4", "--batch", "32")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    path = folder / "lenet.safetensors"
+    extra = ("--log", str(folder / "log.csv"), "--plot", str(folder / "curve.png"))
+    done = run("train", "lenet5", *SHORT, *extra, "-o", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    return path, json.loads(done.stdout), done.stderr
+
+
+def test_the_checkpoint_knows_data_and_lineage(trained):
+    path, report, _ = trained
+    manifest = read_manifest(path)
+    assert [step.what for step in manifest.lineage] == ["build", "initialize", "train"]
+    step = manifest.lineage[-1]
+    assert step.parameters["data"] == "digits" and len(step.parameters["data_sha256"]) == 64
+    assert step.metrics["top1"] == report["top1"] > 0.8 and step.metrics["n"] == 898
+    assert manifest.labels == "digits" and manifest.weights == "digits"
+
+
+def test_epochs_are_shown_logged_and_drawn(trained):
+    path, report, errors = trained
+    rows = list(csv.DictReader((path.parent / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert float(rows[-1]["loss"]) == report["history"][-1]["loss"]
+    assert errors.count("images/s") == 4 and "left" in errors
+    assert Image.open(path.parent / "curve.png").width > 400
+    assert sorted(item.name for item in path.parent.iterdir()) == [
+        "curve.png",
+        "lenet.safetensors",
+        "log.csv",
+    ]
+
+
+def test_the_exported_file_is_as_accurate(trained, tmp_path):
+    path, report, _ = trained
+    out = tmp_path / "lenet.onnx"
+    assert run("export", str(path), "-o", str(out)).returncode == 0
+    done = run("eval", str(out), "--data", "digits", "--json")
+    assert json.loads(done.stdout)["top1"] == pytest.approx(report["top1"])
+    lineage = read_manifest(out).lineage
+    assert [step.what for step in lineage][:4] == ["build", "initialize", "train", "trace"]
+    assert lineage[3].parent == report["sha256"]
+
+
+def test_fine_tuning_trains_the_new_classifier_first(trained, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, base in (("dark", 0), ("light", 128)):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for index in range(40):
+            pixels = rng.integers(base, base + 128, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{index}.png")
+    out = tmp_path / "two.safetensors"
+    done = run(
+        "train", str(trained[0]), "--data", str(tmp_path / "set"), "--epochs", "10", "--batch", "8",
+        "--augmentation", "none", "--lr", "3e-3", "-o", str(out), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [row["stage"] for row in report["history"]] == ["classifier", *["whole network"] * 9]
+    assert report["top1"] == 1 and any("starts anew" in note for note in report["notes"])
+    manifest = read_manifest(out)
+    assert manifest.labels == ("dark", "light") and manifest.lineage[-1].parent == trained[1]["sha256"]
+
+
+def test_the_same_run_is_not_done_twice(trained):
+    done = run("train", "lenet5", *SHORT, "-o", str(trained[0]), "--resume", "--json")
+    assert json.loads(done.stdout)["done_before"] is True
+
+
+def kill_and_resume(arguments: list[str], output, times: int, rng: random.Random, folder) -> int:
+    """Run a program to its end, killing it so many times; return how often a half-done run was found."""
+    found = 0
+    for _ in range(times):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgecnn", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        time.sleep(rng.uniform(2.0, 7.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        found += any(item.name.endswith(".training") for item in folder.rglob("*"))
+        for item in folder.rglob("*.safetensors*"):
+            assert item.name.endswith(".training") or read_state(item), item
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path):
+    options = ("lenet5", "--data", "digits", "--augmentation", "digits", "--epochs", "40", "--ema", "0.99")
+    whole = tmp_path / "whole.safetensors"
+    assert run("train", *options, "-o", str(whole)).returncode == 0
+    (tmp_path / "killed").mkdir()
+    out = tmp_path / "killed" / "m.safetensors"
+    found = kill_and_resume(
+        ["train", *options, "-o", str(out), "--resume"], out, 20, random.Random(0), tmp_path / "killed"
+    )
+    assert found >= 3
+    assert [item.name for item in out.parent.iterdir()] == ["m.safetensors"]
+    one, two = read_state(whole), read_state(out)
+    assert one.keys() == two.keys() and all((one[key] == two[key]).all() for key in one)
+
+
+def test_a_run_that_was_cut_off_is_not_overwritten_unasked(tmp_path):
+    out = tmp_path / "m.safetensors"
+    (tmp_path / "m.safetensors.training").write_bytes(b"something")
+    done = run("train", "lenet5", *SHORT, "-o", str(out))
+    assert done.returncode == 1 and "--resume" in done.stderr and "cut off" in done.stderr
+    done = run("train", "lenet5", *SHORT, "-o", str(out), "--resume")
+    assert done.returncode == 1 and "no state of a training run" in done.stderr
+
+
+def test_distillation_from_a_checkpoint_and_from_an_onnx_file(trained, tmp_path):
+    onnx = tmp_path / "teacher.onnx"
+    assert run("export", str(trained[0]), "-o", str(onnx)).returncode == 0
+    found = []
+    for teacher in (trained[0], onnx):
+        out = tmp_path / "student.safetensors"
+        done = run(
+            "distill", "lenet5", "--alpha", "0.5", "--teacher", str(teacher), "--features", "attention",
+            *SHORT, "-o", str(out), "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+        out.unlink()
+    assert found[0]["top1"] == pytest.approx(found[1]["top1"], abs=0.02) and found[0]["top1"] > 0.6
+
+
+def test_distillation_without_labels(trained, tmp_path):
+    from edgecnn.data.builtin import digits
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, image in enumerate(digits()[0][:200]):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    out = tmp_path / "student.safetensors"
+    done = run(
+        "distill", "lenet5", "--teacher", str(trained[0]), "--unlabeled", str(folder), "--weight", "1",
+        "--epochs", "15", "--batch", "16", "--augmentation", "none", "-o", str(out), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["top1"] > 0.7 and report["n"] == 20 and "answered by the teacher" in report["data"]
+    assert read_manifest(out).lineage[-1].parameters["teacher_sha256"] == trained[1]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "lenet5"], 2, "--data"),
+        (["train", "lenet6", "--data", "digits"], 1, "lenet5"),
+        (["train", "lenet5", "--data", "digitz"], 1, "digits"),
+        (["train", "lenet5", "--data", "digits", "--epochs", "0"], 1, "epochs of 0"),
+        (["train", "lenet5", "--data", "digits", "--lr", "nan"], 1, "learning rate"),
+        (["train", "lenet5", "--data", "digits", "--augmentation", "strnog"], 1, "strong"),
+        (["train", "lenet5", "--data", "digits", "--batch", "2000"], 1, "fewer than a batch"),
+        (["train", "lenet5", "--data", "digits", "-o", "{dir}/m.pth"], 1, "safetensors"),
+        (["train", "lenet5", "--data", "digits", "--log", "{dir}/log.txt"], 1, "csv"),
+        (["train", "lenet5", "--data", "digits", "--plot", "{dir}/p.gif"], 1, ".png"),
+        (["train", "{net}", "--data", "digits", "-o", "{net}"], 1, "overwritten"),
+        (["distill", "vgg11", "--teacher", "vgg11", "--teacher-weights", "random", "--data", "x"], 1, "know"),
+        (["distill", "lenet5", "--teacher", "{net}"], 1, "nothing to learn from"),
+        (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--features", "hints"], 1, "hint"),
+        (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--weight", "0"], 1, "weights of 0"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words, trained, tmp_path):
+    places = {"net": trained[0], "dir": tmp_path}
+    done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("error: ") and len(lines) <= 2, done.stderr
+    assert words in done.stderr and not list(tmp_path.iterdir())

@@ -1,0 +1,39 @@
+"""Run by torchrun, and alone: trains a small network and prints its log as JSON."""
+
+import json
+import sys
+
+import torch
+from torch import nn
+
+from edgecnn.compress.losses import Supervised
+from edgecnn.compress.train.fit import Stage, Task, fit, make_accelerator
+from edgecnn.compress.train.options import TrainOptions
+from edgecnn.data.dataset import open_dataset
+from edgecnn.data.loader import Loader
+from edgecnn.runtime.images import Preprocessing
+
+torch.manual_seed(0)
+network = nn.Sequential(
+    nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+    nn.AvgPool2d(2), nn.Flatten(), nn.Linear(128, 10),
+)  # fmt: skip
+grey = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
+options = TrainOptions(epochs=3, batch=32, lr=0.01, ema=0.9, cutmix=1.0)
+digits = open_dataset("digits", validation=0.1)
+task = Task(
+    network,
+    Supervised(),
+    Loader(digits.train, grey, 32),
+    Loader(digits.validation, grey, 32, shuffle=False, drop_last=False),
+    10,
+    options,
+    (Stage("train", 3, 0.01),),
+)
+accelerator = make_accelerator(options)
+rows = fit(task, accelerator)
+if accelerator.is_main_process:
+    weights = torch.cat([value.flatten().double() for value in network.state_dict().values()])
+    with open(sys.argv[1], "w") as stream:
+        json.dump({"rows": rows, "weights": weights.tolist(), "world": accelerator.num_processes}, stream)
+accelerator.end_training()

@@ -1,0 +1,57 @@
+"""Two processes train the network that one would."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    found = []
+    for name, launcher in (("one", (sys.executable,)), ("two", TORCHRUN)):
+        path = folder / f"{name}.json"
+        subprocess.run([*launcher, str(WORKER), str(path)], check=True, capture_output=True, timeout=240)
+        found.append(json.loads(path.read_text()))
+    return found
+
+
+def test_the_loss_curves_are_the_same(runs):
+    one, two = runs
+    assert (one["world"], two["world"]) == (1, 2)
+    for key in ("loss", "top1", "validation_loss", "lr"):
+        np.testing.assert_allclose(
+            [row[key] for row in one["rows"]], [row[key] for row in two["rows"]], rtol=1e-4
+        )
+    assert one["rows"][-1]["loss"] < one["rows"][0]["loss"]
+
+
+def test_the_weights_are_the_same(runs):
+    one, two = (np.array(found["weights"]) for found in runs)
+    np.testing.assert_allclose(two, one, rtol=1e-2, atol=1e-3 * np.abs(one).mean())
+
+
+def test_the_command_runs_under_torchrun(tmp_path):
+    path = tmp_path / "m.safetensors"
+    arguments = ("lenet5", "--data", "digits", "--epochs", "1", "-o", str(path), "--json")
+    done = subprocess.run(
+        [*TORCHRUN, "-m", "edgecnn", "train", *arguments], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["top1"] > 0.3 and path.exists() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_of_all_processes_is_said_once(tmp_path):
+    arguments = ("lenet5", "--data", "digits", "--batch", "5000", "-o", str(tmp_path / "m.safetensors"))
+    done = subprocess.run(
+        [*TORCHRUN, "-m", "edgecnn", "train", *arguments], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode != 0 and done.stderr.count("error: digits has") == 1

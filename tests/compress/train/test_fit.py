@@ -1,0 +1,151 @@
+"""The loop: it learns, it goes on where it was cut off, and it freezes what it should."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
+from edgecnn.compress.train.fit import Stage, Task, TrainingError, evaluate, fit, make_accelerator
+from edgecnn.compress.train.options import TrainOptions
+from edgecnn.data.dataset import Examples, open_dataset
+from edgecnn.data.loader import Loader
+from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.images import Preprocessing
+
+GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
+OPTIONS = TrainOptions(epochs=3, batch=32, ema=0.9, mixup=0.2, lr=0.01, validation=0.0)
+DIGITS = open_dataset("digits", validation=0.0)
+
+
+def network(seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1),
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8 * 16, 10),
+        )  # fmt: skip
+
+
+def task(net: nn.Module, options: TrainOptions = OPTIONS, state=None, **changes) -> Task:
+    known = {
+        "network": net,
+        "objective": Supervised(),
+        "train": Loader(DIGITS.train, GREY, options.batch, seed=options.seed),
+        "validation": Loader(DIGITS.test, GREY, 64, shuffle=False, drop_last=False),
+        "classes": 10,
+        "options": options,
+        "stages": (Stage("train", options.epochs, options.learning_rate(fine_tuning=False)),),
+        "state_file": state,
+        "identity": {"what": "a test"},
+    }
+    return Task(**{**known, **changes})
+
+
+class CutOffError(Exception):
+    pass
+
+
+def run(given: Task, stop_after: int | None = None):
+    """Train; be cut off at the given report."""
+    seen = []
+
+    def report(state):
+        seen.append(state)
+        if stop_after is not None and len(seen) > stop_after:
+            raise CutOffError
+
+    return fit(given, make_accelerator(given.options), report), seen
+
+
+def test_it_learns_and_says_so():
+    net = network()
+    rows, _ = run(task(net, TrainOptions(epochs=6, batch=32, lr=0.01, validation=0.0)))
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["top1"] > 0.9
+    top1, _ = evaluate(net, Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False))
+    assert top1 == pytest.approx(rows[-1]["top1"]) and not net.training
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("cut", [0, 3])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch, optimizer, cut):
+    monkeypatch.setattr("edgecnn.compress.train.fit.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.fit.SAVE_SECONDS", 0.0)
+    options = TrainOptions(**{**OPTIONS.to_json(), "optimizer": optimizer})
+    whole = network()
+    rows, seen = run(task(whole, options))
+    state, net = tmp_path / "state", network()
+    for stop in (cut, 0, len(seen) // 2):
+        with pytest.raises(CutOffError):
+            run(task(net, options, state), stop)
+        net = network(seed=9 if state.exists() else 0)  # the state holds everything
+    again, _ = run(task(net, options, state))
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, net.state_dict()[key]), key
+    without_times = [[{k: v for k, v in row.items() if k != "seconds"} for row in r] for r in (rows, again)]
+    assert without_times[0] == without_times[1]
+
+
+def test_a_state_of_another_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgecnn.compress.train.fit.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.fit.SAVE_SECONDS", 0.0)
+    state = tmp_path / "state"
+    with pytest.raises(CutOffError):
+        run(task(network(), state=state), 1)
+    with pytest.raises(InvalidValueError, match="what was a test, now another"):
+        run(task(network(), state=state, identity={"what": "another"}))
+
+
+def test_a_frozen_part_keeps_weights_and_statistics():
+    net = network()
+    before = copy.deepcopy(net.state_dict())
+    run(task(net, OPTIONS, stages=(Stage("classifier", 2, 0.01, ("6.",)),)))
+    after = net.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"6.weight", "6.bias"}
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_the_second_stage_trains_everything(tmp_path):
+    net = network()
+    before = copy.deepcopy(net.state_dict())
+    stages = (Stage("classifier", 1, 0.01, ("6.",)), Stage("all", 2, 0.01))
+    rows, seen = run(task(net, OPTIONS, stages=stages))
+    assert [row["stage"] for row in rows] == ["classifier", "all", "all"]
+    assert not any(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert seen[-1].done == seen[-1].total == 3 * (len(DIGITS.train) // 32)
+
+
+def test_a_loss_that_is_no_number_ends_the_run():
+    with pytest.raises(TrainingError, match="not finite in epoch 1") as caught:
+        run(task(network(), TrainOptions(epochs=2, batch=32, optimizer="sgd", lr=1e3, clip=None)))
+    assert "--lr" in caught.value.hint
+
+
+def test_one_hot_targets_are_smoothed_and_empty_where_there_is_no_label():
+    targets = one_hot(torch.tensor([1, -1]), 4, 0.2)
+    torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0, 0, 0, 0]]))
+
+
+def test_cross_entropy_is_torchs_with_label_smoothing():
+    logits, labels = torch.randn(5, 7), torch.tensor([0, 6, 3, 3, 1])
+    wanted = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(cross_entropy(logits, one_hot(labels, 7, 0.1)), wanted)
+
+
+def test_auxiliary_classifiers_count_three_tenths():
+    logits, labels = torch.randn(3, 5, 7), torch.tensor([0, 6, 3, 3, 1])
+    each = [nn.functional.cross_entropy(part, labels) for part in logits]
+    found = cross_entropy(tuple(logits), one_hot(labels, 7))
+    torch.testing.assert_close(found, each[0] + 0.3 * (each[1] + each[2]))
+
+
+def test_unreadable_images_do_not_count_in_an_evaluation(tmp_path):
+    images = [*DIGITS.test.images[:4], tmp_path / "missing.png"]
+    loader = Loader(Examples(images, np.zeros(5, np.int64)), GREY, 4, shuffle=False, drop_last=False)
+    top1, loss = evaluate(network(), loader)
+    clean = Loader(Examples(images[:4], np.zeros(4, np.int64)), GREY, 4, shuffle=False, drop_last=False)
+    assert (top1, loss) == pytest.approx(evaluate(network(), clean))
