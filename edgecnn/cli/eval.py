@@ -20,15 +20,14 @@ from edgecnn.cli import common
 @common.common
 def command(model: str, data: str, batch: int, device: str, threads: int, as_json: bool) -> None:
     """Measure top-1 and top-5 accuracy of MODEL on labelled images."""
-    from edgecnn.data.folder import labelled
+    from edgecnn.data.trained_on import test_images
     from edgecnn.measure.accuracy import evaluate
-    from edgecnn.runtime import labels, load
+    from edgecnn.runtime import load
 
     with load(model, device=device, threads=threads) as engine:
         manifest = engine.manifest
-        names = labels.names(manifest.labels if manifest else None, engine.classes)
         with common.progress(None) as show:
-            dataset = labelled(data, engine.classes, names, show)
+            dataset = test_images(manifest, data, engine.classes, show)
             accuracy = evaluate(engine, dataset, batch=batch, progress=show)
     if as_json:
         common.print_json(accuracy.to_json())

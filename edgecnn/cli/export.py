@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="uint8: raw NHWC frames, normalised inside the graph.",
 )
+@click.option("--data", help="Data set it was trained with, instead of --calib: test images check.")
 @common.calibration(images=64)
 @common.budget
 @click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.data import builtin, folder
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.data.dataset import DataSet, Images
+from edgecnn.runtime.images import ImageLike, Preprocessing
 
 #: Pixels that go through the calibration at a time, four images of 224 x 224: what all the tensors of
 #: a network take at once grows with them.
@@ -53,10 +54,10 @@ class ImageSource:
     #: Whether the built-in images are handwritten digits instead of photographs.
     digits: bool
     seed: int
-    #: Folder that the images come from; None for the built-in ones.
+    #: Folder or data set that the images come from; None for the built-in ones.
     folder: Path | None = None
-    calibration_files: tuple[Path, ...] = ()
-    check_files: tuple[Path, ...] = ()
+    calibration_files: tuple[ImageLike, ...] = ()
+    check_files: tuple[ImageLike, ...] = ()
     #: What the first pass over the calibration images saw.
     tally: Tally = field(default_factory=Tally)
 
@@ -71,9 +72,18 @@ class ImageSource:
         batch: int | None = None,
         digits: bool = False,
         seed: int = 0,
+        dataset: DataSet | None = None,
     ) -> ImageSource:
-        """List the images of the folder `calib`, or take the built-in ones; raises DataError."""
+        """List the images of the folder `calib` or of `dataset`, or take the built-in ones; raises DataError.
+
+        Of a data set, training images calibrate and test images check.
+        """
         plain = cls(preprocessing, count, checks, batch, digits, seed)
+        if dataset is not None:
+            return cls(
+                preprocessing, count, checks, batch, digits, seed, Path(dataset.name),
+                _picked(dataset.train.images, count, seed), _picked(dataset.test.images, checks, seed),
+            )  # fmt: skip
         if calib is None:
             return plain
         calibration, check = folder.split(calib, seed)
@@ -124,3 +134,9 @@ class ImageSource:
         return builtin.stream(
             self.preprocessing, count, check=check, digit_images=self.digits, seed=self.seed
         )
+
+
+def _picked(images: Images, count: int, seed: int) -> tuple[ImageLike, ...]:
+    """Return some of the images, drawn by the seed."""
+    rows = np.random.default_rng(seed).permutation(len(images))[:count]
+    return tuple(images[int(row)] for row in np.sort(rows))

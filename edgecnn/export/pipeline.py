@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.data.source import ImageSource
+from edgecnn.data.trained_on import open_for
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Parity, compare, demand
@@ -102,6 +103,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     images = ImageSource.open(
         request.network.preprocessing,
         calib=request.calib,
+        dataset=None if request.data is None else open_for(request.network.manifest, request.data, progress),
         count=request.calib_images,
         batch=request.batch,
         digits=request.network.labels == "digits",

@@ -36,6 +36,8 @@ class ExportRequest:
     input: str = "float32"
     #: Folder of calibration images; None for the built-in ones.
     calib: Path | None = None
+    #: Data set that the network was trained with, instead: training images calibrate, test images check.
+    data: str | None = None
     #: At most this many images calibrate.
     calib_images: int = 64
     ranges: str = "mse"
@@ -61,6 +63,10 @@ class ExportRequest:
             raise InvalidValueError(
                 f"opset {self.opset} cannot be written",
                 hint=f"{OPSETS.start} to {OPSETS.stop - 1}; {DEFAULT_OPSET} is read by every supported board",
+            )
+        if self.calib is not None and self.data is not None:
+            raise InvalidValueError(
+                "a folder and a data set cannot both calibrate", hint="give --calib or --data"
             )
         if self.calib_images < 1:
             raise InvalidValueError(f"{self.calib_images} images cannot calibrate", hint="give at least 1")

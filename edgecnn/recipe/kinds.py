@@ -172,6 +172,7 @@ def _export(options: Options, output: Path, listener: Listener) -> Result:
         target=options["target"],
         batch=options["batch"],
         calib=Path(options["calib"]) if options["calib"] else None,
+        data=options["data"],
         calib_images=options["calib_images"],
         effort=options["effort"],
         budget=budget,
@@ -181,13 +182,12 @@ def _export(options: Options, output: Path, listener: Listener) -> Result:
 
 
 def _eval(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.data.folder import labelled
+    from edgecnn.data.trained_on import test_images
     from edgecnn.measure.accuracy import evaluate
-    from edgecnn.runtime import labels, load
+    from edgecnn.runtime import load
 
     with load(options["model"]) as engine:
-        names = labels.names(engine.manifest.labels if engine.manifest else None, engine.classes)
-        dataset = labelled(options["data"], engine.classes, list(names))
+        dataset = test_images(engine.manifest, options["data"], engine.classes, listener.say)
         return Result(
             _only(evaluate(engine, dataset, progress=listener.say).to_json(), ("top1", "n", "seconds"))
         )
@@ -222,8 +222,8 @@ _PRUNING = {
 }  # fmt: skip
 _PRUNE = {**dict.fromkeys(_GOALS), **_PRUNING, "finetune": True, "target": None}
 _EXPORT = {
-    "precision": "float32", "target": "portable", "batch": None, "calib": None, "calib_images": 64,
-    "effort": None, "min_sqnr": None, "min_agreement": None,
+    "precision": "float32", "target": "portable", "batch": None, "calib": None, "data": None,
+    "calib_images": 64, "effort": None, "min_sqnr": None, "min_agreement": None,
 }  # fmt: skip
 KINDS = {
     kind.name: kind

@@ -43,7 +43,7 @@ def details(outcomes: Sequence[Outcome]) -> list[str]:
         if "simulation_agreement" in found:
             parts.append(f"the file answers as the trained network on {found['simulation_agreement']:.2%}")
         if timing := found.get("latency"):
-            parts.append(f"{timing['ratio']:.2f}x the latency of the unpruned network")
+            parts.append(f"{timing['latency_ratio']:.2f}x the latency of the unpruned network")
         if parity := found.get("parity"):
             decibels = parity["sqnr_db"]
             parts.append("exact" if decibels is None else f"{decibels:.1f} dB")

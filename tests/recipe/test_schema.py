@@ -1,0 +1,114 @@
+"""What a recipe may say, and how it is told that it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from edgecnn.errors import RecipeError
+from edgecnn.recipe.schema import read
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = """
+name: tiny
+variables: {data: digits, epochs: 3}
+steps:
+  - train: {network: lenet5, data: $data, epochs: $epochs}
+  - id: student
+    seeds: [0, 1]
+    distill: {network: lenet5, alpha: 0.5, teacher: "@train", data: $data}
+  - export: {network: "@student"}
+  - profile: {models: ["@export"]}
+"""
+
+
+def plan_of(tmp_path, text=TINY, changes=()):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return read(path, changes)
+
+
+def test_steps_get_defaults_variables_and_inputs(tmp_path):
+    plan = plan_of(tmp_path)
+    assert [step.id for step in plan.steps] == ["train", "student", "export", "profile"]
+    train, student, export, profile = plan.steps
+    assert train.options["epochs"] == 3 and train.options["data"] == "digits"
+    assert train.options["optimizer"] == "adamw" and train.options["alpha"] == 1.0
+    assert student.seeds == (0, 1) and student.needs == ("train",)
+    assert export.needs == ("student",) and profile.needs == ("export",)
+
+
+def test_changes_reach_variables_options_and_seeds(tmp_path):
+    changes = ("data=photos", "train.lr=0.5", "student.seeds=[7]", "student.alpha=0.25", "epochs=9")
+    train, student, *_ = plan_of(tmp_path, changes=changes).steps
+    assert train.options["data"] == student.options["data"] == "photos"
+    assert train.options["lr"] == 0.5 and train.options["epochs"] == 9
+    assert student.seeds == (7,) and student.options["alpha"] == 0.25
+
+
+def test_steps_are_repeated_for_every_combination(tmp_path):
+    text = """
+for_each: {alpha: [0.5, 1.0], resolution: [32, 64]}
+steps:
+  - train: {network: mobilenet, alpha: $alpha, resolution: $resolution, data: digits}
+  - export: {network: "@train"}
+"""
+    plan = plan_of(tmp_path, text)
+    assert len(plan.steps) == 8
+    assert plan.steps[2].id == "train-alpha-0.5-resolution-64"
+    assert plan.steps[3].options["network"] == "@train-alpha-0.5-resolution-64"
+    assert plan.steps[2].options["resolution"] == 64
+    assert len(plan_of(tmp_path, text, ("alpha=[0.25]",)).steps) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words", "hint"),
+    [
+        ("steps:", "stepz:", "no list of steps", "steps"),
+        ("name: tiny", "nmae: tiny", "cannot say 'nmae'", "name"),
+        ("- train:", "- trian:", "unknown step 'trian'", "train"),
+        ("epochs: $epochs", "epoch: 3", "cannot say 'epoch'", "epochs"),
+        ("$data, epochs", "$dta, epochs", "uses $dta", "data"),
+        ('"@train"', '"@trian"', "takes @trian", "train"),
+        ("{network: lenet5, data: $data, epochs: $epochs}", "{data: digits}", "lacks network", "network"),
+        ("data: digits,", "data: ,", "needs a value for data", "--set data"),
+        ("seeds: [0, 1]", "seeds: two", "no list of numbers", "seeds"),
+        ("- profile:", "- id: student\n    profile:", "two steps are called student", "id"),
+        ('["@export"]', '["@profile"]', "comes later", "order"),
+        ("id: student", "id: a b", "cannot name a step", "letters"),
+        ("steps:", "steps: [", "no YAML", None),
+        ("- profile:", "- seeds: [1]\n    profile:", "takes no seeds", "leave"),
+    ],
+)
+def test_what_no_recipe_can_say_is_refused_with_the_nearest_word(tmp_path, old, new, words, hint):
+    assert TINY.count(old) == 1, old
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, TINY.replace(old, new))
+    assert words in str(caught.value)
+    assert hint is None or hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "hint"),
+    [
+        ("data", "sets nothing", "VALUE"),
+        ("dta=x", "no variable dta", "data"),
+        ("trian.lr=1", "no step trian", "train"),
+        ("train.lrr=1", "cannot say 'lrr'", "lr"),
+    ],
+)
+def test_changes_of_what_is_not_there_are_refused(tmp_path, change, words, hint):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, changes=(change,))
+    assert words in str(caught.value) and hint in caught.value.hint
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(RecipeError, match="cannot read"):
+        read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_that_are_shipped_can_be_planned(path):
+    needs = "data=photos" if "  data:  " in path.read_text() else None
+    plan = read(path, (needs,) if needs else ())
+    assert plan.name == path.stem and plan.about and len(plan.steps) >= 4
