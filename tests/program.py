@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from edgecnn.cli import main
 
 
 def report(path: Path) -> dict:
     """What the export of a shared file printed."""
     return json.loads(Path(f"{path}.report").read_text())
+
+
+def run_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the program inside the tests' own process, which has imported torch already."""
+    out, errors = io.StringIO(), io.StringIO()
+    before, folder = sys.argv, Path.cwd()
+    sys.argv = ["edgecnn", *arguments]
+    os.chdir(cwd or folder)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            main()
+    except SystemExit as end:
+        return subprocess.CompletedProcess(arguments, int(end.code or 0), out.getvalue(), errors.getvalue())
+    finally:
+        sys.argv = before
+        os.chdir(folder)
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:

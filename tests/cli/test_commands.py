@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from program import run
+from program import run, run_here
 
 
 def json_of(*arguments: str) -> dict:
@@ -43,7 +43,7 @@ def test_models_lists_the_networks_without_torch():
     assert {"mobilenet_v1", "resnet50", "efficientnet_lite0"} <= set(names)
     code = "import sys; from edgecnn.zoo import catalog; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
-    assert "mobilenet_v1 = mobilenet" in run("models").stdout
+    assert "mobilenet_v1 = mobilenet" in run_here("models").stdout
 
 
 def test_info_of_a_network_and_of_a_file(exported):
@@ -51,18 +51,18 @@ def test_info_of_a_network_and_of_a_file(exported):
     path = exported("mobilenet", "--alpha", "0.5", "--int8")
     found = json_of("info", str(path))
     assert found["architecture"] == "mobilenet_v1" and found["alpha"] == 0.5
-    assert "lineage" in run("info", str(path)).stdout
+    assert "lineage" in run_here("info", str(path)).stdout
 
 
 def test_predict_names_the_photograph(exported, coffee):
     path = exported("efficientnet_lite0", "--weights", "imagenet")
     (best,) = json_of("predict", str(path), str(coffee), "--top", "1")["predictions"][0]["classes"]
     assert best["label"] == "espresso" and best["probability"] >= 0.90
-    assert "espresso" in run("predict", str(path), str(coffee)).stdout
+    assert "espresso" in run_here("predict", str(path), str(coffee)).stdout
 
 
 def test_predictions_of_random_weights_are_called_meaningless(exported, coffee):
-    done = run("predict", str(exported("mobilenet", "--alpha", "0.5")), str(coffee))
+    done = run_here("predict", str(exported("mobilenet", "--alpha", "0.5")), str(coffee))
     assert "random" in done.stderr
 
 
@@ -72,7 +72,7 @@ def test_profile_prints_a_table_for_people_and_keys_for_programs(exported):
     assert {"p50", "p90", "p95", "p99", "mean", "min", "max", "std"} == set(one["latency_ms"])
     assert one["throughput_ips"] > 0 and one["conditions"]["backend"].startswith("onnxruntime")
     assert len(json_of("profile", *paths, "--seconds", "0.2")["results"]) == 2
-    table = run("profile", *paths, "--seconds", "0.2").stdout
+    table = run_here("profile", *paths, "--seconds", "0.2").stdout
     assert all(
         word in table for word in ("size", "MACs", "parity", "agreement", "p50", "int8 (portable)", "note:")
     )
@@ -90,7 +90,7 @@ def test_doctor_tells_what_works():
 
 
 def test_random_weights_are_said_loudly(tmp_path):
-    done = run("export", "lenet5", "-o", str(tmp_path / "m.onnx"))
+    done = run_here("export", "lenet5", "-o", str(tmp_path / "m.onnx"))
     assert "RANDOM WEIGHTS" in done.stdout
 
 
@@ -196,7 +196,7 @@ BAD = {
 def test_bad_input_gets_one_line_a_hint_and_the_right_exit_code(place, case):
     code, line, message, hint = BAD[case]
     before = sorted(os.listdir(place))
-    done = run(*line.replace("{}", str(place)).split(), cwd=place)
+    done = run_here(*line.replace("{}", str(place)).split(), cwd=place)
     lines = [text for text in done.stderr.splitlines() if not text.endswith(" ...")]
     assert done.returncode == code, done.stderr
     assert lines[0].startswith("error: ") and message in lines[0]
@@ -210,7 +210,7 @@ def test_a_cut_off_model_is_called_so(exported, tmp_path):
     whole = exported("mobilenet", "--alpha", "0.5").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     for command in (["profile"], ["info"], ["eval", "--data", "digits"]):
-        done = run(command[0], str(tmp_path / "cut.onnx"), *command[1:])
+        done = run_here(command[0], str(tmp_path / "cut.onnx"), *command[1:])
         assert done.returncode == 1 and "is cut short" in done.stderr
 
 
@@ -247,7 +247,9 @@ def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
 def test_an_earlier_result_survives_a_failed_run(place):
     (place / "m.onnx").write_bytes(b"earlier")
     assert (
-        run("export", "lenet5", "--weights", str(place / "other.pth"), "-o", str(place / "m.onnx")).returncode
+        run_here(
+            "export", "lenet5", "--weights", str(place / "other.pth"), "-o", str(place / "m.onnx")
+        ).returncode
         == 1
     )
     assert (place / "m.onnx").read_bytes() == b"earlier"
@@ -259,7 +261,7 @@ def test_without_arguments_the_help_is_shown():
 
 
 def test_digits_are_refused_for_a_network_that_does_not_read_them(exported):
-    done = run("eval", str(exported("mobilenet", "--alpha", "0.5")), "--data", "digits")
+    done = run_here("eval", str(exported("mobilenet", "--alpha", "0.5")), "--data", "digits")
     assert done.returncode == 1 and "digits has 10 classes, this network has 1000" in done.stderr
 
 
@@ -272,13 +274,13 @@ def test_a_report_beside_a_model_is_not_taken_for_its_manifest(exported, tmp_pat
 
 def test_conditions_that_differ_are_both_shown(exported):
     paths = [str(exported("lenet5", "--batch", "4")), str(exported("mobilenet", "--alpha", "0.5"))]
-    assert "batch      4, 1" in run("profile", *paths, "--seconds", "0.2").stdout
+    assert "batch      4, 1" in run_here("profile", *paths, "--seconds", "0.2").stdout
 
 
 def test_more_calibration_images_than_there_are_is_told_truly(tmp_path):
     path = tmp_path / "m.onnx"
     assert (
-        run(
+        run_here(
             "export", "lenet5", "--int8", "--batch", "8", "--calib-images", "1000", "-o", str(path)
         ).returncode
         == 0

@@ -5,11 +5,11 @@ import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from program import run
+from program import run, run_here
 
 
 def json_of(*arguments: str) -> dict:
-    done = run("info", *arguments, "--json")
+    done = run_here("info", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -19,7 +19,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_table_has_the_layers_that_work_and_the_totals():
-    lines = run("info", "resnet18").stdout.splitlines()
+    lines = run_here("info", "resnet18").stdout.splitlines()
     table = {cells(line)[0]: cells(line)[1:] for line in lines if cells(line)}
     assert table["layer"] == [
         "kind", "output", "kernel", "params", "MACs", "field", "step", "memory"
@@ -35,8 +35,8 @@ def test_the_table_has_the_layers_that_work_and_the_totals():
 
 
 def test_all_lists_normalizations_and_activations():
-    assert "layer1.0.bn1" in run("info", "resnet18", "--all").stdout
-    assert "not listed" not in run("info", "resnet18", "--all").stdout
+    assert "layer1.0.bn1" in run_here("info", "resnet18", "--all").stdout
+    assert "not listed" not in run_here("info", "resnet18", "--all").stdout
 
 
 def test_json_has_the_totals_and_every_layer():
@@ -52,12 +52,12 @@ def test_json_has_the_totals_and_every_layer():
 
 
 def test_attention_and_training_only_parameters_are_said():
-    assert "products of activations" in run("info", "vit_tiny").stdout
-    assert "6,379,984 of the parameters are only used in training" in run("info", "googlenet_bn").stdout
+    assert "products of activations" in run_here("info", "vit_tiny").stdout
+    assert "6,379,984 of the parameters are only used in training" in run_here("info", "googlenet_bn").stdout
 
 
 def test_several_networks_stand_side_by_side():
-    lines = run("info", "resnet18", "mobilenet_v2", "vit_tiny").stdout.splitlines()
+    lines = run_here("info", "resnet18", "mobilenet_v2", "vit_tiny").stdout.splitlines()
     table = {cells(line)[0]: cells(line)[1:] for line in lines if cells(line)}
     assert table["resnet18"] == ["mobilenet_v2", "vit_tiny"]
     assert table["year"] == ["2015", "2018", "2020"]
@@ -72,7 +72,7 @@ def test_several_networks_stand_side_by_side():
 
 def test_a_plot_as_png(tmp_path):
     path = tmp_path / "m.png"
-    done = run("info", "mobilenet", "--plot", str(path))
+    done = run_here("info", "mobilenet", "--plot", str(path))
     assert done.returncode == 0 and str(path) in done.stdout
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and path.read_bytes().endswith(
         b"IEND\xaeB`\x82"
@@ -100,8 +100,8 @@ def test_a_plot_as_svg_is_the_same_every_time_and_has_its_words(tmp_path):
 
 
 BAD = {
-    "suffix": (1, "lenet5 --plot {}/x.jpg", "cannot be written as 'x.jpg'", ".png or .svg"),
-    "no suffix": (1, "lenet5 --plot {}/x", "cannot be written as 'x'", ".png or .svg"),
+    "suffix": (1, "lenet5 --plot {}/x.jpg", "cannot be written as 'x.jpg'", ".png, .svg"),
+    "no suffix": (1, "lenet5 --plot {}/x", "cannot be written as 'x'", ".png, .svg"),
     "no folder": (1, "lenet5 --plot {}/none/x.png", "the folder does not exist", "create"),
     "unknown network": (1, "lenet6 --plot {}/x.png", "unknown architecture", "lenet5"),
     "unknown second network": (1, "lenet5 lenet6", "unknown architecture", "lenet5"),
@@ -119,7 +119,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_one_line_and_leaves_nothing_behind(tmp_path, case):
     code, line, message, hint = BAD[case]
-    done = run("info", *line.replace("{}", str(tmp_path)).split(), cwd=tmp_path)
+    done = run_here("info", *line.replace("{}", str(tmp_path)).split(), cwd=tmp_path)
     error, way_out = done.stderr.splitlines()
     assert done.returncode == code and done.stdout == ""
     assert error.startswith("error: ") and message in error and hint in way_out
@@ -128,7 +128,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing_behind(tmp_path, case):
 
 def test_an_earlier_plot_survives_a_failed_run(tmp_path):
     (tmp_path / "x.png").write_bytes(b"earlier")
-    done = run("info", "lenet5", "--resolution", "9", "--plot", str(tmp_path / "x.png"))
+    done = run_here("info", "lenet5", "--resolution", "9", "--plot", str(tmp_path / "x.png"))
     assert done.returncode == 1 and (tmp_path / "x.png").read_bytes() == b"earlier"
 
 

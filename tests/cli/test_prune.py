@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from program import run
+from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 from edgecnn.compress.prune.sparsity import is_2_4

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from program import run
+from program import run_here as run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest

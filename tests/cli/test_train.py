@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from program import run
+from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 from edgecnn.zoo.weights import read_state

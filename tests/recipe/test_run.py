@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from program import run
+from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 from edgecnn.zoo.weights import read_state

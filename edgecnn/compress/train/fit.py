@@ -83,6 +83,8 @@ class Task:
 def make_accelerator(options: TrainOptions) -> Any:
     """Return what knows the devices and the other processes (`accelerate.Accelerator`)."""
     accelerate = require("accelerate", "training")
+    # It remembers the precision of the first of a process; a recipe trains several networks.
+    accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(mixed_precision=options.amp, cpu=not torch.cuda.is_available())
 
 

@@ -125,6 +125,16 @@ def test_a_loss_that_is_no_number_ends_the_run():
     assert "--lr" in caught.value.hint
 
 
+def test_mixed_precision_can_follow_on_float32():
+    single, mixed = network(), network()
+    options = {**OPTIONS.to_json(), "epochs": 1}
+    run(task(single, TrainOptions(**options)))
+    rows, _ = run(task(mixed, TrainOptions(**{**options, "amp": "bf16"})))
+    assert rows[0]["top1"] > 0.3
+    difference = (single[6].weight - mixed[6].weight).abs().max()
+    assert 0 < difference < 0.1 and mixed[6].weight.dtype == torch.float32
+
+
 def test_one_hot_targets_are_smoothed_and_empty_where_there_is_no_label():
     targets = one_hot(torch.tensor([1, -1]), 4, 0.2)
     torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0, 0, 0, 0]]))
