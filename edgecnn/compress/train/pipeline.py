@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import nn
 
 from edgecnn import figure, files
@@ -23,7 +24,7 @@ from edgecnn.data.dataset import DataSet, open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.images import Preprocessing
-from edgecnn.zoo import checkpoint
+from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.spec import NetworkSpec, Opened
 
 #: Share of the epochs in which only a new classifier is trained.
@@ -154,11 +155,16 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     check_resumable(state_file, resume=request.resume)
     opened = spec.open()
     preprocessing = training_preprocessing(spec, dataset)
+    # An input of a size that the network cannot take fails here.
+    cost.count(opened.network, preprocessing.channels, preprocessing.size)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stages = _stages(spec, opened, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)  # of what the objective itself learns
+        objective = request.goal.objective(opened.network, preprocessing, dataset)
     task = Task(
         opened.network,
-        request.goal.objective(opened.network, preprocessing, dataset),
+        objective,
         train_images,
         validation,
         dataset.classes,
