@@ -39,6 +39,9 @@ class Skipped:
     image: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"left out {self.image}: {self.reason}"
+
 
 class Loader:
     """Batches of `examples`, prepared in a few threads that stay a bounded number of batches ahead.

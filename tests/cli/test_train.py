@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from program import run_here as run
 
@@ -150,6 +151,17 @@ def test_distillation_from_a_checkpoint_and_from_an_onnx_file(trained, tmp_path)
     assert found[0]["top1"] == pytest.approx(found[1]["top1"], abs=0.02) and found[0]["top1"] > 0.6
 
 
+def test_the_same_seed_gives_the_same_student_whatever_was_done_before(trained, tmp_path):
+    options = ("lenet5", "--alpha", "0.5", "--teacher", str(trained[0]), "--features", "hint", *SHORT)
+    found = []
+    for name in "ab":
+        torch.rand(1)
+        done = run("distill", *options, "--epochs", "1", "-o", str(tmp_path / f"{name}.safetensors"))
+        assert done.returncode == 0, done.stderr
+        found.append(read_state(tmp_path / f"{name}.safetensors"))
+    assert all((found[0][key] == found[1][key]).all() for key in found[0])
+
+
 def test_distillation_without_labels(trained, tmp_path):
     from edgecnn.data.builtin import digits
 
@@ -178,6 +190,8 @@ def test_distillation_without_labels(trained, tmp_path):
         (["train", "lenet5", "--data", "digits", "--lr", "nan"], 1, "learning rate"),
         (["train", "lenet5", "--data", "digits", "--augmentation", "strnog"], 1, "strong"),
         (["train", "lenet5", "--data", "digits", "--batch", "2000"], 1, "fewer than a batch"),
+        (["train", "lenet5", "--data", "digits", "--freeze", "1"], 1, "no new classifier"),
+        (["train", "{net}", "--data", "digits", "--resolution", "64", "-o", "m.safetensors"], 1, "64 pixels"),
         (["train", "lenet5", "--data", "digits", "-o", "{dir}/m.pth"], 1, "safetensors"),
         (["train", "lenet5", "--data", "digits", "--log", "{dir}/log.txt"], 1, "csv"),
         (["train", "lenet5", "--data", "digits", "--plot", "{dir}/p.gif"], 1, ".png"),

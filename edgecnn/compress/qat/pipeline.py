@@ -156,7 +156,7 @@ def train_quantized(
     onnx.checker.check_model(trained.model, full_check=True)
     images, labels, skipped = _test(dataset, preprocessing, options)
     metrics, parity = _measure(model, untrained, trained, module, images, labels)
-    notes = [f"left out {item}" for item in skipped]
+    notes = [str(item) for item in skipped]
     if metrics["simulation_agreement"] < LEAST_AGREEMENT:
         notes.append(
             f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"

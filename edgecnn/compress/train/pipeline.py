@@ -177,7 +177,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     history = fit(task, accelerator, report)
     top1, loss = evaluate(opened.network, test, accelerator)
     skipped = [*train_images.skipped, *test.skipped]
-    notes = [*opened.notes, *(f"left out {item}" for item in skipped)]
+    notes = [*opened.notes, *map(str, skipped)]
     step = Step(
         request.goal.what,
         {**identity, "images": len(dataset.train), "stages": [stage.name for stage in stages]},
@@ -226,7 +226,8 @@ def finetune(
 
 def training_preprocessing(spec: NetworkSpec, dataset: DataSet) -> Preprocessing:
     """Return how images become inputs. Sets of small pictures, which are centred already, are not cropped."""
-    if spec.is_checkpoint or not isinstance(dataset.train.images, np.ndarray):
+    # Of the training images some may be others, without labels.
+    if spec.is_checkpoint or not isinstance(dataset.test.images, np.ndarray):
         return spec.preprocessing
     return replace(spec.preprocessing, crop=1.0)
 
@@ -260,11 +261,20 @@ def loaders(
 
 
 def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[Stage, ...]:
-    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything."""
+    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything.
+
+    Raises InvalidValueError if a freeze is asked for and nothing would be frozen.
+    """
     fine_tuning = spec.origin != "random"
     rate = options.learning_rate(fine_tuning=fine_tuning)
     frozen = 0
-    if fine_tuning and spec.has_new_classifier:
+    if not (fine_tuning and spec.has_new_classifier):
+        if options.freeze:
+            raise InvalidValueError(
+                "there is no new classifier on known weights that could be trained alone",
+                hint="leave out --freeze",
+            )
+    else:
         frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze
         frozen = min(frozen, options.epochs - 1)
     whole = Stage("whole network" if frozen else "train", options.epochs - frozen, rate)

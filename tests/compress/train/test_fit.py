@@ -135,6 +135,24 @@ def test_mixed_precision_can_follow_on_float32():
     assert 0 < difference < 0.1 and mixed[6].weight.dtype == torch.float32
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in float16")
+def test_float16_without_a_gpu_is_refused():
+    with pytest.raises(InvalidValueError, match="needs a GPU"):
+        make_accelerator(TrainOptions(amp="fp16"))
+
+
+def test_a_stage_leaves_nothing_that_the_next_would_scale_or_step():
+    given = task(network(), OPTIONS, stages=(Stage("classifier", 1, 0.01, ("6.",)), Stage("all", 1, 0.01)))
+    accelerator = make_accelerator(given.options)
+    prepared = []
+
+    def report(_):
+        prepared.append(len(accelerator._optimizers))
+
+    fit(given, accelerator, report)
+    assert set(prepared) == {1}
+
+
 def test_one_hot_targets_are_smoothed_and_empty_where_there_is_no_label():
     targets = one_hot(torch.tensor([1, -1]), 4, 0.2)
     torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0, 0, 0, 0]]))
