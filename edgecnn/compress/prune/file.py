@@ -22,8 +22,9 @@ from edgecnn.compress.prune.timing import Timer, Timing
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.pipeline import finetune, training_preprocessing
 from edgecnn.data.builtin import stream
-from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
 from edgecnn.errors import InvalidValueError
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.structure import differences
@@ -193,7 +194,7 @@ class _Job:
         if request.data is not None:
             progress("open the data")
             share = request.options.validation if request.options else 0.0
-            self._dataset = open_dataset(request.data, seed=seed, validation=share)
+            self._dataset = open_for([request.network.manifest], request.data, seed=seed, validation=share)
         self.spec = request.network
         if self._dataset is not None:
             self.spec = replace(self.spec, num_classes=self._dataset.classes)
@@ -275,7 +276,11 @@ class _Job:
             "structure": differences(network, reference),
         }
         if self._dataset is not None:
-            parameters |= {"data": self._dataset.name, "data_sha256": self._dataset.sha256}
+            parameters |= {
+                "data": self._dataset.name,
+                "data_sha256": self._dataset.sha256,
+                "split_seed": self._dataset.split_seed,
+            }
         if request.options is not None:
             parameters["fine-tuning"] = request.options.to_json()
         metrics = {} if timing is None else timing.to_json()

@@ -20,8 +20,9 @@ from edgecnn.compress.train.fit import Report, Stage, Task, evaluate, fit, make_
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.state import check_resumable, state_path
 from edgecnn.data.augment import augmentation
-from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.zoo import checkpoint, cost
@@ -39,8 +40,8 @@ class Goal(Protocol):
         """What the lineage calls it."""
         ...
 
-    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
-        """Return the images; those without a label have -1."""
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the images, split as the lineage of the student says; those without a label have -1."""
         ...
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
@@ -58,11 +59,11 @@ class Labels:
 
     what: str = "train"
 
-    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
         """Return the data set of a name. Raises DataError."""
         if name is None:
             raise InvalidValueError("there is nothing to learn from", hint="give --data")
-        return open_dataset(name, seed=options.seed, validation=options.validation)
+        return open_for([student], name, seed=options.seed, validation=options.validation)
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
         """Return cross entropy."""
@@ -141,17 +142,13 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     """
     start = time.perf_counter()
     options = request.options
-    files.check_writable(request.output)
-    if request.log:
-        log.check(request.log)
-    if request.plot:
-        figure.check(request.plot)
-    dataset = request.goal.dataset(request.data, options)
+    check_outputs(request.output, request.log, request.plot)
+    dataset = request.goal.dataset(request.data, options, request.network.manifest)
     spec = replace(request.network, num_classes=dataset.classes)
-    identity = _identity(request, dataset)
+    identity = describe_run(request.network, dataset, options, request.goal.to_json())
     state_file = state_path(request.output)
-    if request.resume and not state_file.exists() and (done := _done(request.output, identity)):
-        return done
+    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
+        return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
     opened = spec.open()
     preprocessing = training_preprocessing(spec, dataset)
@@ -289,28 +286,35 @@ def _classifier(network: nn.Module) -> str:
     return [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
 
 
-def _identity(request: TrainRequest, dataset: DataSet) -> dict[str, Any]:
+def check_outputs(output: Path, log_file: Path | None, plot: Path | None) -> None:
+    """Raise what writing the files of a run would raise, before any work."""
+    files.check_writable(output)
+    if log_file:
+        log.check(log_file)
+    if plot:
+        figure.check(plot)
+
+
+def describe_run(
+    spec: NetworkSpec, dataset: DataSet, options: TrainOptions, more: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what tells one run from another; what was asked, as JSON."""
-    spec = request.network
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
     return {
         "network": spec.sha256 or scratch,
         "resolution": spec.size,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
-        **request.goal.to_json(),
-        **{key: value for key, value in request.options.to_json().items() if key != "workers"},
+        "split_seed": dataset.split_seed,
+        **more,
+        **{key: value for key, value in options.to_json().items() if key != "workers"},
     }
 
 
-def _done(path: Path, identity: Mapping[str, Any]) -> Trained | None:
-    """Return the result of the same run if it is there already."""
-    if not path.exists():
-        return None
-    manifest = read_manifest(path)
+def done_before(path: Path, run: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of the result of the same run if it is there already."""
+    manifest = read_manifest(path) if path.exists() else None
     if manifest is None or not manifest.lineage:
         return None
     parameters = manifest.lineage[-1].parameters
-    if any(parameters.get(key) != value for key, value in identity.items()):
-        return None
-    return Trained(path, files.sha256(path), manifest, [], [], 0.0, done_before=True)
+    return manifest if all(parameters.get(key) == value for key, value in run.items()) else None
