@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,20 +67,27 @@ def test_the_exported_file_is_as_accurate(trained, tmp_path):
     assert lineage[3].parent == report["sha256"]
 
 
-def test_fine_tuning_trains_the_new_classifier_first(trained, tmp_path):
+@pytest.fixture(scope="module")
+def fine_tuned(trained, tmp_path_factory):
+    """The network trained on to tell dark images from light ones."""
+    folder = tmp_path_factory.mktemp("two")
     rng = np.random.default_rng(0)
     for name, base in (("dark", 0), ("light", 128)):
-        (tmp_path / "set" / name).mkdir(parents=True)
+        (folder / "set" / name).mkdir(parents=True)
         for index in range(40):
             pixels = rng.integers(base, base + 128, (8, 8), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{index}.png")
-    out = tmp_path / "two.safetensors"
+            Image.fromarray(pixels).save(folder / "set" / name / f"{index}.png")
+    out = folder / "two.safetensors"
     done = run(
-        "train", str(trained[0]), "--data", str(tmp_path / "set"), "--epochs", "10", "--batch", "8",
+        "train", str(trained[0]), "--data", str(folder / "set"), "--epochs", "10", "--batch", "8",
         "--augmentation", "none", "--lr", "3e-3", "-o", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    return out, json.loads(done.stdout)
+
+
+def test_fine_tuning_trains_the_new_classifier_first(trained, fine_tuned):
+    out, report = fine_tuned
     assert [row["stage"] for row in report["history"]] == ["classifier", *["whole network"] * 9]
     assert report["top1"] == 1 and any("starts anew" in note for note in report["notes"])
     manifest = read_manifest(out)
@@ -181,6 +189,21 @@ def test_distillation_without_labels(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "{net}", "--qat", "--data", "digits"],
+        ["prune", "{net}", "--ratio", "0.5"],
+        ["run", "{recipes}/prune_to_latency.yaml"],
+    ],
+)
+def test_what_several_processes_would_all_write_is_refused(arguments, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    places = {"net": trained[0], "recipes": Path(__file__).parents[2] / "recipes"}
+    done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 1 and "in one process" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["train", "lenet5"], 2, "--data"),
@@ -196,14 +219,18 @@ def test_distillation_without_labels(trained, tmp_path):
         (["train", "lenet5", "--data", "digits", "--log", "{dir}/log.txt"], 1, "csv"),
         (["train", "lenet5", "--data", "digits", "--plot", "{dir}/p.gif"], 1, ".png"),
         (["train", "{net}", "--data", "digits", "-o", "{net}"], 1, "overwritten"),
+        (["prune", "{two}", "--ratio", "0.1", "--align", "1", "--data", "digits"], 1, "other classes"),
+        (["eval", "{net}", "--data", "digits"], 1, "edgecnn export"),
         (["distill", "vgg11", "--teacher", "vgg11", "--teacher-weights", "random", "--data", "x"], 1, "know"),
         (["distill", "lenet5", "--teacher", "{net}"], 1, "nothing to learn from"),
         (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--features", "hints"], 1, "hint"),
         (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--weight", "0"], 1, "weights of 0"),
     ],
 )  # fmt: skip
-def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words, trained, tmp_path):
-    places = {"net": trained[0], "dir": tmp_path}
+def test_bad_input_gets_one_line_and_the_right_exit_code(
+    arguments, code, words, trained, fine_tuned, tmp_path
+):
+    places = {"net": trained[0], "dir": tmp_path, "two": fine_tuned[0]}
     done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
