@@ -40,7 +40,8 @@ class Skipped:
     reason: str
 
     def __str__(self) -> str:
-        return f"left out {self.image}: {self.reason}"
+        reason = self.reason if self.image in self.reason else f"{self.image}: {self.reason}"
+        return f"left out: {reason}"
 
 
 class Loader:

@@ -94,6 +94,13 @@ def test_fine_tuning_trains_the_new_classifier_first(trained, fine_tuned):
     assert manifest.labels == ("dark", "light") and manifest.lineage[-1].parent == trained[1]["sha256"]
 
 
+def test_pruning_with_other_classes_needs_fine_tuning(fine_tuned, tmp_path):
+    options = ("--data", "digits", "--ratio", "0.1", "--align", "1", "-o", str(tmp_path / "m.safetensors"))
+    done = run("prune", str(fine_tuned[0]), *options)
+    assert done.returncode == 1 and "other classes than digits" in done.stderr and "--epochs" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_same_run_is_not_done_twice(trained):
     done = run("train", "lenet5", *SHORT, "-o", str(trained[0]), "--resume", "--json")
     assert json.loads(done.stdout)["done_before"] is True
@@ -219,7 +226,6 @@ def test_what_several_processes_would_all_write_is_refused(arguments, trained, t
         (["train", "lenet5", "--data", "digits", "--log", "{dir}/log.txt"], 1, "csv"),
         (["train", "lenet5", "--data", "digits", "--plot", "{dir}/p.gif"], 1, ".png"),
         (["train", "{net}", "--data", "digits", "-o", "{net}"], 1, "overwritten"),
-        (["prune", "{two}", "--ratio", "0.1", "--align", "1", "--data", "digits"], 1, "other classes"),
         (["eval", "{net}", "--data", "digits"], 1, "edgecnn export"),
         (["distill", "vgg11", "--teacher", "vgg11", "--teacher-weights", "random", "--data", "x"], 1, "know"),
         (["distill", "lenet5", "--teacher", "{net}"], 1, "nothing to learn from"),
@@ -227,10 +233,8 @@ def test_what_several_processes_would_all_write_is_refused(arguments, trained, t
         (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--weight", "0"], 1, "weights of 0"),
     ],
 )  # fmt: skip
-def test_bad_input_gets_one_line_and_the_right_exit_code(
-    arguments, code, words, trained, fine_tuned, tmp_path
-):
-    places = {"net": trained[0], "dir": tmp_path, "two": fine_tuned[0]}
+def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words, trained, tmp_path):
+    places = {"net": trained[0], "dir": tmp_path}
     done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()

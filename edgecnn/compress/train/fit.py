@@ -107,8 +107,11 @@ def fit(
         return _Run(task, accelerator, report).all_stages()
 
 
-def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float]:
-    """Return top-1 and mean cross entropy of a network on a loader's images; it stays where it is."""
+def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float, int]:
+    """Return top-1 and mean cross entropy of a network, and on how many of a loader's images they rest.
+
+    The network stays on the device where it is.
+    """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     home = next(network.parameters()).device
     device = accelerator.device if accelerator else home
@@ -124,7 +127,7 @@ def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tup
             sums += torch.stack([right, loss, torch.tensor(len(labels))]).to(sums)
     network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
-    return hits / max(1, count), total / max(1, count)
+    return hits / max(1, count), total / max(1, count), int(count)
 
 
 class _Step(nn.Module):
@@ -236,7 +239,7 @@ class _Run:
             }  # fmt: skip
             if task.validation is not None:
                 measured = average.network if average else network
-                row["top1"], row["validation_loss"] = evaluate(measured, task.validation, accelerator)
+                row["top1"], row["validation_loss"], _ = evaluate(measured, task.validation, accelerator)
             row["seconds"] = round(time.perf_counter() - start, 3)
             self.history.append(row)
             if not (last and epoch == stage.epochs - 1):  # after the very last the result is written

@@ -172,7 +172,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     )
     accelerator = make_accelerator(options)
     history = fit(task, accelerator, report)
-    top1, loss = evaluate(opened.network, test, accelerator)
+    top1, loss, count = evaluate(opened.network, test, accelerator)
     skipped = [*train_images.skipped, *test.skipped]
     notes = [*opened.notes, *map(str, skipped)]
     step = Step(
@@ -181,7 +181,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
         options.seed,
         spec.sha256,
         round(time.perf_counter() - start, 3),
-        {"top1": top1, "loss": loss, "n": len(dataset.test) - len(test.skipped), "data": dataset.name},
+        {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
     )
     manifest = checkpoint.describe(
         spec,

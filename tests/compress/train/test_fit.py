@@ -65,7 +65,7 @@ def test_it_learns_and_says_so():
     rows, _ = run(task(net, TrainOptions(epochs=6, batch=32, lr=0.01, validation=0.0)))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["top1"] > 0.9
-    top1, _ = evaluate(net, Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False))
+    top1, *_ = evaluate(net, Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False))
     assert top1 == pytest.approx(rows[-1]["top1"]) and not net.training
 
 
@@ -174,6 +174,7 @@ def test_auxiliary_classifiers_count_three_tenths():
 def test_unreadable_images_do_not_count_in_an_evaluation(tmp_path):
     images = [*DIGITS.test.images[:4], tmp_path / "missing.png"]
     loader = Loader(Examples(images, np.zeros(5, np.int64)), GREY, 4, shuffle=False, drop_last=False)
-    top1, loss = evaluate(network(), loader)
+    top1, loss, count = evaluate(network(), loader)
+    assert count == 4
     clean = Loader(Examples(images[:4], np.zeros(4, np.int64)), GREY, 4, shuffle=False, drop_last=False)
-    assert (top1, loss) == pytest.approx(evaluate(network(), clean))
+    assert (top1, loss, 4) == pytest.approx(evaluate(network(), clean))
