@@ -76,7 +76,7 @@ def main() -> NoReturn:
         _report(error.format_message().rstrip("."), f"{path} --help")
         _leave(2)
     except (KeyboardInterrupt, click.Abort):
-        _report("interrupted; nothing was written", None)
+        _report("interrupted; no file is half written", None)
         _leave(130)
     except BrokenPipeError:
         # Whoever read the output has seen enough. The rest of the buffer must not be tried again.

@@ -67,20 +67,7 @@ def spec(name: str, values: dict[str, Any]) -> NetworkSpec:
     from edgecnn.zoo.spec import NetworkSpec
 
     fields = ("alpha", "rho", "resolution", "phi", "num_classes", "in_channels", "weights", "seed")
-    given = {field: values.pop(field) for field in fields if field in values}
-    if given.get("weights") == "auto":
-        given["weights"] = _known_weights(name, given)
-    return NetworkSpec(name, **given)
-
-
-def _known_weights(name: str, given: dict[str, Any]) -> str:
-    """Return "imagenet" where such weights are known for this very network, else "random"."""
-    from edgecnn.zoo.catalog import architecture
-    from edgecnn.zoo.spec import CHECKPOINT_SUFFIX
-
-    if name.endswith(CHECKPOINT_SUFFIX) or given.get("alpha") != 1 or given.get("phi") is not None:
-        return "random"
-    return "random" if architecture(name).imagenet is None else "imagenet"
+    return NetworkSpec(name, **{field: values.pop(field) for field in fields if field in values})
 
 
 def calibration(images: int) -> Callable[[F], F]:

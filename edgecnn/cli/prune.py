@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common
+from edgecnn.cli import common, training
 
 if TYPE_CHECKING:
     from edgecnn.compress.prune.file import Written
@@ -82,6 +82,8 @@ def command(
         raise click.UsageError(
             "give one of --ratio, --target-macs, --target-params, --target-latency, --sparsity"
         )
+    with training.failing_together():
+        training.alone("prune")
     from edgecnn.compress.prune.file import PruneRequest, prune_file
     from edgecnn.compress.train.options import TrainOptions
     from edgecnn.errors import InvalidValueError

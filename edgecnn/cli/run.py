@@ -27,7 +27,7 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
 
     \b
     edgecnn run recipes/digits_mobilenet_int8.yaml
-    edgecnn run recipes/transfer_image_folder.yaml --set data=photos --set student.epochs=5
+    edgecnn run recipes/transfer_image_folder.yaml --set data=photos --set network.epochs=5
     """
     from edgecnn.recipe.schema import read
 
@@ -36,6 +36,8 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     if dry_run:
         _print_plan(plan, folder, as_json)
         return 0
+    with training.failing_together():
+        training.alone("run")
     from edgecnn.recipe import summary
     from edgecnn.recipe.run import run
 

@@ -55,6 +55,8 @@ def command(
 
 
 def _quantized(name: str, output: Path | None, target: str, as_json: bool, values: dict[str, Any]) -> int:
+    with training.failing_together():
+        training.alone("train --qat")
     from edgecnn.compress.qat.pipeline import QatRequest, train_quantized
 
     fields = training.request(name, values)

@@ -75,6 +75,17 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def alone(command: str) -> None:
+    """Raise InvalidValueError in one of several processes: they would all write the same files."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from edgecnn.errors import InvalidValueError
+
+        raise InvalidValueError(
+            f"edgecnn {command} runs in one process",
+            hint="torchrun is for train, without --qat, and for distill",
+        )
+
+
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
     """Let only the main process of a distributed run tell what went wrong: they all fail alike."""

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -82,6 +82,8 @@ class DataSet:
     test: Examples
     #: SHA-256 of what it holds: pixels and labels, or the names, sizes and classes of its files.
     sha256: str
+    #: Of the split: which images test and validate, where the data set does not say.
+    split_seed: int = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -165,4 +167,5 @@ def open_dataset(
             hint=f"{suggest(name, [*_NAMES, 'hf:OWNER/NAME'])}; or give a folder with one folder per class",
         )
     module, _, function = opener.partition(":")
-    return cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)
+    opened = cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)
+    return replace(opened, split_seed=seed)

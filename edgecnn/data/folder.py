@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.data.class_folders import class_folders, list_images, part_folders
-from edgecnn.data.dataset import Images, open_dataset
+from edgecnn.data.dataset import DataSet, Images, open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime.images import find_images
 
@@ -62,15 +62,7 @@ def labelled(
     """
     root = Path(source)
     if source.startswith("hf:") or not root.is_dir():
-        dataset = open_dataset(source, progress=progress)
-        indices = _class_indices(dataset.class_names, classes, names, numbered=False)
-        if indices is None:
-            raise DataError(
-                f"{source} has {dataset.classes} classes, this network has {classes}",
-                hint="evaluate a network that was trained on it",
-            )
-        labels = [indices[label] for label in dataset.test.labels]
-        return LabelledImages(f"{source}, its test images", dataset.test.images, labels)
+        return of_dataset(open_dataset(source, progress=progress), classes, names)
     parts = part_folders(root)
     root = parts.get("test") or parts.get("validation") or root
     folders = [folder.name for folder in class_folders(root)]
@@ -85,6 +77,18 @@ def labelled(
             hint="name the folders by label or by class index, or give as many as the network has classes",
         )
     return LabelledImages(str(root), images, [indices[label] for label in labels])
+
+
+def of_dataset(dataset: DataSet, classes: int, names: Sequence[str] = ()) -> LabelledImages:
+    """Return the test images of a data set, its classes matched to the network's. Raises DataError."""
+    indices = _class_indices(dataset.class_names, classes, names, numbered=False)
+    if indices is None:
+        raise DataError(
+            f"{dataset.name} has {dataset.classes} classes, this network has {classes}",
+            hint="evaluate a network that was trained on it",
+        )
+    labels = [indices[label] for label in dataset.test.labels]
+    return LabelledImages(f"{dataset.name}, its test images", dataset.test.images, labels)
 
 
 def _class_indices(

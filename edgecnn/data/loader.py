@@ -39,6 +39,10 @@ class Skipped:
     image: str
     reason: str
 
+    def __str__(self) -> str:
+        reason = self.reason if self.image in self.reason else f"{self.image}: {self.reason}"
+        return f"left out: {reason}"
+
 
 class Loader:
     """Batches of `examples`, prepared in a few threads that stay a bounded number of batches ahead.

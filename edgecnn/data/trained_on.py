@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgecnn.artifact import Manifest
+from edgecnn.artifact import Manifest, Step
 from edgecnn.data.dataset import DataSet, open_dataset
-from edgecnn.data.folder import LabelledImages, labelled
+from edgecnn.data.folder import LabelledImages, labelled, of_dataset
 from edgecnn.runtime import labels
 
 
 def open_for(
-    manifest: Manifest | None, name: str, progress: Callable[[str], None] = lambda step: None
+    manifests: Sequence[Manifest | None],
+    name: str,
+    *,
+    seed: int = 0,
+    validation: float | None = None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> DataSet:
-    """Open a data set, with the split of the training if the lineage says that it trained this network.
+    """Open a data set with the split of the first training on it that a lineage tells of, else by `seed`.
 
-    Raises DataError.
+    Whatever is trained later keeps that split, else it would learn from images that test it. `validation` is
+    the share that validates; None for that training's. Raises DataError.
     """
-    for step in reversed(manifest.lineage if manifest else ()):
-        if _same(step.parameters.get("data"), name):
-            validation = step.parameters.get("validation", 0.1)
-            return open_dataset(name, seed=step.seed or 0, validation=validation, progress=progress)
-    return open_dataset(name, progress=progress)
+    step = next(filter(None, (_first(manifest, name) for manifest in manifests)), None)
+    if step is not None:
+        seed = step.parameters.get("split_seed", step.seed or 0)
+    if validation is None:
+        validation = step.parameters.get("validation", 0.1) if step is not None else 0.1
+    return open_dataset(name, seed=seed, validation=validation, progress=progress)
 
 
 def test_images(
@@ -35,12 +42,16 @@ def test_images(
 
     Of any other, what `folder.labelled` takes. Raises DataError.
     """
-    trained = any(_same(step.parameters.get("data"), name) for step in (manifest.lineage if manifest else ()))
-    if trained and Path(name).is_dir():
-        part = open_for(manifest, name, progress).test
-        return LabelledImages(f"{name}, its test images", part.images, part.labels.tolist())
     known = labels.names(manifest.labels if manifest else None, classes)
+    if _first(manifest, name) is not None:
+        return of_dataset(open_for([manifest], name, progress=progress), classes, known)
     return labelled(name, classes, known, progress)
+
+
+def _first(manifest: Manifest | None, name: str) -> Step | None:
+    """Return the first step that took this data."""
+    steps = manifest.lineage if manifest else ()
+    return next((step for step in steps if _same(step.parameters.get("data"), name)), None)
 
 
 def _same(recorded: object, name: str) -> bool:

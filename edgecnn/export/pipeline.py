@@ -100,10 +100,13 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     Raises a subclass of EdgecnnError that says what was wrong.
     """
     files.check_writable(request.output)
+    dataset = None
+    if request.data is not None:
+        dataset = open_for([request.network.manifest], request.data, progress=progress)
     images = ImageSource.open(
         request.network.preprocessing,
         calib=request.calib,
-        dataset=None if request.data is None else open_for(request.network.manifest, request.data, progress),
+        dataset=dataset,
         count=request.calib_images,
         batch=request.batch,
         digits=request.network.labels == "digits",

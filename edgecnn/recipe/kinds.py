@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgecnn.budget import Budget
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.errors import RecipeError
+from edgecnn.export.request import ExportRequest
+from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -40,44 +42,94 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Option:
+    """One option of a step: bool, int, float, str, or list for several texts."""
+
+    type: type
+    default: Any = None
+    #: Whether null is a value although it is not the default.
+    optional: bool = False
+
+    @property
+    def what(self) -> str:
+        """What the value should be, for people."""
+        known = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        return known.get(self.type, "a list of texts")
+
+    def read(self, value: Any) -> Any:
+        """Return a value that a recipe gives; raises ValueError if it is of another type."""
+        if value is None and (self.default is None or self.optional):
+            return None
+        if self.type is str and type(value) is int:  # a folder called 2024, a goal of 1000000
+            return str(value)
+        if self.type is float and type(value) is int:
+            return float(value)
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise ValueError(value)
+        if type(value) is not self.type:
+            raise ValueError(value)
+        return value
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of step."""
 
     name: str
-    #: Option: its default; `required` ones have None.
-    options: Mapping[str, Any]
+    options: Mapping[str, Option]
     required: tuple[str, ...]
     run: Callable[[Options, Path, Listener], Result]
     #: What the name of the file that it makes ends with; None if it makes none.
     suffix: str | None = None
 
     def defaults(self) -> dict[str, Any]:
-        """Return the options that have a default."""
-        return {key: value for key, value in self.options.items() if key not in self.required}
+        """Return the options that need not be given."""
+        return {key: option.default for key, option in self.options.items() if key not in self.required}
+
+    def check(self, options: Options) -> None:
+        """Raise what the step would raise for values that cannot work, as far as they are known yet."""
+        if not str(options.get("network", "@")).startswith("@"):
+            _spec(options)
+        if options.get("epochs"):
+            _training(options)
+        if options.get("target"):
+            target(options["target"])
 
     def suffix_of(self, options: Options) -> str | None:
         """Return what the name of the file of a step ends with."""
         return ".onnx" if options.get("qat") else self.suffix
 
 
-def _fields(*kinds: type, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the fields of dataclasses with their defaults."""
-    found = [item for kind in kinds for item in dataclasses.fields(kind) if item.name not in without]
-    return {item.name: None if item.default is dataclasses.MISSING else item.default for item in found}
+_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str}
+#: What the commands, and so recipes, call fields of `NetworkSpec`.
+_CALLED = {"name": "network", "num_classes": "classes", "in_channels": "channels"}
 
 
-_NETWORK = {"network": None, **_fields(NetworkSpec, without=("name",))}
-_TRAINING = {**_fields(TrainOptions), "data": None}
-_QAT = {"qat": False, "target": "portable"}
+def _fields(kind: type, without: tuple[str, ...] = ()) -> dict[str, Option]:
+    """Return the fields of a dataclass as options; those without a default have None."""
+    return {
+        _CALLED.get(item.name, item.name): Option(
+            _TYPES[str(item.type).partition(" ")[0]],
+            None if item.default is dataclasses.MISSING else item.default,
+            "None" in str(item.type),
+        )
+        for item in dataclasses.fields(kind)
+        if item.name not in without
+    }
+
+
+_NETWORK = _fields(NetworkSpec)
+#: As in the commands: what is trained starts from known weights, and has the classes of the data.
+_TRAINED = {**_fields(NetworkSpec, without=("num_classes",)), "weights": Option(str, "auto")}
+_TRAINING = {**_fields(TrainOptions), "data": Option(str)}
+_QAT = {"qat": Option(bool, False), "target": Option(str, "portable")}
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")
 
 
-def _spec(options: Options, *, weights: str | None = None) -> NetworkSpec:
+def _spec(options: Options) -> NetworkSpec:
     """Return the network of a step."""
-    fields = {
-        item.name: options[item.name] for item in dataclasses.fields(NetworkSpec) if item.name in options
-    }
-    return NetworkSpec(**{**fields, "name": options["network"]})
+    names = {item.name: _CALLED.get(item.name, item.name) for item in dataclasses.fields(NetworkSpec)}
+    return NetworkSpec(**{field: options[name] for field, name in names.items() if name in options})
 
 
 def _training(options: Options) -> TrainOptions:
@@ -152,7 +204,7 @@ def _prune(options: Options, output: Path, listener: Listener) -> Result:
         output,
         goals[name](value),
         sparse=name == "sparsity",
-        options=_training(options) if options["finetune"] else None,
+        options=_training(options) if options["epochs"] else None,
         **{key: options[key] for key in (*_PRUNING, "data", "target")},
     )
     done = prune_file(request, listener.say)
@@ -162,20 +214,15 @@ def _prune(options: Options, output: Path, listener: Listener) -> Result:
 
 
 def _export(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.export import ExportRequest, export
+    from edgecnn.export import export
 
-    budget = Budget(options["min_sqnr"], options["min_agreement"])
+    agreement = options["min_agreement"]
+    said = {key: options[key] for key in _EXPORT}
     request = ExportRequest(
         _spec(options),
         output,
-        precision=options["precision"],
-        target=options["target"],
-        batch=options["batch"],
-        calib=Path(options["calib"]) if options["calib"] else None,
-        data=options["data"],
-        calib_images=options["calib_images"],
-        effort=options["effort"],
-        budget=budget,
+        budget=Budget(options["min_sqnr"], None if agreement is None else agreement / 100),
+        **{**said, "calib": Path(said["calib"]) if said["calib"] else None},
     )
     done = export(request, listener.say)
     return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), done.notes, done.met)
@@ -211,30 +258,41 @@ def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: values[key] for key in keys if values.get(key) is not None}
 
 
+_TEXT, _NUMBER = Option(str), Option(float)
 _DISTILL = {
-    "teacher": None, "teacher_weights": "imagenet", "temperature": 4.0, "weight": 0.9, "features": "none",
-    "feature_weight": 1.0, "unlabeled": None,
+    "teacher": _TEXT, "teacher_weights": Option(str, "imagenet"), "temperature": Option(float, 4.0),
+    "weight": Option(float, 0.9), "features": Option(str, "none"), "feature_weight": Option(float, 1.0),
+    "unlabeled": _TEXT,
 }  # fmt: skip
-_GOALS = ("ratio", "target_macs", "target_params", "target_latency", "sparsity")
+_GOALS = {
+    "ratio": _NUMBER, "target_macs": _TEXT, "target_params": _TEXT, "target_latency": _TEXT, "sparsity": _TEXT
+}  # fmt: skip
 _PRUNING = {
-    "importance": None, "spread": "uniform", "align": None, "rounds": 1, "measure": True, "seconds": 3.0,
-    "threads": 0,
+    "importance": _TEXT, "spread": Option(str, "uniform"), "align": Option(int), "rounds": Option(int, 1),
+    "measure": Option(bool, True), "seconds": Option(float, 3.0), "threads": Option(int, 0),
 }  # fmt: skip
-_PRUNE = {**dict.fromkeys(_GOALS), **_PRUNING, "finetune": True, "target": None}
-_EXPORT = {
-    "precision": "float32", "target": "portable", "batch": None, "calib": None, "data": None,
-    "calib_images": 64, "effort": None, "min_sqnr": None, "min_agreement": None,
+_PRUNE = {**_GOALS, **_PRUNING, "epochs": Option(int, 0), "target": _TEXT}
+_EXPORT = _fields(ExportRequest, without=("network", "output", "budget"))
+_BUDGET = {"min_sqnr": _NUMBER, "min_agreement": _NUMBER}
+_PROFILE = {
+    "models": Option(list), "batch": Option(int), "seconds": Option(float, 3.0), "threads": Option(int, 0)
 }  # fmt: skip
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("train", {**_NETWORK, **_TRAINING, **_QAT}, ("network", "data"), _train, ".safetensors"),
+        Kind("train", {**_TRAINED, **_TRAINING, **_QAT}, ("network", "data"), _train, ".safetensors"),
         Kind(
-            "distill", {**_NETWORK, **_TRAINING, **_DISTILL}, ("network", "teacher"), _distill, ".safetensors"
+            "distill", {**_TRAINED, **_TRAINING, **_DISTILL}, ("network", "teacher"), _distill, ".safetensors"
         ),
-        Kind("prune", {**_NETWORK, **_TRAINING, **_PRUNE}, ("network",), _prune, ".safetensors"),
-        Kind("export", {**_NETWORK, **_EXPORT}, ("network",), _export, ".onnx"),
-        Kind("eval", {"model": None, "data": None}, ("model", "data"), _eval),
-        Kind("profile", {"models": None, "batch": None, "seconds": 3.0, "threads": 0}, ("models",), _profile),
+        Kind(
+            "prune",
+            {**_NETWORK, "weights": _TRAINED["weights"], **_TRAINING, **_PRUNE},
+            ("network",),
+            _prune,
+            ".safetensors",
+        ),
+        Kind("export", {**_NETWORK, **_EXPORT, **_BUDGET}, ("network",), _export, ".onnx"),
+        Kind("eval", {"model": _TEXT, "data": _TEXT}, ("model", "data"), _eval),
+        Kind("profile", _PROFILE, ("models",), _profile),
     )
 }

@@ -123,7 +123,7 @@ def _do(
         [dict(result.metrics) for result in results],
         round(time.perf_counter() - start, 3),
         list(dict.fromkeys(note for result in results for note in result.notes)),
-        results[0].met,
+        None if results[0].met is None else all(result.met for result in results),
     )
 
 
@@ -139,6 +139,8 @@ def _resolve(value: Any, folder: Path, made: Mapping[str, Outcome]) -> Any:
 def _fingerprint(step: PlannedStep, made: Mapping[str, Outcome]) -> str:
     """Return a hash of the options of a step, its seeds, and the files that it takes."""
     inputs = {need: made[need].sha256[0] for need in step.needs}
+    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model")]
+    inputs |= {path: files.sha256(path) for path in given if Path(path).is_file()}
     known = {"kind": step.kind.name, "options": step.options, "seeds": step.seeds, "inputs": inputs}
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from edgecnn.errors import RecipeError
+from edgecnn.errors import EdgecnnError, RecipeError
+from edgecnn.recipe import core_yaml
 from edgecnn.recipe.kinds import KINDS, Kind
 from edgecnn.registry import suggest
 
@@ -19,7 +20,10 @@ _TOP = ("name", "about", "variables", "for_each", "steps")
 #: Of every step, beside the options of its kind.
 _OF_STEP = ("id", "seeds")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REFERENCE = re.compile(r"@([A-Za-z][A-Za-z0-9_.-]*)")
+#: Options that take a file, and how its name ends. A teacher may be of either kind.
+_TAKES = {"network": ".safetensors", "model": ".onnx", "models": ".onnx"}
 _VARIABLE = re.compile(r"\$([A-Za-z][A-Za-z0-9_]*)")
 
 
@@ -36,8 +40,7 @@ class PlannedStep:
     @property
     def needs(self) -> tuple[str, ...]:
         """Return the steps whose results it takes."""
-        found = [match for value in _strings(self.options) if (match := _REFERENCE.fullmatch(value))]
-        return tuple(match[1] for match in found)
+        return _needs(self.options)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     Raises RecipeError for what is not there, cannot be read, or says what no recipe can say.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = core_yaml.load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}", hint="recipes/ holds some") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -63,6 +66,13 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     if not isinstance(values, dict) or not isinstance(values.get("steps"), list) or not values["steps"]:
         raise RecipeError(f"{path} is no recipe: it has no list of steps", hint="steps: [{train: {...}}]")
     _known(values, _TOP, "the recipe")
+    for key in ("variables", "for_each"):
+        if not isinstance(values.get(key) or {}, dict):
+            raise RecipeError(
+                f"the {key} of {path} are no mapping: {values[key]}", hint=f"{key}: {{NAME: VALUE}}"
+            )
+    for given in values["steps"]:
+        _check_step(given)
     for change in changes:
         _change(values, change)
     variables = values.get("variables") or {}
@@ -72,8 +82,15 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     steps: list[PlannedStep] = []
     for row in _rows(values.get("for_each") or {}):
         steps += _steps(values["steps"], {**variables, **row}, _suffix(row))
+    if not steps:
+        raise RecipeError(
+            f"{path} does nothing: for_each has no values", hint="for_each: {NAME: [VALUE, ...]}"
+        )
     _check_references(steps)
-    return Plan(str(values.get("name", Path(path).stem)), str(values.get("about", "")), tuple(steps))
+    name = str(values.get("name") or Path(path).stem)
+    if "/" in name:
+        raise RecipeError(f"a recipe cannot be called {name!r}", hint="its name is that of a folder")
+    return Plan(name, str(values.get("about") or ""), tuple(steps))
 
 
 def _rows(for_each: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -83,11 +100,12 @@ def _rows(for_each: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def _suffix(row: Mapping[str, Any]) -> str:
-    return "".join(f"-{name}-{value}" for name, value in row.items())
+    """Return what tells the steps of a row from those of the others; they name files."""
+    return "".join(f"-{name}-{_NO_NAME.sub('_', str(value))}" for name, value in row.items())
 
 
 def _steps(given: Sequence[Any], variables: Mapping[str, Any], suffix: str) -> list[PlannedStep]:
-    ids = {_id(step) for step in given if isinstance(step, dict)}
+    ids = {_id(step) for step in given}
     return [_step(step, variables, suffix, ids) for step in given]
 
 
@@ -95,7 +113,8 @@ def _id(step: Mapping[str, Any]) -> str:
     return str(step.get("id") or next((key for key in step if key not in _OF_STEP), ""))
 
 
-def _step(given: Any, variables: Mapping[str, Any], suffix: str, ids: set[str]) -> PlannedStep:
+def _check_step(given: Any) -> None:
+    """Raise RecipeError unless this is a step: one kind that is known, with a mapping of options."""
     kinds = [key for key in given if key not in _OF_STEP] if isinstance(given, dict) else []
     if len(kinds) != 1:
         raise RecipeError(
@@ -104,27 +123,42 @@ def _step(given: Any, variables: Mapping[str, Any], suffix: str, ids: set[str]) 
     name = kinds[0]
     if name not in KINDS:
         raise RecipeError(f"unknown step {name!r}", hint=suggest(str(name), list(KINDS)))
-    kind, here = KINDS[name], _id(given)
+    if not isinstance(given[name] or {}, dict):
+        raise RecipeError(
+            f"the options of step {_id(given)} are no mapping: {given[name]}", hint=f"{name}: {{key: value}}"
+        )
+
+
+def _step(given: Mapping[str, Any], variables: Mapping[str, Any], suffix: str, ids: set[str]) -> PlannedStep:
+    name = next(key for key in given if key not in _OF_STEP)
+    kind, here, options = KINDS[name], _id(given), given[name] or {}
     if not _NAME.fullmatch(here):
         raise RecipeError(f"{here!r} cannot name a step", hint="letters, digits, - and _")
-    options = given[name] or {}
-    if not isinstance(options, dict):
-        raise RecipeError(
-            f"the options of step {here} are no mapping: {options}", hint=f"{name}: {{key: value}}"
-        )
     _known(options, tuple(kind.options), f"step {here} ({name})")
     missing = [key for key in kind.required if options.get(key) is None]
     if missing:
         raise RecipeError(f"step {here} ({name}) lacks {', '.join(missing)}", hint=f"{missing[0]}: VALUE")
     filled = {key: _fill(value, variables, here, suffix, ids) for key, value in options.items()}
     seeds = given.get("seeds", [])
-    if not isinstance(seeds, list) or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise RecipeError(
             f"the seeds of step {here} are no list of numbers: {seeds}", hint="seeds: [0, 1, 2]"
         )
     if seeds and ("seed" not in kind.options or "seed" in options):
         raise RecipeError(f"step {here} ({name}) takes no seeds", hint="leave seeds or seed out")
-    return PlannedStep(here + suffix, kind, {**kind.defaults(), **filled}, tuple(seeds))
+    for key, value in filled.items():
+        try:
+            filled[key] = kind.options[key].read(value)
+        except ValueError as error:
+            raise RecipeError(
+                f"{key} of step {here} ({name}) is {value!r}", hint=f"it takes {kind.options[key].what}"
+            ) from error
+    complete = {**kind.defaults(), **filled}
+    try:
+        kind.check(complete)
+    except EdgecnnError as error:
+        raise RecipeError(f"step {here} ({name}): {error}", hint=error.hint) from error
+    return PlannedStep(here + suffix, kind, complete, tuple(seeds))
 
 
 def _fill(value: Any, variables: Mapping[str, Any], step: str, suffix: str, ids: set[str]) -> Any:
@@ -148,17 +182,22 @@ def _fill(value: Any, variables: Mapping[str, Any], step: str, suffix: str, ids:
 
 
 def _check_references(steps: Sequence[PlannedStep]) -> None:
-    """Raise RecipeError for a step whose input is made by a later one, and for two steps of one name."""
-    made: dict[str, Kind] = {}
+    """Raise RecipeError for an input that is made later or is of the wrong kind, and for two equal names."""
+    made: dict[str, str | None] = {}
     for step in steps:
         if step.id in made:
             raise RecipeError(f"two steps are called {step.id}", hint="give one an id of its own")
         for need in step.needs:
             if need not in made:
                 raise RecipeError(f"step {step.id} takes @{need}, which comes later", hint="order the steps")
-            if made[need].suffix is None:
-                raise RecipeError(f"step {step.id} takes @{need}, which makes no file")
-        made[step.id] = step.kind
+        for key, suffix in _TAKES.items():
+            for need in _needs({key: step.options.get(key)}):
+                if made[need] != suffix:
+                    raise RecipeError(
+                        f"{key} of step {step.id} is @{need}, which makes no {suffix} file",
+                        hint="networks come from train, distill and prune, models from export and from qat",
+                    )
+        made[step.id] = step.kind.suffix_of(step.options)
 
 
 def _change(values: dict[str, Any], change: str) -> None:
@@ -167,10 +206,10 @@ def _change(values: dict[str, Any], change: str) -> None:
     if not equals:
         raise RecipeError(f"--set {change} sets nothing", hint="--set STEP.OPTION=VALUE or VARIABLE=VALUE")
     try:
-        value = yaml.safe_load(text)
+        value = core_yaml.load(text)
     except yaml.YAMLError:
         value = text
-    step, dot, option = key.partition(".")
+    step, dot, option = key.rpartition(".")
     if not dot:
         variables = values.setdefault("variables", {}) or {}
         repeated = values.get("for_each") or {}
@@ -197,6 +236,12 @@ def _known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for key in values:
         if key not in known:
             raise RecipeError(f"{where} cannot say {key!r}", hint=suggest(str(key), list(known)))
+
+
+def _needs(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the steps that options refer to."""
+    found = [match for value in _strings(options) if (match := _REFERENCE.fullmatch(value))]
+    return tuple(match[1] for match in found)
 
 
 def _strings(values: Mapping[str, Any]) -> list[str]:

@@ -173,6 +173,8 @@ def load(
 
     path = Path(path)
     manifest = artifact.read_manifest(path)
+    if path.suffix == ".safetensors":
+        raise ArtifactError(f"{path} is a checkpoint, which no engine runs", hint=f"edgecnn export {path}")
     engine = OrtEngine(path, manifest, device=device, threads=threads)
     if preprocessing is not None:
         engine._preprocessing = preprocessing

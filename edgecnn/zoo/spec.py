@@ -52,6 +52,7 @@ class NetworkSpec:
     #: Another number of classes than the weights': the classifier starts anew.
     num_classes: int | None = None
     in_channels: int | None = None
+    #: "auto" becomes "imagenet" where such weights are known for this very network, else "random".
     weights: str = "random"
     #: Of random weights.
     seed: int = 0
@@ -64,6 +65,8 @@ class NetworkSpec:
             raise InvalidValueError(
                 f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
             )
+        if self.weights == "auto":
+            object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
         if not 8 <= self.size <= MAX_RESOLUTION:
@@ -72,6 +75,11 @@ class NetworkSpec:
             )
         if not 0 <= self.seed < 2**63:
             raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
+
+    def _known_weights(self) -> str:
+        if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
+            return "random"
+        return "random" if architecture(self.name).imagenet is None else "imagenet"
 
     def _refuse_what_the_checkpoint_says(self) -> None:
         given = {

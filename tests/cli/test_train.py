@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from program import run_here as run
 
@@ -65,24 +67,38 @@ def test_the_exported_file_is_as_accurate(trained, tmp_path):
     assert lineage[3].parent == report["sha256"]
 
 
-def test_fine_tuning_trains_the_new_classifier_first(trained, tmp_path):
+@pytest.fixture(scope="module")
+def fine_tuned(trained, tmp_path_factory):
+    """The network trained on to tell dark images from light ones."""
+    folder = tmp_path_factory.mktemp("two")
     rng = np.random.default_rng(0)
     for name, base in (("dark", 0), ("light", 128)):
-        (tmp_path / "set" / name).mkdir(parents=True)
+        (folder / "set" / name).mkdir(parents=True)
         for index in range(40):
             pixels = rng.integers(base, base + 128, (8, 8), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{index}.png")
-    out = tmp_path / "two.safetensors"
+            Image.fromarray(pixels).save(folder / "set" / name / f"{index}.png")
+    out = folder / "two.safetensors"
     done = run(
-        "train", str(trained[0]), "--data", str(tmp_path / "set"), "--epochs", "10", "--batch", "8",
+        "train", str(trained[0]), "--data", str(folder / "set"), "--epochs", "10", "--batch", "8",
         "--augmentation", "none", "--lr", "3e-3", "-o", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    return out, json.loads(done.stdout)
+
+
+def test_fine_tuning_trains_the_new_classifier_first(trained, fine_tuned):
+    out, report = fine_tuned
     assert [row["stage"] for row in report["history"]] == ["classifier", *["whole network"] * 9]
     assert report["top1"] == 1 and any("starts anew" in note for note in report["notes"])
     manifest = read_manifest(out)
     assert manifest.labels == ("dark", "light") and manifest.lineage[-1].parent == trained[1]["sha256"]
+
+
+def test_pruning_with_other_classes_needs_fine_tuning(fine_tuned, tmp_path):
+    options = ("--data", "digits", "--ratio", "0.1", "--align", "1", "-o", str(tmp_path / "m.safetensors"))
+    done = run("prune", str(fine_tuned[0]), *options)
+    assert done.returncode == 1 and "other classes than digits" in done.stderr and "--epochs" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_run_is_not_done_twice(trained):
@@ -150,6 +166,17 @@ def test_distillation_from_a_checkpoint_and_from_an_onnx_file(trained, tmp_path)
     assert found[0]["top1"] == pytest.approx(found[1]["top1"], abs=0.02) and found[0]["top1"] > 0.6
 
 
+def test_the_same_seed_gives_the_same_student_whatever_was_done_before(trained, tmp_path):
+    options = ("lenet5", "--alpha", "0.5", "--teacher", str(trained[0]), "--features", "hint", *SHORT)
+    found = []
+    for name in "ab":
+        torch.rand(1)
+        done = run("distill", *options, "--epochs", "1", "-o", str(tmp_path / f"{name}.safetensors"))
+        assert done.returncode == 0, done.stderr
+        found.append(read_state(tmp_path / f"{name}.safetensors"))
+    assert all((found[0][key] == found[1][key]).all() for key in found[0])
+
+
 def test_distillation_without_labels(trained, tmp_path):
     from edgecnn.data.builtin import digits
 
@@ -169,6 +196,21 @@ def test_distillation_without_labels(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "{net}", "--qat", "--data", "digits"],
+        ["prune", "{net}", "--ratio", "0.5"],
+        ["run", "{recipes}/prune_to_latency.yaml"],
+    ],
+)
+def test_what_several_processes_would_all_write_is_refused(arguments, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    places = {"net": trained[0], "recipes": Path(__file__).parents[2] / "recipes"}
+    done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 1 and "in one process" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["train", "lenet5"], 2, "--data"),
@@ -178,10 +220,13 @@ def test_distillation_without_labels(trained, tmp_path):
         (["train", "lenet5", "--data", "digits", "--lr", "nan"], 1, "learning rate"),
         (["train", "lenet5", "--data", "digits", "--augmentation", "strnog"], 1, "strong"),
         (["train", "lenet5", "--data", "digits", "--batch", "2000"], 1, "fewer than a batch"),
+        (["train", "lenet5", "--data", "digits", "--freeze", "1"], 1, "no new classifier"),
+        (["train", "{net}", "--data", "digits", "--resolution", "64", "-o", "m.safetensors"], 1, "64 pixels"),
         (["train", "lenet5", "--data", "digits", "-o", "{dir}/m.pth"], 1, "safetensors"),
         (["train", "lenet5", "--data", "digits", "--log", "{dir}/log.txt"], 1, "csv"),
         (["train", "lenet5", "--data", "digits", "--plot", "{dir}/p.gif"], 1, ".png"),
         (["train", "{net}", "--data", "digits", "-o", "{net}"], 1, "overwritten"),
+        (["eval", "{net}", "--data", "digits"], 1, "edgecnn export"),
         (["distill", "vgg11", "--teacher", "vgg11", "--teacher-weights", "random", "--data", "x"], 1, "know"),
         (["distill", "lenet5", "--teacher", "{net}"], 1, "nothing to learn from"),
         (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--features", "hints"], 1, "hint"),

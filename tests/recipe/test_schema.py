@@ -1,11 +1,14 @@
 """What a recipe may say, and how it is told that it may not."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 
 from edgecnn.errors import RecipeError
+from edgecnn.recipe.kinds import KINDS
 from edgecnn.recipe.schema import read
+from edgecnn.zoo.spec import NetworkSpec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = """
@@ -85,6 +88,87 @@ def test_what_no_recipe_can_say_is_refused_with_the_nearest_word(tmp_path, old, 
         plan_of(tmp_path, TINY.replace(old, new))
     assert words in str(caught.value)
     assert hint is None or hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("new", "words", "hint"),
+    [
+        ("epochs: ten", "epochs of step train (train) is 'ten'", "whole number"),
+        ("epochs: 2.5", "is 2.5", "whole number"),
+        ("channels_last: no", "is 'no'", "true or false"),
+        ("data: {a: 1}", "data of step train", "text"),
+        ("optimizer: adam", "unknown optimizer 'adam'", "adamw"),
+        ("label_smoothing: 5", "label smoothing of 5", "0 to 0.9"),
+        ("alpha: -1", "step train (train): alpha", "alpha"),
+        ("target: jetson", "step train (train): unknown target", "jetson"),
+        ("network: lenet6", "unknown architecture 'lenet6'", "lenet5"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new, words, hint):
+    options = {"network": "lenet5", "data": "digits"}
+    key, _, value = new.partition(": ")
+    listed = ", ".join(f"{name}: {text}" for name, text in {**options, key: value}.items())
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, f"steps: [train: {{{listed}}}]")
+    assert words in str(caught.value) and hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "variables: [a]\nsteps: [train: {network: lenet5, data: digits}]",
+        "for_each: two\nsteps: [train: {network: lenet5, data: digits}]",
+        "for_each: {alpha: []}\nsteps: [train: {network: lenet5, data: digits}]",
+        "steps: [train]",
+        "steps: [train: [1]]",
+        "steps: [train: , prune: ]",
+        "name: a/b\nsteps: [train: {network: lenet5, data: digits}]",
+        "steps: [train: {network: lenet5, data: digits}, eval: {model: '@train', data: digits}]",
+    ],
+)
+def test_what_is_legal_yaml_and_no_recipe_is_refused(tmp_path, text):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, text, ("train.epochs=3",))
+    assert caught.value.hint
+
+
+def test_plain_words_and_numbers_are_what_they_look_like(tmp_path):
+    text = """
+for_each: {data: [photos/2024, 0123]}
+steps:
+  - id: v1.0
+    train: {network: lenet5, data: $data, amp: no, lr: 1e-3, mixup: 1, clip: null}
+  - prune: {network: "@v1.0", sparsity: 2:4, target_macs: 1000000, classes: 4}
+"""
+    train, prune, other, _ = plan_of(tmp_path, text, ("v1.0.epochs=7",)).steps
+    assert train.id == "v1.0-data-photos_2024" and prune.needs == (train.id,)
+    found = {key: train.options[key] for key in ("amp", "lr", "mixup", "clip", "epochs")}
+    assert found == {"amp": "no", "lr": 1e-3, "mixup": 1.0, "clip": None, "epochs": 7}
+    assert (prune.options["sparsity"], prune.options["target_macs"]) == ("2:4", "1000000")
+    assert other.options["data"] == "0123"
+
+
+def test_what_is_trained_starts_from_known_weights_as_on_the_command_line(tmp_path):
+    text = "steps: [train: {network: resnet18, data: x}, export: {network: resnet18}]"
+    train, export = plan_of(tmp_path, text).steps
+    assert (train.options["weights"], export.options["weights"]) == ("auto", "random")
+    assert NetworkSpec("resnet18", weights="auto").weights == "imagenet"
+    assert NetworkSpec("resnet18", alpha=0.5, weights="auto").weights == "random"
+
+
+@pytest.mark.parametrize("name", ["train", "distill", "prune", "export", "eval", "profile"])
+def test_an_option_of_a_step_has_the_name_and_the_default_of_the_commands(name):
+    kind = KINDS[name]
+    command = importlib.import_module(f"edgecnn.cli.{name}").command
+    theirs = {option.opts[0].lstrip("-").replace("-", "_"): option for option in command.params}
+    both = {key for key in kind.options if key in theirs} - {
+        *kind.required,
+        *(["target"] * (name == "train")),
+    }
+    assert len(both) >= len(kind.options) / 3 or name == "eval"
+    for key in both:
+        default = theirs[key].to_info_dict()["default"]
+        assert default == kind.options[key].default or (not default and not kind.options[key].default), key
 
 
 @pytest.mark.parametrize(

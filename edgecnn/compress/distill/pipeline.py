@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.objective import FEATURES, Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.data.dataset import DataSet, Examples, Images, Picked, file_size, open_dataset
+from edgecnn.data.dataset import DataSet, Examples, Images, Picked, file_size
 from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.registry import suggest
 from edgecnn.runtime.images import ImageLike, Preprocessing, find_images
@@ -88,10 +90,14 @@ class Distill:
             feature_weight=self.feature_weight,
         )
 
-    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
-        """Return the labelled images, the unlabelled ones among those that train; or the latter alone."""
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the labelled images, the unlabelled ones among those that train; or the latter alone.
+
+        What tests the teacher tests the student: it would not learn that from the labels, but be told.
+        """
         if name is not None:
-            labelled = open_dataset(name, seed=options.seed, validation=options.validation)
+            known = [student, self.opened.manifest]
+            labelled = open_for(known, name, seed=options.seed, validation=options.validation)
             return labelled if self.unlabeled is None else _with(labelled, self.unlabeled)
         if self.unlabeled is None:
             raise InvalidValueError("there is nothing to learn from", hint="give --data, --unlabeled or both")

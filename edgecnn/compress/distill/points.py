@@ -29,12 +29,14 @@ def last_of_each_stride(features: Iterable[tuple[str, tuple[int, ...]]], size: i
 @torch.no_grad()
 def of_module(network: nn.Module, channels: int, size: int) -> Points:
     """Return the points of a PyTorch network; names are those of its modules."""
-    seen: list[tuple[str, tuple[int, ...]]] = []
+    seen: dict[str, tuple[int, ...]] = {}
 
     def keep(name: str):
         def hook(module: nn.Module, given: tuple[Tensor, ...], out: object) -> None:
             if isinstance(out, Tensor):
-                seen.append((name, tuple(out.shape)))
+                # Of a layer that is called several times the last call counts, as in `with_features`.
+                seen.pop(name, None)
+                seen[name] = tuple(out.shape)
 
         return hook
 
@@ -46,4 +48,4 @@ def of_module(network: nn.Module, channels: int, size: int) -> Points:
         network.train(training)
         for hook in hooks:
             hook.remove()
-    return last_of_each_stride(seen, size)
+    return last_of_each_stride(seen.items(), size)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecnn import files
-from edgecnn.artifact import read_manifest
+from edgecnn.artifact import Manifest, read_manifest
 from edgecnn.compress.distill import points
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.quantize.graph import Graph
@@ -28,6 +28,8 @@ Labels = str | tuple[str, ...] | None
 class Teacher(Protocol):
     """A network that answers, and is not trained."""
 
+    #: What its file says of itself.
+    manifest: Manifest | None
     preprocessing: Preprocessing
     labels: Labels
     classes: int
@@ -61,6 +63,7 @@ class TorchTeacher:
                 f"{spec.name} has random weights: it knows nothing to teach", hint="train it first"
             )
         self._network = spec.open().network.eval().requires_grad_(False)
+        self.manifest = spec.manifest
         self.preprocessing, self.labels, self.classes = spec.preprocessing, spec.labels, spec.classes
         self.identity = spec.sha256 or f"{spec.name}, {spec.weights}"
         self.points = points.of_module(self._network, self.preprocessing.channels, spec.size)
@@ -75,11 +78,12 @@ class OnnxTeacher:
     """An ONNX file in ONNX Runtime, on the CPU."""
 
     def __init__(self, path: Path) -> None:
-        manifest = read_manifest(path)
+        self.manifest = manifest = read_manifest(path)
         model = onnx.load(path)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         image = inferred.graph.input[0].type.tensor_type
-        _, channels, height, _ = _shape(inferred.graph.input[0]) or (0, 0, 0, 0)
+        shape = _shape(inferred.graph.input[0])
+        _, channels, height, _ = shape if shape and len(shape) == 4 else (0, 0, 0, 0)
         if image.elem_type != onnx.TensorProto.FLOAT or not height or not channels:
             raise InvalidValueError(
                 f"{path} cannot teach: its input must be float32, (N, C, H, W), of a known size",

@@ -22,9 +22,10 @@ from edgecnn.compress.prune.timing import Timer, Timing
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.pipeline import finetune, training_preprocessing
 from edgecnn.data.builtin import stream
-from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
-from edgecnn.errors import InvalidValueError
+from edgecnn.data.trained_on import open_for
+from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.structure import differences
 
@@ -193,10 +194,16 @@ class _Job:
         if request.data is not None:
             progress("open the data")
             share = request.options.validation if request.options else 0.0
-            self._dataset = open_dataset(request.data, seed=seed, validation=share)
+            self._dataset = open_for([request.network.manifest], request.data, seed=seed, validation=share)
         self.spec = request.network
         if self._dataset is not None:
             self.spec = replace(self.spec, num_classes=self._dataset.classes)
+            if self.spec.origin != "random" and self.spec.has_new_classifier and request.options is None:
+                raise DataError(
+                    f"{self.spec.name} has other classes than {request.data}, and nothing would train the"
+                    " new classifier",
+                    hint="fine-tune with --epochs, or give the data that it was trained with",
+                )
         progress("open the network")
         self._opened = self.spec.open()
         self.network, self.notes = self._opened.network, self._opened.notes
@@ -275,21 +282,26 @@ class _Job:
             "structure": differences(network, reference),
         }
         if self._dataset is not None:
-            parameters |= {"data": self._dataset.name, "data_sha256": self._dataset.sha256}
+            parameters |= {
+                "data": self._dataset.name,
+                "data_sha256": self._dataset.sha256,
+                "split_seed": self._dataset.split_seed,
+            }
         if request.options is not None:
             parameters["fine-tuning"] = request.options.to_json()
         metrics = {} if timing is None else timing.to_json()
         if top1 is not None and self._dataset is not None:
             metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
         step = Step("prune", parameters, spec.seed, spec.sha256, round(seconds, 3), metrics)
+        tuned = self._dataset if request.options is not None else None
         return checkpoint.describe(
             spec,
             network,
             (*self._opened.lineage, step),
             preprocessing=self._preprocessing,
-            labels=self._dataset.labels if self._dataset is not None else spec.labels,
+            labels=tuned.labels if tuned else spec.labels,
             classes=spec.classes,
-            weights=self._dataset.name if self._dataset is not None else spec.origin,
+            weights=tuned.name if tuned else spec.origin,
         )
 
     def _asked(self) -> dict[str, Any]:

@@ -17,8 +17,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgecnn import __version__, figure, files
-from edgecnn.artifact import METADATA_KEY, Manifest, Step, read_manifest
+from edgecnn import __version__, files
+from edgecnn.artifact import METADATA_KEY, Manifest, Step
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
@@ -26,10 +26,11 @@ from edgecnn.compress.qat.model import QuantizedModule
 from edgecnn.compress.train import log
 from edgecnn.compress.train.fit import Report, Stage, Task, fit, make_accelerator
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.compress.train.pipeline import loaders
+from edgecnn.compress.train.pipeline import check_outputs, describe_run, done_before, loaders
 from edgecnn.compress.train.state import check_resumable, state_path
-from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.parity import Parity, compare
@@ -121,23 +122,14 @@ def train_quantized(
     """
     start = time.perf_counter()
     spec, options = request.network, request.options
-    files.check_writable(request.output)
-    if request.log:
-        log.check(request.log)
-    if request.plot:
-        figure.check(request.plot)
-    dataset = open_dataset(request.data, seed=options.seed, validation=options.validation)
+    check_outputs(request.output, request.log, request.plot)
+    dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
-    identity = {
-        "network": spec.sha256 or [spec.architecture.name, spec.origin],
-        "data": dataset.name,
-        "data_sha256": dataset.sha256,
-        "target": request.target,
-        **{key: value for key, value in options.to_json().items() if key != "workers"},
-    }
+    identity = describe_run(spec, dataset, options, {"target": request.target})
     state_file = state_path(request.output)
-    if request.resume and not state_file.exists() and (done := _done(request.output, identity)):
-        return done
+    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
+        sha256 = files.sha256(request.output)
+        return QuantizedAndTrained(request.output, sha256, found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
     with tempfile.TemporaryDirectory() as folder:
         exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
@@ -154,9 +146,9 @@ def train_quantized(
     )
     progress("check")
     onnx.checker.check_model(trained.model, full_check=True)
-    images, labels, skipped = _test(dataset, preprocessing, options)
-    metrics, parity = _measure(model, untrained, trained, module, images, labels)
-    notes = [f"left out {item}" for item in skipped]
+    _, _, test = loaders(dataset, preprocessing, options)
+    metrics, parity = _measure(model, untrained, trained, module, test)
+    notes = [str(item) for item in test.skipped]
     if metrics["simulation_agreement"] < LEAST_AGREEMENT:
         notes.append(
             f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"
@@ -224,7 +216,7 @@ def calibration(
     dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield training images that ranges are taken from, (N, C, H, W), the same at each call."""
-    loader = Loader(dataset.train, preprocessing, 16, seed=options.seed)
+    loader = Loader(dataset.train, preprocessing, min(16, len(dataset.train)), seed=options.seed)
     return (images for images, _ in itertools.islice(loader.epoch(0), CALIBRATION_IMAGES // 16))
 
 
@@ -272,14 +264,16 @@ def _measure(
     untrained: Quantized,
     trained: Quantized,
     module: QuantizedModule,
-    images: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
+    test: Loader,
 ) -> tuple[dict[str, Any], Parity]:
     """Return accuracies of the float, the untrained and the trained network, and how far they agree."""
-    reference, before, after = (logits(graph, images) for graph in (model, untrained.model, trained.model))
-    with torch.inference_mode():
-        parts = torch.from_numpy(images).split(64)
-        simulated = torch.cat([module(part) for part in parts]).flatten(1).numpy()
+    answers: list[tuple[npt.NDArray[Any], ...]] = []
+    for images, classes in test.epoch(0):
+        with torch.inference_mode():
+            simulation = module(torch.from_numpy(images)).flatten(1).numpy()
+        files_say = (logits(graph, images) for graph in (model, untrained.model, trained.model))
+        answers.append((classes, simulation, *files_say))
+    labels, simulated, reference, before, after = map(np.concatenate, zip(*answers, strict=True))
     top1 = {
         name: float(np.mean(found.argmax(1) == labels))
         for name, found in (("float_top1", reference), ("untrained_top1", before), ("top1", after))
@@ -289,29 +283,9 @@ def _measure(
     return metrics, compare(reference, after, "the int8 model")
 
 
-def _test(
-    dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], tuple[Any, ...]]:
-    loader = Loader(dataset.test, preprocessing, options.batch, shuffle=False)
-    batches = list(loader.epoch(0))
-    images = np.concatenate([images for images, _ in batches])
-    return images, np.concatenate([labels for _, labels in batches]), loader.skipped
-
-
 def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
     if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
         raise DataError(
             f"{spec.name} was not trained on the classes of {dataset.name}",
             hint=f"edgecnn train {spec.name} --data {dataset.name}, then --qat with what that writes",
         )
-
-
-def _done(path: Path, identity: dict[str, Any]) -> QuantizedAndTrained | None:
-    """Return the result of the same run if it is there already."""
-    manifest = read_manifest(path) if path.exists() else None
-    if manifest is None or not manifest.lineage or manifest.lineage[-1].what != TRAINING:
-        return None
-    parameters = manifest.lineage[-1].parameters
-    if any(parameters.get(key) != value for key, value in identity.items()):
-        return None
-    return QuantizedAndTrained(path, files.sha256(path), manifest, [], [], 0.0, done_before=True)

@@ -27,7 +27,7 @@ from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.state import TrainingState
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.data.loader import Loader
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import EdgecnnError, InvalidValueError
 from edgecnn.lazy import require
 
 #: Seconds between two saves of the state, and between two reports.
@@ -81,8 +81,15 @@ class Task:
 
 
 def make_accelerator(options: TrainOptions) -> Any:
-    """Return what knows the devices and the other processes (`accelerate.Accelerator`)."""
+    """Return what knows the devices and the other processes (`accelerate.Accelerator`).
+
+    Raises InvalidValueError for float16 where there is no GPU.
+    """
     accelerate = require("accelerate", "training")
+    if options.amp == "fp16" and not torch.cuda.is_available():
+        raise InvalidValueError(
+            "mixed precision in float16 needs a GPU, and none answers", hint="--amp bf16, or no"
+        )
     # It remembers the precision of the first of a process; a recipe trains several networks.
     accelerate.state.AcceleratorState._reset_state()
     return accelerate.Accelerator(mixed_precision=options.amp, cpu=not torch.cuda.is_available())
@@ -100,12 +107,16 @@ def fit(
         return _Run(task, accelerator, report).all_stages()
 
 
-def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float]:
-    """Return top-1 and mean cross entropy of a network on a loader's images."""
+def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float, int]:
+    """Return top-1 and mean cross entropy of a network, and on how many of a loader's images they rest.
+
+    The network stays on the device where it is.
+    """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    device = next(network.parameters()).device
+    home = next(network.parameters()).device
+    device = accelerator.device if accelerator else home
     training = network.training
-    network.eval()
+    network.eval().to(device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     with torch.inference_mode():
         for images, labels in loader.epoch(0, rank=rank, world=world):
@@ -114,9 +125,9 @@ def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tup
             loss = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             right = (logits.argmax(1) == wanted).sum()
             sums += torch.stack([right, loss, torch.tensor(len(labels))]).to(sums)
-    network.train(training)
+    network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
-    return hits / max(1, count), total / max(1, count)
+    return hits / max(1, count), total / max(1, count), int(count)
 
 
 class _Step(nn.Module):
@@ -216,7 +227,7 @@ class _Run:
                 if clock.due("report", REPORT_SECONDS):
                     mean = losses.item() / (number + 1)
                     self._report(clock.report(stage.name, before * per_epoch + step + 1, mean))
-                if clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
+                if accelerator.is_main_process and clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
                     self._check(losses.item(), before + epoch)
                     save(step + 1)
             mean = float(accelerator.reduce(losses, "mean")) / per_epoch
@@ -228,7 +239,7 @@ class _Run:
             }  # fmt: skip
             if task.validation is not None:
                 measured = average.network if average else network
-                row["top1"], row["validation_loss"] = evaluate(measured, task.validation, accelerator)
+                row["top1"], row["validation_loss"], _ = evaluate(measured, task.validation, accelerator)
             row["seconds"] = round(time.perf_counter() - start, 3)
             self.history.append(row)
             if not (last and epoch == stage.epochs - 1):  # after the very last the result is written
@@ -236,6 +247,8 @@ class _Run:
             self._report(clock.report(stage.name, (before + epoch + 1) * per_epoch, mean, row))
         if average:
             network.load_state_dict(average.network.state_dict())
+        # Else the next stage would scale this stage's gradients as well.
+        accelerator.free_memory()
 
     def _batch(
         self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], stage: int, step: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +65,7 @@ class TrainOptions:
             ("cutmix", self.cutmix, 0, 100),
             ("an averaging decay", self.ema, 0, 0.999999),
             ("a gradient norm", 1.0 if self.clip is None else self.clip, 1e-12, math.inf),
-            ("a validation share", self.validation, 0, 0.9),
+            ("a validation share", self.validation, 0, 0.5),
             ("a seed", self.seed, 0, 2**63 - 1),
         ):
             if not low <= value <= high:
@@ -85,11 +84,6 @@ class TrainOptions:
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage records."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainOptions:
-        """Read what `to_json` wrote."""
-        return cls(**values)
 
 
 def _known(what: str, value: str, names: tuple[str, ...]) -> None:

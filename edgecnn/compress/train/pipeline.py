@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import nn
 
 from edgecnn import figure, files
@@ -19,11 +20,12 @@ from edgecnn.compress.train.fit import Report, Stage, Task, evaluate, fit, make_
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.state import check_resumable, state_path
 from edgecnn.data.augment import augmentation
-from edgecnn.data.dataset import DataSet, open_dataset
+from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.images import Preprocessing
-from edgecnn.zoo import checkpoint
+from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.spec import NetworkSpec, Opened
 
 #: Share of the epochs in which only a new classifier is trained.
@@ -38,8 +40,8 @@ class Goal(Protocol):
         """What the lineage calls it."""
         ...
 
-    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
-        """Return the images; those without a label have -1."""
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the images, split as the lineage of the student says; those without a label have -1."""
         ...
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
@@ -57,11 +59,11 @@ class Labels:
 
     what: str = "train"
 
-    def dataset(self, name: str | None, options: TrainOptions) -> DataSet:
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
         """Return the data set of a name. Raises DataError."""
         if name is None:
             raise InvalidValueError("there is nothing to learn from", hint="give --data")
-        return open_dataset(name, seed=options.seed, validation=options.validation)
+        return open_for([student], name, seed=options.seed, validation=options.validation)
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
         """Return cross entropy."""
@@ -140,25 +142,26 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     """
     start = time.perf_counter()
     options = request.options
-    files.check_writable(request.output)
-    if request.log:
-        log.check(request.log)
-    if request.plot:
-        figure.check(request.plot)
-    dataset = request.goal.dataset(request.data, options)
+    check_outputs(request.output, request.log, request.plot)
+    dataset = request.goal.dataset(request.data, options, request.network.manifest)
     spec = replace(request.network, num_classes=dataset.classes)
-    identity = _identity(request, dataset)
+    identity = describe_run(request.network, dataset, options, request.goal.to_json())
     state_file = state_path(request.output)
-    if request.resume and not state_file.exists() and (done := _done(request.output, identity)):
-        return done
+    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
+        return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
     opened = spec.open()
     preprocessing = training_preprocessing(spec, dataset)
+    # An input of a size that the network cannot take fails here.
+    cost.count(opened.network, preprocessing.channels, preprocessing.size)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stages = _stages(spec, opened, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)  # of what the objective itself learns
+        objective = request.goal.objective(opened.network, preprocessing, dataset)
     task = Task(
         opened.network,
-        request.goal.objective(opened.network, preprocessing, dataset),
+        objective,
         train_images,
         validation,
         dataset.classes,
@@ -169,16 +172,16 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     )
     accelerator = make_accelerator(options)
     history = fit(task, accelerator, report)
-    top1, loss = evaluate(opened.network, test, accelerator)
+    top1, loss, count = evaluate(opened.network, test, accelerator)
     skipped = [*train_images.skipped, *test.skipped]
-    notes = [*opened.notes, *(f"left out {item}" for item in skipped)]
+    notes = [*opened.notes, *map(str, skipped)]
     step = Step(
         request.goal.what,
         {**identity, "images": len(dataset.train), "stages": [stage.name for stage in stages]},
         options.seed,
         spec.sha256,
         round(time.perf_counter() - start, 3),
-        {"top1": top1, "loss": loss, "n": len(dataset.test) - len(test.skipped), "data": dataset.name},
+        {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
     )
     manifest = checkpoint.describe(
         spec,
@@ -220,7 +223,8 @@ def finetune(
 
 def training_preprocessing(spec: NetworkSpec, dataset: DataSet) -> Preprocessing:
     """Return how images become inputs. Sets of small pictures, which are centred already, are not cropped."""
-    if spec.is_checkpoint or not isinstance(dataset.train.images, np.ndarray):
+    # Of the training images some may be others, without labels.
+    if spec.is_checkpoint or not isinstance(dataset.test.images, np.ndarray):
         return spec.preprocessing
     return replace(spec.preprocessing, crop=1.0)
 
@@ -254,11 +258,20 @@ def loaders(
 
 
 def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[Stage, ...]:
-    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything."""
+    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything.
+
+    Raises InvalidValueError if a freeze is asked for and nothing would be frozen.
+    """
     fine_tuning = spec.origin != "random"
     rate = options.learning_rate(fine_tuning=fine_tuning)
     frozen = 0
-    if fine_tuning and spec.has_new_classifier:
+    if not (fine_tuning and spec.has_new_classifier):
+        if options.freeze:
+            raise InvalidValueError(
+                "there is no new classifier on known weights that could be trained alone",
+                hint="leave out --freeze",
+            )
+    else:
         frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze
         frozen = min(frozen, options.epochs - 1)
     whole = Stage("whole network" if frozen else "train", options.epochs - frozen, rate)
@@ -273,28 +286,35 @@ def _classifier(network: nn.Module) -> str:
     return [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
 
 
-def _identity(request: TrainRequest, dataset: DataSet) -> dict[str, Any]:
+def check_outputs(output: Path, log_file: Path | None, plot: Path | None) -> None:
+    """Raise what writing the files of a run would raise, before any work."""
+    files.check_writable(output)
+    if log_file:
+        log.check(log_file)
+    if plot:
+        figure.check(plot)
+
+
+def describe_run(
+    spec: NetworkSpec, dataset: DataSet, options: TrainOptions, more: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what tells one run from another; what was asked, as JSON."""
-    spec = request.network
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
     return {
         "network": spec.sha256 or scratch,
         "resolution": spec.size,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
-        **request.goal.to_json(),
-        **{key: value for key, value in request.options.to_json().items() if key != "workers"},
+        "split_seed": dataset.split_seed,
+        **more,
+        **{key: value for key, value in options.to_json().items() if key != "workers"},
     }
 
 
-def _done(path: Path, identity: Mapping[str, Any]) -> Trained | None:
-    """Return the result of the same run if it is there already."""
-    if not path.exists():
-        return None
-    manifest = read_manifest(path)
+def done_before(path: Path, run: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of the result of the same run if it is there already."""
+    manifest = read_manifest(path) if path.exists() else None
     if manifest is None or not manifest.lineage:
         return None
     parameters = manifest.lineage[-1].parameters
-    if any(parameters.get(key) != value for key, value in identity.items()):
-        return None
-    return Trained(path, files.sha256(path), manifest, [], [], 0.0, done_before=True)
+    return manifest if all(parameters.get(key) == value for key, value in run.items()) else None

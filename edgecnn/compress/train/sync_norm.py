@@ -44,15 +44,18 @@ class _Synchronized(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         axes = (0, 2, 3)
-        mean = _mean(input.mean(axes))
-        centred = input - mean[:, None, None]
+        given = input.float()  # in half precision squares would overflow
+        mean = _mean(given.mean(axes))
+        centred = given - mean[:, None, None]
         variance = _mean(centred.square().mean(axes))
         self._track(mean.detach(), variance.detach(), input.numel() // input.shape[1])
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
         result: Tensor = centred * scale[:, None, None]
-        return result if self.bias is None else result + self.bias[:, None, None]
+        if self.bias is not None:
+            result = result + self.bias[:, None, None]
+        return result.to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:

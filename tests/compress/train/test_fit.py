@@ -65,7 +65,7 @@ def test_it_learns_and_says_so():
     rows, _ = run(task(net, TrainOptions(epochs=6, batch=32, lr=0.01, validation=0.0)))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["top1"] > 0.9
-    top1, _ = evaluate(net, Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False))
+    top1, *_ = evaluate(net, Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False))
     assert top1 == pytest.approx(rows[-1]["top1"]) and not net.training
 
 
@@ -135,6 +135,24 @@ def test_mixed_precision_can_follow_on_float32():
     assert 0 < difference < 0.1 and mixed[6].weight.dtype == torch.float32
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes in float16")
+def test_float16_without_a_gpu_is_refused():
+    with pytest.raises(InvalidValueError, match="needs a GPU"):
+        make_accelerator(TrainOptions(amp="fp16"))
+
+
+def test_a_stage_leaves_nothing_that_the_next_would_scale_or_step():
+    given = task(network(), OPTIONS, stages=(Stage("classifier", 1, 0.01, ("6.",)), Stage("all", 1, 0.01)))
+    accelerator = make_accelerator(given.options)
+    prepared = []
+
+    def report(_):
+        prepared.append(len(accelerator._optimizers))
+
+    fit(given, accelerator, report)
+    assert set(prepared) == {1}
+
+
 def test_one_hot_targets_are_smoothed_and_empty_where_there_is_no_label():
     targets = one_hot(torch.tensor([1, -1]), 4, 0.2)
     torch.testing.assert_close(targets, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0, 0, 0, 0]]))
@@ -156,6 +174,7 @@ def test_auxiliary_classifiers_count_three_tenths():
 def test_unreadable_images_do_not_count_in_an_evaluation(tmp_path):
     images = [*DIGITS.test.images[:4], tmp_path / "missing.png"]
     loader = Loader(Examples(images, np.zeros(5, np.int64)), GREY, 4, shuffle=False, drop_last=False)
-    top1, loss = evaluate(network(), loader)
+    top1, loss, count = evaluate(network(), loader)
+    assert count == 4
     clean = Loader(Examples(images[:4], np.zeros(4, np.int64)), GREY, 4, shuffle=False, drop_last=False)
-    assert (top1, loss) == pytest.approx(evaluate(network(), clean))
+    assert (top1, loss, 4) == pytest.approx(evaluate(network(), clean))

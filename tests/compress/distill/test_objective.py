@@ -1,0 +1,32 @@
+"""The loss of a student, against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgecnn.compress.distill.objective import attention, soft_targets
+from edgecnn.compress.distill.teacher import Translation
+from edgecnn.runtime.images import Preprocessing
+
+
+def test_soft_targets_are_the_scaled_divergence_of_the_softened_answers():
+    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[2 * math.log(3), 0.0]])
+    divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)  # at T = 2: 3 to 1, and even
+    assert soft_targets(student, teacher, 2.0).item() == pytest.approx(4 * divergence, rel=1e-5)
+
+
+def test_attention_does_not_depend_on_scale_or_number_of_channels():
+    features = torch.rand(2, 3, 4, 4)
+    torch.testing.assert_close(attention(7 * features.repeat(1, 5, 1, 1)), attention(features))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_teacher_sees_the_image_as_by_its_own_preprocessing(channels, rng):
+    image = Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8).repeat(2, 0).repeat(2, 1))
+    student = Preprocessing(size=64, crop=1.0, mean=(0.5,), std=(0.25,))
+    teacher = Preprocessing(size=64, crop=1.0).with_channels(channels)
+    found = Translation(student, teacher)(torch.from_numpy(student.batch([image])))
+    torch.testing.assert_close(found, torch.from_numpy(teacher.batch([image])), rtol=1e-4, atol=1e-4)
