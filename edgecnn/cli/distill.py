@@ -20,7 +20,7 @@ from edgecnn.cli.train import print_trained
 @click.option("--temperature", default=4.0, show_default=True, help="Softens the teacher's answers.")
 @click.option("--weight", default=0.9, show_default=True, help="Share of the teacher's answers in the loss.")
 @click.option("--features", default="none", show_default=True, help="Learned too: hint, attention, none.")
-@click.option("--feature-weight", default=1.0, show_default=True, help="Of the features in the loss.")
+@click.option("--feature-weight", default=30.0, show_default=True, help="Of the features in the loss.")
 @click.option("--unlabeled", type=click.Path(path_type=Path), help="Folder of more images, without labels.")
 @common.network(weights="auto", classes=False)
 @training.options(data_required=False)

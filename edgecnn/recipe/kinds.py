@@ -261,7 +261,7 @@ def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 _TEXT, _NUMBER = Option(str), Option(float)
 _DISTILL = {
     "teacher": _TEXT, "teacher_weights": Option(str, "imagenet"), "temperature": Option(float, 4.0),
-    "weight": Option(float, 0.9), "features": Option(str, "none"), "feature_weight": Option(float, 1.0),
+    "weight": Option(float, 0.9), "features": Option(str, "none"), "feature_weight": Option(float, 30.0),
     "unlabeled": _TEXT,
 }  # fmt: skip
 _GOALS = {

@@ -47,7 +47,7 @@ class Distillation(nn.Module):
         temperature: float,
         weight: float,
         features: str = "none",
-        feature_weight: float = 1.0,
+        feature_weight: float,
     ) -> None:
         super().__init__()
         self.temperature, self.weight = temperature, weight

@@ -44,7 +44,7 @@ class Distill:
     weight: float = 0.9
     #: Name of `objective.FEATURES`.
     features: str = "none"
-    feature_weight: float = 1.0
+    feature_weight: float = 30.0
     #: Folder of more images to learn from, without labels.
     unlabeled: Path | None = None
 
