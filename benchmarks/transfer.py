@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 CLASSES = ("animals", "food", "household", "plants", "seasonal", "town", "vehicles")
-EPOCHS = 8
+EPOCHS, BATCH = 12, 16
 RECIPE = Path(__file__).parents[1] / "recipes" / "transfer_image_folder.yaml"
 
 
@@ -45,12 +45,12 @@ def main() -> None:
         folder = Path(temporary)
         make_set(Path(sys.argv[1]), folder / "stamps")
         data = str(folder / "stamps")
-        changes = ("--set", f"data={data}", "--set", f"epochs={EPOCHS}")
+        changes = ("--set", f"data={data}", "--set", f"epochs={EPOCHS}", "--set", f"batch={BATCH}")
         ran = edgecnn("run", str(RECIPE), "-o", str(folder / "run"), *changes)
         steps = {step["id"]: step["metrics"][0] for step in ran["steps"]}
         scratch = edgecnn(
             "train", "efficientnet_lite0", "--weights", "random", "--data", data, "--epochs", str(EPOCHS),
-            "--batch", "32", "--augmentation", "standard", "-o", str(folder / "scratch.safetensors"),
+            "--batch", str(BATCH), "--augmentation", "standard", "-o", str(folder / "scratch.safetensors"),
         )  # fmt: skip
     float_top1, int8_top1 = (steps[name]["top1"] for name in ("float_accuracy", "int8_accuracy"))
     parity = steps["int8"]["parity"]

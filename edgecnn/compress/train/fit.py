@@ -22,6 +22,7 @@ from edgecnn.compress.losses import one_hot
 from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train import state as states
 from edgecnn.compress.train.average import Average
+from edgecnn.compress.train.memory import keep_freed_memory
 from edgecnn.compress.train.mixing import mix
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.state import TrainingState
@@ -92,6 +93,8 @@ def make_accelerator(options: TrainOptions) -> Any:
         )
     # It remembers the precision of the first of a process; a recipe trains several networks.
     accelerate.state.AcceleratorState._reset_state()
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     return accelerate.Accelerator(mixed_precision=options.amp, cpu=not torch.cuda.is_available())
 
 
