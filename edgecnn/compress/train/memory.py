@@ -12,8 +12,8 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Let freed memory stay with this process; return whether the C library could be told so.
 
-    Otherwise glibc hands every large activation back to the system and gets fresh pages, cleared one by one, in
-    the next step. On a virtual machine that took half of the time of training EfficientNet-Lite0 at 224
+    Otherwise glibc hands every large activation back to the system and gets fresh pages, cleared one by one,
+    in the next step. On a virtual machine that took half of the time of training EfficientNet-Lite0 at 224
     pixels: 17 images/s became 33.
     """
     if platform.libc_ver()[0] != "glibc":
