@@ -1,5 +1,6 @@
 """The program as a user meets it: exit codes, one JSON object, one line for what went wrong."""
 
+import functools
 import json
 import os
 import subprocess
@@ -234,7 +235,9 @@ def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
         "-o",
         str(tmp_path / "m.onnx"),
     ]
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    # A program that is started in the background of a script is told to ignore SIGINT.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     for line in process.stderr:
         if line.startswith(stage):
             break

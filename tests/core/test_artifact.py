@@ -66,4 +66,4 @@ def test_an_exported_file_carries_a_manifest_that_the_schema_accepts(exported, p
     manifest = read_manifest(path)
     jsonschema.validate(json.loads(manifest.to_json()), SCHEMA)
     assert manifest.precision == precision
-    assert [step.what for step in manifest.lineage][:3] == ["build", "initialize", "trace"]
+    assert [step.what for step in manifest.lineage][:4] == ["build", "initialize", "settle", "trace"]
