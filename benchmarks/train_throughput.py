@@ -23,8 +23,8 @@ from edgecnn.data.loader import Loader
 from edgecnn.zoo import NetworkSpec
 
 #: Network: options, side in pixels.
-NETWORKS = (("mobilenet", {"alpha": 0.5}, 96), ("resnet18", {"alpha": 0.5}, 64), ("lenet5", {}, 32))
-BATCH, EPOCHS = 64, 1
+NETWORKS = (("mobilenet", {"alpha": 0.5}, 96), ("resnet18", {"alpha": 0.5}, 64))
+BATCH, EPOCHS = 64, 4
 
 
 def bare(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:

@@ -260,7 +260,10 @@ class _Run:
         options, device = self.options, self.accelerator.device
         seed = np.random.SeedSequence([options.seed, stage, step])
         # Of dropout; each process drops its own.
-        torch.manual_seed(int(seed.generate_state(1)[0]) + self.accelerator.process_index)
+        drawn = int(seed.generate_state(1)[0]) + self.accelerator.process_index
+        torch.default_generator.manual_seed(drawn)  # torch.manual_seed takes a millisecond
+        if device.type == "cuda":
+            torch.cuda.manual_seed(drawn)
         given = torch.from_numpy(images).to(device, memory_format=self._format)
         targets = one_hot(torch.from_numpy(labels).to(device), self.task.classes, options.label_smoothing)
         return mix(given, targets, np.random.default_rng(seed), mixup=options.mixup, cutmix=options.cutmix)
