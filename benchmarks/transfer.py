@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 CLASSES = ("animals", "food", "household", "plants", "seasonal", "symbols", "town", "vehicles")
-EPOCHS, BATCH = 12, 16
+EPOCHS, BATCH = 8, 16
 RECIPE = Path(__file__).parents[1] / "recipes" / "transfer_image_folder.yaml"
 
 
