@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common, training
-from edgecnn.cli.train import print_trained
+from edgecnn.cli.train import train_and_print
 
 
 @click.command("distill")
@@ -33,18 +33,11 @@ def command(student: str, output: Path | None, as_json: bool, **values: Any) -> 
     edgecnn distill mobilenet_v2 --teacher efficientnet_lite0 --unlabeled PHOTOGRAPHS
     """
     from edgecnn.compress.distill.pipeline import Distill
-    from edgecnn.compress.train.pipeline import TrainRequest, train
+    from edgecnn.compress.train.pipeline import TrainRequest
 
     with training.failing_together():
         own = {item.name: values.pop(item.name) for item in dataclasses.fields(Distill)}
         fields = training.request(student, values)
         fields["output"] = output or Path(f"{fields['network'].stem}.safetensors")
-        request = TrainRequest(**fields, goal=Distill(**own))
-        with training.progress() as show:
-            trained = train(request, show)
-    if training.is_main_process():
-        if as_json:
-            common.print_json(trained.to_json())
-        else:
-            print_trained(trained)
+        train_and_print(TrainRequest(**fields, goal=Distill(**own)), as_json)
     return 0

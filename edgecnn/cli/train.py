@@ -10,7 +10,7 @@ import click
 from edgecnn.cli import common, training
 
 if TYPE_CHECKING:
-    from edgecnn.compress.train.pipeline import Trained
+    from edgecnn.compress.train.pipeline import Trained, TrainRequest
 
 
 @click.command("train")
@@ -38,20 +38,27 @@ def command(
         raise click.UsageError("--target belongs to --qat")
     if qat:
         return _quantized(name, output, target or "portable", as_json, values)
-    from edgecnn.compress.train.pipeline import TrainRequest, train
+    from edgecnn.compress.train.pipeline import TrainRequest
 
     with training.failing_together():
         fields = training.request(name, values)
         fields["output"] = output or Path(f"{fields['network'].stem}.safetensors")
-        request = TrainRequest(**fields)
-        with training.progress() as show:
-            trained = train(request, show)
-    if training.is_main_process():
-        if as_json:
-            common.print_json(trained.to_json())
-        else:
-            print_trained(trained)
+        train_and_print(TrainRequest(**fields), as_json)
     return 0
+
+
+def train_and_print(request: TrainRequest, as_json: bool) -> None:
+    """Train, and print what came of it in the process that speaks."""
+    from edgecnn.compress.train.pipeline import train
+
+    with training.progress() as show:
+        trained = train(request, show)
+    if not training.is_main_process():
+        return
+    if as_json:
+        common.print_json(trained.to_json())
+    else:
+        _print(trained)
 
 
 def _quantized(name: str, output: Path | None, target: str, as_json: bool, values: dict[str, Any]) -> int:
@@ -93,7 +100,7 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
     return 0
 
 
-def print_trained(trained: Trained) -> None:
+def _print(trained: Trained) -> None:
     """Print what came of a run."""
     manifest = trained.manifest
     step = manifest.lineage[-1]

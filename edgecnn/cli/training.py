@@ -88,13 +88,18 @@ def alone(command: str) -> None:
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """Let only the main process of a distributed run tell what went wrong: they all fail alike."""
+    """Let only the main process of a distributed run tell what they all find wrong with the request.
+
+    What one process may meet alone, an image of its share or a fault of the machine, each tells itself.
+    """
+    from edgecnn.errors import DataError, EdgecnnError
+
     try:
         yield
-    except Exception:
-        if is_main_process():
+    except EdgecnnError as error:
+        if is_main_process() or isinstance(error, DataError):
             raise
-        raise SystemExit(1) from None
+        raise SystemExit(error.exit_code) from None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn import __version__, files
-from edgecnn.artifact import METADATA_KEY, Manifest, Step
+from edgecnn.artifact import METADATA_KEY, Step
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
@@ -26,7 +26,7 @@ from edgecnn.compress.qat.model import QuantizedModule
 from edgecnn.compress.train import log
 from edgecnn.compress.train.fit import Report, Stage, Task, fit, make_accelerator
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.compress.train.pipeline import check_outputs, describe_run, done_before, loaders
+from edgecnn.compress.train.pipeline import Trained, check_outputs, describe_run, done_before, loaders
 from edgecnn.compress.train.state import check_resumable, state_path
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
@@ -78,43 +78,11 @@ class QatRequest:
         target(self.target)
 
 
-@dataclass(frozen=True)
-class QuantizedAndTrained:
-    """An int8 file that was written, or, of `done_before`, found."""
-
-    path: Path
-    sha256: str
-    manifest: Manifest
-    history: list[dict[str, Any]]
-    notes: list[str]
-    seconds: float
-    done_before: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the keys that every edgecnn result uses."""
-        manifest = self.manifest
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "bytes": self.path.stat().st_size,
-            "architecture": manifest.architecture,
-            "params": manifest.params,
-            "macs": manifest.macs,
-            "precision": manifest.precision,
-            "target": manifest.target,
-            **manifest.lineage[-1].metrics,
-            "history": self.history,
-            "seconds": round(self.seconds, 3),
-            "done_before": self.done_before,
-            "notes": self.notes,
-        }
-
-
 def train_quantized(
     request: QatRequest,
     report: Callable[[Report], None] = lambda report: None,
     progress: Callable[[str], None] = lambda step: None,
-) -> QuantizedAndTrained:
+) -> Trained:
     """Export, quantize, train and write an int8 file, whole or not at all.
 
     Raises DataError for data of other classes than the network's, and what exporting, quantizing and
@@ -129,7 +97,7 @@ def train_quantized(
     state_file = state_path(request.output)
     if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
         sha256 = files.sha256(request.output)
-        return QuantizedAndTrained(request.output, sha256, found, [], [], 0.0, done_before=True)
+        return Trained(request.output, sha256, found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
     with tempfile.TemporaryDirectory() as folder:
         exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
@@ -184,7 +152,7 @@ def train_quantized(
     if request.plot:
         log.plot(request.plot, history, f"{spec.architecture.name} int8 on {dataset.name}")
     state_file.unlink(missing_ok=True)
-    return QuantizedAndTrained(
+    return Trained(
         request.output, files.sha256(request.output), manifest, history, notes, time.perf_counter() - start
     )
 

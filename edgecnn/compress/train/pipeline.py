@@ -103,7 +103,7 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint that was written, or, of `done_before`, found."""
+    """A checkpoint or an int8 file that was written, or, of `done_before`, found."""
 
     path: Path
     sha256: str
@@ -126,6 +126,8 @@ class Trained:
             "resolution": manifest.resolution,
             "params": manifest.params,
             "macs": manifest.macs,
+            "precision": manifest.precision,
+            "target": manifest.target,
             **manifest.lineage[-1].metrics,
             "history": self.history,
             "seconds": round(self.seconds, 3),
