@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-# The C library alone, one block larger than any that glibc keeps by itself (32 MiB), and nothing asked for in
-# between: how often a training step finds its blocks again depends on threads and on what else is in the heap.
+# The C library alone, one block larger than any that glibc keeps by itself (32 MiB), nothing asked for in
+# between: how often a training step finds its blocks again depends on threads and on the rest of the heap.
 CODE = """
 import ctypes, resource, sys
 from edgecnn.compress.train.memory import keep_freed_memory
