@@ -16,19 +16,27 @@ from edgecnn.runtime.ort import open_session
 _BATCH = 8
 
 
+def before_softmax(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """Return a model that gives what enters a Softmax at its end, and the name of that output.
+
+    A model that does not end in one is returned as it is, with the name of its first output.
+    """
+    name = model.graph.output[0].name
+    last = Graph(model).producer(name)
+    if last is None or last.op_type not in ("Softmax", "LogSoftmax"):
+        return model, name
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    probe.graph.output.append(helper.make_empty_tensor_value_info(last.input[0]))
+    return probe, last.input[0]
+
+
 def logits(model: onnx.ModelProto, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return the first output for images, flattened to (N, values); a fixed batch is filled up.
 
     Of a network that ends in a Softmax, what enters it: probabilities near 0 and 1 hide what changed.
     """
-    name = model.graph.output[0].name
-    last = Graph(model).producer(name)
-    if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
-        name = last.input[0]
-        probe = onnx.ModelProto()
-        probe.CopyFrom(model)
-        probe.graph.output.append(helper.make_empty_tensor_value_info(name))
-        model = probe
+    model, name = before_softmax(model)
     session = open_session(model.SerializeToString())
     source = session.get_inputs()[0]
     batch = source.shape[0] if isinstance(source.shape[0], int) else None

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.quantize import calibrate, qdq, ranges
+from edgecnn.quantize import by_tensor, calibrate, qdq, ranges
 from edgecnn.quantize.calibrate import Observed
 from edgecnn.quantize.graph import Graph, macs_by_node
+from edgecnn.quantize.observers import Observer
 from edgecnn.quantize.placement import Placement, place
 from edgecnn.quantize.recipes import PLAIN, Recipe
 from edgecnn.quantize.repair import absorb, equalize
@@ -24,6 +25,8 @@ from edgecnn.targets import SCHEMES, Scheme
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
 #: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
 REPAIR_IMAGES = 128
+#: Images that range methods are compared on, at most: each pass over them tries one range of one tensor.
+METHOD_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Quantized:
     float_model: onnx.ModelProto
     scheme: Scheme
     recipe: Recipe
+    #: Range method, and the tensors for which another one was chosen.
     method: str
+    other_methods: dict[str, str]
     placement: Placement
     #: Tensor: scheme: (low, high). Every scheme's ranges are kept, so that Q/DQ for another target can
     #: be written without images.
@@ -57,6 +62,7 @@ class Quantized:
             "scheme": self.scheme.name,
             "recipe": self.recipe.name,
             "ranges_by": self.method,
+            **({"ranges_by_tensor": self.other_methods} if self.other_methods else {}),
             "ranges": {
                 tensor: {scheme: list(ends) for scheme, ends in of.items()}
                 for tensor, of in self.ranges.items()
@@ -100,7 +106,11 @@ class Quantizer:
         if recipe.repair is not None:
             base = with_biases(base)
         placement = place(Graph(base), self.scheme, exclude)
-        found = self._ranges(recipe, base, placement)
+        observed = self._observers(recipe, base, placement)
+        methods = dict.fromkeys(observed, self.method)
+        if recipe.by_tensor:
+            methods.update(self._methods(recipe, base, placement, observed))
+        found = _ranges(observed, methods)
         weights: dict[str, QuantizedWeight] = {}
         model = base
         if recipe.repair is not None:
@@ -115,7 +125,8 @@ class Quantizer:
                 recipe.repair,
                 lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
             )
-        return self._written(base, model, recipe, placement, found, weights)
+        other = {name: method for name, method in methods.items() if method != self.method}
+        return self._written(base, model, recipe, placement, found, other, weights)
 
     def _written(
         self,
@@ -124,6 +135,7 @@ class Quantizer:
         recipe: Recipe,
         placement: Placement,
         found: dict[str, dict[str, ranges.Range]],
+        other_methods: dict[str, str],
         weights: dict[str, QuantizedWeight],
     ) -> Quantized:
         chosen = placement.ranges(self._of_scheme(found))
@@ -134,7 +146,8 @@ class Quantizer:
             float_model=model,
             scheme=self.scheme,
             recipe=recipe,
-            method=recipe.ranges or self.method,
+            method=self.method,
+            other_methods=other_methods,
             placement=placement,
             ranges=found,
             weights=weights,
@@ -158,10 +171,8 @@ class Quantizer:
             self._rewritten[rewrite] = model
         return self._rewritten[rewrite]
 
-    def _ranges(
-        self, recipe: Recipe, model: onnx.ModelProto, placement: Placement
-    ) -> dict[str, dict[str, ranges.Range]]:
-        """Return for each scheme the ranges of all tensors that some scheme quantizes."""
+    def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
+        """Return the observers of all tensors that some scheme quantizes."""
         graph = Graph(model)
         wanted = dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed)
         wanted.update(dict.fromkeys(placement.observed))
@@ -169,17 +180,31 @@ class Quantizer:
         if missing := [name for name in wanted if name not in observed]:
             self._progress("calibrate")
             observed.update(calibrate.observe(model, missing, self._batches()))
-        method = recipe.ranges or self.method
-        # Rounded as the manifest keeps them, so that a file written from it is the same to the bit.
-        return {
+        return {name: observed[name] for name in wanted}
+
+    def _methods(
+        self, recipe: Recipe, model: onnx.ModelProto, placement: Placement, observed: Mapping[str, Observer]
+    ) -> dict[str, str]:
+        """Return the method that suits each tensor that this scheme observes."""
+        candidates = {
             name: {
-                known.name: ranges.short(
-                    ranges.choose(observed[name], method, symmetric=known.symmetric, levels=known.levels)
+                method: ranges.choose(
+                    observed[name], method, symmetric=self.scheme.symmetric, levels=self.scheme.levels
                 )
-                for known in SCHEMES
+                for method in ranges.METHODS
             }
-            for name in wanted
+            for name in placement.observed
         }
+        images = self._repair_images(model)[:METHOD_IMAGES]
+        return by_tensor.choose(
+            model,
+            placement,
+            candidates,
+            self.method,
+            self.scheme,
+            images,
+            lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
+        )
 
     def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
         if self._images is None:
@@ -191,6 +216,24 @@ class Quantizer:
                     break
             self._images = np.concatenate(kept)[:wanted]
         return self._images
+
+
+def _ranges(
+    observed: Mapping[str, Observer], methods: Mapping[str, str]
+) -> dict[str, dict[str, ranges.Range]]:
+    """Return each tensor's range for each scheme, rounded as the manifest keeps it.
+
+    So a file that is written from the manifest is the same to the bit.
+    """
+    return {
+        name: {
+            known.name: ranges.short(
+                ranges.choose(observer, methods[name], symmetric=known.symmetric, levels=known.levels)
+            )
+            for known in SCHEMES
+        }
+        for name, observer in observed.items()
+    }
 
 
 def quantize(

@@ -65,12 +65,17 @@ class OrtEngine(Engine):
         del self._session
 
 
-def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0) -> Any:
-    """Return an onnxruntime.InferenceSession; raises EngineError if the library refuses the model."""
+def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0, optimize: bool = True) -> Any:
+    """Return an onnxruntime.InferenceSession; raises EngineError if the library refuses the model.
+
+    Without `optimize` every node of the file is computed as it stands there.
+    """
     ort = require("onnxruntime", "running an ONNX file")
     options = ort.SessionOptions()
     options.log_severity_level = 3  # warnings are the library's notes to itself
     options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return ort.InferenceSession(model, options, providers=[PROVIDERS[device]])
     except Exception as error:  # as above

@@ -84,10 +84,23 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return (pixels[:, None] / 127.5 - 1).astype(np.float32), labels
 
 
+#: Of training: how much equalization wins or costs an even network differs from one to the next.
+SEEDS = (0, 1, 2)
+
+
 @pytest.fixture(scope="module")
-def models(data) -> dict[str, onnx.ModelProto]:
+def trained(data) -> list[dict[str, onnx.ModelProto]]:
+    return [train(data, seed) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def models(trained) -> dict[str, onnx.ModelProto]:
+    return trained[0]
+
+
+def train(data, seed: int) -> dict[str, onnx.ModelProto]:
     images, labels = (torch.from_numpy(part[::2]) for part in data)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = Small().train()
     rounds, batch = 12, 32
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
@@ -141,13 +154,20 @@ def test_the_network_is_trained_and_all_three_compute_the_same(models, data):
 
 
 @pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
-def test_spread_channels_ruin_int8_until_they_are_equalized(models, data, scheme):
+def test_spread_channels_ruin_int8_until_they_are_equalized(trained, data, scheme):
     known = data[0][::2][:256]
-    plain = quality(models["plain"], data, scheme)
-    ruined = quality(models["spread"], data, scheme)
-    again = quality(evened(models["spread"], known), data, scheme)
-    helped = quality(evened(models["plain"], known), data, scheme)
-    print(f"{scheme.name}: plain {plain:.1f}, spread {ruined:.1f}, equalized {again:.1f}, both {helped:.1f}")
-    assert ruined < plain - 8
-    # Equalizing costs the even network a little as well: the same is done to both.
-    assert again > helped - 1 and again > plain - 2
+    lost = []
+    for models in trained:
+        plain = quality(models["plain"], data, scheme)
+        ruined = quality(models["spread"], data, scheme)
+        again = quality(evened(models["spread"], known), data, scheme)
+        helped = quality(evened(models["plain"], known), data, scheme)
+        print(
+            f"{scheme.name}: plain {plain:.1f}, spread {ruined:.1f}, equalized {again:.1f}, both {helped:.1f}"
+        )
+        assert ruined < plain - 8
+        # With the same done to both networks they are alike.
+        assert again > helped - 1
+        lost.append(plain - again)
+    # Against the even network as it was, equalizing wins with one training and costs with another.
+    assert np.mean(lost) < 1 and max(lost) < 2

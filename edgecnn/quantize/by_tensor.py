@@ -1,0 +1,140 @@
+"""Which method gives each tensor the best range: tried on the network's output, one tensor after the other.
+
+What a method knows of a tensor is its own histogram; how much the network minds clipping or coarse steps
+there shows only at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from edgecnn.parity import compare
+from edgecnn.quantize import qdq
+from edgecnn.quantize.evaluate import before_softmax, logits
+from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.placement import Placement
+from edgecnn.quantize.ranges import Range
+from edgecnn.runtime.ort import open_session
+from edgecnn.targets import Scheme
+
+Array = npt.NDArray[np.float32]
+
+#: Another method is taken only if it wins this much of the noise: less is chance, on so few images.
+_LEAST_GAIN = 0.01
+#: Ranges nearer to each other than this share of their width are one and the same.
+_SAME = 0.02
+_BATCH = 8
+
+
+def choose(
+    model: onnx.ModelProto,
+    placement: Placement,
+    candidates: Mapping[str, Mapping[str, Range]],
+    first: str,
+    scheme: Scheme,
+    images: Array,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, str]:
+    """Return the method of each observed tensor that leaves least noise in the output of a float model.
+
+    `candidates` has the ranges of each of `placement.observed` by method, and all start with `first`.
+    Activations are rounded, weights are not. `images` are inputs of the model, (N, C, H, W). Tensors that
+    share a range share the method.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in placement.observed:
+        groups.setdefault(placement.shares.get(name, name), []).append(name)
+    methods = dict.fromkeys(placement.observed, first)
+    rounded = _Rounded(model, placement, scheme, images)
+
+    def ranges_by(methods: Mapping[str, str]) -> dict[str, Range]:
+        return placement.ranges({name: candidates[name][method] for name, method in methods.items()})
+
+    least = rounded.noise(ranges_by(methods))
+    for index, (root, members) in enumerate(groups.items()):
+        progress(index + 1, len(groups))
+        tried = [ranges_by(methods)[root]]
+        for method in candidates[members[0]]:
+            changed = {**methods, **dict.fromkeys(members, method)}
+            found = ranges_by(changed)
+            if any(_same(found[root], known) for known in tried):
+                continue
+            tried.append(found[root])
+            noise = rounded.noise(found)
+            if noise < (1 - _LEAST_GAIN) * least:
+                methods, least = changed, noise
+    return methods
+
+
+def _same(one: Range, other: Range) -> bool:
+    width = max(one[1] - one[0], other[1] - other[0])
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) <= _SAME * width
+
+
+class _Rounded:
+    """A float model whose activations are rounded over ranges that each call gives anew."""
+
+    def __init__(self, model: onnx.ModelProto, placement: Placement, scheme: Scheme, images: Array) -> None:
+        self._scheme = scheme
+        self._images = images
+        self._reference = logits(model, images)
+        model, self._output = before_softmax(model)
+        self._source = model.graph.input[0].name
+        self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _BATCH
+        # Scales are inputs of the graph: one session serves for all ranges. ONNX Runtime 1.31 drops a Clip
+        # before a QuantizeLinear even where it cannot know the scale, so its optimizer stays out of it.
+        opened = _with_open_scales(model, placement.tensors, scheme)
+        self._session = open_session(opened.SerializeToString(), optimize=False)
+
+    def noise(self, ranges: Mapping[str, Range]) -> float:
+        """Return the noise's share of the output's energy."""
+        scales: dict[str, npt.NDArray[np.generic]] = {}
+        for name, ends in ranges.items():
+            scale, zero = qdq.scale_and_zero(*ends, self._scheme)
+            scales[f"{name}_scale"], scales[f"{name}_zero"] = np.array(scale), zero
+        count = len(self._images)
+        images = np.concatenate([self._images, np.repeat(self._images[-1:], -count % self._batch, axis=0)])
+        parts = [
+            self._session.run([self._output], {self._source: images[at : at + self._batch], **scales})[0]
+            for at in range(0, len(images), self._batch)
+        ]
+        output = np.concatenate(parts)[:count].reshape(count, -1)
+        found = compare(self._reference, output, "the network with rounded activations", constant=True)
+        return float(10 ** (-found.sqnr_db / 10))
+
+
+def _with_open_scales(model: onnx.ModelProto, tensors: list[str], scheme: Scheme) -> onnx.ModelProto:
+    """Return the model with a Q/DQ pair on each tensor; its scale and its zero point are graph inputs."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    integer = TensorProto.INT8 if scheme.symmetric else TensorProto.UINT8
+    wanted = set(tensors)
+    nodes: list[onnx.NodeProto] = []
+
+    def pair(name: str) -> None:
+        if name not in wanted:
+            return
+        ends = [f"{name}_scale", f"{name}_zero"]
+        for end, kind in zip(ends, (TensorProto.FLOAT, integer), strict=True):
+            result.graph.input.append(helper.make_tensor_value_info(end, kind, []))
+        nodes.append(helper.make_node("QuantizeLinear", [name, *ends], [f"{name}_quantized"]))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [f"{name}_quantized", *ends], [f"{name}_dequantized"])
+        )
+
+    for name in Graph(model).inputs:
+        pair(name)
+    for node in result.graph.node:
+        node.input[:] = [f"{name}_dequantized" if name in wanted else name for name in node.input]
+        nodes.append(node)
+        for name in node.output:
+            pair(name)
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    del result.graph.value_info[:]
+    return result
