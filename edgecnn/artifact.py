@@ -22,6 +22,9 @@ FORMAT_VERSION = 1
 #: Key of the manifest in the metadata of an ONNX file.
 METADATA_KEY = "edgecnn"
 
+#: Files that cannot carry a manifest: of ONNX Runtime, OpenVINO, and both TensorRTs.
+COMPILED = (".ort", ".xml", ".engine", ".plan")
+
 #: The format's own limit on its header.
 _MAX_HEADER = 100_000_000
 
@@ -54,6 +57,27 @@ class Step:
 
 
 @dataclass(frozen=True)
+class EngineRecord:
+    """How a compiled file was built, and where it runs."""
+
+    #: Row of `runtime.backends.BACKENDS`.
+    backend: str
+    #: What must be like this where the file is loaded: what it is: the values that will do. A value that
+    #: ends in a dot stands for all that begin with it. `runtime.fit` compares.
+    needs: Mapping[str, tuple[str, ...]]
+    #: The machine that built it: GPU, driver, CUDA, processor.
+    built_on: Mapping[str, Json] = field(default_factory=dict)
+    #: What the builder was told.
+    flags: Mapping[str, Json] = field(default_factory=dict)
+    #: Name and SHA-256 of the ONNX file that it was built from.
+    parent: str = ""
+    parent_sha256: str = ""
+    #: Name of each file that belongs to it, itself included: its SHA-256.
+    files: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What is known of a model file. Fields that this version does not know are kept in `extra`."""
 
@@ -76,6 +100,8 @@ class Manifest:
     target: str | None = None
     #: Of an int8 file: scheme, tensor ranges, and the layers left in float with the rule that left them.
     quantization: Mapping[str, Json] | None = None
+    #: Of a compiled file.
+    engine: EngineRecord | None = None
     lineage: tuple[Step, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -87,6 +113,8 @@ class Manifest:
         values["inputs"], values["outputs"], values["lineage"] = (
             [_flatten(part) for part in values[key]] for key in ("inputs", "outputs", "lineage")
         )
+        if values["engine"] is not None:
+            values["engine"] = _flatten(values["engine"])
         return json.dumps(_flatten(values), separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -105,6 +133,10 @@ class Manifest:
                     for spec in values[key]
                 )
             values["lineage"] = tuple(Step(**_known(Step, step)) for step in values["lineage"])
+            if values.get("engine") is not None:
+                record = _known(EngineRecord, values["engine"])
+                record["needs"] = {key: tuple(fit) for key, fit in record["needs"].items()}
+                values["engine"] = EngineRecord(**record)
             if isinstance(values.get("labels"), list):
                 values["labels"] = tuple(values["labels"])
             return cls(**_known(cls, values))
@@ -143,6 +175,8 @@ def read_manifest(path: str | Path) -> Manifest | None:
         raise ArtifactError(f"{path} is {kind}", hint="make one with: edgecnn export mobilenet -o m.onnx")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         return Manifest.from_json(sidecar(path).read_bytes())
+    if path.suffix in COMPILED:
+        return None
     read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
     text = read(path).get(METADATA_KEY)
     return None if text is None else Manifest.from_json(text)

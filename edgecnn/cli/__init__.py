@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Run a recipe: a whole pipeline as a file, resumed where it was cut off.",
     "export": "Write a network as a checked ONNX file: float32, float16 or int8.",
     "quantize": "Turn any float ONNX network into int8 or float16, within a budget of accuracy.",
+    "compile": "Turn an ONNX file into the fastest engine for this machine, or for a board or GPU.",
     "predict": "Name what is in images.",
     "profile": "Measure latency and throughput.",
     "eval": "Measure accuracy on labelled images.",

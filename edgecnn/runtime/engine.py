@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,10 @@ import numpy.typing as npt
 from edgecnn import artifact
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, InputError
-from edgecnn.runtime import labels
+from edgecnn.lazy import require
+from edgecnn.runtime import fit, labels
+from edgecnn.runtime.backends import Backend, backend_of
+from edgecnn.runtime.fit import library_version, processor
 from edgecnn.runtime.images import ImageLike, Preprocessing
 
 Array = npt.NDArray[Any]
@@ -59,6 +62,14 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def _infer(self, array: Array) -> Array:
         """Run the model on a checked, contiguous array."""
+
+    @classmethod
+    def here(cls, backend: Backend) -> dict[str, str]:
+        """Return what this machine is, by the names that `EngineRecord.needs` uses.
+
+        Raises MissingPackageError if the backend's library is not installed.
+        """
+        return {backend.title: library_version(backend), "processor": processor()}
 
     def _release(self) -> None:  # noqa: B027 - a backend with nothing to release leaves it
         """Give back what the backend holds."""
@@ -158,24 +169,37 @@ def load(
     device: str = "auto",
     threads: int = 0,
     preprocessing: Preprocessing | None = None,
+    rebuild: bool = False,
 ) -> Engine:
-    """Open a model file.
+    """Open a model file: ONNX, or what `edgecnn compile` wrote.
+
+    A compiled file that will not run here is refused before its library sees it, with the command that
+    builds it anew; with `rebuild` it is built from the ONNX file beside it, and kept by content in the
+    user's cache for the next time.
 
     `device` is "cpu", "cuda", or "auto": CUDA where the installed engine library has it and a GPU
     answers, else the CPU; `engine.device` says which it is. Asking for "cuda" where there is none
     is an error, never a quiet fall-back. `threads` is the number of CPU threads of one inference
     (0: the library's choice). `preprocessing` stands in for a manifest that a foreign file lacks.
 
-    Raises ArtifactError for a damaged file, EngineError if the library refuses it,
-    MissingPackageError with the pip command if the library is not installed.
+    Raises ArtifactError for a damaged file, EngineError if the library refuses it or it was built for
+    another machine, MissingPackageError with the pip command if the library is not installed.
     """
-    from edgecnn.runtime.ort import OrtEngine
-
     path = Path(path)
     manifest = artifact.read_manifest(path)
-    if path.suffix == ".safetensors":
-        raise ArtifactError(f"{path} is a checkpoint, which no engine runs", hint=f"edgecnn export {path}")
-    engine = OrtEngine(path, manifest, device=device, threads=threads)
+    backend = backend_of(path, manifest)
+    kind = backend.engine_class()
+    if manifest is not None and manifest.engine is not None:
+        try:
+            fit.check(path, manifest, kind.here(backend))
+        except (ArtifactError, EngineError):
+            if not rebuild:
+                raise
+            # A layer above this one: an installation that only runs engines may lack what builds them.
+            path = require("edgecnn.compile.rebuild", "building an engine").rebuilt(path, manifest.engine)
+            manifest = artifact.read_manifest(path)
+    make: Callable[..., Engine] = kind
+    engine = make(path, manifest, device=device, threads=threads)
     if preprocessing is not None:
         engine._preprocessing = preprocessing
     return engine

@@ -13,7 +13,14 @@ from edgecnn.lazy import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+#: Device: the execution provider that stands for it.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -28,7 +35,11 @@ class OrtEngine(Engine):
         ort = require("onnxruntime", "running an ONNX file")
         if threads < 0:
             raise InvalidValueError(f"{threads} threads cannot be used", hint="0 means the library's choice")
-        self.device = _choose(device, ort.get_available_providers())
+        if manifest is not None and manifest.engine is not None:
+            # Compiled for one device: elsewhere its kernels do not exist.
+            device = manifest.engine.flags.get("device", device) if device == "auto" else device
+            threads = threads or int(manifest.engine.flags.get("threads", 0))
+        self.device = choose_device(device, ort.get_available_providers())
         self.threads = threads
         self._session = open_session(str(path), device=self.device, threads=threads)
         if device == "auto" and PROVIDERS[self.device] not in self._session.get_providers():
@@ -59,7 +70,7 @@ class OrtEngine(Engine):
         try:
             return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
         except Exception as error:  # the library's errors have no common base class of their own
-            raise EngineError(f"ONNX Runtime failed on {self.path.name}: {_first_line(error)}") from error
+            raise EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}") from error
 
     def _release(self) -> None:
         del self._session
@@ -74,6 +85,9 @@ def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0, o
     options = ort.SessionOptions()
     options.log_severity_level = 3  # warnings are the library's notes to itself
     options.intra_op_num_threads = threads
+    if device != "cpu":
+        # Without this, what the provider cannot do would run on the CPU, and nobody would know.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -81,12 +95,13 @@ def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0, o
     except Exception as error:  # as above
         name = model if isinstance(model, str) else "the model"
         raise EngineError(
-            f"ONNX Runtime {ort.__version__} refuses {name}: {_first_line(error)}",
+            f"ONNX Runtime {ort.__version__} refuses {name}: {first_line(error)}",
             hint="export the model again; a newer opset may need a newer ONNX Runtime",
         ) from error
 
 
-def _choose(device: str, available: list[str]) -> str:
+def choose_device(device: str, available: list[str]) -> str:
+    """Return a key of `PROVIDERS` that this build of ONNX Runtime has; raises EngineError for another."""
     if device == "auto":
         return "cuda" if PROVIDERS["cuda"] in available else "cpu"
     if device not in PROVIDERS:
@@ -115,5 +130,6 @@ def _last_size(shape: list[Any]) -> int:
     return shape[-1] if shape and isinstance(shape[-1], int) else 0
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what a library's error says first, or its name."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

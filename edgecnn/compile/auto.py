@@ -1,0 +1,110 @@
+"""Build what this machine can run, check it, measure all in turns, keep the fastest that agrees."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecnn import files
+from edgecnn.compile.builders import Progress, builder
+from edgecnn.compile.pipeline import Compiled, build_into, keep
+from edgecnn.compile.request import CompileRequest
+from edgecnn.errors import EdgecnnError, EngineError
+from edgecnn.measure.latency import Latency, profile
+from edgecnn.runtime import load
+from edgecnn.runtime.backends import BACKENDS, Backend
+
+#: Seconds of measuring for each engine.
+_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One backend: what was built and measured, or why not."""
+
+    backend: Backend
+    compiled: Compiled | None = None
+    latency: Latency | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a row of the table."""
+        return {
+            "backend": self.backend.name,
+            "bytes": self.compiled.bytes if self.compiled else None,
+            "parity": self.compiled.parity.to_json() if self.compiled and self.compiled.parity else None,
+            "latency_ms": self.latency.milliseconds if self.latency else None,
+            "throughput_ips": self.latency.to_json()["throughput_ips"] if self.latency else None,
+            "reason": self.reason or None,
+        }
+
+
+@dataclass(frozen=True)
+class Tried:
+    """All trials, and the engine that was written."""
+
+    kept: Compiled
+    trials: tuple[Trial, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the engine's keys, and the trials."""
+        return {**self.kept.to_json(), "tried": [trial.to_json() for trial in self.trials]}
+
+
+def compile_fastest(request: CompileRequest, progress: Progress = lambda step: None) -> Tried:
+    """Compile for every backend that runs on this machine, and write the fastest engine.
+
+    The suffix of the output is the winner's. Raises EngineError if none can be built.
+    """
+    output = request.output or request.source
+    files.check_writable(output.with_suffix(".json"))
+    trials: list[Trial] = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        for backend in BACKENDS:
+            place = Path(folder) / backend.name
+            place.mkdir()
+            trials.append(_build(backend, request, place / output.name, progress))
+        running = [trial for trial in trials if trial.compiled is not None and not trial.reason]
+        if not running:
+            reasons = "; ".join(f"{trial.backend.title}: {trial.reason}" for trial in trials)
+            raise EngineError(f"no backend can compile {request.source}: {reasons}", hint="edgecnn doctor")
+        engines = [
+            stack.enter_context(load(trial.compiled.path, threads=request.threads))
+            for trial in running
+            if trial.compiled is not None
+        ]
+        batch = request.batch.best if request.batch else None
+        measured = profile(engines, batch=batch, seconds=_SECONDS, progress=progress)
+        timed = [
+            dataclasses.replace(trial, latency=latency)
+            for trial, latency in zip(running, measured, strict=True)
+        ]
+        best = min(timed, key=lambda trial: float(np.median(trial.latency.samples)) if trial.latency else 0)
+        if best.compiled is None:
+            raise ValueError("what was measured was built")
+        kept = keep(best.compiled, output.with_suffix(best.backend.suffixes[-1]))
+    by_name = {trial.backend.name: trial for trial in timed}
+    return Tried(kept, tuple(by_name.get(trial.backend.name, trial) for trial in trials))
+
+
+def _build(backend: Backend, request: CompileRequest, path: Path, progress: Progress) -> Trial:
+    """Build and check one engine; what cannot be done becomes the reason."""
+    # Options of one library say nothing to the others; those that say something must be known.
+    known = builder(backend.name).OPTIONS
+    foreign: dict[str, Any] = {
+        name: field.default
+        for name, field in CompileRequest.__dataclass_fields__.items()
+        if name not in known | {"source", "output", "backend", "check", "target", "batch", "bf16"}
+    }
+    asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
+    try:
+        compiled = build_into(asked, path.with_suffix(backend.suffixes[-1]), progress)
+    except EdgecnnError as error:
+        return Trial(backend, reason=str(error))
+    return Trial(backend, compiled, reason="" if compiled.parity else "no device here runs it")

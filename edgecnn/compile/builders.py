@@ -1,0 +1,65 @@
+"""What builders have in common: what they get, what they give, and the table of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from edgecnn.artifact import Manifest
+from edgecnn.compile.request import CompileRequest
+
+#: Told what is being done, and of long steps how far it is: "tactics: 12 of 80".
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ONNX file that is compiled."""
+
+    path: Path
+    sha256: str
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a builder made."""
+
+    #: Suffix: content. The first is the file that is loaded.
+    files: Mapping[str, bytes]
+    #: As in `artifact.EngineRecord`.
+    needs: Mapping[str, tuple[str, ...]]
+    built_on: Mapping[str, Any]
+    flags: Mapping[str, Any]
+    #: Whether this machine can run it.
+    runs_here: bool = True
+    #: What the user should know.
+    notes: list[str] = field(default_factory=list)
+    #: Layers as the builder arranged them, with what it says of each; none where it does not tell.
+    layers: list[dict[str, Any]] | None = None
+
+
+class Builder(Protocol):
+    """A module of this package: `ort`, `openvino`, `tensorrt`."""
+
+    #: Fields of a CompileRequest that it heeds.
+    OPTIONS: frozenset[str]
+
+    def build(self, source: Source, request: CompileRequest, progress: Progress) -> Built:
+        """Return the engine; raises EngineError if the library refuses the network."""
+
+
+_MODULES = {
+    "onnxruntime": "edgecnn.compile.ort",
+    "openvino": "edgecnn.compile.openvino",
+    "tensorrt": "edgecnn.compile.tensorrt",
+    "tensorrt-rtx": "edgecnn.compile.tensorrt",
+}
+
+
+def builder(backend: str) -> Builder:
+    """Return the builder of a backend, by its name in the table of `runtime.backends`."""
+    return cast(Builder, importlib.import_module(_MODULES[backend]))

@@ -1,0 +1,46 @@
+"""ONNX Runtime: its own optimizations done once, kept as a file that starts without them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgecnn.compile.builders import Built, Progress, Source
+from edgecnn.compile.request import CompileRequest
+from edgecnn.errors import EngineError
+from edgecnn.lazy import require
+from edgecnn.runtime.fit import processor
+from edgecnn.runtime.ort import PROVIDERS, choose_device, first_line
+
+OPTIONS = frozenset({"threads", "device"})
+
+
+def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
+    """Return the model in ONNX Runtime's own format, optimized for this processor or GPU.
+
+    The layouts and fusions that it chose hold for these instructions and this version alone.
+    Raises EngineError if the library refuses the network.
+    """
+    ort = require("onnxruntime", "compiling for ONNX Runtime")
+    device = choose_device(request.device, ort.get_available_providers())
+    progress("optimize")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ort"
+        options.optimized_model_filepath = str(path)
+        try:
+            ort.InferenceSession(str(source.path), options, providers=[PROVIDERS[device]])
+        except Exception as error:  # the library's errors have no common base class of their own
+            raise EngineError(
+                f"ONNX Runtime {ort.__version__} refuses {source.path}: {first_line(error)}",
+                hint="export the model again; a newer opset may need a newer ONNX Runtime",
+            ) from error
+        content = path.read_bytes()
+    return Built(
+        files={".ort": content},
+        needs={"ONNX Runtime": (ort.__version__,), "processor": (processor(),)},
+        built_on={"processor": processor()},
+        flags={"device": device, "threads": request.threads},
+    )

@@ -1,0 +1,244 @@
+"""From an ONNX file to an engine on disk: build, check against the file, write both with their record."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn import __version__, files
+from edgecnn.artifact import EngineRecord, Manifest, Step, TensorSpec, read_manifest, sidecar
+from edgecnn.compile.builders import Built, Progress, Source, builder
+from edgecnn.compile.request import CompileRequest
+from edgecnn.data.source import ImageSource
+from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.measure.latency import real_input
+from edgecnn.parity import Parity, compare, demand
+from edgecnn.runtime import load
+from edgecnn.runtime.backends import BACKENDS, Backend
+from edgecnn.runtime.engine import Engine
+
+#: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
+#: on the edge between two codes fall to either side.
+LEAST_DB = {"float32": 50.0, "float16": 30.0, "bfloat16": 20.0, "int8": 20.0}
+_CHECK_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An engine that was written, or would be."""
+
+    path: Path
+    backend: Backend
+    sha256: str
+    bytes: int
+    manifest: Manifest
+    #: Against the ONNX file; None where this machine cannot run the engine.
+    parity: Parity | None
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+    layers: list[dict[str, Any]] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        record = self.manifest.engine
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "backend": self.backend.name,
+            "precision": self.manifest.precision,
+            "parity": self.parity.to_json() if self.parity else None,
+            "engine": dataclasses.asdict(record) if record else None,
+            "seconds": round(self.seconds, 3),
+            "layers": self.layers,
+            "notes": self.notes,
+        }
+
+
+def open_source(path: Path) -> Source:
+    """Read what is known of an ONNX file; raises ArtifactError for anything else."""
+    if path.suffix in (".ort", ".xml", ".engine", ".plan", ".safetensors"):
+        raise ArtifactError(
+            f"{path} is no ONNX file", hint="compile what edgecnn export or edgecnn quantize wrote"
+        )
+    manifest = read_manifest(path)
+    return Source(path, files.sha256(path), manifest)
+
+
+def default_output(request: CompileRequest, backend: Backend) -> Path:
+    """Return where an engine goes if the user does not say."""
+    return request.output or request.source.with_suffix(backend.suffixes[-1])
+
+
+def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:
+    """Build an engine for one backend, check it where it runs here, and write it; whole or not at all.
+
+    Raises EngineError if the library refuses the network, ParityError if the engine computes something
+    else, InvalidValueError for options that the backend does not know.
+    """
+    backend = BACKENDS.get(request.backend)
+    output = default_output(request, backend)
+    files.check_writable(output)
+    with tempfile.TemporaryDirectory() as folder:
+        built = build_into(request, Path(folder) / output.name, progress)
+        return keep(built, output)
+
+
+def build_into(request: CompileRequest, path: Path, progress: Progress = lambda step: None) -> Compiled:
+    """Build and check an engine as `compile_file` does, at `path` as it is."""
+    start = time.perf_counter()
+    backend = BACKENDS.get(request.backend)
+    wanted = backend.suffixes[-1]
+    if path.suffix != wanted:
+        raise InvalidValueError(
+            f"{path.name} would hold an engine of {backend.title}", hint=f"call it {path.stem}{wanted}"
+        )
+    maker = builder(backend.name)
+    request.demand(maker.OPTIONS, backend.title)
+    source = open_source(request.source)
+    progress(f"{backend.title}: build")
+    built = maker.build(source, request, progress)
+    hashes = {}
+    for suffix, content in built.files.items():
+        part = path.with_suffix(suffix)
+        part.write_bytes(content)
+        hashes[part.name] = hashlib.sha256(content).hexdigest()
+    manifest = _manifest(source, backend, built, request, hashes)
+    write = sidecar(path).write_text
+    write(manifest.to_json())
+    parity = None
+    notes = list(built.notes)
+    if built.runs_here:
+        progress(f"{backend.title}: check")
+        parity = _check(source, path, request, manifest, notes)
+    else:
+        notes.append("not run: this machine has no such device, so nothing was checked or measured")
+    seconds = round(time.perf_counter() - start, 3)
+    step = Step(
+        "compile",
+        {"backend": backend.name, **built.flags},
+        parent=source.sha256,
+        seconds=seconds,
+        metrics=parity.to_json() if parity else {},
+    )
+    manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))
+    write(manifest.to_json())
+    return Compiled(
+        path,
+        backend,
+        hashes[path.name],
+        sum(map(len, built.files.values())),
+        manifest,
+        parity,
+        seconds,
+        notes,
+        built.layers,
+    )
+
+
+def keep(built: Compiled, output: Path) -> Compiled:
+    """Put an engine where the user wants it; the file that is loaded comes last.
+
+    A run that is killed in between leaves files whose hashes do not fit, which loading refuses.
+    """
+    record = built.manifest.engine
+    if record is None:
+        raise ValueError("a compiled file has a record")
+    renamed = {f"{output.stem}{Path(name).suffix}": (name, digest) for name, digest in record.files.items()}
+    record = dataclasses.replace(record, files={name: digest for name, (_, digest) in renamed.items()})
+    manifest = dataclasses.replace(built.manifest, engine=record)
+    for name, (made, _) in renamed.items():
+        if name != output.name:
+            files.write_atomic(output.with_name(name), built.path.with_name(made).read_bytes())
+    files.write_atomic(sidecar(output), manifest.to_json().encode())
+    files.write_atomic(output, built.path.read_bytes())
+    return dataclasses.replace(built, path=output, manifest=manifest)
+
+
+def _manifest(
+    source: Source, backend: Backend, built: Built, request: CompileRequest, hashes: dict[str, str]
+) -> Manifest:
+    record = EngineRecord(
+        backend=backend.name,
+        needs=built.needs,
+        built_on=built.built_on,
+        flags=built.flags,
+        parent=source.path.name,
+        parent_sha256=source.sha256,
+        files=hashes,
+    )
+    known = source.manifest or _foreign(source.path)
+    versions = {**known.versions, "edgecnn": __version__}
+    for package in backend.packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return dataclasses.replace(known, engine=record, target=request.target or known.target, versions=versions)
+
+
+def _foreign(path: Path) -> Manifest:
+    """Return what ONNX Runtime says of a file that carries no manifest."""
+    with load(path, device="cpu") as engine:
+        output = TensorSpec("output", (engine.input.shape[0], engine.classes), "float32", "NC")
+        return Manifest(inputs=(engine.input,), outputs=(output,))
+
+
+def _check(
+    source: Source, path: Path, request: CompileRequest, manifest: Manifest, notes: list[str]
+) -> Parity:
+    """Return how near an engine is to its ONNX file; raises ParityError if it is something else."""
+    with load(source.path, device="cpu") as reference, load(path) as engine:
+        images = check_images(reference, request, notes)
+        precision = "bfloat16" if request.bf16 else manifest.precision
+        parity = compare(
+            reference.run(images).astype(np.float32),
+            run_in_range(engine, images, request).astype(np.float32),
+            f"the engine of {engine.backend}",
+            constant=True,
+        )
+    demand(parity, LEAST_DB[precision], f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}")
+    return parity
+
+
+def manifest_backend(manifest: Manifest) -> str:
+    """Return the backend of a compiled file."""
+    return manifest.engine.backend if manifest.engine else "onnxruntime"
+
+
+def run_in_range(engine: Engine, images: npt.NDArray[Any], request: CompileRequest) -> npt.NDArray[Any]:
+    """Return logits of images, in batches that an engine takes."""
+    size = request.batch.best if request.batch else len(images)
+    least = request.batch.least if request.batch else 1
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
+        parts.append(engine.run(np.concatenate([part, padding]))[: len(part)])
+    return np.concatenate(parts)
+
+
+def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:
+    """Return inputs made of real images: of the folder that is asked for, else the built-in ones."""
+    known = engine.manifest is not None and engine.manifest.preprocessing is not None
+    if not known or (request.check is None and util.find_spec("skimage") is None):
+        if request.check is not None:
+            raise ArtifactError(
+                f"{engine.path} does not say how its images are prepared, so --check cannot be used",
+                hint="quantize or export it with edgecnn",
+            )
+        notes.append("checked on parts of the one photograph that comes with the runtime")
+        size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
+        return real_input(engine, size)
+    digits = engine.manifest is not None and engine.manifest.labels == "digits"
+    source = ImageSource.open(engine.preprocessing, calib=request.check, checks=_CHECK_IMAGES, digits=digits)
+    return engine.prepare(list(source.check_frames()))

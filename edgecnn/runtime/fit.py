@@ -1,0 +1,77 @@
+"""Whether a compiled file runs here: found out before its library is asked, which may crash instead."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from edgecnn import files
+from edgecnn.artifact import EngineRecord, Manifest
+from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
+from edgecnn.lazy import install_command
+from edgecnn.runtime.backends import Backend
+
+#: Flags of /proc/cpuinfo that decide which kernels an engine chose, the strongest first.
+_KERNELS = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp", "asimd")
+
+
+def processor() -> str:
+    """Return the architecture and the strongest instructions for int8 and float kernels."""
+    flags: set[str] = set()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                flags.update(value.split())
+                break
+    except OSError:
+        pass
+    strongest = next((name for name in _KERNELS if name in flags), "")
+    return f"{platform.machine()} {strongest}".strip()
+
+
+def library_version(backend: Backend) -> str:
+    """Return the version of a backend's library; raises MissingPackageError where it is not installed."""
+    for package in backend.packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    raise MissingPackageError(f"{backend.title} is not installed here", hint=install_command(backend.library))
+
+
+def check(path: Path, manifest: Manifest, here: Mapping[str, str]) -> None:
+    """Raise unless a compiled file is whole and `here` is what it needs.
+
+    `here` is what this machine is, by the names that `EngineRecord.needs` uses. Raises ArtifactError for
+    a file that is damaged or not the one its record was written for, EngineError for another machine.
+    """
+    record = manifest.engine
+    if record is None:
+        return
+    for name, expected in record.files.items():
+        part = path.with_name(name)
+        if not part.is_file():
+            raise ArtifactError(f"{name}, which belongs to {path.name}, is missing", hint="copy it as well")
+        if files.sha256(part) != expected:
+            raise ArtifactError(
+                f"{part} is damaged, or not the file that {path.name}.json was written for",
+                hint=rebuild_command(path, record),
+            )
+    for what, fitting in record.needs.items():
+        found = here.get(what, "none")
+        if not any(found == value or (value.endswith(".") and found.startswith(value)) for value in fitting):
+            wanted = " or ".join(f"{value}x" if value.endswith(".") else value for value in fitting)
+            raise EngineError(
+                f"{path.name} was built for {what} {wanted}; here it is {found}",
+                hint=rebuild_command(path, record),
+            )
+
+
+def rebuild_command(path: Path, record: EngineRecord) -> str:
+    """Return the command that builds a file anew on this machine."""
+    parent = os.path.join(path.parent, record.parent) if record.parent else "m.onnx"
+    return f"edgecnn compile {parent} --backend {record.backend} -o {path}"
