@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.compile.builders import Built, Progress, Source
+from edgecnn.compile.openvino_int8 import round_once
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError
 from edgecnn.lazy import require
@@ -29,6 +30,13 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         progress("convert")
         model = core.read_model(source.path)
         _fix_batch(ov, model, request.batch)
+        # Joins each QuantizeLinear with its DequantizeLinear. Left to the compilation, which does it later,
+        # a concatenation of int8 tensors around zero comes out wrong (2026.4). `ov.convert_model` does it
+        # as well, and reports to its maker over the network.
+        require("openvino._offline_transformations", "compiling for OpenVINO").apply_moc_transformations(
+            model, cf=True
+        )
+        round_once(model)
         progress("compile")
         options = settings(request.threads, request.hint, request.bf16)
         layers = _layers(core.compile_model(model, "CPU", options).get_runtime_model())
