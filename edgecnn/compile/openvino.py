@@ -29,13 +29,13 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     try:
         progress("convert")
         model = core.read_model(source.path)
-        _fix_batch(ov, model, request.batch)
         # Joins each QuantizeLinear with its DequantizeLinear. Left to the compilation, which does it later,
         # a concatenation of int8 tensors around zero comes out wrong (2026.4). `ov.convert_model` does it
         # as well, and reports to its maker over the network.
         require("openvino._offline_transformations", "compiling for OpenVINO").apply_moc_transformations(
             model, cf=True
         )
+        _fix_batch(ov, model, request.batch)
         round_once(model)
         progress("compile")
         options = settings(request.threads, request.hint, request.bf16)
