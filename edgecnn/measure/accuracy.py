@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.stream import stream
 
 
 @dataclass(frozen=True)
@@ -59,29 +58,20 @@ def evaluate(
     batch: int = 8,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Accuracy:
-    """Run every image through the engine's own preprocessing; images are decoded while others are inferred.
+    """Run every image through the engine's own preprocessing, decoded while others are inferred.
 
     Raises DataError naming the first image that cannot be read.
     """
     start = time.perf_counter()
     images, labels = dataset.images, np.array(dataset.labels)
-    spans = [range(first, min(first + batch, len(images))) for first in range(0, len(images), batch)]
-
-    def prepare(span: range) -> npt.NDArray[Any]:
-        return engine.prepare([images[row] for row in span])
-
-    right1 = right5 = 0
-    with ThreadPoolExecutor(1) as decoder:
-        pending = decoder.submit(prepare, spans[0])
-        for index, span in enumerate(spans):
-            data = pending.result()
-            if index + 1 < len(spans):
-                pending = decoder.submit(prepare, spans[index + 1])
-            order = np.argsort(-engine.run(data), axis=1, kind="stable")
-            hits = order == labels[span][:, None]
-            right1 += int(hits[:, 0].sum())
-            right5 += int(hits[:, :5].any(axis=1).sum())
-            progress(f"{10 * (10 * span.stop // len(images))} % of the images")
+    right1 = right5 = done = 0
+    for logits in stream(engine, (images[row] for row in range(len(images))), batch):
+        order = np.argsort(-logits, axis=1, kind="stable")
+        hits = order == labels[done : done + len(logits)][:, None]
+        done += len(logits)
+        right1 += int(hits[:, 0].sum())
+        right5 += int(hits[:, :5].any(axis=1).sum())
+        progress(f"{10 * (10 * done // len(images))} % of the images")
     return Accuracy(
         engine.path,
         dataset.name,

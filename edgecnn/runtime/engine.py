@@ -20,6 +20,7 @@ from edgecnn.runtime import fit, labels
 from edgecnn.runtime.backends import Backend, backend_of
 from edgecnn.runtime.fit import library_version, processor
 from edgecnn.runtime.images import ImageLike, Preprocessing
+from edgecnn.runtime.stream import stream
 
 Array = npt.NDArray[Any]
 
@@ -126,15 +127,21 @@ class Engine(abc.ABC):
             parts.append(self(np.concatenate([part, padding]))[: len(part)])
         return np.concatenate(parts)
 
-    def predict(self, images: ImageLike | Sequence[ImageLike], top: int = 5) -> list[list[Prediction]]:
-        """Return the `top` most probable classes of each image, best first."""
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], top: int = 5, batch: int | None = None
+    ) -> list[list[Prediction]]:
+        """Return the `top` most probable classes of each image, best first.
+
+        Of many images the next ones are decoded while the engine computes, `batch` at a time (`stream`).
+        """
         if isinstance(images, (list, tuple)):
             several: Sequence[ImageLike] = images
         else:
             several = [images]  # type: ignore[list-item]
         if not several:
             return []
-        probabilities = softmax(self.run(self.prepare(several)))
+        logits = list(stream(self, several, batch))
+        probabilities = softmax(np.concatenate(logits))
         names = labels.names(self.manifest.labels if self.manifest else None, probabilities.shape[1])
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
         return [
