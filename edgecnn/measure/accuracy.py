@@ -71,7 +71,7 @@ def evaluate(
         done += len(logits)
         right1 += int(hits[:, 0].sum())
         right5 += int(hits[:, :5].any(axis=1).sum())
-        progress(f"{10 * (10 * done // len(images))} % of the images")
+        progress(f"images: {10 * (10 * done // len(images))} %")
     return Accuracy(
         engine.path,
         dataset.name,
