@@ -120,3 +120,40 @@ def test_accuracy_counts_the_right_images(tmp_path):
         pytest.approx(0.5313, abs=1e-3),
         pytest.approx(0.8881, abs=1e-3),
     )  # Wilson's formula
+
+
+class Cooling(Stub):
+    """Slow at first, as an engine that still chooses kernels; slower after some runs, as a hot board."""
+
+    def _infer(self, array):
+        runs = len(self.clock.worked)
+        self.seconds = 0.004 * (1 + 3 * max(0, 1 - runs / 200)) * (1.3 if runs > self.hot_after else 1)
+        return super()._infer(array)
+
+
+def test_warming_up_lasts_until_the_latency_is_stable(tmp_path, clock):
+    engine = Cooling(tmp_path / "a", clock)
+    engine.hot_after = 10**9
+    (result,) = profile([engine], seconds=1.0)
+    assert result.warm_up.stable and result.warm_up.runs >= 200
+    assert set(np.round(result.samples, 6)) == {0.004}
+
+
+def test_a_throttle_while_measuring_is_reported(tmp_path, clock):
+    engine = Cooling(tmp_path / "a", clock)
+    engine.hot_after = 600
+    (result,) = profile([engine], seconds=4.0)
+    assert result.steadiness.verdict == "slower" and result.steadiness.ratio == pytest.approx(1.3)
+    assert "30% slower after" in result.notes[0]
+
+
+def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
+    rng = np.random.default_rng(0)
+
+    class Noisy(Stub):
+        def _infer(self, array):
+            self.seconds = float(rng.uniform(0.05, 0.5))
+            return super()._infer(array)
+
+    (result,) = profile([Noisy(tmp_path / "a", clock)], seconds=1.0)
+    assert not result.warm_up.stable and "was not stable after" in result.notes[0]
