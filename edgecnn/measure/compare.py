@@ -98,12 +98,6 @@ def _ratio(turns: npt.NDArray[np.float64], index: int) -> statistics.Ratio:
     return statistics.paired_ratio(pairs[:, index], pairs[:, 0])
 
 
-def _ratio(turns: npt.NDArray[np.float64], index: int) -> statistics.Ratio:
-    # A round forward and one backward are one pair: what follows which is then the same for both.
-    pairs = np.sqrt(turns[0::2] * turns[1::2])
-    return statistics.paired_ratio(pairs[:, index], pairs[:, 0])
-
-
 def _turn(engine: Engine, data: npt.NDArray[Any]) -> float:
     """Return the median latency of a few runs, after one that fills the caches."""
     clock = time.perf_counter
