@@ -5,8 +5,8 @@
 #
 # It takes root and Debian's packages buildah and debootstrap. The base image is a Debian 12 that debootstrap makes
 # from the archive, and is kept, with buildah's storage, in CACHE. pip inside uses the pip configuration and
-# the certificates of this machine, where it has any; neither ends up in the image. The image is removed
-# afterwards unless KEEP=1:  buildah --root "$CACHE/storage" images
+# the certificates of this machine, where it has any; the image does not keep them. The image is removed
+# afterwards unless KEEP=1.
 set -euo pipefail
 
 model=$(realpath -- "${1:?usage: docker/build_cpu.sh MODEL.onnx}")
@@ -22,10 +22,9 @@ for tool in buildah debootstrap; do
 done
 mkdir -p "$CACHE"
 
-# vfs and chroot ask nothing of the kernel, so this works inside a container as well. policy.json is not used: nothing
-# is pulled.
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-buildah() { command buildah --root "$CACHE/storage" --runroot "$CACHE/run" "$@"; }
+# vfs and chroot ask next to nothing of the kernel, so this works inside a container too.
+export BUILDAH_ISOLATION=chroot
+buildah() { command buildah --storage-driver vfs --root "$CACHE/storage" --runroot "$CACHE/run" "$@"; }
 
 container=
 clean_up() {
@@ -37,12 +36,13 @@ trap clean_up EXIT
 make_base() {
     local root=$CACHE/base
     rm -rf "$root"
-    # As in Debian's slim images: no manuals, documentation or translations.
-    mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
+    # As in Debian's own slim image: no documentation or translations, and apt keeps nothing that it can make again.
+    mkdir -p "$root/etc/dpkg/dpkg.cfg.d" "$root/etc/apt/apt.conf.d"
     printf 'path-exclude=/usr/share/%s/*\n' doc man info locale > "$root/etc/dpkg/dpkg.cfg.d/slim"
+    printf '%s;\n' 'Dir::Cache::pkgcache ""' 'Dir::Cache::srcpkgcache ""' 'APT::Keep-Downloaded-Packages "false"' \
+        > "$root/etc/apt/apt.conf.d/slim"
     debootstrap --variant=minbase bookworm "$root" "$MIRROR"
-    rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb
-    rm -rf "$root"/usr/share/{doc,man,info,locale}/*
+    rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/log/* "$root"/usr/share/{doc,man,info,locale}/*
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$root" / > /dev/null
     buildah commit --quiet "$container" "$base" > /dev/null
