@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="edgecnn for JetPack 6" \
 # which the board lends when the container starts.
 RUN useradd --uid 10001 --user-group --groups video --create-home edgecnn \
     && install --directory --owner=edgecnn --group=edgecnn /work \
-    && python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('tensorrt'))"
+    && python3 -c "import importlib.util, sys; importlib.util.find_spec('tensorrt') or sys.exit('no TensorRT here')"
 
 COPY --from=build /opt/edgecnn /opt/edgecnn
 

@@ -40,7 +40,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --groups video --create-home edgecnn \
     && install --directory --owner=edgecnn --group=edgecnn /work \
-    && python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('tensorrt'))"
+    && python3 -c "import importlib.util, sys; importlib.util.find_spec('tensorrt') or sys.exit('no TensorRT here')"
 
 COPY --from=build /opt/edgecnn /opt/edgecnn
 
