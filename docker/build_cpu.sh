@@ -4,7 +4,7 @@
 #   docker/build_cpu.sh MODEL.onnx
 #
 # It takes root and Debian's packages buildah and debootstrap. The base image is a Debian 12 that debootstrap makes
-# from the archive, and is kept, with buildah's storage, in CACHE. pip inside uses the pip configuration and
+# from Debian's archive (MIRROR names another), and is kept, with buildah's storage, in CACHE. pip inside uses the pip configuration and
 # the certificates of this machine, where it has any; the image does not keep them. The image is removed
 # afterwards unless KEEP=1.
 set -euo pipefail
@@ -12,7 +12,6 @@ set -euo pipefail
 model=$(realpath -- "${1:?usage: docker/build_cpu.sh MODEL.onnx}")
 cd "$(dirname "$0")/.."
 CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/edgecnn/docker}
-MIRROR=${MIRROR:-http://deb.debian.org/debian}
 image=localhost/edgecnn:cpu
 base=localhost/debian:bookworm-minbase
 
@@ -41,7 +40,7 @@ make_base() {
     printf 'path-exclude=/usr/share/%s/*\n' doc man info locale > "$root/etc/dpkg/dpkg.cfg.d/slim"
     printf '%s;\n' 'Dir::Cache::pkgcache ""' 'Dir::Cache::srcpkgcache ""' 'APT::Keep-Downloaded-Packages "false"' \
         > "$root/etc/apt/apt.conf.d/slim"
-    debootstrap --variant=minbase bookworm "$root" "$MIRROR"
+    debootstrap --variant=minbase bookworm "$root" ${MIRROR:+"$MIRROR"}
     rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/log/* "$root"/usr/share/{doc,man,info,locale}/*
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$root" / > /dev/null
