@@ -4,9 +4,9 @@
 #   docker/build_cpu.sh MODEL.onnx
 #
 # It takes root and Debian's packages buildah and debootstrap. The base image is a Debian 12 that debootstrap makes
-# from Debian's archive (MIRROR names another), and is kept, with buildah's storage, in CACHE. pip inside uses the pip configuration and
-# the certificates of this machine, where it has any; the image does not keep them. The image is removed
-# afterwards unless KEEP=1.
+# from Debian's archive (MIRROR names another); CACHE keeps it, with buildah's storage. pip inside uses the pip
+# configuration and the certificates of this machine, where it has any; the image does not keep them.
+# The image is removed afterwards unless KEEP=1.
 set -euo pipefail
 
 model=$(realpath -- "${1:?usage: docker/build_cpu.sh MODEL.onnx}")
