@@ -42,6 +42,7 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/tally lint --context . docker/*.Dockerfile
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/export_time.py
