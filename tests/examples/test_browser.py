@@ -65,7 +65,7 @@ def classify(browser: Browser, address: str, model: Path, photo: Path) -> str:
     return browser.wait_for("#status", "done|error")
 
 
-def test_the_best_class_is_that_of_the_python_runtime(browser, site, model, photographs, expected):
+def test_the_best_class_is_that_of_the_python_runtime(browser, site, model, photographs, expected, tolerance):
     folder, address = site
     shutil.copy(model, folder / model.name)
     for photo, (index, probability) in zip(photographs, expected, strict=True):
@@ -76,8 +76,7 @@ def test_the_best_class_is_that_of_the_python_runtime(browser, site, model, phot
         best = browser.text("#classes").splitlines()[0]
         percent, given = re.match(r"([\d.]+)% .* \((\d+)\)", best).groups()
         assert int(given) == index
-        # WebAssembly's int8 kernels round otherwise than those of this machine.
-        assert float(percent) == pytest.approx(100 * probability, abs=5 if "int8" in model.name else 0.1)
+        assert float(percent) == pytest.approx(100 * probability, abs=tolerance)
 
 
 def test_classes_have_their_names(browser, site, model, coffee):

@@ -73,14 +73,13 @@ def run(program: Path, *arguments: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120)
 
 
-def test_the_best_class_is_that_of_the_python_runtime(program, model, photographs, expected):
+def test_the_best_class_is_that_of_the_python_runtime(program, model, photographs, expected, tolerance):
     for photo, (index, probability) in zip(photographs, expected, strict=True):
         done = run(program, model, photo)
         assert done.returncode == 0, done.stderr
         percent, _, given = re.match(r" *([\d.]+)%  (.*) \((\d+)\)\n", done.stdout).groups()
         assert int(given) == index
-        # OpenVINO's int8 kernels round otherwise than ONNX Runtime's.
-        assert float(percent) == pytest.approx(100 * probability, abs=5 if "int8" in model.name else 0.1)
+        assert float(percent) == pytest.approx(100 * probability, abs=tolerance)
 
 
 def test_labels_are_read_from_a_file(program, model, photographs, tmp_path):
