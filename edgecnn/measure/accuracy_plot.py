@@ -131,13 +131,15 @@ def _reliability(axes: Axes, accuracy: Accuracy) -> None:
     )
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--", label="as sure as right")
     for item in bins:
-        axes.text(item.low + width / 2, 0.01, str(item.n), ha="center", va="bottom", fontsize=6)
+        axes.text(
+            item.low + width / 2, 0.01, str(item.n), ha="center", va="bottom", fontsize=6, color="white"
+        )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("confidence of the answer (with the number of images)")
     axes.set_ylabel("accuracy")
     axes.set_title(f"expected calibration error {accuracy.ece:.1%}")
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    axes.legend(loc="upper left", framealpha=0.9, fontsize=8)
 
 
 def _classes(axes: Axes, accuracy: Accuracy) -> None:

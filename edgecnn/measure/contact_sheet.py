@@ -58,7 +58,7 @@ def draw(accuracy: Accuracy, images: Images, preprocessing: Preprocessing, path:
         axes.set_yticks([])
         axes.spines[:].set(color=colour, linewidth=3)
         axes.set_title(
-            f"{short(accuracy.names[item.label])}\n"
+            f"true {short(accuracy.names[item.label])}\n"
             f"was {short(accuracy.names[item.reference_answer])} {item.reference_confidence:.0%}\n"
             f"is {short(accuracy.names[item.answer])} {item.confidence:.0%}",
             fontsize=7,
