@@ -43,7 +43,7 @@ def test_a_batch_without_a_readable_image_is_never_inferred():
 def test_more_than_a_few_unreadable_images_are_an_error():
     names = [f"{row}.png" for row in range(100)]
     sweep(names, read_but(*names[:10]), list, batch=4)
-    with pytest.raises(DataError, match="11 of 100 images cannot be read: 0.png, 1.png"):
+    with pytest.raises(DataError, match=r"11 of 100 images cannot be read: 0\.png, 1\.png"):
         sweep(names, read_but(*names[:11]), list, batch=4, workers=1)
 
 
