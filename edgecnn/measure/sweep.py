@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -75,14 +73,9 @@ def sweep(
     spans = (range(first, min(first + batch, len(images))) for first in range(0, len(images), batch))
     rows: list[int] = []
     results: list[_Result] = []
-    pending: deque[Future[tuple[list[int], _Result | None]]] = deque()
     with ThreadPoolExecutor(workers, "edgecnn-sweep") as pool:
         try:
-            # One more than there are threads: none has to wait for the loop below.
-            pending.extend(pool.submit(work, span) for span in itertools.islice(spans, workers + 1))
-            while pending:
-                batch_rows, result = pending.popleft().result()
-                pending.extend(pool.submit(work, span) for span in itertools.islice(spans, 1))
+            for batch_rows, result in pool.map(work, spans):
                 if result is not None:
                     rows += batch_rows
                     results.append(result)

@@ -78,27 +78,28 @@ def test_one_thread_reads_while_another_infers():
     assert sweep(range(4), read, infer, batch=2, workers=2).results == [[0, 1], [2, 3]]
 
 
-def test_few_batches_are_read_ahead_of_a_slow_caller():
-    opened, held = [], threading.Event()
+def test_no_more_batches_are_read_than_there_are_threads():
+    seen, held = [], threading.Event()
 
     def infer(batch):
         held.wait(10)
         return batch
 
-    def watch(step):
-        held.set()
-
+    opened = []
     timer = threading.Timer(0.2, lambda: (opened.append(len(seen)), held.set()))
-    seen = []
     timer.start()
-    sweep(range(40), lambda row: seen.append(row) or row, infer, batch=2, workers=2, progress=watch)
+    sweep(range(40), lambda row: seen.append(row) or row, infer, batch=2, workers=2)
     assert opened == [4]
 
 
-def test_an_error_of_the_engine_ends_the_sweep():
+def test_an_error_of_the_engine_ends_the_sweep_at_once():
+    inferred = []
+
     def infer(batch):
+        inferred.append(batch)
         raise EngineError("it broke")
 
     with pytest.raises(EngineError, match="it broke"):
-        sweep(range(100), read_but(), infer, batch=2)
+        sweep(range(10_000), read_but(), infer, batch=2, workers=2)
+    assert len(inferred) < 5_000
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgecnn-sweep")]
