@@ -13,27 +13,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from jpegs import write_jpegs
 
-from edgecnn.data import builtin
-from edgecnn.data.crops import random_crops
 from edgecnn.export import ExportRequest, export
-from edgecnn.runtime import Preprocessing, load, open_image
+from edgecnn.runtime import load
 from edgecnn.runtime.stream import BATCH
 from edgecnn.zoo import NetworkSpec
 
-IMAGES, SIDE = 500, 512
-
-
-def jpegs(folder: Path) -> list[Path]:
-    """Write crops of the built-in photographs as files of the size that a camera's preview has."""
-    photos = [open_image(builtin.photo(name)) for name in builtin.CALIBRATION_PHOTOS]
-    crops = random_crops(photos, Preprocessing(SIDE), IMAGES, seed=0)
-    paths = []
-    for number, crop in enumerate(crops):
-        paths.append(folder / f"{number:03}.jpg")
-        Image.fromarray(crop).save(paths[-1], quality=90)
-    return paths
+IMAGES = 500
 
 
 def main() -> None:
@@ -41,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "m.onnx"
         export(ExportRequest(NetworkSpec("mobilenet", alpha=0.5), output=model))
-        paths = jpegs(Path(folder))
+        paths = write_jpegs(Path(folder), IMAGES)
         with load(model, threads=1) as engine:
 
             def decode() -> None:

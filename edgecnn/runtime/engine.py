@@ -112,7 +112,10 @@ class Engine(abc.ABC):
 
     def prepare(self, images: Sequence[ImageLike]) -> Array:
         """Return images as an input array of this engine; one image that cannot be read is a DataError."""
-        frames = np.stack([self.preprocessing.frame(image) for image in images])
+        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
+
+    def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
+        """Return resized and cropped images, (N, size, size, channels) uint8, as an input array."""
         return frames if self.input.layout == "NHWC" else self.preprocessing.normalize(frames)
 
     def run(self, array: Array) -> Array:

@@ -115,7 +115,7 @@ def test_accuracy_counts_the_right_images(tmp_path):
     data = LabelledImages("made up", list(pictures), labels)
     accuracy = evaluate(Stub(tmp_path / "a"), data, batch=3)
     assert (accuracy.top1, accuracy.n) == (0.75, 20)
-    low, high = accuracy.interval
+    low, high = accuracy.top1_interval
     assert (low, high) == (
         pytest.approx(0.5313, abs=1e-3),
         pytest.approx(0.8881, abs=1e-3),
