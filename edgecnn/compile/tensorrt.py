@@ -19,7 +19,7 @@ from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.fit import processor
-from edgecnn.runtime.tensorrt_library import Library, Messages
+from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
 
 if TYPE_CHECKING:
     import tensorrt
@@ -50,7 +50,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         _parse(library, network, source, request)
         config: tensorrt.IBuilderConfig = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else layers have no names
-        batch = _set_batch(builder, network, config, request.batch)
+        batch = _set_batch(library, builder, network, config, request.batch)
         precision = follow_file(library, network, config, dla=request.dla is not None)
         notes = _set_options(library, builder, network, config, request)
         if backend.name == "tensorrt-rtx":
@@ -113,10 +113,10 @@ def _gpu_here(library: Library, request: CompileRequest) -> cuda.Device | None:
 def _capabilities(library: Library, request: CompileRequest, gpu: cuda.Device | None) -> tuple[str, ...]:
     """Return what is built for."""
     asked = request.capabilities
-    here = (gpu.compute_capability,) if gpu else ()
+    here: tuple[str, ...] = (gpu.compute_capability,) if gpu else ()
     if library.backend.name == "tensorrt" and gpu is not None and asked not in ((), here):
         raise InvalidValueError(
-            f"TensorRT builds for the GPU that it runs on, which has compute capability {here[0]}",
+            f"TensorRT builds for the GPU that it runs on, of compute capability {gpu.compute_capability}",
             hint=f"build it on the GPU itself, or: --backend tensorrt-rtx --sm {','.join(asked)}",
         )
     return here if library.backend.name == "tensorrt" else asked or here
@@ -153,6 +153,7 @@ def _parse(
 
 
 def _set_batch(
+    library: Library,
     builder: tensorrt.Builder,
     network: tensorrt.INetworkDefinition,
     config: tensorrt.IBuilderConfig,
@@ -165,7 +166,7 @@ def _set_batch(
             hint="one image input is expected",
         )
     image = network.get_input(0)
-    first, *shape = tuple(image.shape)
+    first, *shape = sizes(image.shape)
     if any(size < 0 for size in shape):
         raise EngineError(
             f"the network takes images of any size: {(first, *shape)}",
@@ -179,13 +180,17 @@ def _set_batch(
             )
         return None
     batch = asked or BatchRange(1, 1, 1)
+
+    def dims(size: int) -> tensorrt.Dims:
+        made: tensorrt.Dims = library.trt.Dims((size, *shape))
+        return made
+
     if batch.least == batch.most:
         # A constant shape leaves the library more to decide beforehand, and a DLA takes no other.
-        image.shape = (batch.most, *shape)
+        image.shape = dims(batch.most)
     else:
         profile = builder.create_optimization_profile()
-        sizes = ((size, *shape) for size in (batch.least, batch.best, batch.most))
-        profile.set_shape(image.name, *sizes)
+        profile.set_shape(image.name, dims(batch.least), dims(batch.best), dims(batch.most))
         config.add_optimization_profile(profile)
     return [batch.least, batch.best, batch.most]
 

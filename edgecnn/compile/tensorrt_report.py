@@ -17,7 +17,7 @@ def monitor(trt: Any, progress: Progress, messages: Messages) -> Any:
     """
     base: Any = trt.IProgressMonitor
 
-    class Monitor(base):  # type: ignore[misc]
+    class Monitor(base):
         def __init__(self) -> None:
             base.__init__(self)
             self._steps: dict[str, int] = {}

@@ -79,7 +79,7 @@ def _driver(name: str) -> ctypes.CDLL:
             getattr(library, function).argtypes = arguments
     except (OSError, AttributeError) as error:
         raise EngineError(
-            f"there is no NVIDIA GPU: no usable driver library ({error})",
+            f"there is no NVIDIA GPU, or no driver for it: {error}",
             hint="install NVIDIA's driver; edgecnn doctor shows what is found",
         ) from error
     code = library.cuInit(0)
@@ -105,7 +105,8 @@ def call(function: str, *arguments: Any) -> None:
 class Device:
     """A GPU, number 0 of those that CUDA_VISIBLE_DEVICES leaves, and its primary context.
 
-    Raises EngineError where there is none. The context stays until the process ends: others use it too.
+    Raises EngineError where there is none. The context is made when first needed, and stays until the
+    process ends: others use it too.
     """
 
     def __init__(self) -> None:
@@ -122,13 +123,17 @@ class Device:
         self.compute_capability = f"{self._attribute(_MAJOR)}.{self._attribute(_MINOR)}"
         #: Whether it shares the processor's memory and reads it in place, as on Jetson boards.
         self.integrated = bool(self._attribute(_INTEGRATED) and self._attribute(_CAN_MAP_HOST_MEMORY))
-        self._context = c_void_p()
-        call("cuDevicePrimaryCtxRetain", byref(self._context), self._handle)
 
     def _attribute(self, number: int) -> int:
         value = c_int()
         call("cuDeviceGetAttribute", byref(value), number, self._handle)
         return value.value
+
+    @functools.cached_property
+    def _context(self) -> c_void_p:
+        context = c_void_p()
+        call("cuDevicePrimaryCtxRetain", byref(context), self._handle)
+        return context
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -168,8 +173,8 @@ class Buffer:
     These are two places with copies between them; on an integrated GPU they are one, and a copy is nothing.
     """
 
-    def __init__(self, count: int, dtype: npt.DTypeLike, *, shared: bool) -> None:
-        size = count * np.dtype(dtype).itemsize
+    def __init__(self, count: int, dtype: np.dtype[Any], *, shared: bool) -> None:
+        size = count * dtype.itemsize
         self._host, self._device = c_void_p(), c_uint64()
         call("cuMemHostAlloc", byref(self._host), size, _PORTABLE | (_DEVICE_MAPPED if shared else 0))
         try:
@@ -183,7 +188,7 @@ class Buffer:
         self._shared = shared
         memory = (ctypes.c_uint8 * size).from_address(self._host.value or 0)
         #: The host's side, flat. Not to be used after `close`.
-        self.array: npt.NDArray[Any] = np.frombuffer(memory, dtype=dtype)
+        self.array: npt.NDArray[Any] = np.frombuffer(memoryview(memory), dtype=dtype)
 
     @property
     def address(self) -> int:

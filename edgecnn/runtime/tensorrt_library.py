@@ -91,6 +91,11 @@ def _log(trt: ModuleType) -> Any:
     return Log()
 
 
+def sizes(dims: Any) -> tuple[int, ...]:
+    """Return the library's Dims as a tuple; -1 for what is free."""
+    return tuple(int(dims[index]) for index in range(len(dims)))
+
+
 class Messages:
     """What a library said while somebody listened."""
 
