@@ -83,6 +83,7 @@ class Context:
             if not self._context.set_input_shape(tensors[0].name, self._shapes[0]):
                 raise EngineError(f"{library} refuses {batch} images at a time: {messages}")
             self._events = [made.enter_context(contextlib.closing(Event())) for _ in range(4)]
+            made.callback(self._finish)  # before the buffers go
             # Before the first capture the library must have run once: it decides and loads things then.
             self._enqueue()
             self._stream.synchronize()
@@ -159,6 +160,11 @@ class Context:
                 self._stream.end_capture().close()
             raise
         return self._stream.end_capture()
+
+    def _finish(self) -> None:
+        # After a failure work may still be queued that uses the buffers; a second failure says nothing new.
+        with contextlib.suppress(EngineError):
+            self._stream.synchronize()
 
     def close(self) -> None:
         """Free everything; the library's own part is freed with the object."""
