@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 	$(if $(INDEX),--extra-index-url $(INDEX))
 # What the tests compare the zoo with. Without their dependencies: the CPU build of PyTorch has no torchvision.
 ORACLES := torchvision==0.28.0 timm==1.0.31
+# TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
+STUBS := tensorrt-stubs==10.13.0.35.1
 
 .PHONY: demo test test-slow zoo lint bench clean
 
@@ -55,6 +57,7 @@ bench: .venv/dev
 	@test -d .venv || $(PYTHON) -m venv .venv
 	$(PIP) --editable ".[$(@F)]"
 	$(if $(filter dev,$(@F)),$(PIP) --no-deps $(ORACLES))
+	$(if $(filter dev,$(@F)),$(PIP) --no-deps --upgrade --target .venv/stubs $(STUBS))
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""A GPU that is none: CUDA's driver library from fake_cuda.c, and a TensorRT whose kernels are ONNX Runtime's.
+"""A GPU that is none: CUDA's driver from fake_cuda.c, and a TensorRT whose kernels are ONNX Runtime's.
 
 What these tests can show is that the calls are right and in order; how fast, and with which rounding, a GPU
 computes, they cannot.
