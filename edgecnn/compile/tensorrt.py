@@ -54,7 +54,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         precision = follow_file(library, network, config, dla=request.dla is not None)
         notes = _set_options(library, builder, network, config, request)
         if backend.name == "tensorrt-rtx":
-            _set_capabilities(library, config, capabilities)
+            _set_capabilities(library, config, request.capabilities)
         cache = _read_cache(library, config, request.timing_cache)
         if hasattr(trt, "IProgressMonitor"):  # TensorRT 8.6 has none
             config.progress_monitor = monitor(trt, progress, messages)
@@ -232,16 +232,18 @@ def _set_options(
 def _set_capabilities(
     library: Library, config: tensorrt.IBuilderConfig, capabilities: tuple[str, ...]
 ) -> None:
+    # TensorRT-RTX alone has these, so that the types of TensorRT do not know them.
+    chosen: Any = config
     kind: Any = library.trt.ComputeCapability
+    chosen.num_compute_capabilities = max(1, len(capabilities))
+    if not capabilities:
+        chosen.set_compute_capability(kind.CURRENT, 0)
     known = {name[2:-1] + "." + name[-1]: kind.__members__[name] for name in kind.__members__ if "SM" in name}
     for value in capabilities:
         if value not in known:
             raise InvalidValueError(
                 f"{library} builds for no compute capability {value}", hint=f"it knows {', '.join(known)}"
             )
-    # TensorRT-RTX alone has these, so that the types of TensorRT do not know them.
-    chosen: Any = config
-    chosen.num_compute_capabilities = len(capabilities)
     for index, value in enumerate(capabilities):
         chosen.set_compute_capability(known[value], index)
 

@@ -174,7 +174,7 @@ def test_the_command_builds_for_a_gpu_that_is_elsewhere(rtx, tmp_path):
     assert files.sha256(tmp_path / "m.engine") == answer["sha256"]
 
 
-# TensorRT, against a fake
+# TensorRT, and what takes a GPU, against a fake
 
 
 @pytest.fixture
@@ -329,6 +329,15 @@ def test_without_a_gpu_tensorrt_says_what_can_be_done(tensorrt, tmp_path, monkey
     ) as caught:
         compiled(classifier(tmp_path / "m.onnx"), backend="tensorrt")
     assert "tensorrt-rtx" in caught.value.hint
+
+
+def test_with_a_gpu_rtx_builds_for_it_and_checks_the_engine(tmp_path, monkeypatch, gpu):
+    trt = install(tmp_path, monkeypatch, gpu, "tensorrt-rtx", "1.7.1")
+    done = compiled(classifier(tmp_path / "m.onnx"))
+    assert built(trt)[1].capabilities == ["CURRENT"] and done.parity.sqnr_db > 50
+    assert done.manifest.engine.needs["compute capability"] == ("8.9",)
+    elsewhere = compiled(classifier(tmp_path / "m.onnx"), sm=("8.6",))
+    assert built(trt)[1].capabilities == ["SM86"] and elsewhere.parity is None
 
 
 def test_an_engine_for_another_gpu_is_rebuilt_when_asked(tensorrt, tmp_path, monkeypatch):
