@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fake_gpu import driver, install
+from fake_gpu import _ExecutionContext, driver, install
 from small_classifier import classifier
 
 from edgecnn import artifact
@@ -129,6 +129,19 @@ def test_a_graph_that_cannot_be_captured_is_told_and_done_without(engine_file, m
             engine(array)  # told once
 
 
+def test_a_library_that_stops_a_capture_leaves_the_stream_usable(engine_file, fake, monkeypatch):
+    path = engine_file()
+    array = images(1)
+    execute = _ExecutionContext.execute_async_v3
+
+    def refuse(self, stream):
+        return not fake.fake_capturing(stream) and execute(self, stream)
+
+    monkeypatch.setattr(_ExecutionContext, "execute_async_v3", refuse)
+    with load(path) as engine, pytest.warns(EdgecnnWarning, match="without a CUDA graph"):
+        np.testing.assert_array_equal(engine(array), expected(path, array))
+
+
 def test_threads_get_their_own_answers(engine_file):
     path = engine_file("1:2:4")
     arrays = [images(1 + index % 3) for index in range(8)]
@@ -198,7 +211,7 @@ def test_a_library_that_fails_is_one_line(engine_file, monkeypatch):
     with load(path) as engine:
         engine(images(1))
         engine.cuda_graph = False
-        monkeypatch.setattr("fake_gpu._ExecutionContext.execute_async_v3", lambda self, stream: False)
+        monkeypatch.setattr(_ExecutionContext, "execute_async_v3", lambda self, stream: False)
         with pytest.raises(EngineError, match="TensorRT fails"):
             engine(images(1))
 
