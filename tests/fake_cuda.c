@@ -35,11 +35,12 @@ int fake_live(void) {
 int fake_capturing(stream *s) { return s->capturing; }
 int fake_depth(void) { return depth; }
 int fake_retained(void) { return retained; }
+/* Of the GPU's memory. */
 void fake_fail_next_allocation(void) { next_failure = 1; }
 
 static int allocate(char **place, size_t size, int side) {
     if (!depth) return INVALID_CONTEXT;
-    if (next_failure) { next_failure = 0; return OUT_OF_MEMORY; }
+    if (next_failure && side == 0) { next_failure = 0; return OUT_OF_MEMORY; }
     int code = OUT_OF_MEMORY;
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST && code; i++)

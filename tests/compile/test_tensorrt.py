@@ -224,7 +224,9 @@ def test_before_version_10_float32_layers_of_a_float16_file_stay_float32(tensorr
     path = of_precision(tmp_path / "m.onnx", "float16")
     model = onnx.load(path)
     model.graph.node[-1].output[0] = "early"
-    model.graph.node.append(onnx.helper.make_node("Neg", ["early"], ["logits"]))
+    one = onnx.helper.make_tensor("one", onnx.TensorProto.FLOAT, [], [1.0])
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["one"], value=one))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["early", "one"], ["logits"]))
     onnx.save(model, path)
     trt = tensorrt("8.6.1")
     compiled(path, backend="tensorrt")
