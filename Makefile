@@ -16,6 +16,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ORACLES := torchvision==0.28.0 timm==1.0.31
 ORT_HEADERS := http://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb
 ORT_HEADERS_SHA256 := 14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08
+# TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
+STUBS := tensorrt-stubs==10.13.0.35.1
 
 .PHONY: demo test test-slow zoo lint bench clean
 
@@ -70,6 +72,7 @@ examples/browser/node_modules: examples/browser/package-lock.json
 	@test -d .venv || $(PYTHON) -m venv .venv
 	$(PIP) --editable ".[$(@F)]"
 	$(if $(filter dev,$(@F)),$(PIP) --no-deps $(ORACLES))
+	$(if $(filter dev,$(@F)),$(PIP) --no-deps --upgrade --target .venv/stubs $(STUBS))
 	@touch $@
 
 clean:

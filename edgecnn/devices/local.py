@@ -18,6 +18,8 @@ from pathlib import Path
 from edgecnn import __version__
 from edgecnn.lazy import install_command
 from edgecnn.measure.conditions import cpu_model
+from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.tensorrt_library import Library
 
 #: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
 _IDENTITY = base64.b64decode(
@@ -105,10 +107,10 @@ def _openvino() -> str:
     return f"devices: {', '.join(devices)}"
 
 
-def _tensorrt(module: str) -> Callable[[], str]:
+def _tensorrt(backend: str) -> Callable[[], str]:
     def attempt() -> str:
-        library = importlib.import_module(module)
-        library.Builder(library.Logger(library.Logger.ERROR))
+        library = Library(BACKENDS.get(backend))
+        library.trt.Builder(library.log)
         return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
 
     return attempt
@@ -133,7 +135,7 @@ _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("ONNX Runtime", "onnxruntime", _onnxruntime),
     ("OpenVINO", "openvino", _openvino),
     ("TensorRT", "tensorrt", _tensorrt("tensorrt")),
-    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt_rtx")),
+    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt-rtx")),
     ("PyTorch", "torch", _torch),
     ("onnx", "onnx", _importing("onnx", "export")),
     ("onnxscript", "onnxscript", _importing("onnxscript", "export")),

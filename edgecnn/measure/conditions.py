@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.fit import library_version
 
-#: Packages that may stand behind a backend.
-_LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 _CPUINFO_NAMES = ("model name", "Model", "Hardware")
 
 
@@ -23,7 +22,7 @@ def conditions(engine: Engine, batch: int) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "unknown",
         "load": round(os.getloadavg()[0], 2),
-        "backend": f"{engine.backend} {_version(engine.backend)}",
+        "backend": f"{engine.backend} {library_version(BACKENDS.get(engine.backend))}",
         "device": engine.device,
         "threads": engine.threads or "library's choice",
         "batch": batch,
@@ -39,15 +38,6 @@ def cpu_model() -> str:
         if key.strip() in _CPUINFO_NAMES:
             return value.strip()
     return platform.processor() or "unknown"
-
-
-def _version(backend: str) -> str:
-    for package in _LIBRARIES[backend]:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"
 
 
 def _read(path: str) -> str | None:

@@ -188,7 +188,7 @@ def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
     preprocessing = Preprocessing(max(height, width)).with_channels(channels)
     if engine.manifest and engine.manifest.preprocessing:
         preprocessing = engine.preprocessing
-    crops = random_crops([sample_photo()], preprocessing, batch or fixed or 1, seed=0)
+    crops = random_crops([sample_photo()], preprocessing, batch or engine.batches[0], seed=0)
     frames = np.stack(list(crops))[:, :height, :width]
     if image.dtype == "uint8":
         return frames if nhwc else frames.transpose(0, 3, 1, 2)

@@ -54,6 +54,9 @@ class Engine(abc.ABC):
         self.input = spec
         #: Number of classes.
         self.classes = outputs
+        batch = spec.shape[0] if spec.shape else 1
+        #: Fewest and most images of one inference; None: any number.
+        self.batches: tuple[int, int | None] = (batch, batch) if isinstance(batch, int) else (1, None)
         self._preprocessing = (
             Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
         )
@@ -80,6 +83,11 @@ class Engine(abc.ABC):
 
         Raises InputError if the array does not fit, EngineError if the library fails.
         """
+        self.check(array)
+        return self._infer(np.ascontiguousarray(array))
+
+    def check(self, array: Array) -> None:
+        """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""
         if self._closed:
             raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
         expected = self.input.shape
@@ -98,7 +106,12 @@ class Engine(abc.ABC):
                 f"{self.path.name} takes {wanted} {self.input.dtype}, not {given} {array.dtype}",
                 hint="prepare images with engine.prepare(images), or call engine.predict(images)",
             )
-        return self._infer(np.ascontiguousarray(array))
+        least, most = self.batches
+        if not least <= len(array) <= (most or len(array)):
+            raise InputError(
+                f"{self.path.name} takes {least} to {most} images at a time, not {len(array)}",
+                hint="engine.run takes any number; edgecnn compile --batch MIN:OPT:MAX sets the range",
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -119,14 +132,15 @@ class Engine(abc.ABC):
         return frames if self.input.layout == "NHWC" else self.preprocessing.normalize(frames)
 
     def run(self, array: Array) -> Array:
-        """Like calling the engine, for any number of images: a fixed batch is filled up and cut again."""
-        batch = self.input.shape[0]
-        if not isinstance(batch, int) or len(array) == batch:
+        """Like calling the engine, for any number of images: a batch is filled up and cut again."""
+        least, most = self.batches
+        if least <= len(array) <= (most or len(array)):
             return self(array)
+        size = most or least
         parts = []
-        for start in range(0, len(array), batch):
-            part = array[start : start + batch]
-            padding = np.repeat(part[-1:], batch - len(part), axis=0)
+        for start in range(0, len(array), size):
+            part = array[start : start + size]
+            padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
             parts.append(self(np.concatenate([part, padding]))[: len(part)])
         return np.concatenate(parts)
 
