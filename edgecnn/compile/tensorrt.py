@@ -47,7 +47,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         trt = library.trt
         builder: tensorrt.Builder = trt.Builder(library.log)
         network: tensorrt.INetworkDefinition = builder.create_network(_network_flags(library, request))
-        _parse(library, network, source, request)
+        parser = _parse(library, network, source, request)
         config: tensorrt.IBuilderConfig = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else layers have no names
         batch = _set_batch(library, builder, network, config, request.batch)
@@ -59,6 +59,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         if hasattr(trt, "IProgressMonitor"):  # TensorRT 8.6 has none
             config.progress_monitor = monitor(trt, progress, messages)
         content = _build(library, builder, network, config, request, capabilities, messages)
+        del parser  # not before: the network's weights may lie in its memory
     flags = {
         "batch": batch,
         "sm": list(capabilities),
@@ -132,14 +133,14 @@ def _network_flags(library: Library, request: CompileRequest) -> int:
 
 def _parse(
     library: Library, network: tensorrt.INetworkDefinition, source: Source, request: CompileRequest
-) -> None:
+) -> tensorrt.OnnxParser:
     trt = library.trt
     parser: tensorrt.OnnxParser = trt.OnnxParser(network, library.log)
     if request.version_compatible or request.hardware_compatible:
         # The plugin that would do it is in neither the lean runtime nor every GPU; since 10 it is off anyway.
         parser.set_flag(trt.OnnxParserFlag.NATIVE_INSTANCENORM)
     if parser.parse_from_file(str(source.path)):
-        return
+        return parser
     found = []
     for index in range(parser.num_errors):
         error: tensorrt.ParserError = parser.get_error(index)
