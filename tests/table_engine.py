@@ -22,10 +22,10 @@ class TableEngine(Engine):
         self._preprocessing = Preprocessing(size=4, crop=1.0)
         self.table = table.astype(np.float32)
         #: Sizes of the batches that came.
-        self.batches: list[int] = []
+        self.seen: list[int] = []
 
     def _infer(self, array):
-        self.batches.append(len(array))
+        self.seen.append(len(array))
         return self.table[array[:, 0, 0, 0]]
 
 

@@ -123,7 +123,7 @@ def test_the_json_holds_every_count_and_is_valid(accuracy):
 def test_a_fixed_batch_is_kept(tmp_path):
     engine = TableEngine(tmp_path / "a.onnx", LOGITS, batch=16)
     np.testing.assert_array_equal(evaluate(engine, numbered(LABELS), batch=3).logits, LOGITS)
-    assert engine.batches == [16] * 13  # 200 images, the last batch filled up
+    assert engine.seen == [16] * 13  # 200 images, the last batch filled up
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
