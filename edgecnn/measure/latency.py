@@ -13,7 +13,9 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.conditions import conditions
+from edgecnn.measure.conditions import Conditions
+from edgecnn.measure.machine import Machine, Snapshot
+from edgecnn.measure.sampler import Sampler
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.images import Preprocessing, sample_photo
 
@@ -31,7 +33,7 @@ class Latency:
     engine: Engine
     samples: npt.NDArray[np.float64]
     batch: int
-    conditions: dict[str, Any]
+    conditions: Conditions
 
     @property
     def milliseconds(self) -> dict[str, float]:
@@ -65,9 +67,16 @@ class Latency:
             "throughput_ips": self.batch / float(self.samples.mean()),
             "n": len(self.samples),
             "seconds": float(self.samples.sum()),
-            "conditions": self.conditions,
+            "joules_per_image": self.joules_per_image,
+            "conditions": self.conditions.to_json(),
             "notes": self.notes,
         }
+
+    @property
+    def joules_per_image(self) -> float | None:
+        """Energy for one image, of the sensors in `conditions.during.whole`; None where there is none."""
+        watts = self.conditions.during.watts
+        return None if watts is None else watts * float(self.samples.mean()) / self.batch
 
     @property
     def notes(self) -> list[str]:
@@ -99,19 +108,29 @@ def profile(
     InvalidValueError if `batch` is not the fixed batch of a model.
     """
     inputs = [real_input(engine, batch) for engine in engines]
-    before = [conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
+    machine, before = Machine.read(), Snapshot.read()
     for engine, data in zip(engines, inputs, strict=True):
         progress(f"warm up {engine.path.name}")
         _run(engine, data, WARM_UP_SECONDS, WARM_UP_RUNS)
     samples: list[list[float]] = [[] for _ in engines]
-    for _ in range(_TURNS):
-        for engine, data, collected in zip(engines, inputs, samples, strict=True):
-            progress(f"measure {engine.path.name}")
-            engine(data)  # the other engines' data has left the caches
-            collected += _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+    spans: list[list[tuple[float, float]]] = [[] for _ in engines]
+    with Sampler() as sampler:
+        for _ in range(_TURNS):
+            for engine, data, collected, turns in zip(engines, inputs, samples, spans, strict=True):
+                progress(f"measure {engine.path.name}")
+                engine(data)  # the other engines' data has left the caches
+                start = time.perf_counter()
+                collected += _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+                turns.append((start, time.perf_counter()))
+    after = Snapshot.read()
     return [
-        Latency(engine, np.array(collected), len(data), found)
-        for engine, data, collected, found in zip(engines, inputs, samples, before, strict=True)
+        Latency(
+            engine,
+            np.array(collected),
+            len(data),
+            Conditions.of(engine, len(data), machine, before, after, sampler.summary(turns)),
+        )
+        for engine, data, collected, turns in zip(engines, inputs, samples, spans, strict=True)
     ]
 
 

@@ -18,13 +18,13 @@ from edgecnn.measure.sensors.tools import Run
 
 #: JetPack by release of Jetson Linux (L4T): https://developer.nvidia.com/embedded/jetpack-archive
 _JETPACK = {
-    "32.5.0": "4.5", "32.5.1": "4.5.1", "32.6.1": "4.6", "32.7.1": "4.6.1", "32.7.2": "4.6.2", "32.7.3": "4.6.3",
-    "32.7.4": "4.6.4", "35.1.0": "5.0.2", "35.2.1": "5.1", "35.3.1": "5.1.1", "35.4.1": "5.1.2", "35.5.0": "5.1.3",
-    "35.6.0": "5.1.4", "36.3.0": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1", "38.2.0": "7.0",
-    "38.4.0": "7.1", "39.2.0": "7.2", "39.2.1": "7.2.1",
+    "32.5.0": "4.5", "32.5.1": "4.5.1", "32.6.1": "4.6", "32.7.1": "4.6.1", "32.7.2": "4.6.2",
+    "32.7.3": "4.6.3", "32.7.4": "4.6.4", "35.1.0": "5.0.2", "35.2.1": "5.1", "35.3.1": "5.1.1",
+    "35.4.1": "5.1.2", "35.5.0": "5.1.3", "35.6.0": "5.1.4", "36.3.0": "6.0", "36.4.0": "6.1",
+    "36.4.3": "6.2", "36.4.4": "6.2.1", "38.2.0": "7.0", "38.4.0": "7.1", "39.2.0": "7.2", "39.2.1": "7.2.1",
 }  # fmt: skip
-#: Rails that carry all of a module's or board's power, and else the sets of rails that add up to it. Other rails
-#: are parts of these: VDDQ_VDD2_1V8AO of VIN_SYS_5V0, for one.
+#: Rails that carry all of a module's or board's power, and else the sets of rails that add up to it. Other
+#: rails are parts of these: VDDQ_VDD2_1V8AO of VIN_SYS_5V0, for one.
 _WHOLE = ("VIN", "VDD_IN", "POM_5V_IN")
 _PARTS = (
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),  # AGX Orin
@@ -34,7 +34,7 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class Release:
-    """The system of a board: Jetson Linux (L4T), and the JetPack that it belongs to, None if that is not known."""
+    """The system of a board: Jetson Linux (L4T), and the JetPack that it belongs to, None if unknown."""
 
     l4t: str
     jetpack: str | None
@@ -50,7 +50,9 @@ def is_jetson(root: Path = Path("/")) -> bool:
 
 def release(root: Path = Path("/")) -> Release | None:
     """Return what /etc/nv_tegra_release says: "# R36 (release), REVISION: 4.3, ..." is L4T 36.4.3."""
-    found = re.search(r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", text(root / "etc/nv_tegra_release") or "")
+    found = re.search(
+        r"R(\d+) \(release\), REVISION: (\d+)\.(\d+)", text(root / "etc/nv_tegra_release") or ""
+    )
     if not found:
         return None
     l4t = ".".join(found.groups())
@@ -63,7 +65,7 @@ def model(root: Path = Path("/")) -> str | None:
 
 
 def power_mode(root: Path, run: Run) -> PowerMode | None:
-    """Return nvpmodel's mode: as the tool says, or where it says nothing, by the file in which it keeps it."""
+    """Return nvpmodel's mode: as the tool says, or else by the file in which it keeps it."""
     found = jetson_tools.power_mode(run(["nvpmodel", "-q"], 10.0).output)
     if found is not None:
         return found
@@ -80,8 +82,8 @@ def power_modes(root: Path = Path("/")) -> dict[str, int]:
 def rails(root: Path = Path("/")) -> dict[str, Callable[[], float | None]]:
     """Return what reads the power of each rail, in W, by the rail's name; empty where no sensor can be read.
 
-    INA3221 chips give volts and amperes (JetPack 5 and later, as hwmon) or watts (JetPack 4, as iio); the INA238
-    of the Thor's carrier board gives watts.
+    INA3221 chips give volts and amperes (JetPack 5 and later, as hwmon) or watts (JetPack 4, as iio); the
+    INA238 of the Thor's carrier board gives watts.
     """
     found: dict[str, Callable[[], float | None]] = {}
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
@@ -106,7 +108,9 @@ def rails(root: Path = Path("/")) -> dict[str, Callable[[], float | None]]:
     return found
 
 
-def _product(first: Callable[[], float | None], second: Callable[[], float | None]) -> Callable[[], float | None]:
+def _product(
+    first: Callable[[], float | None], second: Callable[[], float | None]
+) -> Callable[[], float | None]:
     def read() -> float | None:
         one, other = first(), second()
         return None if one is None or other is None else one * other
@@ -132,7 +136,9 @@ def gpu_folder(root: Path = Path("/")) -> Path | None:
 
 def fan_percent(root: Path = Path("/")) -> float | None:
     """Return how fast the fan is told to turn; None without a fan."""
-    driven = [chip / "pwm1" for chip in (root / "sys/class/hwmon").glob("hwmon*") if text(chip / "name") == "pwmfan"]
+    driven = [
+        chip / "pwm1" for chip in (root / "sys/class/hwmon").glob("hwmon*") if text(chip / "name") == "pwmfan"
+    ]
     for file in (*driven, root / "sys/devices/pwm-fan/target_pwm"):  # the last one: JetPack 4
         value = number(file)
         if value is not None:
@@ -142,5 +148,7 @@ def fan_percent(root: Path = Path("/")) -> float | None:
 
 def cuda_version(root: Path = Path("/")) -> str | None:
     """Return the version of the CUDA toolkit in /usr/local/cuda."""
-    found = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([^"]+)"', text(root / "usr/local/cuda/version.json") or "")
+    found = re.search(
+        r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([^"]+)"', text(root / "usr/local/cuda/version.json") or ""
+    )
     return found[1] if found else None

@@ -60,7 +60,7 @@ def tegrastats(line: str) -> Tegrastats:
     memory = re.search(r"\bEMC_FREQ \d+%@(\d+)", line)
     cores = _cores(line)
     temperatures = re.findall(r"([A-Za-z]\w*)@(-?[\d.]+)C\b", line)
-    # VDD_IN 6140/5510 (JetPack 4: now/mean, in mW), VDD_IN 2763mW/2846mW, on JetPack 7 with a third, the peak.
+    # VDD_IN 6140/5510 (JetPack 4: now/mean, in mW), VDD_IN 2763mW/2846mW; JetPack 7 adds the peak.
     power = re.findall(r"([A-Za-z]\w*) (-?\d+)(?:mW(?:/-?\d+mW)*|/-?\d+)(?=\s|$)", line)
     return Tegrastats(
         int(ram[1]) if ram else None,
@@ -96,8 +96,10 @@ def _cores(line: str) -> list[tuple[float | None, int | None]]:
 
 
 def read_tegrastats(run: Run) -> Tegrastats | None:
-    """Return what tegrastats says now; None where there is none. Takes half a second: it has to be stopped."""
-    lines = [line for line in run(["tegrastats", "--interval", "100"], 0.5).output.splitlines() if "RAM " in line]
+    """Return what tegrastats says now, in half a second: it has to be stopped. None where there is none."""
+    lines = [
+        line for line in run(["tegrastats", "--interval", "100"], 0.5).output.splitlines() if "RAM " in line
+    ]
     return tegrastats(lines[-1]) if lines else None
 
 

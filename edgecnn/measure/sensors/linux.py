@@ -10,7 +10,8 @@ from pathlib import Path
 from edgecnn.measure.sensors.kernel_files import number, text
 
 _CPUINFO_NAMES = ("model name", "Model", "Hardware")
-#: Arm cores by implementer and part number, for kernels that give no name (Linux, arch/arm64/include/asm/cputype.h).
+#: Arm cores by implementer and part number, for kernels that give no name.
+#: Source: Linux, arch/arm64/include/asm/cputype.h.
 _ARM_PARTS = {
     ("0x41", "0xd03"): "Cortex-A53",
     ("0x41", "0xd05"): "Cortex-A55",
@@ -85,13 +86,15 @@ def policies(root: Path = Path("/")) -> list[Path]:
 def thermometers(root: Path = Path("/")) -> dict[str, Path]:
     """Return the files of the temperatures, in 1/1000 degree, by name: thermal zones, and CPU chips of hwmon.
 
-    A zone called PMIC-Die is left out: on Jetson boards up to Xavier it says 50 or 100 degrees whatever happens.
+    A zone called PMIC-Die is left out: on Jetson boards up to Xavier it is 50 or 100 degrees at all times.
     """
     found: dict[str, Path] = {}
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         name = text(zone / "type") or zone.name
         if not name.startswith("PMIC"):
-            found[name if name not in found else f"{name} {zone.name.removeprefix('thermal_zone')}"] = zone / "temp"
+            found[name if name not in found else f"{name} {zone.name.removeprefix('thermal_zone')}"] = (
+                zone / "temp"
+            )
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         if text(chip / "name") in _CPU_CHIPS:
             for file in sorted(chip.glob("temp*_input")):
@@ -153,7 +156,7 @@ def memory_available_mb(root: Path = Path("/")) -> float | None:
 
 
 def power_supply(root: Path = Path("/")) -> str | None:
-    """Return "mains" or "battery"; None where the kernel knows of no supply, as on most boards and desktops."""
+    """Return "mains" or "battery"; None where the kernel knows of no supply, as on most boards."""
     battery = False
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
         kind = text(supply / "type")
@@ -187,6 +190,12 @@ def affinity() -> str:
     return ranges(sorted(os.sched_getaffinity(0)))
 
 
+def count(cores: str) -> int:
+    """Return how many cores a list like "0-3,6" names."""
+    ends = (run.partition("-")[::2] for run in cores.split(","))
+    return sum(int(high or low) - int(low) + 1 for low, high in ends)
+
+
 def ranges(numbers: list[int]) -> str:
     """Return ascending numbers with runs joined: "0-3,6"."""
     runs: list[list[int]] = []
@@ -200,7 +209,7 @@ def ranges(numbers: list[int]) -> str:
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Seconds of processor time since the start: all that was used, this process' part, what a host took away."""
+    """Seconds of processor time since the start: all, this process' part, and what a host took away."""
 
     busy: float
     own: float

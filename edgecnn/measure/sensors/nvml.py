@@ -1,7 +1,7 @@
 """NVIDIA GPUs through NVML, the library behind nvidia-smi: by ctypes, without a package.
 
-Source: NVIDIA Management Library API Reference (nvml.h). Jetson boards up to Orin have the library, and it answers
-"not supported" to nearly everything there.
+Source: NVIDIA Management Library API Reference (nvml.h). Jetson boards up to Orin have the library, and it
+answers "not supported" to nearly everything there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 _NOT_FOUND = "NVML: no libnvidia-ml.so.1, so no NVIDIA driver"
 _SM, _MEMORY = 1, 2
-#: Bits of nvmlDeviceGetCurrentClocksThrottleReasons that mean slower than the GPU could run otherwise. Idling and
-#: clocks that were asked for are left out.
+#: Bits of nvmlDeviceGetCurrentClocksThrottleReasons that mean slower than the GPU could run otherwise.
+#: Idling and clocks that were asked for are left out.
 THROTTLE_REASONS = {
     0x4: "power cap",
     0x8: "hardware slowdown",
