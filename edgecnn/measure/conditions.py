@@ -83,6 +83,17 @@ class Conditions:
         first, last, seconds = self.before.cpu_time, self.after.cpu_time, self.after.time - self.before.time
         return (last.stolen - first.stolen) / seconds if first and last and seconds > 0 else None
 
+    def notes(self, name: str) -> list[str]:
+        """Return what in these conditions makes the figures of `name` worse than the machine can do."""
+        notes = []
+        if self.during.throttled:
+            notes.append(f"{name} was throttled while it was measured: {', '.join(self.during.throttled)}")
+        if (self.other_cores_busy or 0.0) > LOAD_TOLERANCE:
+            notes.append(f"other programs kept {self.other_cores_busy:.1f} cores busy in the meantime")
+        if self.machine.power_supply == "battery":
+            notes.append("the machine runs on its battery, which may slow it down")
+        return notes
+
     def to_json(self) -> dict[str, Any]:
         """Return the conditions as they stand in a result."""
         busy, stolen = self.other_cores_busy, self.stolen_cores

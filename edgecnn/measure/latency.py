@@ -81,6 +81,9 @@ class Latency:
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures should know."""
+        return [*self._note_of_form(), *self.conditions.notes(self.engine.path.name)]
+
+    def _note_of_form(self) -> list[str]:
         manifest = self.engine.manifest
         if (
             manifest

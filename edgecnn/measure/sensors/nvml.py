@@ -40,12 +40,16 @@ class GpuInfo:
 class Gpu:
     """One GPU. Every method returns None for what the GPU does not tell."""
 
-    def __init__(self, library: Any, index: int = 0) -> None:
-        """Open the GPU with NVML's number `index`; raises OSError with NVML's own words if there is none."""
+    def __init__(self, library: Any, which: int | str = 0) -> None:
+        """Open a GPU by its number or its UUID; raises OSError with NVML's own words if there is none."""
         self._library = library
         self._handle = ctypes.c_void_p()
         self._check(library.nvmlInit_v2())
-        self._check(library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(self._handle)))
+        handle = ctypes.byref(self._handle)
+        if isinstance(which, int):
+            self._check(library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(which), handle))
+        else:
+            self._check(library.nvmlDeviceGetHandleByUUID(which.encode(), handle))
 
     def _check(self, code: int) -> None:
         if code:
@@ -120,11 +124,11 @@ def reasons(bits: int) -> list[str]:
 def open_gpu() -> Gpu:
     """Return the GPU that CUDA programs see first; raises OSError with the reason where there is none.
 
-    With several GPUs that is the first number in CUDA_VISIBLE_DEVICES, else number 0.
+    With several GPUs that is the first one in CUDA_VISIBLE_DEVICES, a number or a UUID, else number 0.
     """
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError as error:
         raise OSError(_NOT_FOUND) from error
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
-    return Gpu(library, int(first) if first.isdigit() else 0)
+    return Gpu(library, int(first) if first.isdigit() else first or 0)
