@@ -94,6 +94,16 @@ def test_a_mode_that_needs_a_reboot_is_not_set(tmp_path):
     ]
 
 
+def test_a_mode_is_set_only_if_nvpmodel_then_names_it(tmp_path):
+    board = Board(tmp_path)
+
+    def liar(command, seconds):
+        return Answer(True, "") if "-m" in command else board(command, seconds)
+
+    with prepare("MAXN", root=tmp_path, run=liar) as prepared:
+        assert [line.partition(":")[0] for line in prepared.could_not] == ["power mode MAXN, was MODE_30W"]
+
+
 def test_clocks_that_still_move_are_named(tmp_path):
     board = Board(tmp_path)
     board.stays_free = True

@@ -18,6 +18,7 @@ def test_packages_and_memory_are_counted_once(tmp_path):
             **zone("intel-rapl:0:0", "core"),
             **zone("intel-rapl:0:1", "dram"),
             **zone("intel-rapl:1", "package-1"),
+            **zone("intel-rapl:1:0", "core"),
             **zone("intel-rapl:2", "psys"),
             **zone("intel-rapl-mmio:0", "package-0"),
         },
