@@ -105,13 +105,18 @@ def _nvml_gpu(unknown: dict[str, str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What moves, at one moment. `time` is time.perf_counter's; `cpu_time` is not part of the result."""
+    """What moves, at one moment. `time` is time.perf_counter's; `cpu_time` is not part of the result.
+
+    `gpu_load` in percent and `power_w` by rail are tegrastats', on Jetson boards: before a measurement, idle.
+    """
 
     time: float
     temperatures_c: dict[str, float]
     cpu_mhz: dict[str, float | None]
     gpu_mhz: float | None
     memory_mhz: float | None
+    gpu_load: float | None
+    power_w: dict[str, float]
     memory_available_mb: float | None
     fan_percent: float | None
     load: float | None
@@ -123,6 +128,7 @@ class Snapshot:
         temperatures = {
             name: linux.plausible(number(file)) for name, file in linux.thermometers(root).items()
         }
+        stats = None
         gpu_mhz: float | None = None
         memory_mhz: float | None = None
         if jetson.is_jetson(root):
@@ -144,6 +150,8 @@ class Snapshot:
             cpu_mhz={clock.cores.split()[0]: clock.mhz for clock in linux.cpu_clocks(root)},
             gpu_mhz=gpu_mhz,
             memory_mhz=memory_mhz,
+            gpu_load=stats.gpu_load if stats else None,
+            power_w=stats.power_w if stats else {},
             memory_available_mb=linux.memory_available_mb(root),
             fan_percent=jetson.fan_percent(root),
             load=linux.load(root),

@@ -65,7 +65,8 @@ def test_a_moment_holds_what_moves(orin):
     moment = Snapshot.read(orin, ORIN_TOOLS)
     assert moment.temperatures_c == {"cpu-thermal": 46.0, "tj-thermal": 47.0}
     assert (moment.cpu_mhz, moment.gpu_mhz, moment.memory_mhz) == ({"0": 1420.8}, 306.0, 2133)
-    assert (moment.fan_percent, moment.load) == (40, 0.42)
+    assert (moment.fan_percent, moment.load, moment.gpu_load) == (40, 0.42, 14.0)
+    assert moment.power_w["VDD_CPU_CV"] == 14.312
 
 
 def test_the_result_holds_every_condition(orin):

@@ -34,14 +34,13 @@ _PLAUSIBLE_C = (-40.0, 150.0)
 
 @dataclass(frozen=True)
 class CpuClock:
-    """A group of cores with one clock (a cpufreq policy). `limit_mhz` is the hardware's highest."""
+    """A group of cores with one clock (a cpufreq policy), and the limits within which it moves."""
 
     cores: str
     governor: str | None
     mhz: float | None
     min_mhz: float | None
     max_mhz: float | None
-    limit_mhz: float | None
 
 
 def cpu_model(root: Path = Path("/")) -> str:
@@ -71,7 +70,6 @@ def cpu_clocks(root: Path = Path("/")) -> list[CpuClock]:
             mhz(folder, "scaling_cur_freq"),
             mhz(folder, "scaling_min_freq"),
             mhz(folder, "scaling_max_freq"),
-            mhz(folder, "cpuinfo_max_freq"),
         )
         for folder in policies(root)
     ]

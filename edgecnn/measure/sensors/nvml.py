@@ -32,9 +32,7 @@ class GpuInfo:
     driver: str | None
     cuda: str | None
     max_mhz: float | None
-    max_memory_mhz: float | None
     power_limit_w: float | None
-    persistence: bool | None
 
 
 class Gpu:
@@ -61,15 +59,13 @@ class Gpu:
         """Return what does not move."""
         cuda = ctypes.c_int()
         known = self._library.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda)) == 0
-        limit, persistence = self._uint("EnforcedPowerLimit"), self._uint("PersistenceMode")
+        limit = self._uint("EnforcedPowerLimit")
         return GpuInfo(
             self._words(self._library.nvmlDeviceGetName, self._handle),
             self._words(self._library.nvmlSystemGetDriverVersion),
             f"{cuda.value // 1000}.{cuda.value % 1000 // 10}" if known else None,
             self._uint("MaxClockInfo", _SM),
-            self._uint("MaxClockInfo", _MEMORY),
             limit / 1e3 if limit is not None else None,
-            bool(persistence) if persistence is not None else None,
         )
 
     def mhz(self) -> float | None:

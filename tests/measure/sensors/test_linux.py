@@ -34,14 +34,13 @@ def test_each_group_of_cores_has_a_clock(tmp_path):
     files(
         tmp_path,
         {
-            **policy(4, affected_cpus="4 5", **clock, scaling_max_freq=1510400, cpuinfo_max_freq=1984000),
+            **policy(4, affected_cpus="4 5", **clock, scaling_max_freq=1510400),
             **policy(0, affected_cpus="0 1 2 3", **clock, scaling_max_freq=1510400),
         },
     )
     first, last = linux.cpu_clocks(tmp_path)
     assert (first.cores, last.cores) == ("0 1 2 3", "4 5")
     assert (last.governor, last.mhz, last.min_mhz, last.max_mhz) == ("schedutil", 729.6, 115.2, 1510.4)
-    assert (last.limit_mhz, first.limit_mhz) == (1984.0, None)
 
 
 def test_policies_are_in_the_order_of_their_cores(tmp_path):

@@ -60,11 +60,9 @@ CARD = {
     ("ClockInfo", 1): 2520,
     ("ClockInfo", 2): 10501,
     ("MaxClockInfo", 1): 3105,
-    ("MaxClockInfo", 2): 10501,
     ("Temperature", 0): 61,
     "PowerUsage": 387654,
     "EnforcedPowerLimit": 450000,
-    "PersistenceMode": 1,
     "TotalEnergyConsumption": 123456789012,
     "CurrentClocksThrottleReasons": 0x25,
 }
@@ -72,7 +70,7 @@ CARD = {
 
 def test_a_card_tells_what_it_is():
     assert nvml.Gpu(Library(CARD)).info() == nvml.GpuInfo(
-        "NVIDIA GeForce RTX 4090", "580.65.06", "13.2", 3105.0, 10501.0, 450.0, True
+        "NVIDIA GeForce RTX 4090", "580.65.06", "13.2", 3105.0, 450.0
     )
 
 
@@ -85,7 +83,7 @@ def test_a_card_tells_how_it_is():
 def test_what_is_not_supported_is_unknown():
     gpu = nvml.Gpu(Library({}))  # as on an Orin
     assert [gpu.mhz(), gpu.temperature_c(), gpu.power_w(), gpu.energy_j(), gpu.throttle_bits()] == [None] * 5
-    assert gpu.info().power_limit_w is None and gpu.info().persistence is None
+    assert gpu.info().power_limit_w is None and gpu.info().max_mhz is None
 
 
 def test_idling_and_chosen_clocks_are_no_throttling():
