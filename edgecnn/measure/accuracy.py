@@ -17,7 +17,7 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.data.skipped import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.agreement import Agreement, agree
-from edgecnn.measure.conditions import conditions
+from edgecnn.measure.conditions import Watch
 from edgecnn.measure.interval import wilson
 from edgecnn.measure.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.sweep import cores, sweep
@@ -173,12 +173,6 @@ def evaluate(
     fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
     size = max(fixed, default=batch)
     workers = workers or cores()
-    before = {
-        **conditions(engine, size),
-        "input": dataset.name,
-        "decoding": "included",
-        "workers": workers,
-    }
 
     def read(image: Any) -> dict[Any, npt.NDArray[np.uint8]]:
         picture = open_image(image)
@@ -190,7 +184,14 @@ def evaluate(
             for item in engines
         ]
 
-    found = sweep(dataset.images, read, infer, batch=size, workers=workers, progress=progress)
+    with Watch() as watch:
+        found = sweep(dataset.images, read, infer, batch=size, workers=workers, progress=progress)
+    conditions = {
+        **watch.conditions(engine, size).to_json(),
+        "input": dataset.name,
+        "decoding": "included",
+        "workers": workers,
+    }
     logits = [
         _finite(item, np.concatenate(parts).astype(np.float32, copy=False))
         for item, parts in zip(engines, zip(*found.results, strict=True), strict=True)
@@ -209,7 +210,7 @@ def evaluate(
         label_sets.names(engine.manifest.labels if engine.manifest else None, logits[0].shape[1]),
         found.skipped,
         found.seconds,
-        before,
+        conditions,
         agreement,
     )
 

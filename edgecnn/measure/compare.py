@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.measure import statistics
-from edgecnn.measure.conditions import conditions
+from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.measure.latency import WarmUp, real_input, warm_up
 from edgecnn.runtime.engine import Engine
 
@@ -30,7 +30,7 @@ class Compared:
     engines: Sequence[Engine]
     #: Median of each turn in seconds, (rounds, engines).
     turns: npt.NDArray[np.float64]
-    conditions: list[dict[str, Any]]
+    conditions: list[Conditions]
     warm_up: list[WarmUp]
 
     def ratio(self, index: int) -> statistics.Ratio:
@@ -49,7 +49,7 @@ class Compared:
                     "latency_ms": {"p50": float(np.median(self.turns[:, index]) * 1e3)},
                     "ratio": ratio.to_json() if index else None,
                     "verdict": ratio.verdict if index else None,
-                    "conditions": self.conditions[index],
+                    "conditions": self.conditions[index].to_json(),
                 }
             )
         return {"baseline": rows[0]["path"], "rounds": len(self.turns), "results": rows}
@@ -69,11 +69,23 @@ def compare(
     InvalidValueError if `batch` is not the fixed batch of a model.
     """
     inputs = [real_input(engine, batch) for engine in engines]
-    found = [conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
     warm = []
     for engine, data in zip(engines, inputs, strict=True):
         progress(f"warm up {engine.path.name}")
         warm.append(warm_up(engine, data))
+    with Watch() as watch:
+        turns = _measure(engines, inputs, seconds, progress)
+    found = [watch.conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
+    return Compared(engines, turns, found, warm)
+
+
+def _measure(
+    engines: Sequence[Engine],
+    inputs: Sequence[npt.NDArray[Any]],
+    seconds: float,
+    progress: Callable[[str], None],
+) -> npt.NDArray[np.float64]:
+    """Return the median of each turn in seconds, (rounds, engines)."""
     rows: list[list[float]] = []
     clock = time.perf_counter
     begun = clock()
@@ -82,14 +94,14 @@ def compare(
         if number >= _MIN_ROUNDS and number % 10 == 0 and share >= 1:
             ratios = [_ratio(np.array(rows), index) for index in range(1, len(engines))]
             if share >= _LONGEST or all(ratio.high / ratio.low < 1 + 2 * _NARROW for ratio in ratios):
-                break
+                return np.array(rows)
         progress(f"measure: round {number + 1}")
         order = range(len(engines)) if number % 2 == 0 else reversed(range(len(engines)))
         row = [0.0] * len(engines)
         for index in order:
             row[index] = _turn(engines[index], inputs[index])
         rows.append(row)
-    return Compared(engines, np.array(rows), found, warm)
+    raise AssertionError("it counts without end")
 
 
 def _ratio(turns: npt.NDArray[np.float64], index: int) -> statistics.Ratio:

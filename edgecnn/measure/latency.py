@@ -15,7 +15,7 @@ from edgecnn import files
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure import statistics
-from edgecnn.measure.conditions import conditions
+from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.images import Preprocessing, sample_photo
 
@@ -47,7 +47,7 @@ class Latency:
     #: When each began, in seconds since the first.
     times: npt.NDArray[np.float64]
     batch: int
-    conditions: dict[str, Any]
+    conditions: Conditions
     warm_up: WarmUp
 
     @property
@@ -82,19 +82,29 @@ class Latency:
             "throughput_ips": self.batch / float(self.samples.mean()),
             "n": len(self.samples),
             "seconds": float(self.samples.sum()),
-            "conditions": self.conditions,
+            "joules_per_image": self.joules_per_image,
+            "conditions": self.conditions.to_json(),
             "notes": self.notes,
         }
+
+    @property
+    def joules_per_image(self) -> float | None:
+        """Energy for one image, of the sensors in `conditions.during.whole`; None where there is none."""
+        watts = self.conditions.during.watts
+        return None if watts is None else watts * float(self.samples.mean()) / self.batch
 
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures should know."""
         name = self.engine.path.name
-        found = []
+        found = self.conditions.notes(name)
         if not self.warm_up.stable:
             found.append(f"{name} was not stable after {self.warm_up.seconds:.0f} s of warming up")
         if self.steadiness.verdict != "steady":
             found.append(f"{name} was not steady while it was measured: {self.steadiness}")
+        return [*self._note_of_form(), *found]
+
+    def _note_of_form(self) -> list[str]:
         manifest = self.engine.manifest
         if (
             manifest
@@ -102,11 +112,11 @@ class Latency:
             and self.engine.device == "cpu"
             and (manifest.quantization or {}).get("scheme") == "portable"
         ):
-            found.append(
-                f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
+            return [
+                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
                 " computes most of it in float on a CPU. For this machine: --target cpu"
-            )
-        return found
+            ]
+        return []
 
 
 def profile(
@@ -122,27 +132,30 @@ def profile(
     InvalidValueError if `batch` is not the fixed batch of a model.
     """
     inputs = [real_input(engine, batch) for engine in engines]
-    before = [conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
     warm = []
     for engine, data in zip(engines, inputs, strict=True):
         progress(f"warm up {engine.path.name}")
         warm.append(warm_up(engine, data))
     samples: list[list[float]] = [[] for _ in engines]
     starts: list[list[float]] = [[] for _ in engines]
-    for _ in range(_TURNS):
-        for number, (engine, data) in enumerate(zip(engines, inputs, strict=True)):
-            progress(f"measure {engine.path.name}")
-            engine(data)  # the other engines' data has left the caches
-            begun, taken = _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
-            samples[number] += taken
-            starts[number] += begun
+    spans: list[list[tuple[float, float]]] = [[] for _ in engines]
+    with Watch() as watch:
+        for _ in range(_TURNS):
+            for number, (engine, data) in enumerate(zip(engines, inputs, strict=True)):
+                progress(f"measure {engine.path.name}")
+                engine(data)  # the other engines' data has left the caches
+                start = time.perf_counter()
+                begun, taken = _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+                spans[number].append((start, time.perf_counter()))
+                samples[number] += taken
+                starts[number] += begun
     return [
         Latency(
             engine,
             np.array(samples[number]),
             np.array(starts[number]) - starts[number][0],
             len(inputs[number]),
-            before[number],
+            watch.conditions(engine, len(inputs[number]), spans[number]),
             warm[number],
         )
         for number, engine in enumerate(engines)

@@ -10,6 +10,7 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy import evaluate
 from edgecnn.measure.latency import profile, real_input
+from edgecnn.measure.probes import Probe
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 
@@ -95,6 +96,19 @@ def test_the_conditions_stand_with_the_result(tmp_path):
     assert {"machine", "cpu", "governor", "load", "backend", "threads", "input", "transfers"} <= set(
         conditions
     )
+
+
+def test_the_energy_of_an_image_is_power_times_its_share_of_the_time(tmp_path, monkeypatch):
+    probe = Probe("VDD_IN", "power", lambda: 10.0, whole=True)
+    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([probe], []))
+    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.3)
+    assert result.to_json()["joules_per_image"] == pytest.approx(10 * result.samples.mean() / 2)
+
+
+def test_without_a_sensor_the_energy_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([], ["no sensor"]))
+    (result,) = profile([Stub(tmp_path / "a")], seconds=0.1)
+    assert result.to_json()["joules_per_image"] is None
 
 
 def test_the_input_is_a_photograph_in_different_crops(tmp_path):
