@@ -14,6 +14,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 	$(if $(INDEX),--extra-index-url $(INDEX))
 # What the tests compare the zoo with. Without their dependencies: the CPU build of PyTorch has no torchvision.
 ORACLES := torchvision==0.28.0 timm==1.0.31
+ORT_HEADERS := http://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb
+ORT_HEADERS_SHA256 := 14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08
+# TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
+STUBS := tensorrt-stubs==10.13.0.35.1
 
 .PHONY: demo test test-slow zoo lint bench clean
 
@@ -29,7 +33,8 @@ demo: .venv/cpu
 test: .venv/dev
 	$(BIN)/pytest -n 2
 
-test-slow: .venv/dev
+# The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
+test-slow: .venv/dev | build/onnxruntime examples/browser/node_modules
 	$(BIN)/pytest -n 2 -m slow
 
 # Every network through the whole export; makes docs/zoo.md.
@@ -42,6 +47,7 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/tally lint --context . docker/*.Dockerfile
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/export_time.py
@@ -50,12 +56,24 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/calibration_memory.py
 	$(BIN)/python benchmarks/quantization.py
 
+# ONNX Runtime's C++ headers, which its wheel leaves out, from Debian's package; a library takes the headers of
+# an older release. Without them, or without npm, the tests of those examples are skipped and say so.
+build/onnxruntime:
+	@mkdir -p build
+	-curl -fsSo build/onnxruntime.deb $(ORT_HEADERS) && \
+	  echo "$(ORT_HEADERS_SHA256)  build/onnxruntime.deb" | sha256sum --check --quiet && \
+	  dpkg-deb --extract build/onnxruntime.deb $@
+
+examples/browser/node_modules: examples/browser/package-lock.json
+	-cd examples/browser && npm ci --no-audit --no-fund --silent
+
 # The environment of a user on a CPU, and the one of a developer.
 .venv/cpu .venv/dev: pyproject.toml constraints.txt
 	@test -d .venv || $(PYTHON) -m venv .venv
 	$(PIP) --editable ".[$(@F)]"
 	$(if $(filter dev,$(@F)),$(PIP) --no-deps $(ORACLES))
+	$(if $(filter dev,$(@F)),$(PIP) --no-deps --upgrade --target .venv/stubs $(STUBS))
 	@touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo build examples/browser/node_modules

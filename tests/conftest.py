@@ -44,3 +44,15 @@ def exported(shared: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def coffee() -> Path:
     return photo("skimage/data/coffee.png")
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """The library, as an oracle, beside a PyTorch that lacks two of the operators that it declares."""
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield pytest.importorskip("torchvision")
+    del library

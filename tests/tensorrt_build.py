@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
+
+from edgecnn.compile import BatchRange, CompileRequest
+from edgecnn.compile.builders import Source
+from edgecnn.compile.tensorrt_rtx import build as build_engine
 
 
 def build(path: Path) -> int:
-    """Return the bytes of an engine for compute capability 8.9; fails the test if there is none."""
-    trt = pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    definition = builder.create_network(0)
-    parser = trt.OnnxParser(definition, logger)
-    parsed = parser.parse(path.read_bytes())
-    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-    image = definition.get_input(0)
-    batch, *shape = tuple(image.shape)
-    if batch < 0:  # any number
-        profile = builder.create_optimization_profile()
-        profile.set_shape(image.name, (1, *shape), (1, *shape), (8, *shape))
-        config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(definition, config)
-    assert engine is not None
-    return int(engine.nbytes)
+    """Return the bytes of an engine for compute capability 8.9; raises EngineError if there is none."""
+    pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
+    first = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[0]
+    batch = None if first.dim_value else BatchRange(1, 1, 8)
+    request = CompileRequest(path, backend="tensorrt-rtx", sm=("8.9",), batch=batch)
+    built = build_engine(Source(path, "", None), request, lambda step: None)
+    return sum(map(len, built.files.values()))

@@ -40,10 +40,12 @@ class Built:
     notes: list[str] = field(default_factory=list)
     #: Layers as the builder arranged them, with what it says of each; none where it does not tell.
     layers: list[dict[str, Any]] | None = None
+    #: What float32 is computed in where that is coarser: a row of `pipeline.LEAST_DB`.
+    arithmetic: str = "float32"
 
 
 class Builder(Protocol):
-    """A module of this package: `ort`, `openvino`, `tensorrt`."""
+    """A module of this package: `ort`, `openvino`, `tensorrt`, `tensorrt_rtx`."""
 
     #: Fields of a CompileRequest that it heeds.
     OPTIONS: frozenset[str]
@@ -56,7 +58,7 @@ _MODULES = {
     "onnxruntime": "edgecnn.compile.ort",
     "openvino": "edgecnn.compile.openvino",
     "tensorrt": "edgecnn.compile.tensorrt",
-    "tensorrt-rtx": "edgecnn.compile.tensorrt",
+    "tensorrt-rtx": "edgecnn.compile.tensorrt_rtx",
 }
 
 

@@ -28,7 +28,7 @@ from edgecnn.runtime.engine import Engine
 
 #: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
 #: on the edge between two codes fall to either side.
-LEAST_DB = {"float32": 50.0, "float16": 30.0, "bfloat16": 20.0, "int8": 20.0}
+LEAST_DB = {"float32": 50.0, "tf32": 40.0, "float16": 30.0, "bfloat16": 20.0, "int8": 20.0}
 _CHECK_IMAGES = 32
 
 
@@ -119,7 +119,7 @@ def build_into(request: CompileRequest, path: Path, progress: Progress = lambda 
     notes = list(built.notes)
     if built.runs_here:
         progress(f"{backend.title}: check")
-        parity = _check(source, path, request, manifest, notes)
+        parity = _check(source, path, request, manifest, built.arithmetic, notes)
     else:
         notes.append("not run: this machine has no such device, so nothing was checked or measured")
     seconds = round(time.perf_counter() - start, 3)
@@ -194,19 +194,24 @@ def _foreign(path: Path) -> Manifest:
 
 
 def _check(
-    source: Source, path: Path, request: CompileRequest, manifest: Manifest, notes: list[str]
+    source: Source,
+    path: Path,
+    request: CompileRequest,
+    manifest: Manifest,
+    arithmetic: str,
+    notes: list[str],
 ) -> Parity:
     """Return how near an engine is to its ONNX file; raises ParityError if it is something else."""
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
-        precision = "bfloat16" if request.bf16 else manifest.precision
         parity = compare(
             reference.run(images).astype(np.float32),
             run_in_range(engine, images, request).astype(np.float32),
             f"the engine of {engine.backend}",
             constant=True,
         )
-    demand(parity, LEAST_DB[precision], f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}")
+    coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
+    demand(parity, coarsest, f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}")
     return parity
 
 

@@ -8,8 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ from PIL import Image
 
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import Examples
+from edgecnn.data.skipped import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.images import Preprocessing
 
@@ -25,23 +24,6 @@ _Source = npt.NDArray[np.uint8] | Image.Image
 
 #: A network's input (n, C, H, W) float32, and the classes (n,) int64.
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-
-#: Unreadable images that are put up with: this share of all, or this many.
-_SKIPPED_SHARE, _SKIPPED_COUNT = 0.05, 10
-#: So many unreadable images are named in an error.
-_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read."""
-
-    image: str
-    reason: str
-
-    def __str__(self) -> str:
-        reason = self.reason if self.image in self.reason else f"{self.image}: {self.reason}"
-        return f"left out: {reason}"
 
 
 class Loader:
@@ -92,11 +74,8 @@ class Loader:
         self._augmentation = augmentation if augmentation is not None and augmentation.changes else None
         self._seed = seed
         self._shuffle = shuffle
-        self._max_skipped = (
-            max(_SKIPPED_COUNT, int(_SKIPPED_SHARE * len(examples))) if max_skipped is None else max_skipped
-        )
         self._lock = threading.Lock()
-        self._skipped: dict[int, Skipped] = {}
+        self._skips = SkipList(len(examples), max_skipped)
         self._kept: dict[int, _Source] = {}
         self._room = memory
 
@@ -108,8 +87,7 @@ class Loader:
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """The images that could not be read so far, in the order of the examples."""
-        with self._lock:
-            return tuple(self._skipped[index] for index in sorted(self._skipped))
+        return self._skips.found
 
     def epoch(self, index: int, *, start: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Yield the batches of epoch `index` from batch `start` on; those before are not even decoded.
@@ -188,32 +166,21 @@ class Loader:
 
     def _source(self, row: int) -> _Source | None:
         kept = self._kept.get(row)
-        if kept is not None or row in self._skipped:
+        if kept is not None or row in self._skips:
             return kept
         name = f"image {row}"
         try:
             image = self._examples.images[row]
-            name = str(image) if isinstance(image, str | Path) else name
+            name = image_name(image, row)
             if self._augmentation is not None:
                 source: _Source = self._augmentation.prepare(image, self._preprocessing)
             else:
                 source = self._preprocessing.frame(image)
         except DataError as error:
-            self._skip(row, Skipped(name, str(error)))
+            self._skips.add(row, name, error)
             return None
         self._keep(row, source)
         return source
-
-    def _skip(self, row: int, skipped: Skipped) -> None:
-        with self._lock:
-            self._skipped[row] = skipped
-        if len(self._skipped) > self._max_skipped:
-            found = self.skipped
-            raise DataError(
-                f"{len(found)} of {len(self._examples)} images cannot be read:"
-                f" {', '.join(item.image for item in found[:_NAMED])}; {found[0].reason}",
-                hint="mend or remove them, or allow for more",
-            )
 
     def _keep(self, row: int, source: _Source) -> None:
         if isinstance(source, Image.Image):

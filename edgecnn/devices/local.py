@@ -17,14 +17,15 @@ from pathlib import Path
 
 from edgecnn import __version__
 from edgecnn.lazy import install_command
-from edgecnn.measure.conditions import cpu_model
+from edgecnn.measure.sensors import jetson
+from edgecnn.measure.sensors.linux import cpu_model
+from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.tensorrt_library import Library
 
 #: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
 _IDENTITY = base64.b64decode(
     "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="
 )
-_JETSON_RELEASE = Path("/etc/nv_tegra_release")
-_BOARD_MODEL = Path("/proc/device-tree/model")
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,18 @@ def describe() -> dict[str, str]:
     }
 
 
-def board() -> str:
+def board(root: Path = Path("/")) -> str:
     """Return the Jetson's model and release, or "" on other machines."""
-    if not _JETSON_RELEASE.exists():
+    if not jetson.is_jetson(root):
         return ""
-    model = _BOARD_MODEL.read_text(errors="replace").strip("\0\n ") if _BOARD_MODEL.exists() else "Jetson"
-    return f"{model}; {_JETSON_RELEASE.read_text(errors='replace').splitlines()[0].lstrip('# ')}"
+    return f"{jetson.model(root) or 'Jetson'}; {jetson.release(root) or 'unknown release'}"
 
 
 def gpu() -> str:
     """Return the NVIDIA GPUs and their driver as nvidia-smi names them, or "none found"."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return "" if _JETSON_RELEASE.exists() else "none found (no nvidia-smi)"
+        return "" if jetson.is_jetson() else "none found (no nvidia-smi)"
     query = [tool, "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
@@ -105,10 +105,10 @@ def _openvino() -> str:
     return f"devices: {', '.join(devices)}"
 
 
-def _tensorrt(module: str) -> Callable[[], str]:
+def _tensorrt(backend: str) -> Callable[[], str]:
     def attempt() -> str:
-        library = importlib.import_module(module)
-        library.Builder(library.Logger(library.Logger.ERROR))
+        library = Library(BACKENDS.get(backend))
+        library.trt.Builder(library.log)
         return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
 
     return attempt
@@ -133,7 +133,7 @@ _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("ONNX Runtime", "onnxruntime", _onnxruntime),
     ("OpenVINO", "openvino", _openvino),
     ("TensorRT", "tensorrt", _tensorrt("tensorrt")),
-    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt_rtx")),
+    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt-rtx")),
     ("PyTorch", "torch", _torch),
     ("onnx", "onnx", _importing("onnx", "export")),
     ("onnxscript", "onnxscript", _importing("onnxscript", "export")),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,134 @@ import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages
+from edgecnn.data.skipped import Skipped
+from edgecnn.errors import EngineError, InvalidValueError
+from edgecnn.measure.agreement import Agreement, agree
+from edgecnn.measure.conditions import Watch
+from edgecnn.measure.interval import wilson
+from edgecnn.measure.reliability import Bin, calibration_error, confidence_and_loss, reliability
+from edgecnn.measure.sweep import cores, sweep
+from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.images import open_image
+from edgecnn.runtime.stream import BATCH
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Shares of images whose label is the most probable class, or among the five most probable."""
+    """What a network answers to labelled images, and what can be counted in its answers."""
 
     path: Path
     data: str
-    top1: float
-    top5: float
-    n: int
+    #: (N, classes) float32, of the images that could be read.
+    logits: npt.NDArray[np.float32]
+    #: True class of each, (N,) int64.
+    labels: npt.NDArray[np.int64]
+    #: One for each class.
+    names: Sequence[str]
+    skipped: tuple[Skipped, ...]
+    #: Of the whole, decoding included.
     seconds: float
+    conditions: dict[str, Any]
+    agreement: Agreement | None = None
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of top-1 (Wilson 1927, the score interval)."""
-        z, n, p = 1.959964, self.n, self.top1
-        centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        scale = 1 + z * z / n
-        return (centre - spread) / scale, (centre + spread) / scale
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose true class is the most probable one."""
+        return self._among(1) / self.n
+
+    @property
+    def top5(self) -> float:
+        """Share of images whose true class is among the five most probable."""
+        return self._among(5) / self.n
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """95 % interval of top-1 (Wilson)."""
+        return wilson(self._among(1), self.n)
+
+    @property
+    def top5_interval(self) -> tuple[float, float]:
+        """95 % interval of top-5 (Wilson)."""
+        return wilson(self._among(5), self.n)
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Images by true class (row) and answer (column), (classes, classes)."""
+        classes = self.logits.shape[1]
+        pairs = self.labels * classes + self.logits.argmax(axis=1)
+        return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+    @property
+    def worst_classes(self) -> list[int]:
+        """The classes that have images, lowest accuracy first; of equal ones the one with more images."""
+        counts, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        present = np.flatnonzero(counts)
+        return [int(index) for index in sorted(present, key=lambda i: (right[i] / counts[i], -counts[i]))]
+
+    @cached_property
+    def reliability(self) -> tuple[Bin, ...]:
+        """Accuracy by confidence."""
+        return reliability(self._confidence_and_loss[0], self._ranks == 0)
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0 to 1."""
+        return calibration_error(self.reliability)
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood of the true class, in nats."""
+        return float(self._confidence_and_loss[1].mean())
+
+    @cached_property
+    def _confidence_and_loss(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        return confidence_and_loss(self.logits, self.labels)
+
+    @cached_property
+    def _ranks(self) -> npt.NDArray[np.int64]:
+        """How many classes come before the true one; of equal logits the first class does."""
+        own = np.take_along_axis(self.logits, self.labels[:, None], axis=1)
+        earlier = np.arange(self.logits.shape[1]) < self.labels[:, None]
+        return ((self.logits > own) | ((self.logits == own) & earlier)).sum(axis=1)
+
+    def _among(self, k: int) -> int:
+        return int((self._ranks < k).sum())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the keys that every edgecnn result uses."""
+        """Return the keys that every edgecnn result uses, and what was counted."""
+        counts, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        mistakes = np.argwhere(self.confusion * ~np.eye(len(counts), dtype=bool))
         return {
             "path": str(self.path),
             "sha256": files.sha256(self.path),
             "data": self.data,
             "top1": self.top1,
             "top5": self.top5,
-            "top1_interval": list(self.interval),
+            "top1_interval": list(self.top1_interval),
+            "top5_interval": list(self.top5_interval),
+            "nll": self.nll,
+            "ece": self.ece,
+            "reliability": [dataclasses.asdict(item) for item in self.reliability],
+            "per_class": [
+                {"class": index, "name": self.names[index], "n": int(counts[index]), "right": int(hits)}
+                for index, hits in enumerate(right)
+            ],
+            "mistakes": [
+                {"label": int(label), "answer": int(answer), "n": int(self.confusion[label, answer])}
+                for label, answer in mistakes
+            ],
+            "agreement": self.agreement.to_json(self.names) if self.agreement else None,
+            "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "n": self.n,
             "seconds": self.seconds,
             "throughput_ips": self.n / self.seconds,
+            "conditions": self.conditions,
         }
 
 
@@ -56,37 +149,77 @@ def evaluate(
     engine: Engine,
     dataset: LabelledImages,
     *,
-    batch: int = 8,
+    reference: Engine | None = None,
+    batch: int = BATCH,
+    workers: int | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Accuracy:
-    """Run every image through the engine's own preprocessing; images are decoded while others are inferred.
+    """Run every image through the engine's own preprocessing, and through that of `reference` too.
 
-    Raises DataError naming the first image that cannot be read.
+    An image is decoded once for both. `workers` threads (the processor's cores) each decode and infer
+    batches of their own; see `sweep`. `batch` is the engines' own where that is fixed.
+
+    Images that cannot be read are left out and listed. Raises DataError if they are too many,
+    InvalidValueError if the reference has other classes, EngineError for logits that are not finite,
+    ParityError if the reference's hardly depend on the image.
     """
-    start = time.perf_counter()
-    images, labels = dataset.images, np.array(dataset.labels)
-    spans = [range(first, min(first + batch, len(images))) for first in range(0, len(images), batch)]
+    if reference is not None and reference.classes != engine.classes:
+        raise InvalidValueError(
+            f"{engine.path.name} has {engine.classes} classes, {reference.path.name} {reference.classes}",
+            hint="a reference answers the same question: the file that this one was made from",
+        )
+    engines = [engine, *([reference] if reference is not None else [])]
+    preprocessings = {item.preprocessing for item in engines}
+    fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
+    size = max(fixed, default=batch)
+    workers = workers or cores()
 
-    def prepare(span: range) -> npt.NDArray[Any]:
-        return engine.prepare([images[row] for row in span])
+    def read(image: Any) -> dict[Any, npt.NDArray[np.uint8]]:
+        picture = open_image(image)
+        return {preprocessing: preprocessing.frame(picture) for preprocessing in preprocessings}
 
-    right1 = right5 = 0
-    with ThreadPoolExecutor(1) as decoder:
-        pending = decoder.submit(prepare, spans[0])
-        for index, span in enumerate(spans):
-            data = pending.result()
-            if index + 1 < len(spans):
-                pending = decoder.submit(prepare, spans[index + 1])
-            order = np.argsort(-engine.run(data), axis=1, kind="stable")
-            hits = order == labels[span][:, None]
-            right1 += int(hits[:, 0].sum())
-            right5 += int(hits[:, :5].any(axis=1).sum())
-            progress(f"{10 * (10 * span.stop // len(images))} % of the images")
+    def infer(frames: list[dict[Any, npt.NDArray[np.uint8]]]) -> list[npt.NDArray[Any]]:
+        return [
+            item.run(item.prepare_frames(np.stack([frame[item.preprocessing] for frame in frames])))
+            for item in engines
+        ]
+
+    with Watch() as watch:
+        found = sweep(dataset.images, read, infer, batch=size, workers=workers, progress=progress)
+    conditions = {
+        **watch.conditions(engine, size).to_json(),
+        "input": dataset.name,
+        "decoding": "included",
+        "workers": workers,
+    }
+    logits = [
+        _finite(item, np.concatenate(parts).astype(np.float32, copy=False))
+        for item, parts in zip(engines, zip(*found.results, strict=True), strict=True)
+    ]
+    labels = np.array(dataset.labels, np.int64)[found.rows]
+    agreement = None
+    if reference is not None:
+        agreement = agree(
+            engine.path.name, reference.path, logits[0], logits[1], labels, dataset.images, found.rows
+        )
     return Accuracy(
         engine.path,
         dataset.name,
-        right1 / len(images),
-        right5 / len(images),
-        len(images),
-        time.perf_counter() - start,
+        logits[0],
+        labels,
+        label_sets.names(engine.manifest.labels if engine.manifest else None, logits[0].shape[1]),
+        found.skipped,
+        found.seconds,
+        conditions,
+        agreement,
     )
+
+
+def _finite(engine: Engine, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    broken = int((~np.isfinite(logits).all(axis=1)).sum())
+    if broken:
+        raise EngineError(
+            f"{engine.path.name} gives logits that are not finite for {broken} of {len(logits)} images",
+            hint="a value left its number format's range",
+        )
+    return logits

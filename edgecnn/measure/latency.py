@@ -1,7 +1,8 @@
-"""Latency: warm up, take turns, keep every sample."""
+"""Latency: warm up until it is stable, take turns, keep every sample."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,28 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.conditions import conditions
+from edgecnn.measure import statistics
+from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.images import Preprocessing, sample_photo
 
-#: Before the samples: at least this long and this often.
-WARM_UP_SECONDS, WARM_UP_RUNS = 0.5, 5
+#: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
+_WARM_SECONDS, _WARM_RUNS, _WARM_PIECES, _WARM_CHANGE = 0.15, 3, 3, 0.02
+#: An engine that is not stable by then is measured as it is, and the result says so.
+_WARM_LIMIT = 8.0
 #: Turns that each engine gets, in alternation, so that a drift of the machine meets all alike.
 _TURNS = 5
 _MIN_SAMPLES = 20
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What went before the samples."""
+
+    runs: int
+    seconds: float
+    #: Whether the latency was stable at its end.
+    stable: bool
 
 
 @dataclass(frozen=True)
@@ -30,21 +44,21 @@ class Latency:
 
     engine: Engine
     samples: npt.NDArray[np.float64]
+    #: When each began, in seconds since the first.
+    times: npt.NDArray[np.float64]
     batch: int
-    conditions: dict[str, Any]
+    conditions: Conditions
+    warm_up: WarmUp
 
     @property
     def milliseconds(self) -> dict[str, float]:
         """Percentiles and moments of one inference, in milliseconds."""
-        values = self.samples * 1e3
-        percentiles = {f"p{p}": float(np.percentile(values, p)) for p in (50, 90, 95, 99)}
-        return {
-            **percentiles,
-            "mean": float(values.mean()),
-            "min": float(values.min()),
-            "max": float(values.max()),
-            "std": float(values.std()),
-        }
+        return statistics.summary(self.samples * 1e3)
+
+    @property
+    def steadiness(self) -> statistics.Steadiness:
+        """Whether it stayed the same."""
+        return statistics.steadiness(self.samples, self.times)
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -62,16 +76,35 @@ class Latency:
             "backend": self.engine.backend,
             "parity": metrics if "sqnr_db" in metrics else None,
             "latency_ms": self.milliseconds,
+            "p50_interval_ms": list(statistics.median_interval(self.samples * 1e3)),
+            "warm_up": dataclasses.asdict(self.warm_up),
+            "steadiness": self.steadiness.to_json(),
             "throughput_ips": self.batch / float(self.samples.mean()),
             "n": len(self.samples),
             "seconds": float(self.samples.sum()),
-            "conditions": self.conditions,
+            "joules_per_image": self.joules_per_image,
+            "conditions": self.conditions.to_json(),
             "notes": self.notes,
         }
 
     @property
+    def joules_per_image(self) -> float | None:
+        """Energy for one image, of the sensors in `conditions.during.whole`; None where there is none."""
+        watts = self.conditions.during.watts
+        return None if watts is None else watts * float(self.samples.mean()) / self.batch
+
+    @property
     def notes(self) -> list[str]:
         """What a reader of the figures should know."""
+        name = self.engine.path.name
+        found = self.conditions.notes(name)
+        if not self.warm_up.stable:
+            found.append(f"{name} was not stable after {self.warm_up.seconds:.0f} s of warming up")
+        if self.steadiness.verdict != "steady":
+            found.append(f"{name} was not steady while it was measured: {self.steadiness}")
+        return [*self._note_of_form(), *found]
+
+    def _note_of_form(self) -> list[str]:
         manifest = self.engine.manifest
         if (
             manifest
@@ -99,20 +132,49 @@ def profile(
     InvalidValueError if `batch` is not the fixed batch of a model.
     """
     inputs = [real_input(engine, batch) for engine in engines]
-    before = [conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
+    warm = []
     for engine, data in zip(engines, inputs, strict=True):
         progress(f"warm up {engine.path.name}")
-        _run(engine, data, WARM_UP_SECONDS, WARM_UP_RUNS)
+        warm.append(warm_up(engine, data))
     samples: list[list[float]] = [[] for _ in engines]
-    for _ in range(_TURNS):
-        for engine, data, collected in zip(engines, inputs, samples, strict=True):
-            progress(f"measure {engine.path.name}")
-            engine(data)  # the other engines' data has left the caches
-            collected += _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+    starts: list[list[float]] = [[] for _ in engines]
+    spans: list[list[tuple[float, float]]] = [[] for _ in engines]
+    with Watch() as watch:
+        for _ in range(_TURNS):
+            for number, (engine, data) in enumerate(zip(engines, inputs, strict=True)):
+                progress(f"measure {engine.path.name}")
+                engine(data)  # the other engines' data has left the caches
+                start = time.perf_counter()
+                begun, taken = _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
+                spans[number].append((start, time.perf_counter()))
+                samples[number] += taken
+                starts[number] += begun
     return [
-        Latency(engine, np.array(collected), len(data), found)
-        for engine, data, collected, found in zip(engines, inputs, samples, before, strict=True)
+        Latency(
+            engine,
+            np.array(samples[number]),
+            np.array(starts[number]) - starts[number][0],
+            len(inputs[number]),
+            watch.conditions(engine, len(inputs[number]), spans[number]),
+            warm[number],
+        )
+        for number, engine in enumerate(engines)
     ]
+
+
+def warm_up(engine: Engine, data: npt.NDArray[Any]) -> WarmUp:
+    """Run an engine until its latency is stable: caches are filled, clocks are up, kernels are chosen."""
+    medians: list[float] = []
+    runs, seconds = 0, 0.0
+    while seconds < _WARM_LIMIT:
+        _, taken = _run(engine, data, _WARM_SECONDS, _WARM_RUNS)
+        runs += len(taken)
+        seconds += sum(taken)
+        medians.append(float(np.median(taken)))
+        last = medians[-_WARM_PIECES:]
+        if len(last) == _WARM_PIECES and max(last) <= (1 + _WARM_CHANGE) * min(last):
+            return WarmUp(runs, seconds, True)
+    return WarmUp(runs, seconds, False)
 
 
 def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
@@ -139,7 +201,7 @@ def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
     preprocessing = Preprocessing(max(height, width)).with_channels(channels)
     if engine.manifest and engine.manifest.preprocessing:
         preprocessing = engine.preprocessing
-    crops = random_crops([sample_photo()], preprocessing, batch or fixed or 1, seed=0)
+    crops = random_crops([sample_photo()], preprocessing, batch or engine.batches[0], seed=0)
     frames = np.stack(list(crops))[:, :height, :width]
     if image.dtype == "uint8":
         return frames if nhwc else frames.transpose(0, 3, 1, 2)
@@ -147,12 +209,17 @@ def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
     return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
 
 
-def _run(engine: Engine, data: npt.NDArray[Any], seconds: float, at_least: int) -> list[float]:
+def _run(
+    engine: Engine, data: npt.NDArray[Any], seconds: float, at_least: int
+) -> tuple[list[float], list[float]]:
+    """Return when each inference began, and how long it took."""
     clock = time.perf_counter
+    starts: list[float] = []
     samples: list[float] = []
     end = clock() + seconds
     while len(samples) < at_least or clock() < end:
         start = clock()
         engine(data)
         samples.append(clock() - start)
-    return samples
+        starts.append(start)
+    return starts, samples

@@ -233,7 +233,7 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.measure.accuracy import evaluate
     from edgecnn.runtime import load
 
-    with load(options["model"]) as engine:
+    with load(options["model"], threads=1) as engine:
         dataset = test_images(engine.manifest, options["data"], engine.classes, listener.say)
         return Result(
             _only(evaluate(engine, dataset, progress=listener.say).to_json(), ("top1", "n", "seconds"))

@@ -20,6 +20,7 @@ from edgecnn.runtime import fit, labels
 from edgecnn.runtime.backends import Backend, backend_of
 from edgecnn.runtime.fit import library_version, processor
 from edgecnn.runtime.images import ImageLike, Preprocessing
+from edgecnn.runtime.stream import stream
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +54,9 @@ class Engine(abc.ABC):
         self.input = spec
         #: Number of classes.
         self.classes = outputs
+        batch = spec.shape[0] if spec.shape else 1
+        #: Fewest and most images of one inference; None: any number.
+        self.batches: tuple[int, int | None] = (batch, batch) if isinstance(batch, int) else (1, None)
         self._preprocessing = (
             Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
         )
@@ -79,6 +83,11 @@ class Engine(abc.ABC):
 
         Raises InputError if the array does not fit, EngineError if the library fails.
         """
+        self.check(array)
+        return self._infer(np.ascontiguousarray(array))
+
+    def check(self, array: Array) -> None:
+        """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""
         if self._closed:
             raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
         expected = self.input.shape
@@ -97,7 +106,12 @@ class Engine(abc.ABC):
                 f"{self.path.name} takes {wanted} {self.input.dtype}, not {given} {array.dtype}",
                 hint="prepare images with engine.prepare(images), or call engine.predict(images)",
             )
-        return self._infer(np.ascontiguousarray(array))
+        least, most = self.batches
+        if not least <= len(array) <= (most or len(array)):
+            raise InputError(
+                f"{self.path.name} takes {least} to {most} images at a time, not {len(array)}",
+                hint="engine.run takes any number; edgecnn compile --batch MIN:OPT:MAX sets the range",
+            )
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -111,30 +125,40 @@ class Engine(abc.ABC):
 
     def prepare(self, images: Sequence[ImageLike]) -> Array:
         """Return images as an input array of this engine; one image that cannot be read is a DataError."""
-        frames = np.stack([self.preprocessing.frame(image) for image in images])
+        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
+
+    def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
+        """Return resized and cropped images, (N, size, size, channels) uint8, as an input array."""
         return frames if self.input.layout == "NHWC" else self.preprocessing.normalize(frames)
 
     def run(self, array: Array) -> Array:
-        """Like calling the engine, for any number of images: a fixed batch is filled up and cut again."""
-        batch = self.input.shape[0]
-        if not isinstance(batch, int) or len(array) == batch:
+        """Like calling the engine, for any number of images: a batch is filled up and cut again."""
+        least, most = self.batches
+        if least <= len(array) <= (most or len(array)):
             return self(array)
+        size = most or least
         parts = []
-        for start in range(0, len(array), batch):
-            part = array[start : start + batch]
-            padding = np.repeat(part[-1:], batch - len(part), axis=0)
+        for start in range(0, len(array), size):
+            part = array[start : start + size]
+            padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
             parts.append(self(np.concatenate([part, padding]))[: len(part)])
         return np.concatenate(parts)
 
-    def predict(self, images: ImageLike | Sequence[ImageLike], top: int = 5) -> list[list[Prediction]]:
-        """Return the `top` most probable classes of each image, best first."""
+    def predict(
+        self, images: ImageLike | Sequence[ImageLike], top: int = 5, batch: int | None = None
+    ) -> list[list[Prediction]]:
+        """Return the `top` most probable classes of each image, best first.
+
+        Of many images the next ones are decoded while the engine computes, `batch` at a time (`stream`).
+        """
         if isinstance(images, (list, tuple)):
             several: Sequence[ImageLike] = images
         else:
             several = [images]  # type: ignore[list-item]
         if not several:
             return []
-        probabilities = softmax(self.run(self.prepare(several)))
+        logits = list(stream(self, several, batch))
+        probabilities = softmax(np.concatenate(logits))
         names = labels.names(self.manifest.labels if self.manifest else None, probabilities.shape[1])
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
         return [

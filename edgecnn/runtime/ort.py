@@ -12,6 +12,7 @@ from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, Unknow
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine, image_layout
+from edgecnn.runtime.ort_binding import BoundSession
 
 #: Device: the execution provider that stands for it.
 PROVIDERS = {
@@ -41,7 +42,9 @@ class OrtEngine(Engine):
             threads = threads or int(manifest.engine.flags.get("threads", 0))
         self.device = choose_device(device, ort.get_available_providers())
         self.threads = threads
-        self._session = open_session(str(path), device=self.device, threads=threads)
+        #: Whether a CUDA graph starts all kernels of an inference at once.
+        self.cuda_graph = self.device == "cuda"
+        self._session = self._open(path)
         if device == "auto" and PROVIDERS[self.device] not in self._session.get_providers():
             self.device = "cpu"
         self._check_provider()
@@ -56,7 +59,23 @@ class OrtEngine(Engine):
                 f"the input of {path} is {inputs[0].type}", hint=f"expected: {', '.join(_DTYPES.values())}"
             )
         self._output = [outputs[0].name]
-        super().__init__(path, manifest, _spec(inputs[0], manifest), _last_size(outputs[0].shape))
+        classes = _last_size(outputs[0].shape)
+        self._bound = (
+            BoundSession(self._session, "cuda", (outputs[0].name, classes), graph=self.cuda_graph)
+            if self.device == "cuda" and classes
+            else None
+        )
+        super().__init__(path, manifest, _spec(inputs[0], manifest), classes)
+
+    def _open(self, path: Path) -> Any:
+        if not self.cuda_graph:
+            return open_session(str(path), device=self.device, threads=self.threads)
+        try:
+            return open_session(str(path), device=self.device, threads=self.threads, graph=True)
+        except EngineError:
+            # Not every network can be captured; one that cannot be run at all fails again here.
+            self.cuda_graph = False
+            return open_session(str(path), device=self.device, threads=self.threads)
 
     def _check_provider(self) -> None:
         if PROVIDERS[self.device] not in self._session.get_providers():
@@ -68,18 +87,29 @@ class OrtEngine(Engine):
 
     def _infer(self, array: Array) -> Array:
         try:
+            if self._bound is not None:
+                return self._bound(self.input.name, array)
             return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
         except Exception as error:  # the library's errors have no common base class of their own
             raise EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}") from error
 
     def _release(self) -> None:
+        self._bound = None
         del self._session
 
 
-def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0, optimize: bool = True) -> Any:
+def open_session(
+    model: str | bytes,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+    optimize: bool = True,
+    graph: bool = False,
+) -> Any:
     """Return an onnxruntime.InferenceSession; raises EngineError if the library refuses the model.
 
-    Without `optimize` every node of the file is computed as it stands there.
+    Without `optimize` every node of the file is computed as it stands there. With `graph` its kernels are
+    captured as a CUDA graph.
     """
     ort = require("onnxruntime", "running an ONNX file")
     options = ort.SessionOptions()
@@ -91,7 +121,8 @@ def open_session(model: str | bytes, *, device: str = "cpu", threads: int = 0, o
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return ort.InferenceSession(model, options, providers=[PROVIDERS[device]])
+        settings = {"enable_cuda_graph": "1"} if graph else {}
+        return ort.InferenceSession(model, options, providers=[(PROVIDERS[device], settings)])
     except Exception as error:  # as above
         name = model if isinstance(model, str) else "the model"
         raise EngineError(

@@ -6,22 +6,21 @@ import pytest
 from edgecnn.devices import local
 
 
-def test_a_jetson_is_known_by_its_release_file(tmp_path, monkeypatch):
+def test_a_jetson_is_known_by_its_release_file(tmp_path):
     # As JetPack 6.2 writes it on an Orin Nano.
     release = (
         "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
     )
-    (tmp_path / "release").write_text(release + "# KERNEL_VARIANT: oot\n")
-    (tmp_path / "model").write_bytes(b"NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0")
-    monkeypatch.setattr(local, "_JETSON_RELEASE", tmp_path / "release")
-    monkeypatch.setattr(local, "_BOARD_MODEL", tmp_path / "model")
-    found = local.board()
-    assert found.startswith("NVIDIA Jetson Orin Nano") and "R36 (release), REVISION: 4.3" in found
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nv_tegra_release").write_text(release + "# KERNEL_VARIANT: oot\n")
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    name = "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
+    (tmp_path / "proc/device-tree/model").write_bytes(name.encode() + b"\0")
+    assert local.board(tmp_path) == f"{name}; L4T 36.4.3 (JetPack 6.2)"
 
 
-def test_other_machines_are_no_jetson(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_JETSON_RELEASE", tmp_path / "none")
-    assert local.board() == ""
+def test_other_machines_are_no_jetson(tmp_path):
+    assert local.board(tmp_path) == ""
 
 
 @pytest.mark.parametrize(

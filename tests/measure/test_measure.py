@@ -10,6 +10,7 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy import evaluate
 from edgecnn.measure.latency import profile, real_input
+from edgecnn.measure.probes import Probe
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 
@@ -97,6 +98,19 @@ def test_the_conditions_stand_with_the_result(tmp_path):
     )
 
 
+def test_the_energy_of_an_image_is_power_times_its_share_of_the_time(tmp_path, monkeypatch):
+    probe = Probe("VDD_IN", "power", lambda: 10.0, whole=True)
+    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([probe], []))
+    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.3)
+    assert result.to_json()["joules_per_image"] == pytest.approx(10 * result.samples.mean() / 2)
+
+
+def test_without_a_sensor_the_energy_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([], ["no sensor"]))
+    (result,) = profile([Stub(tmp_path / "a")], seconds=0.1)
+    assert result.to_json()["joules_per_image"] is None
+
+
 def test_the_input_is_a_photograph_in_different_crops(tmp_path):
     data = real_input(Stub(tmp_path / "a"), 3)
     assert data.shape == (3, 4, 4, 3) and data.dtype == np.uint8
@@ -115,8 +129,45 @@ def test_accuracy_counts_the_right_images(tmp_path):
     data = LabelledImages("made up", list(pictures), labels)
     accuracy = evaluate(Stub(tmp_path / "a"), data, batch=3)
     assert (accuracy.top1, accuracy.n) == (0.75, 20)
-    low, high = accuracy.interval
+    low, high = accuracy.top1_interval
     assert (low, high) == (
         pytest.approx(0.5313, abs=1e-3),
         pytest.approx(0.8881, abs=1e-3),
     )  # Wilson's formula
+
+
+class Cooling(Stub):
+    """Slow at first, as an engine that still chooses kernels; slower after some runs, as a hot board."""
+
+    def _infer(self, array):
+        runs = len(self.clock.worked)
+        self.seconds = 0.004 * (1 + 3 * max(0, 1 - runs / 200)) * (1.3 if runs > self.hot_after else 1)
+        return super()._infer(array)
+
+
+def test_warming_up_lasts_until_the_latency_is_stable(tmp_path, clock):
+    engine = Cooling(tmp_path / "a", clock)
+    engine.hot_after = 10**9
+    (result,) = profile([engine], seconds=1.0)
+    assert result.warm_up.stable and result.warm_up.runs >= 200
+    assert set(np.round(result.samples, 6)) == {0.004}
+
+
+def test_a_throttle_while_measuring_is_reported(tmp_path, clock):
+    engine = Cooling(tmp_path / "a", clock)
+    engine.hot_after = 600
+    (result,) = profile([engine], seconds=4.0)
+    assert result.steadiness.verdict == "slower" and result.steadiness.ratio == pytest.approx(1.3)
+    assert "30% slower after" in result.notes[0]
+
+
+def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
+    rng = np.random.default_rng(0)
+
+    class Noisy(Stub):
+        def _infer(self, array):
+            self.seconds = float(rng.uniform(0.05, 0.5))
+            return super()._infer(array)
+
+    (result,) = profile([Noisy(tmp_path / "a", clock)], seconds=1.0)
+    assert not result.warm_up.stable and "was not stable after" in result.notes[0]

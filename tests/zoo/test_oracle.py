@@ -14,20 +14,14 @@ CASES = list(csv.DictReader((Path(__file__).parent / "oracle.csv").open()))
 
 
 @pytest.fixture(scope="module")
-def libraries():
-    """torchvision and timm, beside a PyTorch that lacks two of the operators that they declare."""
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+def libraries(torchvision):
+    """What makes a network of torchvision or timm, by its name there."""
     import timm
-    import torchvision
 
-    make = {
+    return {
         "torchvision": lambda name, **size: getattr(torchvision.models, name)(weights=None, **size),
         "timm": lambda name, **size: timm.create_model(name, pretrained=False, **size),
     }
-    yield make
-    del library
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -1,0 +1,123 @@
+"""Engines side by side: short turns right after each other, so that the machine is the same for all."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.measure import statistics
+from edgecnn.measure.conditions import Conditions, Watch
+from edgecnn.measure.latency import WarmUp, real_input, warm_up
+from edgecnn.runtime.engine import Engine
+
+#: Seconds and runs of one turn: long enough to time, short enough that the machine stays as it is.
+_TURN_SECONDS, _TURN_RUNS = 0.03, 3
+_MIN_ROUNDS = 20
+#: Measuring goes on until every interval is this narrow, relative to its ratio, or for so many times as long.
+_NARROW, _LONGEST = 0.025, 6
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Engines that were measured in turns; the first is what the others are compared with."""
+
+    engines: Sequence[Engine]
+    #: Median of each turn in seconds, (rounds, engines).
+    turns: npt.NDArray[np.float64]
+    conditions: list[Conditions]
+    warm_up: list[WarmUp]
+
+    def ratio(self, index: int) -> statistics.Ratio:
+        """Return how many times as long an engine takes as the first one."""
+        return _ratio(self.turns, index)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a row for each engine."""
+        rows = []
+        for index, engine in enumerate(self.engines):
+            ratio = self.ratio(index)
+            rows.append(
+                {
+                    "path": str(engine.path),
+                    "backend": engine.backend,
+                    "latency_ms": {"p50": float(np.median(self.turns[:, index]) * 1e3)},
+                    "ratio": ratio.to_json() if index else None,
+                    "verdict": ratio.verdict if index else None,
+                    "conditions": self.conditions[index].to_json(),
+                }
+            )
+        return {"baseline": rows[0]["path"], "rounds": len(self.turns), "results": rows}
+
+
+def compare(
+    engines: Sequence[Engine],
+    *,
+    batch: int | None = None,
+    seconds: float = 5.0,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Compared:
+    """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
+
+    The order goes once forward and once backward, so that being first costs each the same. On a noisy machine
+    it takes longer, until the intervals are narrow: how narrow they are decides, never what they say. Raises
+    InvalidValueError if `batch` is not the fixed batch of a model.
+    """
+    inputs = [real_input(engine, batch) for engine in engines]
+    warm = []
+    for engine, data in zip(engines, inputs, strict=True):
+        progress(f"warm up {engine.path.name}")
+        warm.append(warm_up(engine, data))
+    with Watch() as watch:
+        turns = _measure(engines, inputs, seconds, progress)
+    found = [watch.conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
+    return Compared(engines, turns, found, warm)
+
+
+def _measure(
+    engines: Sequence[Engine],
+    inputs: Sequence[npt.NDArray[Any]],
+    seconds: float,
+    progress: Callable[[str], None],
+) -> npt.NDArray[np.float64]:
+    """Return the median of each turn in seconds, (rounds, engines)."""
+    rows: list[list[float]] = []
+    clock = time.perf_counter
+    begun = clock()
+    for number in itertools.count():
+        share = (clock() - begun) / (seconds * len(engines))
+        if number >= _MIN_ROUNDS and number % 10 == 0 and share >= 1:
+            ratios = [_ratio(np.array(rows), index) for index in range(1, len(engines))]
+            if share >= _LONGEST or all(ratio.high / ratio.low < 1 + 2 * _NARROW for ratio in ratios):
+                return np.array(rows)
+        progress(f"measure: round {number + 1}")
+        order = range(len(engines)) if number % 2 == 0 else reversed(range(len(engines)))
+        row = [0.0] * len(engines)
+        for index in order:
+            row[index] = _turn(engines[index], inputs[index])
+        rows.append(row)
+    raise AssertionError("it counts without end")
+
+
+def _ratio(turns: npt.NDArray[np.float64], index: int) -> statistics.Ratio:
+    # A round forward and one backward are one pair: what follows which is then the same for both.
+    pairs = np.sqrt(turns[0::2] * turns[1::2])
+    return statistics.paired_ratio(pairs[:, index], pairs[:, 0])
+
+
+def _turn(engine: Engine, data: npt.NDArray[Any]) -> float:
+    """Return the median latency of a few runs, after one that fills the caches."""
+    clock = time.perf_counter
+    engine(data)
+    samples: list[float] = []
+    end = clock() + _TURN_SECONDS
+    while len(samples) < _TURN_RUNS or clock() < end:
+        start = clock()
+        engine(data)
+        samples.append(clock() - start)
+    return float(np.median(samples))

@@ -1,0 +1,88 @@
+"""The fastest engine that agrees; why the others are not there."""
+
+import json
+
+import pytest
+from program import run_here
+
+from edgecnn.compile import CompileRequest, auto, builders
+from edgecnn.compile.auto import compile_fastest
+from edgecnn.errors import EngineError
+from edgecnn.runtime import load
+
+SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
+
+
+@pytest.fixture
+def source(exported, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(exported(*SMALL).read_bytes())
+    return path
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(auto, "_SECONDS", 0.3)
+
+
+def test_the_fastest_that_agrees_is_written_and_all_are_listed(source, coffee):
+    tried = compile_fastest(CompileRequest(source, threads=1))
+    times = {t.backend.name: t.latency.milliseconds["p50"] for t in tried.trials if t.latency}
+    assert {"onnxruntime", "openvino"} <= set(times)
+    assert tried.kept.backend.name == min(times, key=times.get)
+    assert tried.kept.path.stem == "m" and tried.kept.path.parent == source.parent
+    assert [t.backend.name for t in tried.trials] == ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
+    assert all(t.reason for t in tried.trials if not t.latency)
+    with load(tried.kept.path) as engine, load(source) as file:
+        assert engine.predict(coffee)[0][0].index == file.predict(coffee)[0][0].index
+
+
+def failing(reason):
+    class Failing:
+        OPTIONS = frozenset()
+
+        @staticmethod
+        def build(source, request, progress):
+            raise EngineError(reason)
+
+    return Failing
+
+
+def test_what_fails_is_a_row_with_its_reason(source, monkeypatch):
+    real = builders.builder
+
+    def pick(name):
+        return real(name) if name == "onnxruntime" else failing("no such luck")
+
+    monkeypatch.setattr(auto, "builder", pick)
+    monkeypatch.setattr("edgecnn.compile.pipeline.builder", pick)
+    tried = compile_fastest(CompileRequest(source))
+    assert tried.kept.backend.name == "onnxruntime"
+    assert [t.reason for t in tried.trials][1:] == ["no such luck"] * 3
+
+
+def test_where_nothing_can_be_built_all_reasons_are_said(source, monkeypatch):
+    monkeypatch.setattr(auto, "builder", lambda name: failing("broken"))
+    monkeypatch.setattr("edgecnn.compile.pipeline.builder", lambda name: failing("broken"))
+    with pytest.raises(EngineError, match="ONNX Runtime: broken; OpenVINO: broken"):
+        compile_fastest(CompileRequest(source))
+    assert {path.name for path in source.parent.iterdir()} == {"m.onnx"}
+
+
+def test_the_command_prints_one_object(source):
+    done = run_here("compile", str(source), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["backend"] in ("onnxruntime", "openvino") and len(result["tried"]) == 4
+    assert result["engine"]["parent"] == "m.onnx" and result["parity"]["images"] == 32
+
+
+def test_the_command_refuses_in_one_line(source, tmp_path):
+    for arguments, sentence in (
+        (("--backend", "opnvino"), "unknown backend 'opnvino'"),
+        (("--backend", "ort", "--batch", "4:2:1"), "batch 4:2:1 cannot be used"),
+        (("--backend", "ort", "-o", str(tmp_path / "no" / "m.ort")), "the folder does not exist"),
+    ):
+        done = run_here("compile", str(source), *arguments)
+        assert done.returncode == 1 and done.stdout == ""
+        assert sentence in done.stderr.splitlines()[-2] and done.stderr.splitlines()[-1].startswith("hint: ")

@@ -1,0 +1,136 @@
+"""The C++ and browser examples prepare an image as the runtime does, to the byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.runtime import Preprocessing
+
+HERE = Path(__file__).parent
+LABELS = ("espresso", 'naïve "cup"', "\U0001f30a\n")
+
+# Prints the bytes of the network's input, from a manifest and an RGB photograph.
+Program = Callable[[Path, Image.Image], subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="module")
+def cpp(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler: apt install g++")
+    folder = tmp_path_factory.mktemp("cpp")
+    program = folder / "frame_bytes"
+    options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-I", examples / "cpp/common"]
+    subprocess.run([compiler, *options, HERE / "frame_bytes.cpp", "-o", program], check=True)
+
+    def run(manifest: Path, photo: Image.Image) -> subprocess.CompletedProcess:
+        photo.save(folder / "photo.ppm")
+        return subprocess.run([program, manifest, folder / "photo.ppm"], capture_output=True, check=True)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def browser(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js to run the page's code: apt install nodejs")
+    folder = tmp_path_factory.mktemp("browser")
+
+    def run(manifest: Path, photo: Image.Image) -> subprocess.CompletedProcess:
+        (folder / "rgba").write_bytes(photo.convert("RGBA").tobytes())
+        command = [node, HERE / "frame_bytes.mjs", examples / "browser" / "image.js", manifest]
+        command += [folder / "rgba", *map(str, photo.size)]
+        return subprocess.run(command, capture_output=True, check=True)
+
+    return run
+
+
+@pytest.fixture(params=["cpp", "browser"])
+def program(request: pytest.FixtureRequest) -> Program:
+    return request.getfixturevalue(request.param)
+
+
+def manifest_file(folder: Path, preprocessing: Preprocessing, dtype: str) -> Path:
+    size, channels = preprocessing.size, preprocessing.channels
+    shape = ("batch", size, size, channels) if dtype == "uint8" else ("batch", channels, size, size)
+    manifest = Manifest(
+        inputs=(TensorSpec("input", shape, dtype, "NHWC" if dtype == "uint8" else "NCHW"),),
+        outputs=(TensorSpec("logits", ("batch", 3), "float32", "NC"),),
+        preprocessing=preprocessing.to_json(),
+        labels=LABELS,
+    )
+    path = folder / "manifest.json"
+    path.write_text(manifest.to_json())
+    return path
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    ("shape", "size", "crop"),
+    [
+        ((400, 600), 224, 0.875),
+        ((600, 401), 99, 0.9),  # upright, with a crop that begins at half a pixel
+        ((90, 60), 128, 0.875),  # enlarged
+        ((224, 224), 224, 1.0),  # left as it is
+    ],
+)
+def test_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program, shape, size, crop, interpolation):
+    photo = Image.open(coffee).convert("RGB").crop((0, 0, shape[1], shape[0]))
+    preprocessing = Preprocessing(size=size, crop=crop, interpolation=interpolation)
+    got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
+    expected = preprocessing.frame(photo)
+    assert np.array_equal(np.frombuffer(got, np.uint8).reshape(expected.shape), expected)
+
+
+def test_grey_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program):
+    photo = Image.open(coffee).convert("RGB")
+    preprocessing = Preprocessing(size=28).with_channels(1)
+    got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
+    assert got == preprocessing.frame(photo).tobytes()
+
+
+def test_a_float_input_is_normalized_with_channels_first(coffee, tmp_path, program):
+    photo = Image.open(coffee).convert("RGB")
+    got = program(manifest_file(tmp_path, Preprocessing(size=64), "float32"), photo).stdout
+    expected = Preprocessing(size=64).batch([photo])
+    assert np.allclose(np.frombuffer(got, np.float32).reshape(expected.shape), expected, atol=1e-6)
+
+
+def test_labels_in_a_manifest_keep_their_characters(coffee, tmp_path, cpp):
+    done = cpp(manifest_file(tmp_path, Preprocessing(size=32), "uint8"), Image.open(coffee).convert("RGB"))
+    assert done.stderr.decode() == "".join(f"{label}\n" for label in LABELS)
+
+
+def test_another_interpolation_is_refused(coffee, tmp_path, program):
+    preprocessing = dataclasses.replace(Preprocessing(), interpolation="nearest")
+    with pytest.raises(subprocess.CalledProcessError):
+        program(manifest_file(tmp_path, preprocessing, "uint8"), Image.open(coffee).convert("RGB"))
+
+
+def test_the_page_finds_the_manifest_in_an_onnx_file(exported, examples):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js to run the page's code: apt install nodejs")
+    from edgecnn.artifact import read_manifest
+
+    path = exported("mobilenet", "--alpha", "0.5")
+    script = (
+        "import { readFileSync } from 'node:fs';"
+        f"import {{ readManifest }} from '{examples / 'browser' / 'manifest.js'}';"
+        f"console.log(JSON.stringify(readManifest(readFileSync('{path}'))));"
+    )
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == json.loads(read_manifest(path).to_json())

@@ -1,0 +1,211 @@
+"""The Python examples, run as a user runs them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgecnn.runtime import load, open_image
+
+SERVERS = ["server_threads", "server_fastapi"]
+
+
+@pytest.fixture(scope="module")
+def mobilenet(exported) -> Path:
+    return exported("mobilenet", "--alpha", "0.5")
+
+
+@pytest.fixture(scope="module")
+def best(mobilenet, photographs) -> list[int]:
+    with load(mobilenet, threads=1) as engine:
+        return [engine.predict(photo, top=1)[0][0].index for photo in photographs]
+
+
+def run(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_classify_names_every_photograph(examples, mobilenet, photographs):
+    done = run(examples / "python/classify.py", mobilenet, *photographs)
+    with load(mobilenet, threads=1) as engine:
+        for photo in photographs:
+            assert f"{photo}: {engine.predict(photo, top=1)[0][0].label} (" in done.stdout
+
+
+def test_classify_says_in_two_lines_what_is_wrong(examples, mobilenet):
+    done = run(examples / "python/classify.py", mobilenet, "nowhere.jpg")
+    assert done.returncode == 1
+    assert done.stderr == "error: nowhere.jpg is not there\nhint: check the path\n"
+
+
+# ---- servers
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request, examples, mobilenet) -> Iterator[str]:
+    """The address of a running server."""
+    if request.param == "server_fastapi":
+        for package in ("fastapi", "uvicorn"):
+            pytest.importorskip(package, reason='pip install "edgecnn[examples]"')
+    process = subprocess.Popen(
+        [sys.executable, examples / f"python/{request.param}.py", mobilenet, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    address = None
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            address = found[0]
+            break
+    assert address, "the server did not start"
+    # What it logs is read, or a full pipe would stop it.
+    threading.Thread(target=process.stdout.read, daemon=True).start()
+    yield address
+    process.terminate()
+    process.wait(20)
+
+
+def post(address: str, body: bytes) -> tuple[int, dict]:
+    request = urllib.request.Request(f"{address}/classify", data=body, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_requests_side_by_side_get_their_own_answers(server, photographs, best):
+    bodies = [photo.read_bytes() for photo in photographs]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda index: post(server, bodies[index % 3]), range(24)))
+    assert [status for status, _ in answers] == [200] * 24
+    assert [answer["classes"][0]["index"] for _, answer in answers] == best * 8
+
+
+def test_an_answer_has_five_classes_with_probabilities(server, photographs, mobilenet):
+    _, answer = post(server, photographs[0].read_bytes())
+    with load(mobilenet, threads=1) as engine:
+        expected = engine.predict(photographs[0])[0]
+    assert [item["label"] for item in answer["classes"]] == [item.label for item in expected]
+    assert np.allclose(
+        [item["probability"] for item in answer["classes"]], [item.probability for item in expected]
+    )
+
+
+@pytest.mark.parametrize("body", [b"no image", b"", b"\x89PNG\r\n\x1a\n cut"])
+def test_a_bad_image_is_a_bad_request_with_the_reason(server, body):
+    status, answer = post(server, body)
+    assert status == 400
+    assert answer["error"].startswith("the image is")
+
+
+def test_health_says_what_is_loaded(server, mobilenet):
+    with urllib.request.urlopen(f"{server}/health", timeout=10) as answer:
+        assert json.loads(answer.read()) == {
+            "model": mobilenet.name,
+            "backend": "onnxruntime",
+            "device": "cpu",
+        }
+
+
+@pytest.mark.parametrize(("length", "status"), [("20000001", 413), (None, 411)])
+def test_a_body_that_is_too_long_or_has_no_length_is_refused_unread(server, length, status):
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server).netloc, timeout=30)
+    connection.putrequest("POST", "/classify")
+    connection.putheader(
+        *(("Transfer-Encoding", "chunked") if length is None else ("Content-Length", length))
+    )
+    connection.endheaders()
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+def test_another_path_is_not_found(server):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{server}/nowhere", timeout=10)
+
+
+# ---- video
+
+
+def test_a_gif_ends_with_the_class_of_its_last_frame(examples, mobilenet, photographs, tmp_path):
+    pictures = [Image.open(photo).resize((240, 240)) for photo in photographs]
+    clip = tmp_path / "clip.gif"
+    pictures[0].save(clip, save_all=True, append_images=pictures[1:], duration=20)
+    done = run(examples / "python/video.py", mobilenet, clip)
+    with Image.open(clip) as animation, load(mobilenet, threads=1) as engine:
+        animation.seek(2)
+        last = engine.predict(np.asarray(animation.convert("RGB")), top=1)[0][0]
+    assert re.search(rf"fps .* dropped  {re.escape(last.label)} \(", done.stdout.splitlines()[-1]), (
+        done.stderr
+    )
+
+
+def test_a_folder_of_frames_is_read_in_order(examples, photographs, tmp_path):
+    for number, photo in enumerate(reversed(photographs)):
+        (tmp_path / f"{number}.ppm").write_bytes(photo.read_bytes())
+    video = module(examples / "python/video.py")
+    for frame, photo in zip(video.frames(str(tmp_path), fps=1e6), reversed(photographs), strict=True):
+        assert np.array_equal(frame, np.asarray(open_image(photo)))
+
+
+def test_only_the_newest_frame_waits(examples):
+    newest = module(examples / "python/video.py").Newest()
+    for number in range(3):
+        newest.put(np.full((1, 1, 3), number, np.uint8))
+    newest.close()
+    assert newest.take().max() == 2
+    assert newest.dropped == 2
+    assert newest.take() is None
+
+
+def test_a_slow_engine_skips_frames_of_a_fast_source(examples, photographs, tmp_path, capsys):
+    for number in range(20):
+        (tmp_path / f"{number:02}.ppm").write_bytes(photographs[0].read_bytes())
+
+    class Slow:
+        count = 0
+
+        def predict(self, frame, top):
+            self.count += 1
+            time.sleep(0.2)
+            return [[type("Best", (), {"label": "espresso", "probability": 0.9})]]
+
+    slow = Slow()
+    module(examples / "python/video.py").watch(slow, str(tmp_path), fps=100)
+    assert slow.count < 10
+    dropped = int(capsys.readouterr().out.splitlines()[-1].split()[2])
+    assert slow.count + dropped == 20
+
+
+def test_a_source_that_cannot_be_read_is_an_error(examples, mobilenet, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run(examples / "python/video.py", mobilenet, tmp_path / "empty")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'empty'} holds no images\n")

@@ -1,0 +1,72 @@
+"""Buffers that stay in place: the same answers, and none that a later call overwrites (CPU memory)."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from edgecnn.runtime import load
+from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort_binding import _MOST_SHAPES, BoundSession
+
+
+@pytest.fixture(scope="module")
+def path(exported):
+    return exported("mobilenet", "--alpha", "0.25", "--resolution", "96")
+
+
+@pytest.fixture(scope="module")
+def engine(path):
+    with load(path, device="cpu", threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bound(path):
+    session = open_session(str(path), threads=1)
+    return BoundSession(session, "cpu", (session.get_outputs()[0].name, 1000), graph=False)
+
+
+@pytest.fixture(scope="module")
+def images(engine, coffee):
+    one = engine.prepare([coffee])
+    return np.concatenate([one, one[:, :, ::-1], one[:, :, :, ::-1]])
+
+
+def test_every_shape_gets_its_answers(engine, bound, images):
+    for _ in range(2):
+        for count in (1, 3, 2):
+            part = np.ascontiguousarray(images[:count])
+            assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+
+
+def test_an_answer_is_not_overwritten_by_the_next_call(engine, bound, images):
+    first = bound(engine.input.name, np.ascontiguousarray(images[:1]))
+    before = first.copy()
+    bound(engine.input.name, np.ascontiguousarray(images[1:2]))
+    assert np.array_equal(first, before)
+
+
+def test_more_shapes_than_are_kept_are_still_right(engine, bound, images):
+    for count in range(1, _MOST_SHAPES + 3):
+        part = np.repeat(images[:1], count, axis=0)
+        assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+    assert len(bound._buffers) <= _MOST_SHAPES
+
+
+def test_threads_do_not_mix_their_images(engine, bound, images):
+    expected = [engine(np.ascontiguousarray(images[row : row + 1])) for row in range(3)]
+    wrong = []
+
+    def work(row: int) -> None:
+        for _ in range(20):
+            answer = bound(engine.input.name, np.ascontiguousarray(images[row : row + 1]))
+            if not np.allclose(answer, expected[row], rtol=1e-4, atol=1e-5):
+                wrong.append(row)
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
