@@ -246,4 +246,4 @@ def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> n
         return real_input(engine, size)
     digits = engine.manifest is not None and engine.manifest.labels == "digits"
     source = ImageSource.open(engine.preprocessing, calib=request.check, checks=_CHECK_IMAGES, digits=digits)
-    return engine.prepare(list(source.check_frames()))
+    return engine.prepare_frames(source.check_frames())

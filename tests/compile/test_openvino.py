@@ -51,8 +51,8 @@ class _Graph:
         scale = np.float32(RNG.uniform(0.5, 1, outputs) / 40 / np.sqrt(inputs * size * size))
         parts = [
             self.constant(f"{name}_values", values),
-            self.constant(f"{name}_scale", scale),
-            self.constant(f"{name}_zero", np.zeros(outputs, np.int8)),
+            self.constant(f"{name}_weight_scale", scale),
+            self.constant(f"{name}_weight_zero", np.zeros(outputs, np.int8)),
         ]
         weight = self.add("DequantizeLinear", parts, f"{name}_weight", axis=0)
         return self.add("Conv", [source, weight], name, pads=[size // 2] * 4)

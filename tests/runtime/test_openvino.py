@@ -9,7 +9,6 @@ import pytest
 
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
-from edgecnn.measure.latency import profile
 from edgecnn.parity import compare
 from edgecnn.runtime import load
 from edgecnn.runtime.fit import processor
@@ -141,12 +140,6 @@ def test_a_closed_engine_says_so(folder, images):
     engine.close()
     with pytest.raises(EngineError, match="is closed"):
         engine(images[:1])
-
-
-def test_a_measurement_names_the_library(folder):
-    with load(folder / "m.xml") as engine:
-        (measured,) = profile([engine], seconds=0.1)
-    assert measured.conditions["backend"].startswith("openvino 20")
 
 
 def test_inference_needs_no_other_library(folder):
