@@ -58,6 +58,10 @@ class ParityError(EdgecnnError):
     """A model does not compute what its reference computes, or the comparison would prove nothing."""
 
 
+class ConditionsError(EdgecnnError):
+    """Two measurements that cannot be compared."""
+
+
 class EngineError(EdgecnnError):
     """An engine library refused a model, or failed while running it."""
 
