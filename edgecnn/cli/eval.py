@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.results import keep, store_option
 
 
 @click.command("eval")
@@ -17,8 +18,11 @@ from edgecnn.cli import common
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
+@store_option
 @common.common
-def command(model: str, data: str, batch: int, device: str, threads: int, as_json: bool) -> None:
+def command(
+    model: str, data: str, batch: int, device: str, threads: int, no_store: bool, as_json: bool
+) -> None:
     """Measure top-1 and top-5 accuracy of MODEL on labelled images."""
     from edgecnn.data.trained_on import test_images
     from edgecnn.measure.accuracy import evaluate
@@ -29,8 +33,11 @@ def command(model: str, data: str, batch: int, device: str, threads: int, as_jso
         with common.progress(None) as show:
             dataset = test_images(manifest, data, engine.classes, show)
             accuracy = evaluate(engine, dataset, batch=batch, progress=show)
+    values = accuracy.to_json()
+    if not no_store:
+        keep("eval", engine, values)
     if as_json:
-        common.print_json(accuracy.to_json())
+        common.print_json(values)
         return
     low, high = accuracy.interval
     common.print_facts(
