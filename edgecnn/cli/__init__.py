@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "Name what is in images.",
     "profile": "Measure latency and throughput.",
     "eval": "Measure accuracy on labelled images.",
+    "report": "Write stored results as one page: accuracy against latency, size and energy.",
     "doctor": "Show what this machine has, what works, and how to get what is missing.",
 }
 

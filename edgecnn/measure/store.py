@@ -1,7 +1,7 @@
 """The store of results: one SQLite file that every measurement is appended to.
 
-SQLite keeps it whole while several processes write and when one of them is killed: an append is one transaction
-in its write-ahead log.
+SQLite keeps it whole while several processes write and when one of them is killed: an append is one
+transaction in its write-ahead log.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import sqlite3
+import tempfile
 import time as clock
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +27,15 @@ import numpy.typing as npt
 from edgecnn.errors import InvalidValueError, StoreError
 from edgecnn.registry import suggest
 
-#: Raised by one when a reader of the old form would misread the new one. SQLite keeps it in the file's header.
+#: Raised by one when a reader of the old form would misread the new one. It stands in the file's header.
 VERSION = 1
 #: "ecnn": says in the same header whose file this is.
 _APPLICATION = int.from_bytes(b"ecnn", "big")
 #: Seconds to wait for another process that writes.
 _PATIENCE = 10.0
 
-_TABLE = """
+_SCHEMA = f"""
+PRAGMA journal_mode = WAL;
 CREATE TABLE results (
     id INTEGER PRIMARY KEY,
     time REAL NOT NULL,     -- seconds since 1970
@@ -43,9 +45,11 @@ CREATE TABLE results (
     host TEXT NOT NULL,
     result TEXT NOT NULL,   -- JSON, docs/results.schema.json
     samples BLOB            -- milliseconds, float32 little-endian, zlib
-)
+);
+CREATE INDEX results_time ON results (time);
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {VERSION};
 """
-_INDEX = "CREATE INDEX results_time ON results (time)"
 
 #: Keys of a filter that are columns; the others stand in the result.
 _COLUMNS = ("kind", "path", "sha256", "host")
@@ -118,10 +122,10 @@ def append(
         None if samples is None else zlib.compress(samples.astype("<f4").tobytes()),
     )
     with _translated(store):
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(_connect(store, "rwc")) as connection:
-            if _version(connection, store) == 0:
-                _create(connection, store)
+        if not store.exists():
+            _create(store)
+        with contextlib.closing(_connect(store)) as connection:
+            _check(connection, store)
             connection.execute(
                 "INSERT INTO results (time, kind, path, sha256, host, result, samples)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -133,20 +137,19 @@ def append(
 def query(filters: Sequence[str] = (), *, store: Path | None = None) -> list[Result]:
     """Return the results that meet all `filters`, oldest first.
 
-    A filter is `key=value` with a key of `FILTER_KEYS`. Values may have wildcards (`*`, `?`, `[ab]`); `path` is
-    met by the file's name too, `sha256` by its beginning, and `since=2026-01-31` by what was measured on that
-    day or later. Raises InvalidValueError for another filter, StoreError if there is no store or it cannot be
-    read.
+    A filter is `key=value` with a key of `FILTER_KEYS`. Values may have wildcards (`*`, `?`, `[ab]`); `path`
+    is met by the file's name too, `sha256` by its beginning, and `since=2026-01-31` by what was measured on
+    that day or later. Raises InvalidValueError for another filter, StoreError if there is no store or it
+    cannot be read.
     """
     wanted = [_parse(text) for text in filters]
     since = max((float(value) for key, value in wanted if key == "since"), default=0.0)
     store = store or place()
     if not store.is_file():
-        raise _nothing(store)
+        raise StoreError(f"there are no results yet in {store}", hint="edgecnn profile m.onnx")
     found = []
-    with _translated(store), contextlib.closing(_connect(store, "rw")) as connection:
-        if _version(connection, store) == 0:
-            raise _nothing(store)
+    with _translated(store), contextlib.closing(_connect(store)) as connection:
+        _check(connection, store)
         rows = connection.execute(
             "SELECT time, kind, path, sha256, host, result, samples FROM results WHERE time >= ?"
             " ORDER BY time, id",
@@ -184,44 +187,37 @@ def _meets(result: Result, key: str, value: str) -> bool:
     return fnmatch.fnmatchcase(str(has), value)
 
 
-def _connect(store: Path, mode: str) -> sqlite3.Connection:
-    """Open the file; without a transaction of Python's own, so that each statement is one."""
-    uri = f"{store.absolute().as_uri()}?mode={mode}"
+def _connect(store: Path) -> sqlite3.Connection:
+    """Open a file that exists; without a transaction of Python's own, so that each statement is one."""
+    uri = f"{store.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
 
 
-def _version(connection: sqlite3.Connection, store: Path) -> int:
-    """Return the version of a store, 0 for an empty file; raises StoreError for what is none, or too new."""
-    # One statement sees one state of the file, whoever creates the table in the meantime.
-    version, application, tables = connection.execute(
-        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)"
-        " FROM pragma_user_version, pragma_application_id"
-    ).fetchone()
-    if (version or tables) and application != _APPLICATION:
-        raise StoreError(
-            f"{store} is the database of another program", hint="set EDGECNN_RESULTS to another file"
-        )
+def _check(connection: sqlite3.Connection, store: Path) -> None:
+    """Raise StoreError for a database of another program, or of a newer version."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != _APPLICATION:
+        raise StoreError(f"{store} is no store of results", hint="set EDGECNN_RESULTS to another file")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise StoreError(
             f"the store of results {store} has version {version}; this edgecnn reads up to {VERSION}",
             hint="pip install --upgrade edgecnn, or set EDGECNN_RESULTS to another file",
         )
-    return int(version)
 
 
-def _create(connection: sqlite3.Connection, store: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection, store) == 0:  # nobody else was first
-        connection.execute(_TABLE)
-        connection.execute(_INDEX)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
+def _create(store: Path) -> None:
+    """Put an empty store in its place, unless another process is first.
 
-
-def _nothing(store: Path) -> StoreError:
-    return StoreError(f"there are no results yet in {store}", hint="edgecnn profile m.onnx")
+    It is made elsewhere and linked, because SQLite cannot switch to its write-ahead log while others look on.
+    """
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.parent, prefix=f".{store.name}.") as folder:
+        fresh = Path(folder) / store.name
+        with contextlib.closing(sqlite3.connect(fresh)) as connection:
+            connection.executescript(_SCHEMA)
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, store)
 
 
 @contextlib.contextmanager

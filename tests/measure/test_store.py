@@ -104,7 +104,16 @@ def test_filters_choose(filters, names):
 
     add("a", "2026-01-01", "profile", "/x/a.onnx", A, architecture="resnet18", backend="onnxruntime")
     add("b", "2026-01-31", "eval", "/x/b.onnx", B, architecture="mobilenet_v1", precision="float32")
-    add("c", "2026-02-01", "profile", "/y/c.onnx", B, architecture="mobilenet_v2", precision="int8", target="cpu")
+    add(
+        "c",
+        "2026-02-01",
+        "profile",
+        "/y/c.onnx",
+        B,
+        architecture="mobilenet_v2",
+        precision="int8",
+        target="cpu",
+    )
     assert "".join(item.path[-6] for item in store.query(filters)) == names
 
 
@@ -140,15 +149,6 @@ def test_no_store_is_an_error_that_says_how_to_get_one(own):
     assert not own.exists()
 
 
-def test_an_empty_file_becomes_a_store(own):
-    own.parent.mkdir()
-    own.touch()
-    with pytest.raises(StoreError, match="no results yet"):
-        store.query()
-    store.append("eval", result())
-    assert len(store.query()) == 1
-
-
 def test_a_newer_store_is_refused_and_left_alone(own):
     store.append("eval", result())
     with contextlib.closing(sqlite3.connect(own)) as connection:
@@ -160,11 +160,13 @@ def test_a_newer_store_is_refused_and_left_alone(own):
         assert connection.execute("SELECT count(*) FROM results").fetchone() == (1,)
 
 
-def test_the_database_of_another_program_is_refused(own):
+@pytest.mark.parametrize("statement", ["CREATE TABLE results (something)", "SELECT 1"])
+def test_the_database_of_another_program_is_refused(own, statement):
     own.parent.mkdir()
+    own.touch()
     with contextlib.closing(sqlite3.connect(own)) as connection:
-        connection.execute("CREATE TABLE results (something)")
-    with pytest.raises(StoreError, match="another program"):
+        connection.execute(statement)
+    with pytest.raises(StoreError, match="no store of results"):
         store.append("eval", result())
 
 
