@@ -13,7 +13,6 @@ from edgecnn.cli import group
 
 #: Network, width multiplier, resolution, epochs.
 NETWORKS = [
-    ("lenet5", 1.0, 32, 12),
     ("mobilenet", 0.25, 32, 16),
     ("mobilenet", 0.5, 32, 16),
     ("mobilenet_v2", 0.25, 64, 12),

@@ -13,10 +13,18 @@ from edgecnn.cli import common
 @click.command("report")
 @click.argument("filters", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The page."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="report.html",
+    show_default=True,
+    help="The page.",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="Older results too, not only the newest under the same conditions."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Older results too, not only the newest under the same conditions.",
 )
 @common.common
 def command(filters: tuple[str, ...], output: Path, everything: bool, as_json: bool) -> None:

@@ -19,7 +19,17 @@ _SETTINGS = (
     *("power_supply", "backend", "device", "threads", "batch", "input", "transfers"),
 )
 #: What is known of a file, as far as a result says it.
-_OF_FILE = ("architecture", "alpha", "resolution", "weights", "precision", "target", "params", "macs", "bytes")
+_OF_FILE = (
+    "architecture",
+    "alpha",
+    "resolution",
+    "weights",
+    "precision",
+    "target",
+    "params",
+    "macs",
+    "bytes",
+)
 #: What a distribution is drawn from: the percentiles 0, 1, ... 100.
 _PERCENTILES = np.arange(101)
 _DIGITS = 4
@@ -131,7 +141,7 @@ def _figures(result: Result) -> Json:
         "sqnr_db": _short(parity.get("sqnr_db")),
         "percentiles": None
         if samples is None
-        else [_short(value) for value in np.percentile(samples, _PERCENTILES)],
+        else [_short(value) for value in np.percentile(samples, _PERCENTILES).tolist()],
         "notes": values.get("notes") or [],
         "layers": values.get("layers"),
         "roofline": values.get("roofline"),
