@@ -13,15 +13,15 @@ from edgecnn.cli import group
 
 #: Network, width multiplier, resolution, epochs.
 NETWORKS = [
-    ("mobilenet", 0.25, 32, 16),
-    ("mobilenet", 0.5, 32, 16),
-    ("mobilenet_v2", 0.25, 64, 12),
-    ("mobilenet_v2", 0.5, 64, 12),
-    ("resnet18", 0.125, 32, 12),
-    ("resnet18", 0.25, 32, 12),
-    ("squeezenet1_1", 0.5, 64, 12),
-    ("shufflenet_v2_x0_5", 1.0, 64, 12),
-    ("mobilenet_v3_small", 0.5, 64, 12),
+    ("mobilenet", 0.25, 64, 10),
+    ("mobilenet", 0.5, 64, 8),
+    ("mobilenet_v2", 0.25, 64, 10),
+    ("mobilenet_v2", 0.5, 64, 8),
+    ("resnet18", 0.125, 32, 10),
+    ("resnet18", 0.25, 32, 10),
+    ("squeezenet1_1", 0.5, 64, 10),
+    ("shufflenet_v2_x0_5", 1.0, 64, 8),
+    ("mobilenet_v3_small", 0.5, 64, 8),
 ]
 FORMS = {"float": [], "int8": ["--int8"], "int8_cpu": ["--int8", "--target", "cpu"]}
 
@@ -41,7 +41,18 @@ def main() -> None:
         checkpoint = stem.with_name(stem.name + ".safetensors")
         if not checkpoint.exists():
             scale = ["--alpha", alpha, "--resolution", resolution, "--weights", "random"]
-            how = ["--data", "digits", "--augmentation", "digits", "--epochs", epochs, "--batch", 32]
+            how = [
+                "--data",
+                "digits",
+                "--augmentation",
+                "digits",
+                "--epochs",
+                epochs,
+                "--batch",
+                32,
+                "--lr",
+                1e-2,
+            ]
             edgecnn("train", name, *scale, *how, "-o", checkpoint)
         for form, options in FORMS.items():
             model = stem.with_name(f"{stem.name}_{form}.onnx")
