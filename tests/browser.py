@@ -23,17 +23,12 @@ class Browser:
     def __init__(self, folder: Path) -> None:
         read, self._out = os.pipe()
         self._in, write = os.pipe()
-        options = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--window-size=1250,1000",
-        ]
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        options += ["--window-size=1250,1000", f"--user-data-dir={folder}"]
+        command = [PROGRAM, "--remote-debugging-pipe", *options, "about:blank"]
         self._process = subprocess.Popen(
             # Chromium reads from 3 and writes to 4.
-            ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", PROGRAM, "--remote-debugging-pipe"]
-            + [*options, f"--user-data-dir={folder}", "about:blank"],
+            ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", *command],
             pass_fds=(read, write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -104,11 +99,12 @@ class Browser:
 
     def click(self, element: str) -> None:
         """Click in the middle of what a JavaScript expression gives, as a mouse does."""
-        x, y = self.ask(
-            f"(() => {{ const found = {element}; found.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-            " const box = found.getBoundingClientRect();"
-            " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
-        )
+        x, y = self.ask(f"""(() => {{
+            const found = {element};
+            found.scrollIntoView({{block: 'center', behavior: 'instant'}});
+            const box = found.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()""")
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
