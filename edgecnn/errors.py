@@ -68,3 +68,7 @@ class EngineError(EdgecnnError):
 
 class PruningError(EdgecnnError):
     """A network cannot be pruned as asked, or it would gain nothing."""
+
+
+class StoreError(EdgecnnError):
+    """The store of results is damaged, of a newer version, or cannot be read or written."""

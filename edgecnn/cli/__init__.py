@@ -28,6 +28,7 @@ COMMANDS = {
     "profile": "Measure latency and throughput.",
     "compare": "Say how many times as fast one model is as another, with an interval; a gate for CI.",
     "eval": "Measure accuracy on labelled images.",
+    "report": "Write stored results as one page: accuracy against latency, size and energy.",
     "doctor": "Show what this machine has, what works, and how to get what is missing.",
 }
 

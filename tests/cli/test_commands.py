@@ -27,12 +27,12 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"):
+    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"):
         assert f"  {command}" in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"]
+    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"]
 )
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
