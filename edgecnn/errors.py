@@ -58,9 +58,17 @@ class ParityError(EdgecnnError):
     """A model does not compute what its reference computes, or the comparison would prove nothing."""
 
 
+class ConditionsError(EdgecnnError):
+    """Two measurements that cannot be compared."""
+
+
 class EngineError(EdgecnnError):
     """An engine library refused a model, or failed while running it."""
 
 
 class PruningError(EdgecnnError):
     """A network cannot be pruned as asked, or it would gain nothing."""
+
+
+class StoreError(EdgecnnError):
+    """The store of results is damaged, of a newer version, or cannot be read or written."""

@@ -24,6 +24,7 @@ EXTRA = {
     "pyarrow": "datasets",
     "onnxruntime": "ort",
     "matplotlib": "plot",
+    "plotly": "report",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

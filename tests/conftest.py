@@ -24,6 +24,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes to the store of results of whoever runs it."""
+    os.environ["EDGECNN_RESULTS"] = str(tmp_path_factory.mktemp("results") / "results.sqlite")
+
+
 @pytest.fixture(scope="session")
 def exported(shared: Path) -> Callable[..., Path]:
     """Return a function that gives the path of what `edgecnn export NAME OPTIONS` writes."""

@@ -26,7 +26,9 @@ COMMANDS = {
     "compile": "Turn an ONNX file into the fastest engine for this machine, or for a board or GPU.",
     "predict": "Name what is in images.",
     "profile": "Measure latency and throughput.",
+    "compare": "Say how many times as fast one model is as another, with an interval; a gate for CI.",
     "eval": "Measure accuracy on labelled images.",
+    "report": "Write stored results as one page: accuracy against latency, size and energy.",
     "doctor": "Show what this machine has, what works, and how to get what is missing.",
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.results import keep, store_option
 
 if TYPE_CHECKING:
     from edgecnn.measure.accuracy import Accuracy
@@ -41,6 +42,7 @@ _NAMED = 3
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
+@store_option
 @common.common
 def command(
     model: str,
@@ -52,6 +54,7 @@ def command(
     batch: int,
     device: str,
     threads: int,
+    no_store: bool,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL on labelled images, and where it differs from a reference."""
@@ -87,13 +90,18 @@ def command(
             show("comparing the preprocessing")
             parities, _ = compare_preprocessing(engine, dataset.images, batch=batch, workers=workers)
         preprocessing = engine.preprocessing
+        values = {
+            **accuracy.to_json(),
+            "preprocessing_parity": [item.to_json() for item in parities] or None,
+        }
+        if not no_store:
+            keep("eval", engine, values)
     if plots:
         accuracy_plot.draw(accuracy, plots[0])
     if len(plots) == 2:
         contact_sheet.draw(accuracy, dataset.images, preprocessing, plots[1])
     if as_json:
-        parity = [item.to_json() for item in parities]
-        common.print_json({**accuracy.to_json(), "preprocessing_parity": parity or None})
+        common.print_json(values)
         return
     common.print_facts([*_facts(accuracy), *_parity_facts(parities), *(("wrote", str(p)) for p in plots)])
     if per_class:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.results import keep, store_option
 
 
 @click.command("profile")
@@ -18,9 +19,16 @@ from edgecnn.cli import common
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="Time per model."
 )
+@store_option
 @common.common
 def command(
-    models: tuple[str, ...], batch: int | None, threads: int, device: str, seconds: float, as_json: bool
+    models: tuple[str, ...],
+    batch: int | None,
+    threads: int,
+    device: str,
+    seconds: float,
+    no_store: bool,
+    as_json: bool,
 ) -> None:
     """Measure latency and throughput of MODELS; several take turns, so that they meet the same machine."""
     from edgecnn.measure.latency import profile
@@ -31,6 +39,9 @@ def command(
         with common.progress(None) as show:
             measured = profile(engines, batch=batch, seconds=seconds, progress=show)
     results = [item.to_json() for item in measured]
+    if not no_store:
+        for item, values in zip(measured, results, strict=True):
+            keep("profile", item.engine, values, item.samples * 1e3)
     if as_json:
         common.print_json(results[0] if len(results) == 1 else {"results": results})
         return

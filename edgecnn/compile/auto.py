@@ -40,7 +40,7 @@ class Trial:
             "bytes": self.compiled.bytes if self.compiled else None,
             "parity": self.compiled.parity.to_json() if self.compiled and self.compiled.parity else None,
             "latency_ms": self.latency.milliseconds if self.latency else None,
-            "throughput_ips": self.latency.to_json()["throughput_ips"] if self.latency else None,
+            "throughput_ips": self.latency.throughput_ips if self.latency else None,
             "reason": self.reason or None,
         }
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.errors import ConditionsError
 from edgecnn.measure import statistics
-from edgecnn.measure.conditions import Conditions, Watch
+from edgecnn.measure.conditions import Conditions, Watch, differences
 from edgecnn.measure.latency import WarmUp, real_input, warm_up
 from edgecnn.runtime.engine import Engine
 
@@ -31,6 +32,8 @@ class Compared:
     #: Median of each turn in seconds, (rounds, engines).
     turns: npt.NDArray[np.float64]
     conditions: list[Conditions]
+    #: What makes their conditions unlike.
+    unlike: list[str]
     warm_up: list[WarmUp]
 
     def ratio(self, index: int) -> statistics.Ratio:
@@ -52,7 +55,12 @@ class Compared:
                     "conditions": self.conditions[index].to_json(),
                 }
             )
-        return {"baseline": rows[0]["path"], "rounds": len(self.turns), "results": rows}
+        return {
+            "baseline": rows[0]["path"],
+            "rounds": len(self.turns),
+            "unlike": self.unlike,
+            "results": rows,
+        }
 
 
 def compare(
@@ -60,15 +68,28 @@ def compare(
     *,
     batch: int | None = None,
     seconds: float = 5.0,
+    force: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
     The order goes once forward and once backward, so that being first costs each the same. On a noisy machine
-    it takes longer, until the intervals are narrow: how narrow they are decides, never what they say. Raises
-    InvalidValueError if `batch` is not the fixed batch of a model.
+    it takes longer, until the intervals are narrow: how narrow they are decides, never what they say.
+
+    Raises InvalidValueError if `batch` is not the fixed batch of a model, ConditionsError if the engines
+    differ in batch, device or threads, unless `force`.
     """
     inputs = [real_input(engine, batch) for engine in engines]
+    asked = [
+        {"batch": len(data), "device": engine.device, "threads": engine.threads or "library's choice"}
+        for engine, data in zip(engines, inputs, strict=True)
+    ]
+    unlike = list(dict.fromkeys(line for item in asked[1:] for line in differences(asked[0], item)))
+    if unlike and not force:
+        raise ConditionsError(
+            f"the engines would be measured under unlike conditions: {'; '.join(unlike)}",
+            hint="ask all for the same (--batch, --threads, --device), or --force, which marks the result",
+        )
     warm = []
     for engine, data in zip(engines, inputs, strict=True):
         progress(f"warm up {engine.path.name}")
@@ -76,7 +97,7 @@ def compare(
     with Watch() as watch:
         turns = _measure(engines, inputs, seconds, progress)
     found = [watch.conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
-    return Compared(engines, turns, found, warm)
+    return Compared(engines, turns, found, unlike, warm)
 
 
 def _measure(

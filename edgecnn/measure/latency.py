@@ -56,6 +56,11 @@ class Latency:
         return statistics.summary(self.samples * 1e3)
 
     @property
+    def throughput_ips(self) -> float:
+        """Images per second, of one inference after the other."""
+        return self.batch / float(self.samples.mean())
+
+    @property
     def steadiness(self) -> statistics.Steadiness:
         """Whether it stayed the same."""
         return statistics.steadiness(self.samples, self.times)
@@ -79,7 +84,7 @@ class Latency:
             "p50_interval_ms": list(statistics.median_interval(self.samples * 1e3)),
             "warm_up": dataclasses.asdict(self.warm_up),
             "steadiness": self.steadiness.to_json(),
-            "throughput_ips": self.batch / float(self.samples.mean()),
+            "throughput_ips": self.throughput_ips,
             "n": len(self.samples),
             "seconds": float(self.samples.sum()),
             "joules_per_image": self.joules_per_image,

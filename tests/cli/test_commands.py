@@ -27,12 +27,12 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"):
+    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"):
         assert f"  {command}" in done.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "doctor"]
+    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"]
 )
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
@@ -70,7 +70,7 @@ def test_predictions_of_random_weights_are_called_meaningless(exported, coffee):
 def test_profile_prints_a_table_for_people_and_keys_for_programs(exported):
     paths = [str(exported("mobilenet", "--alpha", "0.5", *extra)) for extra in ([], ["--int8"])]
     one = json_of("profile", paths[0], "--seconds", "0.2")
-    assert {"p50", "p90", "p95", "p99", "mean", "min", "max", "std"} == set(one["latency_ms"])
+    assert {"p50", "p90", "p95", "p99", "p99.9", "mean", "min", "max", "std"} == set(one["latency_ms"])
     assert one["throughput_ips"] > 0 and one["conditions"]["backend"].startswith("onnxruntime")
     assert len(json_of("profile", *paths, "--seconds", "0.2")["results"]) == 2
     table = run_here("profile", *paths, "--seconds", "0.2").stdout

@@ -158,7 +158,7 @@ def test_a_throttle_while_measuring_is_reported(tmp_path, clock):
     engine.hot_after = 600
     (result,) = profile([engine], seconds=4.0)
     assert result.steadiness.verdict == "slower" and result.steadiness.ratio == pytest.approx(1.3)
-    assert "30% slower after" in result.notes[0]
+    assert any("30% slower after" in note for note in result.notes)
 
 
 def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
@@ -170,4 +170,4 @@ def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
             return super()._infer(array)
 
     (result,) = profile([Noisy(tmp_path / "a", clock)], seconds=1.0)
-    assert not result.warm_up.stable and "was not stable after" in result.notes[0]
+    assert not result.warm_up.stable and any("was not stable after" in note for note in result.notes)

@@ -1,0 +1,98 @@
+"""`edgecnn compare`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import click
+
+from edgecnn.cli import common
+
+
+@click.command("compare")
+@click.argument("models", type=click.Path(), nargs=-1, required=True)
+@click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
+@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    help="Least time each.",
+)
+@click.option(
+    "--fail-above",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Exit with 3 above this ratio: 1.05.",
+)
+@click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
+@common.common
+def command(
+    models: tuple[str, ...],
+    batch: int | None,
+    threads: int,
+    device: str,
+    seconds: float,
+    fail_above: float | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Say how many times as long MODELS take as the first of them, with a 95 % interval.
+
+    Model files are measured here, in short turns right after each other. Two results, as `profile --json`
+    printed them, are compared as they stand: the new one, then its baseline.
+
+    \b
+    edgecnn compare float.onnx int8.onnx
+    edgecnn compare new.json baseline.json --fail-above 1.05
+    """
+    if len(models) < 2:
+        raise click.UsageError("give two files at least")
+    results = [name.endswith(".json") for name in models]
+    if any(results):
+        if not all(results) or len(models) != 2:
+            raise click.UsageError("give either model files, or two results: NEW.json BASELINE.json")
+        from edgecnn.measure.gate import compare_results
+
+        found = compare_results(*models, force=force)
+    else:
+        from edgecnn.measure.compare import compare
+        from edgecnn.runtime import load
+
+        with contextlib.ExitStack() as stack:
+            engines = [stack.enter_context(load(model, device=device, threads=threads)) for model in models]
+            with common.progress(None) as show:
+                found = compare(engines, batch=batch, seconds=seconds, force=force, progress=show).to_json()
+    rows = [row for row in found["results"] if row["ratio"]]
+    failed = fail_above is not None and any(row["ratio"]["value"] > fail_above for row in rows)
+    if fail_above is not None:
+        found["gate"] = {"fail_above": fail_above, "met": not failed}
+    if as_json:
+        common.print_json(found)
+    else:
+        _print(found)
+    return common.EXIT_BUDGET if failed else 0
+
+
+def _print(found: dict[str, Any]) -> None:
+    rows = []
+    for row in found["results"]:
+        ratio = row["ratio"]
+        rows.append(
+            [
+                row["path"],
+                row["backend"],
+                f"{row['latency_ms']['p50']:.2f}",
+                f"{ratio['value']:.3f}" if ratio else "",
+                f"{ratio['low']:.3f} to {ratio['high']:.3f}" if ratio else "baseline",
+                row["verdict"] or "",
+            ]
+        )
+    common.print_table(["", "backend", "p50 ms", "ratio", "95 %", ""], rows, text=(0, 1, 5))
+    for line in found["unlike"]:
+        click.secho(f"unlike: {line}", fg="yellow")
+    gate = found.get("gate")
+    if gate is not None and not gate["met"]:
+        click.secho(f"the gate was NOT passed: a ratio is above {gate['fail_above']:g}", fg="red")

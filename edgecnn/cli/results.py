@@ -1,0 +1,33 @@
+"""Results of the commands that measure go into the store, unless the user says no."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edgecnn.runtime.engine import Engine
+
+store_option = click.option("--no-store", is_flag=True, help="Leave the store of results as it is.")
+
+
+def keep(
+    kind: str, engine: Engine, values: dict[str, Any], samples: npt.NDArray[np.floating] | None = None
+) -> None:
+    """Append what was measured of an engine; `samples` are milliseconds.
+
+    A measurement is worth more than its place in the store: where that fails, a note says so.
+    """
+    from edgecnn.measure import store
+    from edgecnn.measure.provenance import describe
+
+    try:
+        store.append(kind, {**describe(engine), **values}, samples)
+    except StoreError as error:
+        click.secho(f"note: not stored: {error} ({error.hint}, or --no-store)", fg="yellow", err=True)

@@ -1,0 +1,37 @@
+// Numbers and texts for people.
+"use strict";
+
+const known = (value) => value !== null && value !== undefined;
+const digits = (value, count = 3) => Number(value.toPrecision(count)).toLocaleString("en", { maximumFractionDigits: 6 });
+
+const scaled = (value, units) => {
+  const [size, unit] = units.find(([size]) => value >= size) ?? [1, ""];
+  return `${digits(value / size)} ${unit}`.trim();
+};
+
+const format = {
+  ms: (value) => `${digits(value)} ms`,
+  mj: (value) => `${digits(value)} mJ`,
+  bytes: (value) => scaled(value, [[1e6, "MB"], [1e3, "kB"], [1, "bytes"]]),
+  amount: (value) => scaled(value, [[1e9, "G"], [1e6, "M"], [1e3, "k"]]),
+  percent: (value) => `${(100 * value).toFixed(1)} %`,
+  rate: (value) => `${digits(value)} / s`,
+  time: (value) => value.slice(0, 16).replace("T", " "),
+  text: (value) => (typeof value === "number" ? digits(value, 6) : String(value)),
+};
+
+// plotly reads its texts as a kind of HTML.
+const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+// An element with properties and children; texts stay texts.
+function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const part = (id) => document.getElementById(id);
