@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgecnn.errors import MissingPackageError
+from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.fit import library_version
 
-#: Packages that may stand behind a backend.
-_LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 _CPUINFO_NAMES = ("model name", "Model", "Hardware")
 
 
@@ -42,12 +42,10 @@ def cpu_model() -> str:
 
 
 def _version(backend: str) -> str:
-    for package in _LIBRARIES[backend]:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"
+    try:
+        return library_version(BACKENDS.get(backend))
+    except MissingPackageError:
+        return "unknown"
 
 
 def _read(path: str) -> str | None:

@@ -164,6 +164,12 @@ class Engine(abc.ABC):
         self.close()
 
 
+def image_layout(shape: Sequence[int | str]) -> str:
+    """Return the layout of a foreign file's input, which does not say: images have few channels."""
+    few = (1, 3, 4)
+    return "NHWC" if len(shape) == 4 and shape[3] in few and shape[1] not in few else "NCHW"
+
+
 def softmax(logits: Array) -> Array:
     """Return probabilities over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))

@@ -11,7 +11,7 @@ from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, UnknownNameError
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
-from edgecnn.runtime.engine import Array, Engine
+from edgecnn.runtime.engine import Array, Engine, image_layout
 from edgecnn.runtime.ort_binding import BoundSession
 
 #: Device: the execution provider that stands for it.
@@ -148,12 +148,7 @@ def choose_device(device: str, available: list[str]) -> str:
 def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:
     dtype = _DTYPES[value.type]
     shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
-    if manifest:
-        layout = manifest.inputs[0].layout
-    else:
-        # A foreign file does not say; images have few channels, in whichever place they stand.
-        few = (1, 3, 4)
-        layout = "NHWC" if len(shape) == 4 and shape[3] in few and shape[1] not in few else "NCHW"
+    layout = manifest.inputs[0].layout if manifest else image_layout(shape)
     return TensorSpec(value.name, shape, str(np.dtype(dtype)), layout)
 
 

@@ -1,0 +1,104 @@
+"""The OpenVINO engine: a network in OpenVINO's own format (IR), compiled for this CPU when it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.lazy import require
+from edgecnn.runtime.engine import Array, Engine, image_layout
+
+_DTYPES = ("float32", "float16", "uint8")
+#: How the lines of an error begin that say where in the library it arose, not what is wrong.
+_PLACES = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:", "Model wasn't fully converted")
+
+
+class OpenVinoEngine(Engine):
+    """Runs an IR, a .xml file with its .bin beside it, on the CPU."""
+
+    backend = "openvino"
+    device = "cpu"
+
+    def __init__(
+        self, path: Path, manifest: Manifest | None, *, device: str = "auto", threads: int = 0
+    ) -> None:
+        ov = require("openvino", "running an OpenVINO file")
+        if device not in ("auto", "cpu"):
+            raise EngineError(f"OpenVINO runs on the CPU here, not on {device}", hint="leave the device out")
+        if threads < 0:
+            raise InvalidValueError(f"{threads} threads cannot be used", hint="0 means the library's choice")
+        flags = manifest.engine.flags if manifest and manifest.engine else {}
+        self.threads = threads or int(flags.get("threads", 0))
+        options = settings(self.threads, flags.get("hint", "latency"), bool(flags.get("bf16")))
+        try:
+            core = ov.Core()
+            self._compiled = core.compile_model(core.read_model(path), "CPU", options)
+        except Exception as error:  # the library's errors are RuntimeErrors, as anything's are
+            raise EngineError(
+                f"OpenVINO {ov.__version__} refuses {path}: {what_is_wrong(error)}",
+                hint="the .xml and the .bin belong together, and need an OpenVINO as new as they are",
+            ) from error
+        inputs, outputs = self._compiled.inputs, self._compiled.outputs
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ArtifactError(
+                f"{path} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs",
+                hint="one image input and one output of logits are expected",
+            )
+        self._output = outputs[0]
+        # A request computes one input at a time. There are as many as calls that ran at the same time.
+        self._idle: list[Any] = [self._compiled.create_infer_request()]
+        last = outputs[0].partial_shape[-1] if outputs[0].partial_shape.rank.get_length() else None
+        classes = last.get_length() if last is not None and last.is_static else 0
+        super().__init__(path, manifest, _spec(path, inputs[0], manifest), classes)
+
+    def _infer(self, array: Array) -> Array:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            # The input is read where it lies; the output is copied out of the request.
+            return cast(Array, request.infer(array, share_inputs=True)[self._output])
+        except Exception as error:  # as above
+            raise EngineError(f"OpenVINO failed on {self.path.name}: {what_is_wrong(error)}") from error
+        finally:
+            self._idle.append(request)
+
+    def _release(self) -> None:
+        self._idle.clear()
+        del self._compiled, self._output
+
+
+def settings(threads: int, hint: str, bf16: bool) -> dict[str, Any]:
+    """Return the properties of OpenVINO's CPU that a network is compiled with.
+
+    The precision is always given: by default OpenVINO computes in bfloat16 wherever the CPU can.
+    """
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": hint.upper(),
+        "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+    }
+    return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Return the line of one of OpenVINO's errors that says what is wrong; the others say where it arose."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(_PLACES)]
+    return (said or lines or [type(error).__name__])[0]
+
+
+def _spec(path: Path, port: Any, manifest: Manifest | None) -> TensorSpec:
+    dtype = str(np.dtype(port.element_type.to_dtype()))
+    if dtype not in _DTYPES:
+        raise ArtifactError(f"the input of {path} is {dtype}", hint=f"expected: {', '.join(_DTYPES)}")
+    shape = tuple(
+        size.get_length() if size.is_static else f"size{axis}" if axis else "batch"
+        for axis, size in enumerate(port.partial_shape)
+    )
+    layout = manifest.inputs[0].layout if manifest else image_layout(shape)
+    return TensorSpec(port.any_name if port.names else "input", shape, dtype, layout)
