@@ -24,6 +24,7 @@ EXTRA = {
     "pyarrow": "datasets",
     "onnxruntime": "ort",
     "matplotlib": "plot",
+    "mlperf_loadgen": "loadgen",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
