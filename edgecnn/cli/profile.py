@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.profile_details import print_layers, print_scenario, scenario
+from edgecnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from edgecnn.measure.latency import Latency
+    from edgecnn.measure.layers import LayerProfile
+    from edgecnn.measure.roofline import Roofline
+
+#: Options that only a scenario heeds, and those that only the latency does.
+_OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "--log-dir"}
+_OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 
 
 @click.command("profile")
@@ -18,19 +30,45 @@ from edgecnn.cli import common
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="Time per model."
 )
+@click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw layers and roofline: .png, .svg, .pdf.")
+@click.option(
+    "--scenario",
+    "scenario_name",
+    type=click.Choice(["single-stream", "multi-stream", "offline", "server"]),
+    help="Measure by MLPerf's LoadGen, in this scenario.",
+)
+@click.option("--qps", type=click.FloatRange(0, min_open=True), help="Rate of a server  [the highest valid].")
+@click.option(
+    "--latency-bound",
+    type=click.FloatRange(0, min_open=True),
+    help="Milliseconds that a server keeps for 99 % of its queries  [15].",
+)
+@click.option("--log-dir", type=click.Path(path_type=Path), help="LoadGen's logs  [MODEL-SCENARIO-logs].")
 @common.common
 def command(
-    models: tuple[str, ...], batch: int | None, threads: int, device: str, seconds: float, as_json: bool
+    models: tuple[str, ...],
+    batch: int | None,
+    threads: int,
+    device: str,
+    seconds: float,
+    scenario_name: str | None,
+    as_json: bool,
+    **details: Any,
 ) -> None:
     """Measure latency and throughput of MODELS; several take turns, so that they meet the same machine."""
-    from edgecnn.measure.latency import profile
-    from edgecnn.runtime import load
-
-    with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(load(model, device=device, threads=threads)) for model in models]
-        with common.progress(None) as show:
-            measured = profile(engines, batch=batch, seconds=seconds, progress=show)
-    results = [item.to_json() for item in measured]
+    loading = {"device": device, "threads": threads}
+    _refuse(details, _OF_LATENCY if scenario_name else _OF_SCENARIO, scenario_name)
+    if scenario_name is not None:
+        bound = {} if details["latency_bound"] is None else {"latency_ms": details["latency_bound"]}
+        options = {"batch": batch, "seconds": seconds, "qps": details["qps"], **bound}
+        found = scenario(models, scenario_name, details["log_dir"], loading, **options)
+        if as_json:
+            common.print_json(found)
+        else:
+            print_scenario(found)
+        return
+    results, rooflines = _measure(models, loading, batch, seconds, details["layers"], details["plot"])
     if as_json:
         common.print_json(results[0] if len(results) == 1 else {"results": results})
         return
@@ -54,8 +92,78 @@ def command(
     common.print_facts(
         [(key, ", ".join(dict.fromkeys(str(of[key]) for of in conditions))) for key in conditions[0]]
     )
+    _print_rooflines(results, rooflines)
+    for item in results:
+        if "layers" in item:
+            print_layers(item)
     for note in dict.fromkeys(note for item in results for note in item["notes"]):
         click.secho(f"note: {note}", fg="yellow")
+
+
+def _refuse(details: dict[str, Any], names: dict[str, str], scenario_name: str | None) -> None:
+    """Raise InvalidValueError for an option that would say nothing here."""
+    for key, option in names.items():
+        if details[key]:
+            raise InvalidValueError(
+                f"{option} says nothing {'in a scenario' if scenario_name else 'without --scenario'}",
+                hint="leave it out" if scenario_name else "add --scenario server",
+            )
+
+
+def _measure(
+    models: tuple[str, ...],
+    loading: dict[str, Any],
+    batch: int | None,
+    seconds: float,
+    layers: bool,
+    plot: Path | None,
+) -> tuple[list[dict[str, Any]], list[Roofline | None]]:
+    """Return the results of the models, and where they stand under the roof."""
+    from edgecnn import figure
+    from edgecnn.measure.latency import profile
+    from edgecnn.measure.layers import profile_layers
+    from edgecnn.measure.roofline import roofline
+    from edgecnn.runtime import load
+
+    if plot is not None:
+        if len(models) > 1:
+            raise InvalidValueError("--plot draws one model", hint="run it once for each")
+        figure.check(plot)
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(load(model, **loading)) for model in models]
+        with common.progress(None) as show:
+            measured = profile(engines, batch=batch, seconds=seconds, progress=show)
+            details = (
+                [profile_layers(engine, batch=batch, seconds=seconds, progress=show) for engine in engines]
+                if layers or plot is not None
+                else []
+            )
+    rooflines = [roofline(item) for item in measured]
+    if plot is not None:
+        _draw(measured[0], details[0], rooflines[0], plot)
+    results = [
+        {**item.to_json(), "roofline": found.to_json() if found else None}
+        for item, found in zip(measured, rooflines, strict=True)
+    ]
+    for item, detail in zip(results, details, strict=False):
+        item.update(detail.to_json())
+    return results, rooflines
+
+
+def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path: Path) -> None:
+    from edgecnn.measure.layers_plot import draw
+
+    draw(layers, found, measured.engine.path.name, path)
+
+
+def _print_rooflines(results: list[dict[str, Any]], rooflines: list[Roofline | None]) -> None:
+    from edgecnn.measure.roofline import HOW_TO_KNOW
+
+    for item, found in zip(results, rooflines, strict=True):
+        if found is not None:
+            click.echo(f"{item['path']} {found}")
+    if None in rooflines:
+        click.echo(HOW_TO_KNOW)
 
 
 def _row(item: dict[str, Any]) -> list[str]:

@@ -164,6 +164,8 @@ def run_scenario(
     """
     if scenario not in SCENARIOS:
         raise InvalidValueError(f"no such scenario: {scenario!r}", hint=", ".join(SCENARIOS))
+    if qps is not None and scenario != "server":
+        raise InvalidValueError(f"{scenario} has no rate of its own", hint="--qps is for --scenario server")
     loadgen = require("mlperf_loadgen", f"the {scenario} scenario")
     fixed = engine.input.shape[0]
     usual = _STREAMS if scenario == "multi-stream" else 1
