@@ -119,14 +119,8 @@ def _command(
     columns += ["images/s", *(["mJ/image"] if with_energy else [])]
     common.print_table(columns, [_row(item, with_energy) for item in results], text=(0, 1))
     conditions = [facts(item["conditions"]) for item in results]
-    shown = []
-    common.print_facts(
-        [
-            (key, "; ".join(dict.fromkeys(of[key] for of in conditions)))
-            for key in conditions[0]
-            if conditions[0][key]
-        ]
-    )
+    shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
+    common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
     _print_rooflines(results, rooflines)
     for item in results:
         if "layers" in item:
