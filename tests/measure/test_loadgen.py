@@ -23,10 +23,10 @@ class Sleeper(Engine):
     def __init__(self, path: Path, seconds: float = 0.002, batch: int | str = "batch") -> None:
         path.write_bytes(b"sleeper")
         super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
-        self.seconds, self.batches = seconds, []
+        self.seconds, self.seen = seconds, []
 
     def _infer(self, array):
-        self.batches.append(len(array))
+        self.seen.append(len(array))
         time.sleep(self.seconds)
         return np.zeros((len(array), 10), np.float32)
 
@@ -39,21 +39,21 @@ def engine(tmp_path):
 def test_single_stream_times_one_image_at_a_time(engine, tmp_path):
     found = run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.3)
     assert found.valid
-    assert set(engine.batches) == {1}
+    assert set(engine.seen) == {1}
     assert 2 <= found.latency_ms["p50"] < 4
     assert found.latency_ms["p50"] <= found.latency_ms["p90"] <= found.latency_ms["max"]
 
 
 def test_multi_stream_times_eight_images_as_one_query(engine, tmp_path):
     found = run_scenario(engine, "multi-stream", tmp_path / "logs", seconds=0.3)
-    assert set(engine.batches) == {8}
+    assert set(engine.seen) == {8}
     assert found.throughput_ips == pytest.approx(8e3 / found.latency_ms["mean"])
 
 
 def test_offline_fills_batches(engine, tmp_path):
     found = run_scenario(engine, "offline", tmp_path / "logs", batch=16, seconds=0.3)
-    assert max(engine.batches) == 16
-    assert np.mean(engine.batches) > 14
+    assert max(engine.seen) == 16
+    assert np.mean(engine.seen) > 14
     assert 16 / 0.002 / 2 < found.throughput_ips <= 16 / 0.002
     assert found.latency_ms is None
 
@@ -66,7 +66,7 @@ def test_a_server_answers_what_waits_together(tmp_path, monkeypatch):
     monkeypatch.setitem(loadgen._LEAST_QUERIES, "server", 60)
     engine = Sleeper(tmp_path / "m.onnx", seconds=0.01)
     found = run_scenario(engine, "server", tmp_path / "logs", batch=4, seconds=0.2, qps=150, latency_ms=500)
-    assert 1 < max(engine.batches[20:]) <= 4  # more arrive than can be answered one by one
+    assert 1 < max(engine.seen[20:]) <= 4  # more arrive than can be answered one by one
     assert found.qps == 150
     assert found.to_json()["n"] >= 60
 
@@ -107,7 +107,7 @@ def test_what_the_engine_raises_comes_through(engine, tmp_path):
     data = engine._infer
 
     def fail(array):
-        if len(engine.batches) > 100:
+        if len(engine.seen) > 100:
             raise EngineError("out of memory")
         return data(array)
 
@@ -124,7 +124,7 @@ def test_loadgens_logs_are_kept(engine, tmp_path):
 def test_a_fixed_batch_is_kept(tmp_path):
     engine = Sleeper(tmp_path / "m.onnx", batch=4)
     run_scenario(engine, "offline", tmp_path / "logs", seconds=0.1)
-    assert set(engine.batches) == {4}
+    assert set(engine.seen) == {4}
     with pytest.raises(InvalidValueError, match="takes 4 images"):
         run_scenario(engine, "offline", tmp_path / "logs", batch=2, seconds=0.1)
 
