@@ -19,7 +19,7 @@ NETWORKS = [
     ("mobilenet_v2", 0.5, 64, 8),
     ("resnet18", 0.125, 32, 10),
     ("resnet18", 0.25, 32, 10),
-    ("squeezenet1_1", 0.5, 64, 10),
+    ("shufflenet_v2_x1_0", 0.5, 64, 8),
     ("shufflenet_v2_x0_5", 1.0, 64, 8),
     ("mobilenet_v3_small", 0.5, 64, 8),
 ]

@@ -57,6 +57,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class LayerRecord:
+    """What a node of the float network costs for one image, and what it is called, for who measures it."""
+
+    #: ONNX operator.
+    op: str
+    #: Multiply-accumulates; 0 for what has no weights.
+    macs: int
+    params: int
+    #: Values that go in and come out, weights not counted.
+    reads: int
+    writes: int
+    #: Name of its output: some engines name a kernel after that.
+    output: str
+    #: Nodes that make its inputs.
+    inputs: tuple[str, ...]
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EngineRecord:
     """How a compiled file was built, and where it runs."""
 
@@ -93,6 +112,8 @@ class Manifest:
     params: int | None = None
     #: Multiply-accumulates of the convolution and linear layers for one image.
     macs: int | None = None
+    #: Every node of the float network by its name, in the order in which they run.
+    layers: Mapping[str, LayerRecord] | None = None
     #: "random", "imagenet", a file name or a hub name.
     weights: str | None = None
     #: "float32", "float16" or "int8".
@@ -115,6 +136,8 @@ class Manifest:
         )
         if values["engine"] is not None:
             values["engine"] = _flatten(values["engine"])
+        if values["layers"] is not None:
+            values["layers"] = {name: _flatten(row) for name, row in values["layers"].items()}
         return json.dumps(_flatten(values), separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -137,6 +160,11 @@ class Manifest:
                 record = _known(EngineRecord, values["engine"])
                 record["needs"] = {key: tuple(fit) for key, fit in record["needs"].items()}
                 values["engine"] = EngineRecord(**record)
+            if values.get("layers") is not None:
+                values["layers"] = {
+                    name: LayerRecord(**_known(LayerRecord, {**row, "inputs": tuple(row["inputs"])}))
+                    for name, row in values["layers"].items()
+                }
             if isinstance(values.get("labels"), list):
                 values["labels"] = tuple(values["labels"])
             return cls(**_known(cls, values))

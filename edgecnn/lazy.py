@@ -25,6 +25,7 @@ EXTRA = {
     "onnxruntime": "ort",
     "matplotlib": "plot",
     "plotly": "report",
+    "mlperf_loadgen": "loadgen",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

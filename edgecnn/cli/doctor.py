@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import click
 
@@ -10,15 +11,28 @@ from edgecnn.cli import common
 
 
 @click.command("doctor")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Measure how fast this processor and its memory are at best, for `profile` to compare with.",
+)
 @common.common
-def command(as_json: bool) -> None:
+def command(measure: bool, as_json: bool) -> None:
     """Show what this machine has, which backends really work, and how to get what is missing."""
     from edgecnn.devices.local import describe, examine
+    from edgecnn.measure import peaks
 
     with common.progress(None) as show:
         machine, checks = describe(), examine(show)
+        limits = peaks.measure(show) if measure else {}
     if as_json:
-        common.print_json({"machine": machine, "checks": [dataclasses.asdict(check) for check in checks]})
+        found: dict[str, Any] = {
+            "machine": machine,
+            "checks": [dataclasses.asdict(check) for check in checks],
+        }
+        if measure:
+            found["peaks"] = {str(threads): dataclasses.asdict(row) for threads, row in limits.items()}
+        common.print_json(found)
         return
     common.print_facts([(key, value) for key, value in machine.items() if value])
     mark = {True: "ok", False: "-"}
@@ -27,6 +41,11 @@ def command(as_json: bool) -> None:
         [[mark[check.works], check.name, check.version or "", check.detail] for check in checks],
         text=(0, 1, 2, 3),
     )
+    for threads, row in limits.items():
+        rates = f"float32 {row.float32_gflops:.0f} GFLOP/s, int8 {row.int8_gops:.0f} GOP/s"
+        click.echo(f"at best, threads {threads}: {rates}, memory {row.bandwidth_gbs:.1f} GB/s")
+    if limits:
+        click.echo(f"kept in {peaks.kept_in()}")
     remedies: dict[str, list[str]] = {}
     for check in checks:
         if not check.works and check.remedy:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.profile_details import facts, print_layers, print_scenario, scenario
 from edgecnn.cli.results import keep, store_option
+from edgecnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from edgecnn.measure.latency import Latency
+    from edgecnn.measure.layers import LayerProfile
+    from edgecnn.measure.roofline import Roofline
+
+#: Options that only a scenario heeds, and those that only the latency does.
+_OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "--log-dir"}
+_OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 
 
 @click.command("profile")
@@ -19,7 +32,24 @@ from edgecnn.cli.results import keep, store_option
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="Time per model."
 )
+@click.option("--prepare", is_flag=True, help="Pin clocks and governor while measuring, and put them back.")
+@click.option("--power-mode", help="Of a Jetson board, by name, with --prepare  [the present one].")
 @store_option
+@click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw layers and roofline: .png, .svg, .pdf.")
+@click.option(
+    "--scenario",
+    "scenario_name",
+    type=click.Choice(["single-stream", "multi-stream", "offline", "server"]),
+    help="Measure by MLPerf's LoadGen, in this scenario.",
+)
+@click.option("--qps", type=click.FloatRange(0, min_open=True), help="Rate of a server  [the highest valid].")
+@click.option(
+    "--latency-bound",
+    type=click.FloatRange(0, min_open=True),
+    help="Milliseconds that a server keeps for 99 % of its queries  [15].",
+)
+@click.option("--log-dir", type=click.Path(path_type=Path), help="LoadGen's logs  [MODEL-SCENARIO-logs].")
 @common.common
 def command(
     models: tuple[str, ...],
@@ -27,21 +57,60 @@ def command(
     threads: int,
     device: str,
     seconds: float,
+    prepare: bool,
+    power_mode: str | None,
     no_store: bool,
+    scenario_name: str | None,
     as_json: bool,
+    **details: Any,
 ) -> None:
     """Measure latency and throughput of MODELS; several take turns, so that they meet the same machine."""
-    from edgecnn.measure.latency import profile
-    from edgecnn.runtime import load
+    if power_mode and not prepare:
+        raise click.UsageError("--power-mode belongs to --prepare")
+    with _prepared(power_mode) if prepare else contextlib.nullcontext():
+        _command(models, batch, threads, device, seconds, no_store, scenario_name, as_json, details)
 
-    with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(load(model, device=device, threads=threads)) for model in models]
-        with common.progress(None) as show:
-            measured = profile(engines, batch=batch, seconds=seconds, progress=show)
-    results = [item.to_json() for item in measured]
-    if not no_store:
-        for item, values in zip(measured, results, strict=True):
-            keep("profile", item.engine, values, item.samples * 1e3)
+
+@contextlib.contextmanager
+def _prepared(power_mode: str | None) -> Iterator[None]:
+    """Bring the machine into a known state, and say what was done and what could not be."""
+    from edgecnn.devices.prepare import prepare
+
+    with prepare(power_mode) as state:
+        for line in state.done:
+            click.echo(f"prepared: {line}", err=True)
+        for line in state.could_not:
+            click.secho(f"could not prepare: {line}", fg="yellow", err=True)
+        yield
+    for line in state.not_restored:
+        click.secho(f"could not put back: {line}", fg="red", err=True)
+
+
+def _command(
+    models: tuple[str, ...],
+    batch: int | None,
+    threads: int,
+    device: str,
+    seconds: float,
+    no_store: bool,
+    scenario_name: str | None,
+    as_json: bool,
+    details: dict[str, Any],
+) -> None:
+    loading = {"device": device, "threads": threads}
+    _refuse(details, _OF_LATENCY if scenario_name else _OF_SCENARIO, scenario_name)
+    if scenario_name is not None:
+        bound = {} if details["latency_bound"] is None else {"latency_ms": details["latency_bound"]}
+        options = {"batch": batch, "seconds": seconds, "qps": details["qps"], **bound}
+        found = scenario(models, scenario_name, details["log_dir"], loading, **options)
+        if as_json:
+            common.print_json(found)
+        else:
+            print_scenario(found)
+        return
+    results, rooflines = _measure(
+        models, loading, batch, seconds, no_store, details["layers"], details["plot"]
+    )
     if as_json:
         common.print_json(results[0] if len(results) == 1 else {"results": results})
         return
@@ -49,60 +118,85 @@ def command(
     with_energy = any(item["joules_per_image"] is not None for item in results)
     columns += ["images/s", *(["mJ/image"] if with_energy else [])]
     common.print_table(columns, [_row(item, with_energy) for item in results], text=(0, 1))
-    facts = [_facts(item["conditions"]) for item in results]
-    common.print_facts(
-        [(key, "; ".join(dict.fromkeys(of[key] for of in facts))) for key in facts[0] if facts[0][key]]
-    )
+    conditions = [facts(item["conditions"]) for item in results]
+    shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
+    common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
+    _print_rooflines(results, rooflines)
+    for item in results:
+        if "layers" in item:
+            print_layers(item)
     for note in dict.fromkeys(note for item in results for note in item["notes"]):
         click.secho(f"note: {note}", fg="yellow")
 
 
-def _facts(conditions: dict[str, Any]) -> dict[str, str]:
-    """Return the conditions in groups, for people; "" is for what this machine does not have."""
-    before, during = conditions["before"], conditions["during"]
-    limits = [mhz for pair in conditions["cpu_limits_mhz"].values() for mhz in pair if mhz is not None]
-    hottest = max(during["temperature_max_c"].items(), key=lambda item: item[1], default=None)
-    busy, stolen = conditions["other_cores_busy"], conditions["stolen_cores"]
-    clocks = [f"{name} {mhz:.0f} MHz" for name, mhz in during["clock_mean_mhz"].items()]
-    return {
-        "machine": _list(
-            conditions["board"] or conditions["machine"],
-            conditions["release"] or conditions["system"],
-            conditions["power_mode"] and f"mode {conditions['power_mode']}",
-            conditions["power_supply"] and f"on {conditions['power_supply']}",
-        ),
-        "cpu": _list(
-            conditions["cpu"],
-            f"cores {conditions['affinity']}",
-            conditions["cpu_quota"] and f"{conditions['cpu_quota']:g} cores' time",
-            conditions["governor"] and f"governor {conditions['governor']}",
-            limits and f"{min(limits):.0f} to {max(limits):.0f} MHz",
-        ),
-        "gpu": _list(
-            conditions["gpu"],
-            conditions["driver"] and f"driver {conditions['driver']}",
-            conditions["cuda"] and f"CUDA {conditions['cuda']}",
-        ),
-        "engine": _list(
-            f"{conditions['backend']} on {conditions['device']}", f"threads: {conditions['threads']}"
-        ),
-        "batch": str(conditions["batch"]),
-        "input": f"{conditions['input']}, transfers {conditions['transfers']}",
-        "load": _list(
-            before["load"] is not None and f"{before['load']:.2f} before",
-            busy is not None and f"others kept {busy:.1f} cores busy",
-            stolen is not None and stolen >= 0.1 and f"the host took {stolen:.1f} cores",
-        ),
-        "clocks": _list(*clocks) if len(clocks) <= 4 else f"{len(clocks)} of them, see --json",
-        "hottest": f"{hottest[0]} {hottest[1]:.0f} °C" if hottest else "",
-        "power": f"{during['watts']:.2f} W of {' + '.join(during['power_of'])}"
-        if during["watts"] is not None
-        else f"unknown ({'; '.join(during['why_no_power'])})",
-    }
+def _refuse(details: dict[str, Any], names: dict[str, str], scenario_name: str | None) -> None:
+    """Raise InvalidValueError for an option that would say nothing here."""
+    for key, option in names.items():
+        if details[key]:
+            raise InvalidValueError(
+                f"{option} says nothing {'in a scenario' if scenario_name else 'without --scenario'}",
+                hint="leave it out" if scenario_name else "add --scenario server",
+            )
 
 
-def _list(*parts: Any) -> str:
-    return ", ".join(part for part in parts if part)
+def _measure(
+    models: tuple[str, ...],
+    loading: dict[str, Any],
+    batch: int | None,
+    seconds: float,
+    no_store: bool,
+    layers: bool,
+    plot: Path | None,
+) -> tuple[list[dict[str, Any]], list[Roofline | None]]:
+    """Return the results of the models, and where they stand under the roof."""
+    from edgecnn import figure
+    from edgecnn.measure.latency import profile
+    from edgecnn.measure.layers import profile_layers
+    from edgecnn.measure.roofline import roofline
+    from edgecnn.runtime import load
+
+    if plot is not None:
+        if len(models) > 1:
+            raise InvalidValueError("--plot draws one model", hint="run it once for each")
+        figure.check(plot)
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(load(model, **loading)) for model in models]
+        with common.progress(None) as show:
+            measured = profile(engines, batch=batch, seconds=seconds, progress=show)
+            details = (
+                [profile_layers(engine, batch=batch, seconds=seconds, progress=show) for engine in engines]
+                if layers or plot is not None
+                else []
+            )
+    rooflines = [roofline(item) for item in measured]
+    if plot is not None:
+        _draw(measured[0], details[0], rooflines[0], plot)
+    results = [
+        {**item.to_json(), "roofline": found.to_json() if found else None}
+        for item, found in zip(measured, rooflines, strict=True)
+    ]
+    for item, detail in zip(results, details, strict=False):
+        item.update(detail.to_json())
+    if not no_store:
+        for latency, values in zip(measured, results, strict=True):
+            keep("profile", latency.engine, values, latency.samples * 1e3)
+    return results, rooflines
+
+
+def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path: Path) -> None:
+    from edgecnn.measure.layers_plot import draw
+
+    draw(layers, found, measured.engine.path.name, path)
+
+
+def _print_rooflines(results: list[dict[str, Any]], rooflines: list[Roofline | None]) -> None:
+    from edgecnn.measure.roofline import HOW_TO_KNOW
+
+    for item, found in zip(results, rooflines, strict=True):
+        if found is not None:
+            click.echo(f"{item['path']} {found}")
+    if None in rooflines:
+        click.echo(HOW_TO_KNOW)
 
 
 def _row(item: dict[str, Any], with_energy: bool) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import __version__, files
-from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
+from edgecnn.artifact import METADATA_KEY, LayerRecord, Manifest, Step, TensorSpec
 from edgecnn.data.source import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.request import ExportRequest
@@ -118,7 +118,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     import torch
 
     from edgecnn.export import image_input, trace
-    from edgecnn.quantize import float16, islands, simplify
+    from edgecnn.quantize import float16, islands, layer_table, simplify
     from edgecnn.quantize.escalate import picked
     from edgecnn.quantize.evaluate import logits
     from edgecnn.zoo import cost, initialize
@@ -143,6 +143,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
+        layers = layer_table.layers(model)
         if request.precision != "float32":  # else the check at the end is this one
             exact = compare(reference, logits(model, inputs.numpy()), "the float32 graph")
             demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
@@ -179,7 +180,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             )
         lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     with clock("write"):
-        manifest = _manifest(request, spent, quantization, lineage.steps)
+        manifest = _manifest(request, spent, layers, quantization, lineage.steps)
         del model.metadata_props[:]
         model.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
         model.producer_name, model.producer_version = "edgecnn", __version__
@@ -244,7 +245,11 @@ def _int8(
 
 
 def _manifest(
-    request: ExportRequest, spent: Any, quantization: Mapping[str, Any] | None, lineage: list[Step]
+    request: ExportRequest,
+    spent: Any,
+    layers: Mapping[str, LayerRecord],
+    quantization: Mapping[str, Any] | None,
+    lineage: list[Step],
 ) -> Manifest:
     spec = request.network
     batch: int | str = "batch" if request.batch is None else request.batch
@@ -263,6 +268,7 @@ def _manifest(
         resolution=size,
         params=spent.params,
         macs=spent.macs,
+        layers=layers,
         weights=spec.origin,
         precision=request.precision,
         target=request.target,

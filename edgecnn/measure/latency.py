@@ -183,10 +183,16 @@ def warm_up(engine: Engine, data: npt.NDArray[Any]) -> WarmUp:
 
 
 def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
-    """Return an input of `batch` crops of a photograph that comes with the package.
+    """Return an input of `batch` images; raises as `real_images` does."""
+    return real_images(engine, batch or engine.batches[0], batch)
+
+
+def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[Any]:
+    """Return `count` crops of a photograph that comes with the package, as the engine takes them.
 
     Never zeros or noise: what flows through a network can change how fast it runs. A foreign model
-    is given ImageNet's normalization, which changes its answers and not its speed.
+    is given ImageNet's normalization, which changes its answers and not its speed. Raises InvalidValueError
+    if `batch` is not the fixed batch of the model, or it takes no image of a fixed size.
     """
     image, fixed = engine.input, engine.input.shape[0] if isinstance(engine.input.shape[0], int) else None
     if batch is not None and fixed is not None and batch != fixed:
@@ -206,7 +212,7 @@ def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
     preprocessing = Preprocessing(max(height, width)).with_channels(channels)
     if engine.manifest and engine.manifest.preprocessing:
         preprocessing = engine.preprocessing
-    crops = random_crops([sample_photo()], preprocessing, batch or engine.batches[0], seed=0)
+    crops = random_crops([sample_photo()], preprocessing, count, seed=0)
     frames = np.stack(list(crops))[:, :height, :width]
     if image.dtype == "uint8":
         return frames if nhwc else frames.transpose(0, 3, 1, 2)

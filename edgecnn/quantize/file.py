@@ -19,7 +19,7 @@ from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, DataError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
-from edgecnn.quantize import float16, islands, opset, prepare
+from edgecnn.quantize import float16, islands, layer_table, opset, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.graph import macs_by_node
@@ -118,7 +118,7 @@ def quantize_file(
         notes.append(
             "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
         )
-    manifest = known or _manifest_of(model, preprocessing)
+    manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
     outcome, sensitivity = None, None
     quantization: dict[str, Any] | None = None
     parameters: dict[str, Any]

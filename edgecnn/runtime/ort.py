@@ -105,16 +105,20 @@ def open_session(
     threads: int = 0,
     optimize: bool = True,
     graph: bool = False,
+    trace: Path | None = None,
 ) -> Any:
     """Return an onnxruntime.InferenceSession; raises EngineError if the library refuses the model.
 
     Without `optimize` every node of the file is computed as it stands there. With `graph` its kernels are
-    captured as a CUDA graph.
+    captured as a CUDA graph. With `trace` each kernel is timed, into a file whose name begins so.
     """
     ort = require("onnxruntime", "running an ONNX file")
     options = ort.SessionOptions()
     options.log_severity_level = 3  # warnings are the library's notes to itself
     options.intra_op_num_threads = threads
+    if trace is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace)
     if device != "cpu":
         # Without this, what the provider cannot do would run on the CPU, and nobody would know.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

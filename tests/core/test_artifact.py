@@ -4,7 +4,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgecnn.artifact import Manifest, Step, TensorSpec, read_manifest, sidecar
+from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec, read_manifest, sidecar
 from edgecnn.errors import ArtifactError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/manifest.schema.json").read_text())
@@ -14,6 +14,7 @@ MANIFEST = Manifest(
     outputs=(TensorSpec("logits", ("batch", 2), "float32", "NC"),),
     labels=("cat", "dog"),
     architecture="mobilenet_v1",
+    layers={"stem": LayerRecord("Conv", 10, 3, 4, 5, "conv2d", ("input_scale",))},
     lineage=(Step("trace", {"opset": 18}, seed=1, parent="ab", seconds=1.5, metrics={"x": 1}),),
     versions={"edgecnn": "0"},
 )
@@ -26,6 +27,7 @@ def test_a_manifest_survives_a_round_trip():
 def test_fields_of_a_later_version_survive_a_round_trip():
     values = {**json.loads(MANIFEST.to_json()), "from_the_future": [1, 2]}
     values["inputs"][0]["colour"] = "RGB"
+    values["layers"]["stem"]["kernel"] = [3, 3]
     values["lineage"][0]["operator"] = "somebody"
     again = json.loads(Manifest.from_json(json.dumps(values)).to_json())
     assert again == values

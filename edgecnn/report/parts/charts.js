@@ -20,7 +20,7 @@ function layout(more) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("ink") },
-    margin: { l: 60, r: 20, t: 10, b: 50 },
+    margin: { l: 60, r: 20, t: 30, b: 50 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("line"), activecolor: colour("quiet") },
     hoverlabel: { align: "left", bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink") } },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
@@ -34,7 +34,9 @@ const draw = (id, traces, more) =>
   Plotly.react(part(id), traces, layout(more), {
     displaylogo: false,
     responsive: true,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    // plotly's own choice has a button that sends the chart to its maker's server.
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+    plotlyServerURL: "",
   });
 
 function hover(row) {
@@ -43,12 +45,11 @@ function hover(row) {
   return lines.join("<br>");
 }
 
-// Returns the front, which the table marks too.
 function tradeoff(some) {
-  const { x, y } = state;
-  if (!x || !y) return [];
+  const { x, y, best } = state;
+  part("tradeoff-section").hidden = !x || !y;
+  if (!x || !y) return;
   const drawn = some.filter((row) => known(x.of(row)) && known(y.of(row)));
-  const best = front(drawn, x, y);
   const groups = Map.groupBy(drawn, (row) => `${precision(row)}, ${row.backend ?? "unknown backend"}`);
   const percent = (row) => 100 * y.of(row);
   const traces = [
@@ -77,18 +78,9 @@ function tradeoff(some) {
       },
     })),
   ];
-  if (drawn.includes(state.picked)) {
-    traces.push({
-      x: [x.of(state.picked)],
-      y: [percent(state.picked)],
-      mode: "markers",
-      hoverinfo: "skip",
-      showlegend: false,
-      marker: { size: 19, color: "rgba(0,0,0,0)", line: { width: 2, color: colour("ink") } },
-    });
-  }
   draw("tradeoff", traces, {
     hovermode: "closest",
+    annotations: frame(state.picked),
     xaxis: { title: { text: `${x.name} (${x.unit})` }, ...logarithmic(drawn.map(x.of)) },
     yaxis: { title: { text: plain(`${y.name} (%)`) } },
   });
@@ -96,18 +88,30 @@ function tradeoff(some) {
   part("tradeoff-lead").textContent =
     `Up and to the left is better; nothing shown beats the ${best.length} on the line. Click a point for all about it.` +
     (left ? ` ${left} of the results shown lack one of the two figures.` : "");
-  return best;
 }
 
-// A logarithmic axis with numbers at 1, 2 and 5 of each decade; over many decades at each, within one at all.
+// A frame around a point. An annotation, because a trace would have plotly draw all points again.
+function frame(row) {
+  const [x, y] = row ? [state.x.of(row), state.y.of(row)] : [];
+  if (!known(x) || !known(y)) return [];
+  const box = { text: "", width: 16, height: 16, borderpad: 0, borderwidth: 2, bordercolor: colour("ink") };
+  return [{ x: Math.log10(x), y: 100 * y, showarrow: false, ...box }];
+}
+
+// A logarithmic axis with numbers at 1, 2 and 5 of each decade, over many decades at 1, within one at all.
 function logarithmic(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const span = high / low;
   const room = Math.max(0.03, 0.05 * Math.log10(span));
+  const steps = span > 1000 ? [1] : span > 5 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9];
+  const tickvals = [];
+  for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.log10(high) + 1; power++) {
+    tickvals.push(...steps.map((step) => step * 10 ** power));
+  }
   return {
     type: "log",
-    dtick: span > 1000 ? 1 : span > 5 ? "D2" : "D1",
-    exponentformat: "none",
+    tickvals,
+    ticktext: tickvals.map((value) => digits(value)),
     range: [Math.log10(low) - room, Math.log10(high) + room],
   };
 }
@@ -252,7 +256,7 @@ function roofline(some) {
   });
   draw("roofline", traces, {
     hovermode: "closest",
-    xaxis: { type: "log", title: { text: "operations per byte" } },
-    yaxis: { type: "log", title: { text: "GFLOP/s" } },
+    xaxis: { title: { text: "operations per byte" }, ...logarithmic(traces.flatMap((trace) => trace.x)) },
+    yaxis: { title: { text: "GFLOP/s" }, ...logarithmic(traces.flatMap((trace) => trace.y)) },
   });
 }

@@ -17,7 +17,8 @@ const format = {
   percent: (value) => `${(100 * value).toFixed(1)} %`,
   rate: (value) => `${digits(value)} / s`,
   time: (value) => value.slice(0, 16).replace("T", " "),
-  text: (value) => (typeof value === "number" ? digits(value, 6) : String(value)),
+  hash: (value) => value.slice(0, 12),
+  text: (value) => (typeof value === "number" ? digits(value, 6) : /^[0-9a-f]{64}$/.test(value) ? format.hash(value) : String(value)),
 };
 
 // plotly reads its texts as a kind of HTML.

@@ -3,20 +3,27 @@
 function redraw() {
   const some = shown();
   part("count").textContent = `${some.length} of ${rows.length} shown`;
-  if (!some.includes(state.picked)) state.picked = front(some, state.x ?? { of: () => 0 }, state.y ?? { of: () => 0 })[0] ?? some[0] ?? null;
-  const best = tradeoff(some);
-  results(some, best);
-  details(state.picked);
-  distribution(state.picked);
-  layers(state.picked);
+  state.best = front(some);
+  if (!some.includes(state.picked)) state.picked = state.best[0] ?? some[0] ?? null;
+  tradeoff(some);
   latencies(some);
   roofline(some);
   conditions(some);
+  show(some);
+}
+
+// What changes when another row is picked.
+function show(some) {
+  results(some);
+  details(state.picked);
+  distribution(state.picked);
+  layers(state.picked);
 }
 
 function pick(row) {
   state.picked = row;
-  redraw();
+  if (state.x && state.y) Plotly.relayout("tradeoff", { annotations: frame(row) });
+  show(shown());
 }
 
 function choose(id, axes, key) {
@@ -67,7 +74,7 @@ function listen() {
 const hosts = new Set(rows.map((row) => row.host));
 const times = rows.map((row) => row.time).sort();
 part("summary").textContent =
-  `${rows.length} of ${data.stored} stored results, ${data.files.length} files, ${hosts.size === 1 ? [...hosts][0] : `${hosts.size} machines`}, ` +
+  `${rows.length} of ${data.stored} stored results, ${data.files.length} ${data.files.length === 1 ? "file" : "files"}, ${hosts.size === 1 ? [...hosts][0] : `${hosts.size} machines`}, ` +
   `${format.time(times[0])} to ${format.time(times.at(-1))}` +
   (data.filters.length ? `; only ${data.filters.join(" and ")}` : "");
 part("made").textContent = `Made by edgecnn ${data.version} on ${format.time(data.made)}. Nothing on this page was fetched from a network.`;

@@ -52,7 +52,7 @@ const UPWARDS = [
 const count = (axis) => rows.filter((row) => known(axis.of(row))).length;
 UPWARDS.sort((a, b) => count(b) - count(a));
 
-const state = { x: ACROSS[0], y: UPWARDS[0], search: "", chosen: new Map(FACETS.map(([name]) => [name, new Set()])), picked: null };
+const state = { x: ACROSS[0], y: UPWARDS[0], search: "", chosen: new Map(FACETS.map(([name]) => [name, new Set()])), picked: null, best: [] };
 
 // A facet of which nothing is chosen lets everything through.
 function shown() {
@@ -64,7 +64,9 @@ function shown() {
 }
 
 // The rows that no other one beats in both directions, from left to right.
-function front(some, x, y) {
+function front(some) {
+  const { x, y } = state;
+  if (!x || !y) return [];
   const sorted = some
     .filter((row) => known(x.of(row)) && known(y.of(row)))
     .sort((a, b) => x.of(a) - x.of(b) || y.of(b) - y.of(a));

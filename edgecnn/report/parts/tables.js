@@ -45,7 +45,7 @@ const COLUMNS = [
 
 const sorting = { column: COLUMNS.find((column) => column.name === "p50") ?? COLUMNS[0], descending: false };
 
-function results(some, best) {
+function results(some) {
   const { of } = sorting.column;
   const sign = sorting.descending ? -1 : 1;
   // What is unknown comes last either way.
@@ -56,7 +56,7 @@ function results(some, best) {
     button.addEventListener("click", () => {
       sorting.descending = sorting.column === column && !sorting.descending;
       sorting.column = column;
-      redraw();
+      show(shown());
     });
     const sort = sorting.column !== column ? "none" : sorting.descending ? "descending" : "ascending";
     return element("th", { scope: "col", className: column.text ? "text" : "", "aria-sort": sort }, button);
@@ -65,7 +65,7 @@ function results(some, best) {
     const cells = COLUMNS.map((column) => {
       const value = column.of(row);
       const cell = element("td", { className: column.text ? "text" : "" }, known(value) ? column.show(value) : "–");
-      if (column === COLUMNS[0] && best.includes(row)) cell.append(element("span", { className: "front", title: "on the line of the best", textContent: " ●" }));
+      if (column === COLUMNS[0] && state.best.includes(row)) cell.append(element("span", { className: "front", title: "on the line of the best", textContent: " ●" }));
       return cell;
     });
     const line = element("tr", { tabIndex: 0, "aria-selected": row === state.picked }, ...cells);
@@ -83,13 +83,13 @@ function details(row) {
   part("picked").hidden = !row;
   if (!row) return;
   part("picked-name").textContent = row.file.name;
-  part("picked-figures").replaceChildren(...facts([["network", `${network(row)}, ${precision(row)}`], ...figures(row), ["path", row.file.path], ["sha256", row.file.sha256.slice(0, 12)]]));
+  part("picked-figures").replaceChildren(...facts([["network", `${network(row)}, ${precision(row)}`], ...figures(row), ["path", row.file.path], ["sha256", row.file.sha256]]));
   part("picked-conditions").replaceChildren(...facts(Object.entries(row.conditions)));
   const steps = row.file.lineage.map((step) => {
     const values = { ...step.parameters, ...step.metrics };
     const details = Object.entries(values).map(([key, value]) => `${key.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : format.text(value)}`);
     if (known(step.seconds)) details.push(`${digits(step.seconds)} s`);
-    if (step.parent) details.push(`from ${step.parent.slice(0, 12)}`);
+    if (step.parent) details.push(`from ${format.hash(step.parent)}`);
     return element("li", {}, step.what, " ", element("small", {}, details.join(", ")));
   });
   part("picked-lineage").replaceChildren(...(steps.length ? steps : [element("li", {}, "unknown: edgecnn did not make this file")]));

@@ -1,0 +1,68 @@
+"""OpenVINO's clock per kernel, and what its runtime graph says went into each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.errors import EngineError
+from edgecnn.lazy import require
+from edgecnn.measure.layers import Kernel
+from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.openvino import settings, what_is_wrong
+
+
+def profiler(engine: Engine) -> OpenVinoProfiler:
+    """Return a copy of an engine whose kernels are timed."""
+    return OpenVinoProfiler(engine)
+
+
+class OpenVinoProfiler:
+    """A network that is compiled as the engine's is, and counts."""
+
+    def __init__(self, engine: Engine) -> None:
+        ov = require("openvino", "running an OpenVINO file")
+        flags = engine.manifest.engine.flags if engine.manifest and engine.manifest.engine else {}
+        options = settings(engine.threads, flags.get("hint", "latency"), bool(flags.get("bf16")))
+        try:
+            core = ov.Core()
+            compiled = core.compile_model(
+                core.read_model(engine.path), "CPU", {**options, "PERF_COUNT": True}
+            )
+        except Exception as error:  # the library's errors are RuntimeErrors, as anything's are
+            raise EngineError(f"OpenVINO does not time {engine.path.name}: {what_is_wrong(error)}") from error
+        self._request = compiled.create_infer_request()
+        #: Kernel: the nodes that were fused into it.
+        self._origins = {
+            node.friendly_name: _origins(node.get_rt_info())
+            for node in compiled.get_runtime_model().get_ordered_ops()
+        }
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._operators: dict[str, str] = {}
+
+    def run(self, array: npt.NDArray[Any]) -> None:
+        """Run one inference."""
+        self._request.infer(array, share_inputs=True)
+        for kernel in self._request.profiling_info:
+            if kernel.status == type(kernel).Status.EXECUTED:
+                self._seconds[kernel.node_name].append(kernel.real_time.total_seconds())
+                self._operators[kernel.node_name] = kernel.node_type
+
+    def kernels(self) -> list[Kernel]:
+        """Return each kernel that ran, in order."""
+        return [
+            Kernel((name, *self._origins.get(name, ())), self._operators[name], np.array(taken))
+            for name, taken in self._seconds.items()
+        ]
+
+
+def _origins(info: Any) -> tuple[str, ...]:
+    """Return the names of the nodes that a kernel was made of."""
+    if "originalLayersNames" not in info:
+        return ()
+    value = info["originalLayersNames"]
+    text = value if isinstance(value, str) else str(value.value)
+    return tuple(name for name in text.split(",") if name)

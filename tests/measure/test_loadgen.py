@@ -1,0 +1,172 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.cli.profile import command
+from edgecnn.errors import EngineError, InvalidValueError
+from edgecnn.measure import loadgen, statistics
+from edgecnn.measure.latency import profile
+from edgecnn.measure.loadgen import SCENARIOS, run_scenario
+from edgecnn.measure.loadgen_system import System
+from edgecnn.runtime import load
+from edgecnn.runtime.engine import Engine
+
+
+class Sleeper(Engine):
+    """An engine that takes a known time for each inference, and remembers what it was given."""
+
+    backend, device, threads = "onnxruntime", "cpu", 1
+
+    def __init__(self, path: Path, seconds: float = 0.002, batch: int | str = "batch") -> None:
+        path.write_bytes(b"sleeper")
+        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
+        self.seconds, self.batches = seconds, []
+
+    def _infer(self, array):
+        self.batches.append(len(array))
+        time.sleep(self.seconds)
+        return np.zeros((len(array), 10), np.float32)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    return Sleeper(tmp_path / "m.onnx")
+
+
+def test_single_stream_times_one_image_at_a_time(engine, tmp_path):
+    found = run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.3)
+    assert found.valid
+    assert set(engine.batches) == {1}
+    assert 2 <= found.latency_ms["p50"] < 4
+    assert found.latency_ms["p50"] <= found.latency_ms["p90"] <= found.latency_ms["max"]
+
+
+def test_multi_stream_times_eight_images_as_one_query(engine, tmp_path):
+    found = run_scenario(engine, "multi-stream", tmp_path / "logs", seconds=0.3)
+    assert set(engine.batches) == {8}
+    assert found.throughput_ips == pytest.approx(8e3 / found.latency_ms["mean"])
+
+
+def test_offline_fills_batches(engine, tmp_path):
+    found = run_scenario(engine, "offline", tmp_path / "logs", batch=16, seconds=0.3)
+    assert max(engine.batches) == 16
+    assert np.mean(engine.batches) > 14
+    assert 16 / 0.002 / 2 < found.throughput_ips <= 16 / 0.002
+    assert found.latency_ms is None
+
+
+def test_offline_runs_as_long_as_asked(engine, tmp_path):
+    assert run_scenario(engine, "offline", tmp_path / "logs", seconds=0.3).valid
+
+
+def test_a_server_answers_what_waits_together(tmp_path, monkeypatch):
+    monkeypatch.setitem(loadgen._LEAST_QUERIES, "server", 60)
+    engine = Sleeper(tmp_path / "m.onnx", seconds=0.01)
+    found = run_scenario(engine, "server", tmp_path / "logs", batch=4, seconds=0.2, qps=150, latency_ms=500)
+    assert 1 < max(engine.batches[20:]) <= 4  # more arrive than can be answered one by one
+    assert found.qps == 150
+    assert found.to_json()["n"] >= 60
+
+
+def test_a_run_beyond_the_bound_is_not_valid(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(loadgen._LEAST_QUERIES, "server", 60)
+    found = run_scenario(engine, "server", tmp_path / "logs", seconds=0.2, qps=100, latency_ms=1)
+    assert not found.valid
+    assert "invalid" in found.notes[0]
+
+
+class Threshold:
+    """Stands for runs of LoadGen that are valid up to a rate."""
+
+    rate, latency_ms = 1000.0, 15.0
+
+    def __init__(self, engine, most: float) -> None:
+        self.engine, self.most = engine, most
+
+    def __call__(self, folder, qps):
+        return {"validity": "VALID" if qps <= self.most else "INVALID", "99.00_percentile_latency_ns": 1e6}
+
+
+@pytest.mark.parametrize("most", [620.0, 100.0])
+def test_the_search_ends_at_the_highest_valid_rate(engine, tmp_path, most):
+    trials = []
+    found = loadgen._search(Threshold(engine, most), tmp_path, trials, lambda step: None)
+    assert 0.9 * most < found <= most
+    assert len(trials) < 12
+
+
+def test_the_search_gives_up_where_no_rate_is_valid(engine, tmp_path):
+    with pytest.raises(EngineError, match="at no rate"):
+        loadgen._search(Threshold(engine, 0.0), tmp_path, [], lambda step: None)
+
+
+def test_what_the_engine_raises_comes_through(engine, tmp_path):
+    data = engine._infer
+
+    def fail(array):
+        if len(engine.batches) > 100:
+            raise EngineError("out of memory")
+        return data(array)
+
+    engine._infer, engine.seconds = fail, 0.0001
+    with pytest.raises(EngineError, match="out of memory"):
+        run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.2)
+
+
+def test_loadgens_logs_are_kept(engine, tmp_path):
+    run_scenario(engine, "single-stream", tmp_path / "deep" / "logs", seconds=0.1)
+    assert (tmp_path / "deep" / "logs" / "mlperf_log_summary.txt").stat().st_size > 0
+
+
+def test_a_fixed_batch_is_kept(tmp_path):
+    engine = Sleeper(tmp_path / "m.onnx", batch=4)
+    run_scenario(engine, "offline", tmp_path / "logs", seconds=0.1)
+    assert set(engine.batches) == {4}
+    with pytest.raises(InvalidValueError, match="takes 4 images"):
+        run_scenario(engine, "offline", tmp_path / "logs", batch=2, seconds=0.1)
+
+
+def test_a_rate_is_a_servers_alone(engine, tmp_path):
+    with pytest.raises(InvalidValueError, match="no rate"):
+        run_scenario(engine, "offline", tmp_path / "logs", qps=5)
+
+
+class Sample:
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+def test_permutations_of_the_library_are_batches_that_lie_together():
+    system = System(None, None, np.zeros((6, 2)), 3)
+    query = [Sample(index) for index in (4, 0, 2, 1, 5, 3) * 2]
+    order = [sample.index for sample in system.arranged(query)]
+    assert order == [0, 1, 2, 3, 4, 5] * 2
+    assert np.shares_memory(system._array(order[3:6]), system._data)
+
+
+def test_the_command_knows_every_scenario():
+    (option,) = (item for item in command.params if item.name == "scenario_name")
+    assert list(option.type.choices) == list(SCENARIOS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "batch"), [("single-stream", 1), ("offline", 8)])
+def test_loadgen_agrees_with_profile_within_5_percent(exported, tmp_path, scenario, batch):
+    """Measured in turns; the interval of their ratio must reach into the 5 %."""
+    ours, theirs = [], []
+    with load(exported("mobilenet", "--alpha", "0.5"), threads=1) as engine:
+        for turn in range(20):
+            (latency,) = profile([engine], batch=batch, seconds=0.5)
+            found = run_scenario(engine, scenario, tmp_path / str(turn), batch=batch, seconds=0.5)
+            if scenario == "offline":
+                ours.append(latency.to_json()["throughput_ips"])
+                theirs.append(found.throughput_ips)
+            else:
+                ours.append(latency.milliseconds["p50"])
+                theirs.append(found.latency_ms["p50"])
+    ratio = statistics.paired_ratio(np.array(theirs), np.array(ours))
+    assert ratio.low < 1.05
+    assert ratio.high > 0.95
