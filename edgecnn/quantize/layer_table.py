@@ -27,8 +27,7 @@ def layers(model: onnx.ModelProto) -> dict[str, LayerRecord]:
         found[node.name] = LayerRecord(
             op=node.op_type,
             macs=macs.get(node.name, 0),
-            # Sizes and axes are constants too, and no parameters.
-            params=sum(graph.constant(name).size for name in constants if _is_float(graph, name)),
+            params=sum(graph.constant(name).size for name in constants if _is_parameter(graph, name)),
             reads=_values(given, shapes),
             writes=_values(node.output, shapes),
             output=node.output[0],
@@ -37,8 +36,10 @@ def layers(model: onnx.ModelProto) -> dict[str, LayerRecord]:
     return found
 
 
-def _is_float(graph: Graph, name: str) -> bool:
-    return bool(np.issubdtype(graph.constant(name).dtype, np.floating))
+def _is_parameter(graph: Graph, name: str) -> bool:
+    """Return whether a constant was learned: shapes are integers, and bounds and factors scalars."""
+    value = graph.constant(name)
+    return value.ndim > 0 and bool(np.issubdtype(value.dtype, np.floating))
 
 
 def _values(names: Iterable[str], shapes: Mapping[str, list[int]]) -> int:

@@ -42,6 +42,16 @@ def test_a_kernel_named_after_a_fused_sum_is_the_layer_that_has_no_other():
     assert names(kernel("stem", "Conv"), kernel("relu_1_nchwc", "Conv")) == ["stem", "block.conv"]
 
 
+def test_of_two_summands_the_one_without_a_kernel_has_the_fused_sum():
+    records = {
+        "left": LayerRecord("Conv", 5, 1, 1, 1, "a", ()),
+        "right": LayerRecord("Conv", 7, 1, 1, 1, "b", ()),
+        "sum": LayerRecord("Add", 0, 0, 2, 1, "c", ("left", "right")),
+    }
+    rows = by_layer([kernel("left", "Conv"), kernel("c_nchwc", "Conv")], records, 1)
+    assert [layer.name for layer in rows] == ["left", "right"]
+
+
 def test_an_activation_that_was_not_fused_stands_for_itself():
     assert names(kernel("stem", "Conv"), kernel("stem.act", "Relu")) == ["stem", "stem.act"]
 
@@ -122,9 +132,9 @@ def test_the_table_has_the_parameters_of_the_folded_network(exported):
     # Folding batch normalization leaves a weight and a bias; the network in PyTorch has weights and no bias.
     records = read_manifest(exported(*NETWORK)).layers
     network = zoo.create("mobilenet", alpha=0.5)
-    for name in weighted_modules():
-        weight = network.get_submodule(name).weight
-        assert records[name].params == weight.numel() + weight.shape[0]
+    weights = {name: network.get_submodule(name).weight for name in weighted_modules()}
+    expected = {name: weight.numel() + weight.shape[0] for name, weight in weights.items()}
+    assert {name: layer.params for name, layer in records.items() if layer.params} == expected
 
 
 def test_a_foreign_file_that_is_quantized_gets_a_table(exported, tmp_path):

@@ -103,17 +103,20 @@ def test_the_search_gives_up_where_no_rate_is_valid(engine, tmp_path):
         loadgen._search(Threshold(engine, 0.0), tmp_path, [], lambda step: None)
 
 
-def test_what_the_engine_raises_comes_through(engine, tmp_path):
-    data = engine._infer
+def test_what_the_engine_raises_comes_through(engine, tmp_path, monkeypatch):
+    infer, failures = engine._infer, []
 
     def fail(array):
         if len(engine.seen) > 100:
+            failures.append(1)
             raise EngineError("out of memory")
-        return data(array)
+        return infer(array)
 
+    monkeypatch.setattr(loadgen, "warm_up", lambda engine, data: None)
     engine._infer, engine.seconds = fail, 0.0001
     with pytest.raises(EngineError, match="out of memory"):
         run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.2)
+    assert len(failures) == 1  # it is not asked again
 
 
 def test_loadgens_logs_are_kept(engine, tmp_path):
