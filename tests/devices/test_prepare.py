@@ -222,9 +222,11 @@ def test_a_machine_without_a_card_lacks_nothing(tmp_path):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from edgecnn.devices.prepare import prepare
+# Whoever runs the tests in the background has SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with prepare(root=Path(sys.argv[1])):
     print("ready", flush=True)
     time.sleep(60)
@@ -243,7 +245,15 @@ def test_a_signal_puts_everything_back(tmp_path, number):
     assert read(tmp_path) == ["powersave"]
 
 
-def test_a_second_signal_does_not_cut_restoring_short(tmp_path):
+@pytest.fixture
+def heeding_sigint():
+    """Whoever runs the tests in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_does_not_cut_restoring_short(tmp_path, heeding_sigint):
     board = Board(tmp_path)
 
     def impatient(command, seconds):

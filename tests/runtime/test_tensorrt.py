@@ -178,7 +178,7 @@ def test_parts_of_an_inference_are_timed_on_the_gpus_clock(engine_file):
 def test_the_harness_measures_it(engine_file):
     with load(engine_file("4:4:8")) as engine:
         (measured,) = profile([engine], seconds=0.1)
-    assert measured.batch == 4 and measured.conditions["device"] == "cuda"
+    assert measured.batch == 4 and measured.conditions.device == "cuda"
 
 
 def test_an_integrated_gpu_needs_no_copies(engine_file, monkeypatch):
