@@ -1,6 +1,6 @@
 """Which backend compiles what, and how near the engine is to the ONNX file; makes docs/backends.md.
 
-    python benchmarks/backends_table.py FOLDER [NETWORK ...] [--targets portable,cpu] [--sm 75,80,86,89,120]
+    python benchmarks/backends_table.py FOLDER [NETWORK ...] [--backends ...] [--targets ...] [--sm ...]
 
 The smallest network of each family, or those that are named, with the weights that `edgecnn export` gives
 (random, fitted to real images), as float32, float16 and int8 in each form. Every backend whose library is
@@ -53,19 +53,17 @@ def forms(targets: list[str]) -> dict[str, dict[str, str]]:
 
 
 def cell(source: Path, backend: Backend, sm: tuple[str, ...], folder: Path) -> dict:
-    """Compile for all of `sm` in one engine, and if that fails for each alone."""
+    """Compile, for all of `sm` in one engine; if that fails, without the oldest of them."""
     capabilities = sm if backend.name.startswith("tensorrt") else ()
     threads = 0 if capabilities else 1
     output = folder / f"{source.stem}{backend.suffixes[-1]}"
     try:
         done = compile_file(CompileRequest(source, output, backend.name, sm=capabilities, threads=threads))
     except EdgecnnError as error:
-        if len(capabilities) < 2:
-            return {"reason": str(error)}
-        alone = {value: cell(source, backend, (value,), folder) for value in capabilities}
-        built = [value for value, found in alone.items() if "reason" not in found]
-        reason = next(found["reason"] for found in alone.values() if "reason" in found)
-        return {"reason": f"built for {', '.join(built)}; {reason}" if built else reason}
+        newer = cell(source, backend, capabilities[1:], folder) if len(capabilities) > 1 else {}
+        if newer and "reason" not in newer:
+            return {**newer, "without": capabilities[0], "why": str(error).replace(source.name, "the file")}
+        return newer or {"reason": str(error).replace(source.name, "the file")}
     return {"parity": done.parity.to_json() if done.parity else None, "seconds": round(done.seconds, 1)}
 
 
@@ -79,12 +77,14 @@ def measure(name: str, form: dict[str, str], backends: list[Backend], sm: tuple[
 def text_of(found: dict | None, notes: list[str]) -> str:
     if found is None:
         return ""
+    note = found.get("reason") or found.get("why")
+    if note and note not in notes:
+        notes.append(note)
+    mark = f" ({notes.index(note) + 1})" if note else ""
     if "reason" in found:
-        if found["reason"] not in notes:
-            notes.append(found["reason"])
-        return f"no ({notes.index(found['reason']) + 1})"
+        return f"no{mark}"
     if found["parity"] is None:
-        return "built"
+        return f"built, not for {found['without']}{mark}" if note else "built"
     ratio = found["parity"]["sqnr_db"]
     return "exact" if ratio is None else f"{ratio:.0f}"
 
@@ -103,20 +103,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("networks", nargs="*")
-    parser.add_argument("--targets", default="portable,cpu")
+    parser.add_argument("--targets", default="portable,cpu,openvino")
+    parser.add_argument("--backends", help="those to try, as ort,openvino  [all that are installed]")
     parser.add_argument("--sm", default="75,80,86,89,120")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     asked.folder.mkdir(parents=True, exist_ok=True)
     backends = [row for row in BACKENDS if util.find_spec(row.library)]
+    wanted = [BACKENDS.get(name) for name in asked.backends.split(",")] if asked.backends else backends
     rows = {}
     for name in asked.networks or smallest_of_each_family():
         for form, request in forms(asked.targets.split(",")).items():
             kept = asked.folder / f"{name}-{form.replace(', ', '-')}.json"
-            if not kept.exists():
-                kept.write_text(json.dumps(measure(name, request, backends, parse_sm(asked.sm))))
-            rows[name, form] = json.loads(kept.read_text())
-            print(name, form, *(text_of(rows[name, form].get(row.name), []) for row in backends), sep="\t")
+            row = json.loads(kept.read_text()) if kept.exists() else {}
+            if missing := [backend for backend in wanted if backend.name not in row]:
+                row |= measure(name, request, missing, parse_sm(asked.sm))
+                kept.write_text(json.dumps(row))
+            rows[name, form] = row
+            print(name, form, *(text_of(row.get(item.name), []) for item in backends), sep="\t")
     named = ", ".join(f"{backend.title} {library_version(backend)}" for backend in backends)
     document = HEAD.format(libraries=named) + table(rows, backends)
     (Path(__file__).parents[1] / "docs/backends.md").write_text(document)

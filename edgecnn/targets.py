@@ -6,7 +6,7 @@ A new board is a new row. Rates are dense peaks, for rooflines; nothing here is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecnn.registry import Registry
 
@@ -77,7 +77,7 @@ PORTABLE = Scheme(
     left_float=frozenset(),
     float_reads_codes=False,
 )  # fmt: skip
-#: The fast form on x86 with VNNI, for ONNX Runtime and OpenVINO; TensorRT refuses it.
+#: The fast form on x86 with VNNI for ONNX Runtime, and good for OpenVINO; TensorRT refuses it.
 #: The operators are those that ONNX Runtime's QDQ selectors turn into QLinearConv and its like.
 CPU = Scheme(
     "cpu",
@@ -92,14 +92,17 @@ CPU = Scheme(
     left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),
     float_reads_codes=True,
 )
-SCHEMES = (PORTABLE, CPU)
+#: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.
+#: The pairs inside of a Swish that give ONNX Runtime integer kernels cost OpenVINO what int8 saves.
+OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False)
+SCHEMES = (PORTABLE, CPU, OPENVINO)
 
 
 @dataclass(frozen=True)
 class Target:
     """A device, or a class of devices, that a model is made for.
 
-    - `title` is the marketing name; `backend` is "any", "onnxruntime" or "tensorrt".
+    - `title` is the marketing name; `backend` is "any", "onnxruntime", "openvino" or "tensorrt".
     - `alignment` is the multiple that channel counts should have in int8. Tensor-core kernels load 128
       bits at a time, which is 16 int8 channels, and a 512-bit VNNI register holds 16 int32 accumulators:
       other counts are padded up, so that a pruned network with 17 channels costs as much as one with 32.
@@ -193,6 +196,10 @@ _ROWS = (
         "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", "onnxruntime", CPU,
         "rates depend on the machine; scheme: ONNX Runtime documentation, Quantize ONNX models (U8S8 on "
         "x86-64), https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html",
+    ),
+    _unrated(
+        "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", "openvino", OPENVINO,
+        "rates depend on the machine; scheme: OpenVINO documentation, low precision transformations",
     ),
     # Jetson boards
     _gpu(

@@ -20,6 +20,7 @@ from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.fit import processor
 from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
+from edgecnn.targets import PORTABLE
 
 if TYPE_CHECKING:
     import tensorrt
@@ -89,10 +90,10 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
 
 def _refuse_cpu_form(source: Source, library: Library) -> None:
     quantization = source.manifest.quantization if source.manifest else None
-    if (quantization or {}).get("scheme") == "cpu":
+    if (quantization or {}).get("scheme", PORTABLE.name) != PORTABLE.name:
         portable = source.path.with_name(f"{source.path.stem}_portable.onnx")
         raise EngineError(
-            f"{source.path.name} is quantized for CPUs (uint8 activations, int32 biases), which"
+            f"{source.path.name} is quantized for CPUs (uint8 activations), which"
             f" {library.backend.title} refuses",
             hint=f"edgecnn quantize --from {source.path} --target portable -o {portable}",
         )

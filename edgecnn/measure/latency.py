@@ -114,7 +114,7 @@ class Latency:
         if (
             manifest
             and manifest.precision == "int8"
-            and self.engine.device == "cpu"
+            and (self.engine.backend, self.engine.device) == ("onnxruntime", "cpu")
             and (manifest.quantization or {}).get("scheme") == "portable"
         ):
             return [

@@ -19,13 +19,14 @@ from edgecnn.quantize.patterns import output_axis
 from edgecnn.quantize.placement import Placement, place
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.weights import QuantizedWeight
-from edgecnn.targets import CPU, PORTABLE, Scheme
+from edgecnn.targets import SCHEMES, Scheme
 
 _HINT = "quantize the float model that it was made from"
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 #: Operators that compute on integers by themselves; `qdq.insert` writes none.
 _INTEGER = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm", "QAttention"})
-_SCHEMES = {np.dtype(scheme.activation): scheme for scheme in (PORTABLE, CPU)}
+#: Type of a zero point: whether the ranges are symmetric.
+_SYMMETRIC = {np.dtype(scheme.activation): scheme.symmetric for scheme in SCHEMES}
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Stripped:
     weights: dict[str, QuantizedWeight]
     #: Range of every tensor that had a pair; gives back that pair's scale and zero point exactly.
     ranges: dict[str, Range]
-    #: The scheme that the pairs followed; None where there were none.
-    scheme: Scheme | None
+    #: Whether the pairs' ranges are symmetric; None where there were no pairs.
+    symmetric: bool | None
     #: What turned raw frames into the input, to be put back by `front_end.attach`.
     front: FrontEnd | None
 
@@ -76,7 +77,7 @@ def strip(model: onnx.ModelProto) -> Stripped:
     kept = [tensor for tensor in result.graph.initializer if tensor.name in read]
     del result.graph.initializer[:]
     result.graph.initializer.extend(kept)
-    return Stripped(result, reader.weights, reader.ranges, reader.scheme, front)
+    return Stripped(result, reader.weights, reader.ranges, reader.symmetric, front)
 
 
 def to_scheme(
@@ -84,17 +85,20 @@ def to_scheme(
 ) -> tuple[onnx.ModelProto, Placement]:
     """Write an int8 model of ours in the form of `scheme`, with the same integer weights.
 
-    `quantization` is the manifest's: it holds the ranges for every scheme, and the layers that are left
-    float, which stay so. Metadata and a front end for uint8 frames are kept. Raises ArtifactError for a
-    model that is not ours, or whose manifest lacks the range of a tensor.
+    `quantization` is the manifest's: it holds the scheme of the model, the ranges for every scheme, and the
+    layers that are left float, which stay so. Metadata and a front end for uint8 frames are kept.
+    Raises ArtifactError for a model that is not ours, or whose manifest lacks the range of a tensor.
     """
     parts = strip(model)
-    if parts.scheme is None:
+    if parts.symmetric is None:
         raise ArtifactError("the model is not quantized", hint="edgecnn quantize MODEL.onnx does that")
     graph = Graph(parts.model)
-    kept_float = exclusions(graph, quantization.get("float_nodes", {}), parts.scheme)
+    written = next((known for known in SCHEMES if known.name == quantization.get("scheme")), None)
+    if written is None:
+        raise ArtifactError("the manifest does not say by which scheme the model is quantized", hint=_HINT)
+    kept_float = exclusions(graph, quantization.get("float_nodes", {}), written)
     placement = place(graph, scheme, kept_float)
-    if scheme is parts.scheme and set(placement.tensors) == set(parts.ranges):
+    if scheme is written and set(placement.tensors) == set(parts.ranges):
         ranges = parts.ranges
     else:
         ranges = stored_ranges(quantization, placement, scheme)
@@ -148,7 +152,7 @@ class _Reader:
         self.stored: dict[str, onnx.NodeProto] = {}
         self.weights: dict[str, QuantizedWeight] = {}
         self.ranges: dict[str, Range] = {}
-        self.scheme: Scheme | None = None
+        self.symmetric: bool | None = None
         self._names = {name for node in graph.nodes for name in (*node.input, *node.output)}
         for node in graph.nodes:
             if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
@@ -167,19 +171,19 @@ class _Reader:
     def _quantize(self, node: onnx.NodeProto) -> None:
         tensor = node.input[0]
         scale, zero = self._constants(node)
-        scheme = _SCHEMES.get(zero.dtype)
-        if scheme is None:
+        symmetric = _SYMMETRIC.get(zero.dtype)
+        if symmetric is None:
             raise _foreign(f"{tensor!r} is quantized to {zero.dtype}")
         if scale.ndim or zero.ndim:
             raise _foreign(f"{tensor!r} has more than one scale")
         if node.name != f"{tensor}/quantize":
             raise _foreign(f"its pairs have other names: {node.name!r} quantizes {tensor!r}")
-        if self.scheme not in (None, scheme) or (scheme.symmetric and zero):
+        if self.symmetric not in (None, symmetric) or (symmetric and zero):
             raise _foreign(f"{tensor!r} follows no scheme: zero point {zero.item()} of type {zero.dtype}")
-        self.scheme = scheme
+        self.symmetric = symmetric
         # In float64 the ends are exact, and so is what `qdq.scale_and_zero` makes of them.
         step = float(scale)
-        if scheme.symmetric:
+        if symmetric:
             self.ranges[tensor] = (-127 * step, 127 * step)
         else:
             self.ranges[tensor] = (-int(zero) * step, (255 - int(zero)) * step)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edgecnn.errors import UnknownNameError
-from edgecnn.targets import CPU, PORTABLE, TARGETS, Target, target
+from edgecnn.targets import CPU, OPENVINO, PORTABLE, TARGETS, Target, target
 
 ROWS = list(TARGETS)
 each_row = pytest.mark.parametrize("row", ROWS, ids=TARGETS.names())
@@ -46,7 +46,7 @@ def test_int8_is_twice_fp16_on_tensor_cores(row: Target) -> None:
 
 @each_row
 def test_a_tensorrt_row_has_tensorrts_scheme_and_a_compute_capability(row: Target) -> None:
-    assert row.backend in {"any", "onnxruntime", "tensorrt"}
+    assert row.backend in {"any", "onnxruntime", "openvino", "tensorrt"}
     if row.backend == "tensorrt":
         assert row.scheme is PORTABLE
         assert row.compute_capability is not None
@@ -68,6 +68,8 @@ def test_schemes_follow_the_rules_of_the_engines() -> None:
     assert (CPU.activation, CPU.symmetric, CPU.quantize_bias) == ("uint8", False, True)
     assert target("portable").scheme is PORTABLE
     assert target("cpu").scheme is CPU
+    assert (OPENVINO.activation, OPENVINO.symmetric, OPENVINO.quantize_bias) == ("uint8", False, False)
+    assert target("openvino").scheme is OPENVINO
 
 
 def test_rows_cannot_be_changed() -> None:

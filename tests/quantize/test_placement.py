@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import helper, parser
 from small_graphs import GOLDEN, model_of
 from tensorrt_build import build
 
@@ -13,17 +13,17 @@ from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.placement import place
 from edgecnn.quantize.ranges import METHODS
 from edgecnn.runtime.ort import open_session
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.targets import CPU, PORTABLE, SCHEMES
 
 RNG = np.random.default_rng(0)
-SCHEMES = pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
+each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 
 
 def images(count: int) -> np.ndarray:
     return RNG.normal(size=(count, 4, 8, 8)).astype(np.float32)
 
 
-@SCHEMES
+@each_scheme
 @pytest.mark.parametrize("name", GOLDEN)
 def test_placement(name, scheme):
     golden = GOLDEN[name]
@@ -38,7 +38,7 @@ def test_placement(name, scheme):
     assert placement.float_nodes == float_nodes
 
 
-@SCHEMES
+@each_scheme
 @pytest.mark.parametrize("name", [name for name, golden in GOLDEN.items() if golden.runs])
 def test_the_quantized_graph_is_valid_runs_and_is_near_the_float_one(name, scheme):
     model, batch = model_of(GOLDEN[name].nodes), images(16)
@@ -85,14 +85,14 @@ def test_tensors_that_share_a_scale_have_the_same_one():
     assert found["c"] == found["p"] == found["m"] != found["x"]
 
 
-@SCHEMES
+@each_scheme
 def test_the_scheme_decides_zero_points_and_biases(scheme):
     model = model_of("c = Conv(x, w, b) r = Relu(c) y = Conv(r, w)")
     quantized = quantize(model, [images(4)], scheme).model
     types = {item.name: item.data_type for item in quantized.graph.initializer}
-    zero = {onnx.TensorProto.UINT8} if scheme is CPU else {onnx.TensorProto.INT8}
+    zero = {helper.np_dtype_to_tensor_dtype(np.dtype(scheme.activation))}
     assert {types[node.input[2]] for node in quantized.graph.node if node.op_type == "QuantizeLinear"} == zero
-    assert ("b" in types) == (scheme is PORTABLE)
+    assert ("b" in types) == (scheme is not CPU)
     assert (onnx.TensorProto.INT32 in types.values()) == (scheme is CPU)
     if scheme is PORTABLE:
         assert all(point == 0 for _, point in scales(quantized).values())
@@ -195,7 +195,7 @@ def test_the_range_of_a_group_spans_those_of_its_members():
     assert ranges == {"x": (-1.0, 1.0), **dict.fromkeys(("r", "p", "d", "m"), (-2.0, 5.0))}
 
 
-@SCHEMES
+@each_scheme
 def test_every_node_of_a_concatenation_has_one_scale(scheme):
     quantized = quantize(model_of(GOLDEN["concat of concat"].nodes), [images(4)], scheme).model
     found = scales(quantized)

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_graphs import GOLDEN, model_of
 
+from edgecnn import targets
 from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
@@ -16,12 +17,12 @@ from edgecnn.quantize.placement import place
 from edgecnn.quantize.strip import exclusions, strip, to_scheme
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.runtime.ort import open_session
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
 
 RNG = np.random.default_rng(0)
-SCHEMES = pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
+each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 RUNS = [name for name, golden in GOLDEN.items() if golden.runs]
-OTHER = {PORTABLE: CPU, CPU: PORTABLE}
+OTHER = {PORTABLE: CPU, CPU: OPENVINO, OPENVINO: PORTABLE}
 
 
 def images(count):
@@ -50,13 +51,13 @@ def answers(model, batch):
     return open_session(model.SerializeToString()).run(None, {name: batch})[0]
 
 
-@SCHEMES
+@each_scheme
 @pytest.mark.parametrize("name", RUNS)
 def test_there_and_back(name, scheme):
     model, batch = model_of(GOLDEN[name].nodes), images(4)
     made = quantize(model, [batch], scheme, "minmax").model
     parts = strip(made)
-    assert parts.scheme is scheme
+    assert parts.symmetric is scheme.symmetric
     assert [node.name for node in parts.model.graph.node] == [node.name for node in model.graph.node]
     for ours, theirs in zip(parts.model.graph.node, model.graph.node, strict=True):
         assert list(ours.output) == list(theirs.output) and ours.input[0] == theirs.input[0]
@@ -67,19 +68,21 @@ def test_there_and_back(name, scheme):
     np.testing.assert_array_equal(answers(made, batch), answers(again, batch))
 
 
-@SCHEMES
+@each_scheme
 @pytest.mark.parametrize("name", RUNS)
 def test_to_the_other_scheme_and_back(name, scheme):
     batch = images(4)
     result = quantize(model_of(GOLDEN[name].nodes), [batch], scheme, "minmax")
-    kept = {"ranges": result.ranges, "float_nodes": result.float_nodes}
+    kept = {"scheme": scheme.name, "ranges": result.ranges, "float_nodes": result.float_nodes}
     other, placement = to_scheme(result.model, kept, OTHER[scheme])
     direct = quantize(model_of(GOLDEN[name].nodes), [batch], OTHER[scheme], "minmax")
     assert placement.float_nodes == direct.float_nodes
     onnx.checker.check_model(other, full_check=True)
     # The weights are the very ones, and the ranges those that images would have given.
     same_integers(other, direct.model)
-    back, _ = to_scheme(other, {**kept, "float_nodes": direct.float_nodes}, scheme)
+    back, _ = to_scheme(
+        other, {**kept, "scheme": OTHER[scheme].name, "float_nodes": direct.float_nodes}, scheme
+    )
     same_integers(result.model, back)
     # A bias may have been rounded to int32 on the way, and weights that only one scheme quantizes to int8.
     reference = answers(result.model, batch)
@@ -89,7 +92,7 @@ def test_to_the_other_scheme_and_back(name, scheme):
 def test_a_float_model_comes_back_as_it_is():
     model = model_of(GOLDEN["residual"].nodes)
     parts = strip(model)
-    assert (parts.model, parts.scheme, parts.front, parts.weights, parts.ranges) == (
+    assert (parts.model, parts.symmetric, parts.front, parts.weights, parts.ranges) == (
         model,
         None,
         None,
@@ -101,7 +104,7 @@ def test_a_float_model_comes_back_as_it_is():
     assert caught.value.hint
 
 
-@SCHEMES
+@each_scheme
 def test_the_front_end_for_frames_is_kept_and_stays_float(scheme):
     model = model_of("c = Conv(x, w, b) r = Relu(c) y = Conv(r, w, b)")
     result = quantize(model, [images(4)], scheme, "minmax")
@@ -113,7 +116,7 @@ def test_the_front_end_for_frames_is_kept_and_stays_float(scheme):
     assert parts.model.graph.input[0] == model.graph.input[0]
     assert {node.op_type for node in parts.model.graph.node} == {"Conv", "Relu"}
     assert set(parts.ranges) == {"x", "r"}
-    kept = {"ranges": result.ranges, "float_nodes": {}}
+    kept = {"scheme": scheme.name, "ranges": result.ranges, "float_nodes": {}}
     frames = RNG.integers(0, 256, size=(2, 8, 8, 4)).astype(np.uint8)
     same, _ = to_scheme(made, kept, scheme)
     same_integers(made, same)
@@ -131,10 +134,10 @@ def test_the_front_end_for_frames_is_kept_and_stays_float(scheme):
 def test_a_float_model_with_a_front_end_gives_it_apart():
     model = model_of("y = Conv(x, w, b)")
     parts = strip(with_uint8_input(model, Preprocessing(mean=(0.5,) * 4, std=(0.5,) * 4)))
-    assert parts.model == model and parts.front is not None and parts.scheme is None
+    assert parts.model == model and parts.front is not None and parts.symmetric is None
 
 
-@SCHEMES
+@each_scheme
 def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
     model = model_of("c = Conv(x, w) r = Relu(c) d = Conv(r, w) s = Add(d, r) m = Relu(s) y = Conv(m, w)")
     graph, chosen = Graph(model), {"Conv3": "it is sensitive"}
@@ -144,17 +147,18 @@ def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
     found = quantize(model, [images(4)], scheme, "minmax").ranges
     ranges = placement.ranges({name: found[name][scheme.name] for name in placement.observed})
     made = qdq.insert(model, placement, ranges, scheme)
-    kept = {"ranges": found, "float_nodes": placement.float_nodes}
+    kept = {"scheme": scheme.name, "ranges": found, "float_nodes": placement.float_nodes}
     assert to_scheme(made, kept, OTHER[scheme])[1].float_nodes["Conv3"] == "it is sensitive"
 
 
-@pytest.mark.parametrize(("source", "target"), [("portable", "cpu"), ("cpu", "portable")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("portable", "cpu"), ("cpu", "openvino"), ("openvino", "portable")]
+)
 def test_an_exported_file_becomes_what_an_export_for_the_other_target_is(source, target, exported):
     options = ("mobilenet", "--alpha", "0.25", "--resolution", "96", "--int8", "--target")
     paths = [exported(*options, name) for name in (source, target)]
     given, direct = (onnx.load(path) for path in paths)
-    scheme = {"cpu": CPU, "portable": PORTABLE}[target]
-    made, placement = to_scheme(given, read_manifest(paths[0]).quantization, scheme)
+    made, placement = to_scheme(given, read_manifest(paths[0]).quantization, targets.target(target).scheme)
     assert placement.float_nodes == read_manifest(paths[1]).quantization["float_nodes"]
     ours, theirs = constants(made), constants(direct)
     read = {name for node in direct.graph.node if "quantize" in node.name for name in node.input}
@@ -175,7 +179,7 @@ def test_a_range_that_the_manifest_lacks_is_named():
     result = quantize(model_of("c = Conv(x, w) y = Conv(c, w)"), [images(4)], PORTABLE, "minmax")
     ranges = {"x": result.ranges["x"], "c": {"portable": result.ranges["c"]["portable"]}}
     with pytest.raises(ArtifactError, match="'c' for the cpu scheme") as caught:
-        to_scheme(result.model, {"ranges": ranges, "float_nodes": {}}, CPU)
+        to_scheme(result.model, {"scheme": "portable", "ranges": ranges, "float_nodes": {}}, CPU)
     assert caught.value.hint
 
 
@@ -186,7 +190,7 @@ def test_a_bias_that_is_huge_beside_its_weights_fits_the_cpu_form():
     Graph(model).set_constant("w", weight)
     batch = images(4)
     result = quantize(model, [batch], PORTABLE, "minmax")
-    cpu, _ = to_scheme(result.model, {"ranges": result.ranges, "float_nodes": {}}, CPU)
+    cpu, _ = to_scheme(result.model, {"scheme": "portable", "ranges": result.ranges, "float_nodes": {}}, CPU)
     np.testing.assert_allclose(answers(cpu, batch), answers(model, batch), atol=0.3)
 
 
