@@ -74,8 +74,6 @@ def _fix_batch(ov: Any, model: Any, batch: BatchRange | None) -> None:
 
 
 def _serialize(ov: Any, model: Any) -> dict[str, bytes]:
-    # Here the reader keeps the ONNX file's metadata: another manifest, which is not the engine's.
-    model.set_rt_info({}, "framework")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         ov.save_model(model, path, compress_to_fp16=False)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn.artifact import read_manifest
+from edgecnn.artifact import METADATA_KEY, Manifest, read_manifest
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import compare
@@ -186,8 +186,10 @@ def test_the_record_says_what_was_asked_and_both_files(lenet):
     assert record.built_on["OpenVINO"] == openvino.__version__
 
 
-def test_the_graph_carries_no_second_manifest(lenet):
-    assert "lineage" not in lenet.path.read_text()
+def test_an_application_finds_the_manifest_in_the_graph(lenet):
+    model = openvino.Core().read_model(lenet.path)
+    manifest = Manifest.from_json(model.get_rt_info(["framework", METADATA_KEY]).astype(str))
+    assert manifest.architecture == "lenet5" and manifest.preprocessing == lenet.manifest.preprocessing
 
 
 def test_layers_say_what_is_computed_in_which_precision(lenet):
