@@ -118,7 +118,7 @@ def _print(compiled: Compiled, layers: bool) -> None:
         ("wrote", f"{compiled.path}  ({common.size(compiled.bytes)}, sha256 {compiled.sha256[:12]})"),
         ("engine", f"{compiled.backend.title}, {compiled.manifest.precision}"),
     ]
-    if record is not None:
+    if record is not None and record.needs:
         needs = (f"{what} {' or '.join(values)}" for what, values in record.needs.items())
         facts.append(("runs on", ", ".join(needs)))
     if compiled.parity:
