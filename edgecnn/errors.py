@@ -72,3 +72,7 @@ class PruningError(EdgecnnError):
 
 class StoreError(EdgecnnError):
     """The store of results is damaged, of a newer version, or cannot be read or written."""
+
+
+class BoardError(EdgecnnError):
+    """A board cannot be reached, is busy, or cannot do what it is asked."""

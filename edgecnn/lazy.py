@@ -26,6 +26,8 @@ EXTRA = {
     "matplotlib": "plot",
     "plotly": "report",
     "mlperf_loadgen": "loadgen",
+    "packaging": "boards",
+    "tomlkit": "boards",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, BoardPath
 
 
-@click.command("compare")
-@click.argument("models", type=click.Path(), nargs=-1, required=True)
+@click.command("compare", cls=BoardCommand)
+@click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, BoardPath
 
 if TYPE_CHECKING:
     from edgecnn.compile.auto import Tried
     from edgecnn.compile.pipeline import Compiled
 
 
-@click.command("compile")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.command("compile", cls=BoardCommand)
+@click.argument("source", type=BoardPath(sent=True, path_type=Path))
 @click.option(
     "--backend",
     default="auto",
     show_default=True,
     help="ort, openvino, tensorrt, tensorrt-rtx; auto measures what runs here and keeps the fastest.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Engine to write  [beside SOURCE].")
+@click.option(
+    "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
+)
 @click.option("--target", help="Board or GPU to build for, by name  [this machine].")
 @click.option("--sm", help="Compute capabilities to build for: 89, or 75,86,89  [this machine's GPU].")
 @click.option("--batch", help="Images per inference: 8, or MIN:OPT:MAX  [1, or the file's].")
@@ -37,14 +40,20 @@ if TYPE_CHECKING:
 )
 @click.option("--bf16", is_flag=True, help="Let the CPU compute in bfloat16.")
 @click.option("--workspace", "workspace_mib", type=click.IntRange(1), help="Most MiB that a layer may use.")
-@click.option("--timing-cache", type=click.Path(path_type=Path), help="File of timings, read and kept up.")
+@click.option(
+    "--timing-cache",
+    type=BoardPath(sent=True, fetched=True, path_type=Path),
+    help="File of timings, read and kept up.",
+)
 @click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
 @click.option("--hardware-compatible", is_flag=True, help="An engine for other GPUs of the kind too.")
 @click.option("--sparsity", is_flag=True, help="Use 2:4 sparse weights where they are.")
 @click.option(
     "--dla", type=click.IntRange(0, 1), help="Deep-learning accelerator of the board; rest on the GPU."
 )
-@click.option("--check", type=click.Path(path_type=Path), help="Images to check on  [built-in photographs].")
+@click.option(
+    "--check", type=BoardPath(sent=True, path_type=Path), help="Images to check on  [built-in photographs]."
+)
 @click.option("--layers", is_flag=True, help="List the layers of the engine.")
 @common.common
 def command(

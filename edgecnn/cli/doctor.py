@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand
 
 
-@click.command("doctor")
+@click.command("doctor", cls=BoardCommand)
 @click.option(
     "--measure",
     is_flag=True,

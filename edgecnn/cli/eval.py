@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
 
 if TYPE_CHECKING:
@@ -19,19 +20,22 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
-@click.command("eval")
-@click.argument("model", type=click.Path())
+@click.command("eval", cls=BoardCommand)
+@click.argument("model", type=BoardPath(sent=True))
 @click.option(
     "--data",
+    type=BoardPath(sent=True, named=True),
     required=True,
     help="A folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
 )
 @click.option(
-    "--reference", type=click.Path(), help="Compare with this file's answers, such as the float one's."
+    "--reference",
+    type=BoardPath(sent=True),
+    help="Compare with this file's answers, such as the float one's.",
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=BoardPath(fetched=True, path_type=Path),
     help="Draw confusions, calibration and classes to this file; with --reference, also the changed images"
     " to NAME_changed.",
 )

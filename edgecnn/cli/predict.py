@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, BoardPath
 
 
-@click.command("predict")
-@click.argument("model", type=click.Path())
-@click.argument("images", type=click.Path(), nargs=-1, required=True)
+@click.command("predict", cls=BoardCommand)
+@click.argument("model", type=BoardPath(sent=True))
+@click.argument("images", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @common.common

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.profile_details import facts, print_layers, print_scenario, scenario
 from edgecnn.cli.results import keep, store_option
 from edgecnn.errors import InvalidValueError
@@ -24,8 +25,8 @@ _OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "
 _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 
 
-@click.command("profile")
-@click.argument("models", type=click.Path(), nargs=-1, required=True)
+@click.command("profile", cls=BoardCommand)
+@click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
@@ -36,7 +37,11 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 @click.option("--power-mode", help="Of a Jetson board, by name, with --prepare  [the present one].")
 @store_option
 @click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw layers and roofline: .png, .svg, .pdf.")
+@click.option(
+    "--plot",
+    type=BoardPath(fetched=True, path_type=Path),
+    help="Draw layers and roofline: .png, .svg, .pdf.",
+)
 @click.option(
     "--scenario",
     "scenario_name",
@@ -49,7 +54,9 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
     type=click.FloatRange(0, min_open=True),
     help="Milliseconds that a server keeps for 99 % of its queries  [15].",
 )
-@click.option("--log-dir", type=click.Path(path_type=Path), help="LoadGen's logs  [MODEL-SCENARIO-logs].")
+@click.option(
+    "--log-dir", type=BoardPath(fetched=True, path_type=Path), help="LoadGen's logs  [MODEL-SCENARIO-logs]."
+)
 @common.common
 def command(
     models: tuple[str, ...],

@@ -7,6 +7,7 @@ transaction in its write-ahead log.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fnmatch
 import json
 import os
@@ -15,7 +16,7 @@ import sqlite3
 import tempfile
 import time as clock
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -111,26 +112,53 @@ def append(
     `samples` are milliseconds, (N,); `time` is in seconds since 1970, now if not given. Raises StoreError if
     the store is damaged, of a newer version, or cannot be written.
     """
-    store = store or place()
-    row = (
+    result = Result(
         clock.time() if time is None else time,
         kind,
         os.path.abspath(values["path"]),
         values["sha256"],
         platform.node(),
-        json.dumps(values, allow_nan=False, separators=(",", ":")),
+        values,
         None if samples is None else zlib.compress(samples.astype("<f4").tobytes()),
     )
+    return _insert([result], store or place())
+
+
+def merge(other: Path, path_here: Callable[[str], str], *, store: Path | None = None) -> Path:
+    """Add what another machine's store holds, as measured now, and return this one's path.
+
+    That machine's clock may be wrong, as a board's is that has no battery for it. `path_here` says what a file
+    is called here whose absolute path there is given. Raises StoreError.
+    """
+    now = clock.time()
+    found = query(store=other)
+    return _insert(
+        [dataclasses.replace(item, time=now, path=os.path.abspath(path_here(item.path))) for item in found],
+        store or place(),
+    )
+
+
+def _insert(results: Sequence[Result], store: Path) -> Path:
+    rows = [
+        (
+            *(item.time, item.kind, item.path, item.sha256, item.host),
+            json.dumps(item.values, allow_nan=False, separators=(",", ":")),
+            item.packed_samples,
+        )
+        for item in results
+    ]
     with _translated(store):
         if not store.exists():
             _create(store)
         with contextlib.closing(_connect(store)) as connection:
             _check(connection, store)
-            connection.execute(
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
                 "INSERT INTO results (time, kind, path, sha256, host, result, samples)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
+                rows,
             )
+            connection.execute("COMMIT")
     return store
 
 

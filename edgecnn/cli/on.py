@@ -1,0 +1,165 @@
+"""`--on HOST`: a command that runs on a board with this machine's files, and answers as if it ran here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from edgecnn import files
+from edgecnn.cli import common
+
+if TYPE_CHECKING:
+    from edgecnn.devices.inventory import Device
+    from edgecnn.devices.remote.job import Places
+
+#: Options for which the board needs more than the runtime, and the extra that brings it.
+_EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
+
+
+class BoardPath(click.Path):
+    """A path that travels: `sent` to the board if it is there, `fetched` from it when the command has ended.
+
+    `named`: it may also be a name, such as a data set's, which means the same on any machine.
+    """
+
+    def __init__(
+        self, *, sent: bool = False, fetched: bool = False, named: bool = False, path_type: Any = None
+    ) -> None:
+        super().__init__(path_type=path_type)
+        self.sent, self.fetched, self.named = sent, fetched, named
+
+
+class BoardCommand(click.Command):
+    """A command that runs here, or with `--on` on a board.
+
+    With `several`, the option takes more than one; the command then gets their names as `on`.
+    """
+
+    several = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        words = "; several, with commas: orin1,orin2,local" if self.several else ""
+        option = click.Option(
+            ["--on"],
+            metavar="HOST",
+            help=f"Run on a board: ssh://USER@HOST, a name of ~/.ssh/config or of `edgecnn devices`{words}.",
+        )
+        self.params.append(option)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run here, or there."""
+        hosts = ctx.params.pop("on")
+        if hosts is None or hosts == "local":
+            return super().invoke(ctx)
+        return self.invoke_on([name.strip() for name in hosts.split(",")], ctx)
+
+    def invoke_on(self, hosts: list[str], ctx: click.Context) -> int:
+        """Run on a board, and return the exit code."""
+        from edgecnn.devices.inventory import find
+
+        if len(hosts) > 1:
+            raise click.UsageError(f"{self.name} runs on one board at a time", ctx)
+        as_json = bool(ctx.params.get("as_json"))
+        printed = bytearray()
+
+        def output(of: str, body: bytes) -> None:
+            # The answer is short; it is kept until the files that it names are here.
+            if of == "stdout":
+                printed.extend(body)
+            else:
+                sys.stderr.buffer.write(body)
+                sys.stderr.buffer.flush()
+
+        code, places = run_there(find(hosts[0]), ctx, output)
+        if as_json and printed:
+            common.print_json(as_typed(json.loads(printed), places))
+        else:
+            sys.stdout.buffer.write(printed)
+            sys.stdout.buffer.flush()
+        return code
+
+
+def run_there(
+    device: Device, ctx: click.Context, output: Callable[[str, bytes], object], *more: str
+) -> tuple[int, Places]:
+    """Run a context's command with its values, and the words `more`, on a board; return the exit code."""
+    from edgecnn.devices.remote import environment, job
+    from edgecnn.devices.remote.connection import Connection
+
+    places = job.Places()
+    words = [*_words(ctx, device, places), *more]
+    extras = {extra for name, extra in _EXTRAS.items() if ctx.params.get(name)}
+    with common.progress(None) as show:
+        show(f"connecting to {device.name}")
+        with Connection(device) as connection:
+            connection.lock()
+            python = environment.prepare(connection, tuple(extras), show)
+            # The board's own progress follows.
+            code = job.run(connection, python, words, places, output, _terminal(), show)
+    return code, places
+
+
+def as_typed(value: Any, places: Places) -> Any:
+    """Return JSON in which the board's names of files are what the user typed."""
+    if isinstance(value, dict):
+        return {key: as_typed(item, places) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_typed(item, places) for item in value]
+    return places.typed.get(value, value) if isinstance(value, str) else value
+
+
+def _words(ctx: click.Context, device: Device, places: Places) -> list[str]:
+    """Return the command line for the board: what the user gave, with the names that files have there."""
+    arguments: list[str] = []
+    options: list[str] = []
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if name not in ctx.params or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        given = ctx.params[name]
+        values = given if isinstance(given, tuple) else (given,)
+        if isinstance(parameter.type, BoardPath):
+            values = tuple(_place(str(value), parameter.type, places) for value in values)
+        if isinstance(parameter, click.Argument):
+            arguments += map(str, values)
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            options.append(parameter.opts[-1])
+        else:
+            options += [word for value in values for word in (parameter.opts[-1], str(value))]
+    if ctx.params.get("prepare") and device.power_mode and not ctx.params.get("power_mode"):
+        options += ["--power-mode", device.power_mode]
+    if "--debug" in sys.argv:
+        options.append("--debug")
+    return [ctx.command.name or "", *options, "--", *arguments]
+
+
+def _place(value: str, kind: BoardPath, places: Places) -> str:
+    path = Path(value)
+    if kind.named and not path.exists():
+        return value
+    if kind.fetched and not path.is_dir():
+        files.check_writable(path)
+    if kind.sent and path.exists():
+        return places.send(path)
+    return places.name(path)
+
+
+def _terminal() -> dict[str, str]:
+    """Return what lets the board draw its progress on this terminal."""
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        return {"NO_COLOR": "1"} if os.environ.get("NO_COLOR") else {}
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    return {
+        "TTY_COMPATIBLE": "1",
+        "TTY_INTERACTIVE": "1",
+        "COLUMNS": str(columns),
+        "TERM": os.environ.get("TERM", ""),
+    }

@@ -1,0 +1,406 @@
+"""What runs on a board: it keeps files by their content and runs programs, for the desk at the other end.
+
+Its source is sent whenever a connection is made, so that it needs nothing but Python 3.6 and is never of another
+version than the desk's. Frames go both ways: a line of JSON, then as many bytes as its "size" says. Everything it
+writes is in one folder.
+
+It ends, with what it runs, when its input ends, and when it hears nothing for `SILENCE` seconds: a connection that
+breaks without a word leaves no process behind and no lock.
+"""
+
+import errno
+import fcntl
+import getpass
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+#: Comes before the first frame: a shell's start-up files may print something of their own.
+HELLO = b"edgecnn-agent 1\n"
+#: Seconds without a word from the desk after which it is taken for lost; the desk speaks every fifth of it.
+SILENCE = 40.0
+#: Seconds that a program has to end by itself, which is when it puts clocks and governors back.
+GRACE = 20.0
+#: Most bytes of one frame.
+FRAME = 1 << 22
+
+#: Makes the program that follows end if the agent is killed, which then cannot end it.
+_TIED = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.getppid() == int(sys.argv[1]) or sys.exit(1);"
+    "os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def read_frame(stream):
+    """Return the next (header, bytes), or None where the stream ends, be it within a frame."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        return None
+    header = json.loads(line.decode())
+    size = header.get("size", 0)
+    body = stream.read(size) if size else b""
+    return (header, body) if len(body) == size else None
+
+
+def write_frame(stream, header, body=b""):
+    """Write a frame and flush the stream."""
+    if body:
+        header = dict(header, size=len(body))
+    stream.write(json.dumps(header).encode() + b"\n" + body)
+    stream.flush()
+
+
+class Refusal(Exception):
+    """What was asked cannot be done; the desk says so to its user."""
+
+
+class Agent:
+    """Answers each frame {"do": NAME, ...} by the method `do_NAME`, one after the other.
+
+    "ping" and "stop" are heard at any time. `home` is the folder of everything.
+    """
+
+    def __init__(self, home, source, sink):
+        self.home, self.source, self.sink = Path(home), source, sink
+        self.requests = queue.Queue()
+        self.writing = threading.Lock()
+        self.child = None
+        self.stopped = threading.Event()
+        self.heard = time.monotonic()
+        self.lock = None
+
+    def serve(self):
+        """Answer until the desk is gone."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sink.write(HELLO)
+        self.send(facts(self.home))
+        for body in (self.listen, self.watch):
+            threading.Thread(target=body, daemon=True).start()
+        while True:
+            header, body = self.requests.get()
+            try:
+                answer = getattr(self, "do_" + header["do"])(header, body)
+            except Refusal as refusal:
+                answer = {"refused": str(refusal)}
+            except OSError as error:
+                answer = {"refused": describe(error, self.home)}
+            if answer is not None:
+                self.send(answer)
+
+    def send(self, header, body=b""):
+        """Write a frame; whoever cannot be written to is gone."""
+        try:
+            with self.writing:
+                write_frame(self.sink, header, body)
+        except OSError:
+            self.leave()
+
+    def listen(self):
+        """Take frames in, and hear what is not to wait."""
+        while True:
+            frame = read_frame(self.source)
+            self.heard = time.monotonic()
+            if frame is None:
+                self.leave()
+            elif frame[0]["do"] == "stop":
+                self.stopped.set()
+            elif frame[0]["do"] == "ping":
+                self.send({"pong": True})
+            else:
+                self.requests.put(frame)
+
+    def watch(self):
+        """Keep the lock's expiry ahead, and leave when the desk falls silent."""
+        while time.monotonic() - self.heard < SILENCE:
+            if self.lock is not None:
+                self.lock.renew()
+            time.sleep(min(1.0, SILENCE / 10))
+        self.leave()
+
+    def leave(self):
+        """End what runs, and this process; the lock goes with it."""
+        self.stopped.set()
+        child = self.child
+        if child is not None:
+            end(child)
+        shutil.rmtree(str(self.home / "jobs"), ignore_errors=True) if self.lock else None
+        os._exit(1)
+
+    def do_lock(self, header, body):
+        """Take the board for one desk, whose name is "owner"."""
+        self.lock = Lock(self.home / "lock", header["owner"])
+        # What a killed agent left there; nobody else works now.
+        shutil.rmtree(str(self.home / "jobs"), ignore_errors=True)
+        (self.home / "jobs").mkdir()
+        return {}
+
+    def do_have(self, header, body):
+        """Say what is missing of "files" (size by SHA-256): how many bytes of each are there.
+
+        What was used longest ago goes, as far as all files together would be more than "limit" bytes.
+        """
+        kept, partial = self.home / "files", self.home / "partial"
+        for folder in (kept, partial):
+            folder.mkdir(exist_ok=True)
+        missing = {}
+        for name, size in header["files"].items():
+            if (kept / name).is_file():
+                os.utime(str(kept / name))
+            else:
+                there = (partial / name).stat().st_size if (partial / name).is_file() else 0
+                missing[name] = min(there, size)
+        wanted = sum(header["files"][name] - there for name, there in missing.items())
+        self.make_room(header.get("limit"), wanted, set(header["files"]))
+        free = shutil.disk_usage(str(self.home)).free
+        if wanted > free:
+            raise Refusal(
+                "there is no room in {}: {:.0f} MB are needed and {:.0f} MB free".format(
+                    self.home, wanted / 1e6, free / 1e6
+                )
+            )
+        return {"missing": missing}
+
+    def make_room(self, limit, wanted, needed):
+        """Delete files that are not `needed`, oldest first, until `wanted` bytes more stay within `limit`."""
+        there = [(item.stat(), item) for item in (self.home / "files").iterdir()]
+        total = wanted + sum(stat.st_size for stat, _ in there)
+        for stat, item in sorted(there, key=lambda pair: pair[0].st_mtime):
+            if limit is None or total <= limit:
+                return
+            if item.name not in needed:
+                item.unlink()
+                total -= stat.st_size
+
+    def do_put(self, header, body):
+        """Add to files: "parts" are [SHA-256, offset, bytes here, bytes in all], one after the other."""
+        start = 0
+        for name, offset, size, whole in header["parts"]:
+            partial = self.home / "partial" / name
+            try:
+                with open(str(partial), "r+b" if offset else "wb") as stream:
+                    stream.seek(offset)
+                    stream.write(body[start : start + size])
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    partial.unlink()  # rather no file than a full disk
+                raise
+            start += size
+            if offset + size == whole:
+                if digest(partial) != name:
+                    partial.unlink()
+                    raise Refusal("a file arrived damaged; try again")
+                os.replace(str(partial), str(self.home / "files" / name))
+        return {}
+
+    def do_link(self, header, body):
+        """Make "folder" with "files": SHA-256 by name. The content is shared: a program must replace, not write."""
+        folder = self.home / header["folder"]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in header.get("folders", ()):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name, content in header["files"].items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(str(self.home / "files" / content), str(folder / name))
+        return {}
+
+    def do_run(self, header, body):
+        """Run "argv" in "folder" with "env" for at most "seconds", and send what it prints as it comes."""
+        environment = dict(os.environ, **header["env"])
+        self.stopped.clear()
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", _TIED, str(os.getpid())] + header["argv"],
+            cwd=str(self.home / header["folder"]),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        if self.lock is not None:
+            self.lock.renew(self.child.pid)
+        pumps = [
+            threading.Thread(target=self.pump, args=(name, getattr(self.child, name)), daemon=True)
+            for name in ("stdout", "stderr")
+        ]
+        for thread in pumps:
+            thread.start()
+        deadline = time.monotonic() + header["seconds"]
+        why = None
+        while self.child.poll() is None and why is None:
+            if self.stopped.wait(0.05):
+                why = "stopped"
+            elif time.monotonic() > deadline:
+                why = "late"
+        end(self.child)
+        for thread in pumps:
+            thread.join()
+        code, self.child = self.child.returncode, None
+        return {"exit": code, "why": why}
+
+    def pump(self, name, stream):
+        """Send what a program prints."""
+        for body in iter(lambda: os.read(stream.fileno(), 1 << 16), b""):
+            self.send({"of": name}, body)
+
+    def do_list(self, header, body):
+        """Return [name, bytes, SHA-256] of the files under "folder" that the desk did not put there."""
+        folder, kept = self.home / header["folder"], self.home / "files"
+        given = {(item.stat().st_ino) for item in kept.iterdir()}
+        found = [
+            [str(item.relative_to(folder)), item.stat().st_size, digest(item)]
+            for item in sorted(folder.rglob("*"))
+            if item.is_file() and item.stat().st_ino not in given
+        ]
+        return {"files": found}
+
+    def do_get(self, header, body):
+        """Send a frame of the file "path" from "offset" on."""
+        with open(str(self.home / header["path"]), "rb") as stream:
+            stream.seek(header["offset"])
+            self.send({"of": "file"}, stream.read(FRAME))
+
+    def do_move(self, header, body):
+        """Rename "path" to "to", in one step."""
+        os.replace(str(self.home / header["path"]), str(self.home / header["to"]))
+        return {}
+
+    def do_remove(self, header, body):
+        """Delete "paths", files or folders, where they are there; "" is everything."""
+        for name in header["paths"]:
+            path = self.home / name
+            if path.is_dir():
+                shutil.rmtree(str(path))
+            elif path.exists():
+                path.unlink()
+        return {}
+
+
+class Lock:
+    """One desk at a time. Held by the system's own lock, so that it ends with the agent however that ends."""
+
+    def __init__(self, path, owner):
+        self.stream = open(str(path), "a+")
+        try:
+            self.take()
+        except OSError:
+            holder = self.holder()
+            if holder.get("expires", time.time()) >= time.time():
+                raise Refusal(
+                    "it is in use by {} since {}".format(
+                        holder.get("owner", "somebody"),
+                        time.strftime("%H:%M:%S", time.localtime(holder.get("since", time.time()))),
+                    )
+                )
+            # An agent that renews its lock no longer hangs; the lock is free once it is gone.
+            for kill, process in ((os.kill, holder.get("agent")), (os.killpg, holder.get("child"))):
+                if process:
+                    try:
+                        kill(process, signal.SIGKILL)
+                    except OSError:
+                        pass
+            time.sleep(0.5)
+            self.take()
+        self.state = {"owner": owner, "since": time.time(), "agent": os.getpid()}
+        self.renew()
+
+    def take(self):
+        """Take the system's lock, or raise OSError."""
+        fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def holder(self):
+        """Return what its holder wrote."""
+        self.stream.seek(0)
+        try:
+            return json.loads(self.stream.read())
+        except ValueError:  # just being written
+            return {}
+
+    def renew(self, child=None):
+        """Move the expiry ahead."""
+        if child is not None:
+            self.state["child"] = child
+        self.stream.seek(0)
+        self.stream.truncate()
+        self.stream.write(json.dumps(dict(self.state, expires=time.time() + 2 * SILENCE)))
+        self.stream.flush()
+
+
+def end(child):
+    """End a program and all that it started: by SIGINT, as ^C would, then by force."""
+    if child.poll() is None:
+        signal_group(child, signal.SIGINT)
+        try:
+            child.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            pass
+    signal_group(child, signal.SIGKILL)
+    child.wait()
+
+
+def signal_group(child, number):
+    """Send a signal to a program and to what it started."""
+    try:
+        os.killpg(child.pid, number)
+    except OSError:
+        pass
+
+
+def digest(path):
+    """Return the SHA-256 of a file."""
+    found = hashlib.sha256()
+    with open(str(path), "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            found.update(block)
+    return found.hexdigest()
+
+
+def describe(error, home):
+    """Return what an error of the system means, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk of {} is full".format(home)
+    return "{}: {}".format(error.filename or home, (error.strerror or str(error)).lower())
+
+
+def facts(home):
+    """Return what the desk must know to make an environment, and how much room there is."""
+    folder = Path(home)
+    return {
+        "home": str(folder),
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "machine": platform.machine(),
+        "libc": platform.libc_ver(),
+        "python": list(sys.version_info[:3]),
+        "executable": sys.executable,
+        "venv": importlib.util.find_spec("venv") is not None,
+        "onnxruntime": importlib.util.find_spec("onnxruntime") is not None,
+        "tensorrt": importlib.util.find_spec("tensorrt") is not None,
+        "free": shutil.disk_usage(str(folder)).free,
+        # An environment without the last file that is put there was never finished.
+        "environments": sorted(item.parent.name for item in folder.glob("environment-*/complete")),
+    }
+
+
+def main():
+    """Serve the desk that sent this source."""
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    home = os.environ.get("EDGECNN_HOME") or os.path.join(os.path.expanduser("~"), ".edgecnn")
+    try:
+        Agent(home, source, sink).serve()
+    except OSError as error:
+        sys.exit(describe(error, home))
+
+
+if __name__ == "__main__":
+    main()

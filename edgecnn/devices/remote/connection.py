@@ -1,0 +1,245 @@
+"""A board over OpenSSH, as the user has set it up: one connection, and an agent at its other end."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import os
+import queue
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from edgecnn.devices.inventory import Device
+from edgecnn.devices.remote import agent
+from edgecnn.errors import BoardError
+
+#: Reads a program's length and the program from standard input, and runs it.
+_LOADER = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
+#: Seconds that ssh may take to reach a board, and between its questions whether the other end is there.
+_REACHING, _ASKING = 15, 5
+#: Seconds without a frame after which an agent hangs: it answers a ping at any time.
+_PATIENCE = 60.0
+#: What ssh says, and what it means.
+_FAILURES = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not the one that ssh knows",
+        "ssh {} says more",
+    ),
+    ("Host key verification failed", "ssh does not know its host key", "ssh {} asks whether to trust it"),
+    ("Permission denied", "it takes none of your keys", "ssh-copy-id {}"),
+    ("Could not resolve hostname", "nobody knows that name", "edgecnn devices list, and ~/.ssh/config"),
+    ("Connection refused", "it has no ssh server at that port", "is the port right?"),
+    ("timed out", "it does not answer", "is it on, and in this network?"),
+    ("No route to host", "no way leads there", "is it on, and in this network?"),
+)
+
+#: Told what a program on the board prints: "stdout" or "stderr", and the bytes.
+Output = Callable[[str, bytes], object]
+
+
+class Connection:
+    """A board that answers. Use it as a context manager; raises BoardError, in one line, whatever fails.
+
+    `facts` is what the agent found there: see `agent.facts`.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
+        self._writing = threading.Lock()
+        self._said: list[str] = []
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Connection:
+        source = Path(agent.__file__).read_bytes()
+        remote = f"exec {shlex.quote(self.device.python)} -c {shlex.quote(_LOADER)}"
+        command = [
+            *shlex.split(os.environ.get("EDGECNN_SSH") or "ssh"),
+            "-T",
+            *("-o", f"ConnectTimeout={_REACHING}", "-o", f"ServerAliveInterval={_ASKING}"),
+            *("--", self.device.address, remote),
+        ]
+        try:
+            self._ssh = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # ^C ends the program on the board first, over this connection.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+            )
+        except FileNotFoundError as error:
+            raise BoardError(f"{command[0]} is not installed", hint="apt install openssh-client") from error
+        for body in (self._listen, self._listen_to_errors):
+            threading.Thread(target=body, daemon=True).start()
+        try:
+            self._write(b"%d\n" % len(source) + source)
+            self.facts, _ = self._answer(patience=None)  # ssh may be asking its user something
+        except BaseException:
+            self.close()
+            raise
+        threading.Thread(target=self._speak, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; the agent ends what it runs."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._pipe(self._ssh.stdin).close()
+        try:
+            self._ssh.wait(5)
+        except subprocess.TimeoutExpired:
+            self._ssh.kill()
+            self._ssh.wait()
+
+    def lock(self) -> None:
+        """Take the board for this process; raises BoardError while another has it."""
+        self.ask("lock", owner=f"{getpass.getuser()}@{socket.gethostname()}")
+
+    def ask(self, do: str, body: bytes = b"", **values: Any) -> dict[str, Any]:
+        """Return what the agent answers; raises BoardError if it cannot do it."""
+        self._send({"do": do, **values}, body)
+        answer, _ = self._answer()
+        return answer
+
+    def run(
+        self,
+        argv: Sequence[str],
+        folder: str,
+        output: Output,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a program in a folder of the board's, and return its exit code.
+
+        An interrupt stops it there before it comes through here; a second one does not wait for that.
+        """
+        seconds = self.device.max_seconds
+        self._send(
+            {"do": "run", "argv": list(argv), "folder": folder, "env": dict(env or {}), "seconds": seconds}
+        )
+        try:
+            answer = self._printed(output)
+        except KeyboardInterrupt:
+            self._send({"do": "stop"})
+            self._printed(output)
+            raise
+        if answer["why"] == "late":
+            raise BoardError(
+                f"{self.device.name}: stopped after {seconds:g} s",
+                hint="max_seconds of the board allows more",
+            )
+        return int(answer["exit"])
+
+    def fetch(self, path: str, size: int, sha256: str) -> bytes:
+        """Return a file of the board's, given its size and SHA-256."""
+        content = bytearray()
+        while len(content) < size:
+            self._send({"do": "get", "path": path, "offset": len(content)})
+            _, body = self._answer()
+            if not body:
+                break
+            content += body
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise BoardError(f"{self.device.name}: {path} arrived damaged", hint="try again")
+        return bytes(content)
+
+    def _printed(self, output: Output) -> dict[str, Any]:
+        """Pass on what the program prints, and return the frame that says how it ended."""
+        while True:
+            answer, body = self._answer()
+            if "of" not in answer:
+                return answer
+            output(answer["of"], body)
+
+    def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        try:
+            with self._writing:
+                agent.write_frame(self._pipe(self._ssh.stdin), header, body)
+        except OSError as error:
+            raise self._failure() from error
+
+    def _write(self, content: bytes) -> None:
+        stream = self._pipe(self._ssh.stdin)
+        try:
+            stream.write(content)
+            stream.flush()
+        except OSError as error:
+            raise self._failure() from error
+
+    def _answer(self, patience: float | None = _PATIENCE) -> tuple[dict[str, Any], bytes]:
+        while True:
+            try:
+                frame = self._answers.get(timeout=patience)
+            except queue.Empty:
+                self._ssh.kill()
+                raise BoardError(f"{self.device.name} does not answer any more", hint="try again") from None
+            if frame is None:
+                raise self._failure()
+            header, body = frame
+            if "refused" in header:
+                raise BoardError(
+                    f"{self.device.name}: {header['refused']}", hint=self._way_out(header["refused"])
+                )
+            if "pong" not in header:
+                return header, body
+
+    def _listen(self) -> None:
+        """Take frames in. What comes before the agent's first word is a shell's, and not read."""
+        stream = self._pipe(self._ssh.stdout)
+        for line in stream:
+            if line.endswith(agent.HELLO):
+                break
+        with contextlib.suppress(ValueError):
+            while frame := agent.read_frame(stream):
+                self._answers.put(frame)
+        self._answers.put(None)
+
+    def _listen_to_errors(self) -> None:
+        for line in self._pipe(self._ssh.stderr):
+            self._said.append(line.decode(errors="replace").strip())
+
+    def _speak(self) -> None:
+        while not self._closing.wait(agent.SILENCE / 5):
+            with contextlib.suppress(BoardError):
+                self._send({"do": "ping"})
+
+    def _failure(self) -> BoardError:
+        """Return what ended the connection, in words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._ssh.wait(5)
+        name, address = self.device.name, self.device.address
+        said = "\n".join(self._said)
+        for words, meaning, hint in _FAILURES:
+            if words in said:
+                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint.format(address))
+        last = next((line for line in reversed(self._said) if line), "ssh says nothing")
+        if self._ssh.returncode in (126, 127):
+            return BoardError(
+                f"{name} does not run {self.device.python}: {last}", hint="edgecnn devices add --python PATH"
+            )
+        return BoardError(f"the connection to {name} broke: {last}", hint="try again")
+
+    @staticmethod
+    def _way_out(refused: str) -> str | None:
+        if "in use" in refused:
+            return "try again when it is free"
+        return "free some space there" if "disk" in refused or "room" in refused else None
+
+    @staticmethod
+    def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+        assert stream is not None
+        return stream
