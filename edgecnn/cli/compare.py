@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardCommand, BoardPath
 
 
@@ -29,6 +29,7 @@ from edgecnn.cli.on import BoardCommand, BoardPath
     help="Exit with 3 above this ratio: 1.05.",
 )
 @click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
+@backend_option
 @common.common
 def command(
     models: tuple[str, ...],
@@ -38,6 +39,7 @@ def command(
     seconds: float,
     fail_above: float | None,
     force: bool,
+    backend: str | None,
     as_json: bool,
 ) -> int:
     """Say how many times as long MODELS take as the first of them, with a 95 % interval.
@@ -60,12 +62,13 @@ def command(
         found = compare_results(*models, force=force)
     else:
         from edgecnn.measure.compare import compare
-        from edgecnn.runtime import load
 
-        with contextlib.ExitStack() as stack:
-            engines = [stack.enter_context(load(model, device=device, threads=threads)) for model in models]
-            with common.progress(None) as show:
-                found = compare(engines, batch=batch, seconds=seconds, force=force, progress=show).to_json()
+        loading = {"device": device, "threads": threads}
+        with common.progress(None) as show, opened(models, backend, show, **loading) as engines:
+            found = compare(engines, batch=batch, seconds=seconds, force=force, progress=show).to_json()
+        for row, model in zip(found["results"], models, strict=True):
+            row["path"] = model
+        found["baseline"] = models[0]
     rows = [row for row in found["results"] if row["ratio"]]
     failed = fail_above is not None and any(row["ratio"]["value"] > fail_above for row in rows)
     if fail_above is not None:

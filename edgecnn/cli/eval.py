@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
 
@@ -46,6 +46,7 @@ _NAMED = 3
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
+@backend_option
 @store_option
 @common.common
 def command(
@@ -58,6 +59,7 @@ def command(
     batch: int,
     device: str,
     threads: int,
+    backend: str | None,
     no_store: bool,
     as_json: bool,
 ) -> None:
@@ -67,18 +69,17 @@ def command(
     from edgecnn.measure import accuracy_plot, contact_sheet
     from edgecnn.measure.accuracy import evaluate
     from edgecnn.measure.preprocessing_parity import compare_preprocessing
-    from edgecnn.runtime import load
 
     plots = [] if plot is None else [plot, *([contact_sheet.sheet_path(plot)] if reference else [])]
     for path in plots:
         figure.check(path)
     workers = threads or None
-    with contextlib.ExitStack() as stack, common.progress(None) as show:
-        # One thread each: every core works on a batch of its own.
-        engine, *other = (
-            stack.enter_context(load(path, device=device, threads=1))
-            for path in (model, *([reference] if reference else []))
-        )
+    models = (model, *([reference] if reference else []))
+    # One thread each: every core works on a batch of its own.
+    with (
+        common.progress(None) as show,
+        opened(models, backend, show, device=device, threads=1) as (engine, *other),
+    ):
         manifest = engine.manifest
         dataset = test_images(manifest, data, engine.classes, show)
         accuracy = evaluate(
@@ -96,6 +97,7 @@ def command(
         preprocessing = engine.preprocessing
         values = {
             **accuracy.to_json(),
+            "path": model,
             "preprocessing_parity": [item.to_json() for item in parities] or None,
         }
         if not no_store:

@@ -95,7 +95,7 @@ def run_there(
     from edgecnn.devices.remote.connection import Connection
 
     places = job.Places()
-    words = [*_words(ctx, device, places), *more]
+    words = _words(ctx, lambda value, kind: _place(value, kind, places), [*more, *_settings(ctx, device)])
     extras = {extra for name, extra in _EXTRAS.items() if ctx.params.get(name)}
     with common.progress(None) as show:
         show(f"connecting to {device.name}")
@@ -116,10 +116,14 @@ def as_typed(value: Any, places: Places) -> Any:
     return places.typed.get(value, value) if isinstance(value, str) else value
 
 
-def _words(ctx: click.Context, device: Device, places: Places) -> list[str]:
-    """Return the command line for the board: what the user gave, with the names that files have there."""
+def typed_words(ctx: click.Context, *more: str) -> list[str]:
+    """Return the command line that stands for a context, without `--on`, and the words `more`."""
+    return _words(ctx, lambda value, kind: value, [*more])
+
+
+def _words(ctx: click.Context, place: Callable[[str, BoardPath], str], options: list[str]) -> list[str]:
+    """Return a context's command line, with the names that `place` gives files; defaults are left out."""
     arguments: list[str] = []
-    options: list[str] = []
     for parameter in ctx.command.params:
         name = parameter.name or ""
         if name not in ctx.params or ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
@@ -127,18 +131,30 @@ def _words(ctx: click.Context, device: Device, places: Places) -> list[str]:
         given = ctx.params[name]
         values = given if isinstance(given, tuple) else (given,)
         if isinstance(parameter.type, BoardPath):
-            values = tuple(_place(str(value), parameter.type, places) for value in values)
+            values = tuple(place(str(value), parameter.type) for value in values)
         if isinstance(parameter, click.Argument):
             arguments += map(str, values)
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             options.append(parameter.opts[-1])
         else:
             options += [word for value in values for word in (parameter.opts[-1], str(value))]
-    if ctx.params.get("prepare") and device.power_mode and not ctx.params.get("power_mode"):
-        options += ["--power-mode", device.power_mode]
     if "--debug" in sys.argv:
         options.append("--debug")
     return [ctx.command.name or "", *options, "--", *arguments]
+
+
+def _settings(ctx: click.Context, device: Device) -> list[str]:
+    """Return the options that follow from the inventory: the power mode, and the board's engine library."""
+    options = []
+    if ctx.params.get("prepare") and device.power_mode and not ctx.params.get("power_mode"):
+        options += ["--power-mode", device.power_mode]
+    open_choice = "backend" in ctx.params and ctx.params["backend"] is None
+    if open_choice and device.target is not None and not ctx.params.get("scenario_name"):
+        from edgecnn.targets import target
+
+        backend = target(device.target).backend
+        options += ["--backend", backend] if backend != "any" else []
+    return options
 
 
 def _place(value: str, kind: BoardPath, places: Places) -> str:

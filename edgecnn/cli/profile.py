@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.on import BoardCommand, BoardPath
+from edgecnn.cli.engines import backend_option, opened
+from edgecnn.cli.on import BoardPath
+from edgecnn.cli.profile_boards import ProfileCommand
 from edgecnn.cli.profile_details import facts, print_layers, print_scenario, scenario
 from edgecnn.cli.results import keep, store_option
 from edgecnn.errors import InvalidValueError
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
 #: Options that only a scenario heeds, and those that only the latency does.
 _OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "--log-dir"}
-_OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
+_OF_LATENCY = {"layers": "--layers", "plot": "--plot", "backend": "--backend"}
 
 
-@click.command("profile", cls=BoardCommand)
+@click.command("profile", cls=ProfileCommand)
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
@@ -35,6 +37,7 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 )
 @click.option("--prepare", is_flag=True, help="Pin clocks and governor while measuring, and put them back.")
 @click.option("--power-mode", help="Of a Jetson board, by name, with --prepare  [the present one].")
+@backend_option
 @store_option
 @click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
 @click.option(
@@ -115,20 +118,42 @@ def _command(
         else:
             print_scenario(found)
         return
-    results, rooflines = _measure(
-        models, loading, batch, seconds, no_store, details["layers"], details["plot"]
+    results = _measure(
+        models, loading, batch, seconds, no_store, details["layers"], details["plot"], details["backend"]
     )
     if as_json:
         common.print_json(results[0] if len(results) == 1 else {"results": results})
-        return
-    columns = ["model", "precision", "size", "MACs", "parity", "agreement", "p50 ms", "p90 ms", "p99 ms"]
+    else:
+        show(results)
+
+
+def show(results: list[dict[str, Any]]) -> None:
+    """Print results as they stand in JSON; with the key "on" they are of several machines."""
+    several = "on" in results[0]
+    columns = [
+        *(["on"] if several else []),
+        "model",
+        "precision",
+        "size",
+        "MACs",
+        "parity",
+        "agreement",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+    ]
     with_energy = any(item["joules_per_image"] is not None for item in results)
     columns += ["images/s", *(["mJ/image"] if with_energy else [])]
-    common.print_table(columns, [_row(item, with_energy) for item in results], text=(0, 1))
-    conditions = [facts(item["conditions"]) for item in results]
-    shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
-    common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
-    _print_rooflines(results, rooflines)
+    common.print_table(
+        columns, [_row(item, with_energy) for item in results], text=(0, 1, 2) if several else (0, 1)
+    )
+    for machine in dict.fromkeys(item.get("on") for item in results):
+        if machine is not None:
+            click.echo(f"\n{machine}")
+        conditions = [facts(item["conditions"]) for item in results if item.get("on") == machine]
+        shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
+        common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
+    _print_rooflines(results)
     for item in results:
         if "layers" in item:
             print_layers(item)
@@ -154,40 +179,38 @@ def _measure(
     no_store: bool,
     layers: bool,
     plot: Path | None,
-) -> tuple[list[dict[str, Any]], list[Roofline | None]]:
-    """Return the results of the models, and where they stand under the roof."""
+    backend: str | None,
+) -> list[dict[str, Any]]:
+    """Return the results of the models, with where they stand under the roof."""
     from edgecnn import figure
     from edgecnn.measure.latency import profile
     from edgecnn.measure.layers import profile_layers
     from edgecnn.measure.roofline import roofline
-    from edgecnn.runtime import load
 
     if plot is not None:
         if len(models) > 1:
             raise InvalidValueError("--plot draws one model", hint="run it once for each")
         figure.check(plot)
-    with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(load(model, **loading)) for model in models]
-        with common.progress(None) as show:
-            measured = profile(engines, batch=batch, seconds=seconds, progress=show)
-            details = (
-                [profile_layers(engine, batch=batch, seconds=seconds, progress=show) for engine in engines]
-                if layers or plot is not None
-                else []
-            )
+    with common.progress(None) as show, opened(models, backend, show, **loading) as engines:
+        measured = profile(engines, batch=batch, seconds=seconds, progress=show)
+        details = (
+            [profile_layers(engine, batch=batch, seconds=seconds, progress=show) for engine in engines]
+            if layers or plot is not None
+            else []
+        )
     rooflines = [roofline(item) for item in measured]
     if plot is not None:
         _draw(measured[0], details[0], rooflines[0], plot)
     results = [
-        {**item.to_json(), "roofline": found.to_json() if found else None}
-        for item, found in zip(measured, rooflines, strict=True)
+        {**item.to_json(), "path": model, "roofline": found.to_json() if found else None}
+        for model, item, found in zip(models, measured, rooflines, strict=True)
     ]
     for item, detail in zip(results, details, strict=False):
         item.update(detail.to_json())
     if not no_store:
         for latency, values in zip(measured, results, strict=True):
             keep("profile", latency.engine, values, latency.samples * 1e3)
-    return results, rooflines
+    return results
 
 
 def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path: Path) -> None:
@@ -196,13 +219,14 @@ def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path:
     draw(layers, found, measured.engine.path.name, path)
 
 
-def _print_rooflines(results: list[dict[str, Any]], rooflines: list[Roofline | None]) -> None:
-    from edgecnn.measure.roofline import HOW_TO_KNOW
+def _print_rooflines(results: list[dict[str, Any]]) -> None:
+    from edgecnn.measure.roofline import HOW_TO_KNOW, Roofline
 
-    for item, found in zip(results, rooflines, strict=True):
-        if found is not None:
-            click.echo(f"{item['path']} {found}")
-    if None in rooflines:
+    for item in results:
+        if item["roofline"] is not None:
+            on = f" on {item['on']}" if "on" in item else ""
+            click.echo(f"{item['path']}{on} {Roofline(**item['roofline'])}")
+    if any(item["roofline"] is None for item in results):
         click.echo(HOW_TO_KNOW)
 
 
@@ -210,6 +234,7 @@ def _row(item: dict[str, Any], with_energy: bool) -> list[str]:
     parity, latency, joules = item["parity"], item["latency_ms"], item["joules_per_image"]
     target = f" ({item['target']})" if item["precision"] == "int8" else ""
     return [
+        *([item["on"]] if "on" in item else []),
         item["path"],
         f"{item['precision'] or '?'}{target}",
         common.size(item["bytes"]),

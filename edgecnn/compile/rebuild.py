@@ -1,16 +1,18 @@
-"""Build an engine anew from the ONNX file beside it, and keep it for the next time."""
+"""Engines of this machine, kept by content: built when first asked for, and anew when something differs."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from edgecnn import artifact, files
 from edgecnn.artifact import EngineRecord
-from edgecnn.compile.pipeline import compile_file
+from edgecnn.compile.pipeline import Progress, compile_file
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError
 from edgecnn.runtime import fit
@@ -23,7 +25,27 @@ def cache_folder() -> Path:
     return Path(base) / "edgecnn" / "engines"
 
 
-def rebuilt(path: Path, record: EngineRecord) -> Path:
+def engine_for(path: Path, backend: str, progress: Progress = lambda step: None) -> Path:
+    """Return an engine that runs here: of an ONNX file for `backend`, or of an engine's for its own.
+
+    An engine that runs here is returned as it is; another is made anew from its ONNX file.
+
+    What was made before, for the same content, library, driver and board, is used again. Raises what
+    `compile_file` and `rebuilt` raise.
+    """
+    manifest = artifact.read_manifest(path)
+    if manifest is None or manifest.engine is None:
+        request = CompileRequest(path, backend=BACKENDS.get(backend).name)
+        return _kept(request, files.sha256(path), {}, path.stem, progress)
+    row = BACKENDS.get(manifest.engine.backend)
+    try:
+        fit.check(path, manifest, row.engine_class().here(row))
+    except (ArtifactError, EngineError):
+        return rebuilt(path, manifest.engine, progress)
+    return path
+
+
+def rebuilt(path: Path, record: EngineRecord, progress: Progress = lambda step: None) -> Path:
     """Return an engine like that at `path`, for this machine: from the cache, or built now.
 
     It is known by the content of its ONNX file, by what the builder is told and by what this machine is.
@@ -40,11 +62,15 @@ def rebuilt(path: Path, record: EngineRecord) -> Path:
             f"{parent} is not the file that {path.name} was built from",
             hint=fit.rebuild_command(path, record),
         )
-    backend = BACKENDS.get(record.backend)
+    return _kept(_request(parent, record), record.parent_sha256, dict(record.flags), path.stem, progress)
+
+
+def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str, progress: Progress) -> Path:
+    backend = BACKENDS.get(request.backend)
     here = backend.engine_class().here(backend)
-    key = json.dumps([record.parent_sha256, record.backend, dict(record.flags), here], sort_keys=True)
+    key = json.dumps([sha256, backend.name, flags, here], sort_keys=True)
     folder = cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
-    found = folder / f"{path.stem}{backend.suffixes[-1]}"
+    found = folder / f"{stem}{backend.suffixes[-1]}"
     if found.is_file():
         with contextlib.suppress(ArtifactError, EngineError):
             manifest = artifact.read_manifest(found)
@@ -52,10 +78,10 @@ def rebuilt(path: Path, record: EngineRecord) -> Path:
                 fit.check(found, manifest, here)
                 return found
     folder.mkdir(parents=True, exist_ok=True)
-    return compile_file(_request(parent, found, record)).path
+    return compile_file(dataclasses.replace(request, output=found), progress).path
 
 
-def _request(parent: Path, output: Path, record: EngineRecord) -> CompileRequest:
+def _request(parent: Path, record: EngineRecord) -> CompileRequest:
     """Return what was asked when an engine was built, for this machine in place of that one."""
     flags = dict(record.flags)
     batch = BatchRange(*flags["batch"]) if flags.get("batch") else None
@@ -74,4 +100,4 @@ def _request(parent: Path, output: Path, record: EngineRecord) -> CompileRequest
         )
         if flags.get(name) is not None
     }
-    return CompileRequest(parent, output, record.backend, batch=batch, **kept)
+    return CompileRequest(parent, None, record.backend, batch=batch, **kept)

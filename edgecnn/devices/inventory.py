@@ -74,7 +74,7 @@ def place() -> Path:
 
 
 def devices() -> dict[str, Device]:
-    """Return the devices by name, in the order of the file; raises InvalidValueError for what it cannot say."""
+    """Return the devices by name, in the order of the file; raises InvalidValueError for a wrong one."""
     return {name: _device(name, dict(row)) for name, row in _read().items()}
 
 
@@ -92,7 +92,7 @@ def find(text: str) -> Device:
 
 
 def add(device: Device) -> Path:
-    """Write a device into the inventory, in place of one of its name; return the file. Comments there stay."""
+    """Write a device into the inventory, in place of one of its name; comments stay. Return the file."""
     tomlkit = require("tomlkit", "the list of devices")
     document = _read() or tomlkit.document()
     row = device.to_json()

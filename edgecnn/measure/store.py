@@ -127,8 +127,8 @@ def append(
 def merge(other: Path, path_here: Callable[[str], str], *, store: Path | None = None) -> Path:
     """Add what another machine's store holds, as measured now, and return this one's path.
 
-    That machine's clock may be wrong, as a board's is that has no battery for it. `path_here` says what a file
-    is called here whose absolute path there is given. Raises StoreError.
+    That machine's clock may be wrong, as a board's is that has no battery for it. `path_here` turns a file's
+    absolute path there into its path here. Raises StoreError.
     """
     now = clock.time()
     found = query(store=other)

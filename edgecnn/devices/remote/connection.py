@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgecnn.devices.inventory import Device
-from edgecnn.devices.remote import agent
+from edgecnn.devices.remote.board import agent, frames, lock
 from edgecnn.errors import BoardError
 
 #: Reads a program's length and the program from standard input, and runs it.
@@ -42,6 +42,17 @@ _FAILURES = (
     ("No route to host", "no way leads there", "is it on, and in this network?"),
 )
 
+#: What runs on the board, in the order in which one needs the other.
+_MODULES = (frames, lock, agent)
+#: Makes modules of their sources: an import finds them, as it does whatever was imported before.
+_MAKER = """
+import sys, types
+for name, source in {sources!r}:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+module.main()
+"""
+
 #: Told what a program on the board prints: "stdout" or "stderr", and the bytes.
 Output = Callable[[str, bytes], object]
 
@@ -54,13 +65,14 @@ class Connection:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
+        # Not a Queue: an interrupt while it waits leaves that one broken.
+        self._answers: queue.SimpleQueue[tuple[dict[str, Any], bytes] | None] = queue.SimpleQueue()
         self._writing = threading.Lock()
         self._said: list[str] = []
         self._closing = threading.Event()
 
     def __enter__(self) -> Connection:
-        source = Path(agent.__file__).read_bytes()
+        source = _program()
         remote = f"exec {shlex.quote(self.device.python)} -c {shlex.quote(_LOADER)}"
         command = [
             *shlex.split(os.environ.get("EDGECNN_SSH") or "ssh"),
@@ -168,7 +180,7 @@ class Connection:
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
         try:
             with self._writing:
-                agent.write_frame(self._pipe(self._ssh.stdin), header, body)
+                frames.write_frame(self._pipe(self._ssh.stdin), header, body)
         except OSError as error:
             raise self._failure() from error
 
@@ -201,10 +213,10 @@ class Connection:
         """Take frames in. What comes before the agent's first word is a shell's, and not read."""
         stream = self._pipe(self._ssh.stdout)
         for line in stream:
-            if line.endswith(agent.HELLO):
+            if line.endswith(frames.HELLO):
                 break
         with contextlib.suppress(ValueError):
-            while frame := agent.read_frame(stream):
+            while frame := frames.read_frame(stream):
                 self._answers.put(frame)
         self._answers.put(None)
 
@@ -213,7 +225,7 @@ class Connection:
             self._said.append(line.decode(errors="replace").strip())
 
     def _speak(self) -> None:
-        while not self._closing.wait(agent.SILENCE / 5):
+        while not self._closing.wait(frames.SILENCE / 5):
             with contextlib.suppress(BoardError):
                 self._send({"do": "ping"})
 
@@ -243,3 +255,11 @@ class Connection:
     def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
         assert stream is not None
         return stream
+
+
+def _program() -> bytes:
+    """Return the agent as one program."""
+    sources = [
+        (module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in _MODULES
+    ]
+    return _MAKER.format(sources=sources).encode()

@@ -47,7 +47,7 @@ class Places:
         return name
 
     def send(self, path: Path) -> str:
-        """Return what `path` is called there, and let it travel: a folder with all in it, a model with its own."""
+        """Return what `path` is called there, and let it travel, with what is in it or belongs to it."""
         name = self.name(path)
         if path.is_dir():
             for item in sorted(path.rglob("*")):
@@ -68,7 +68,7 @@ class Places:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the files beside a model without which it cannot be opened, or not be rebuilt, as far as they exist."""
+    """Return the files beside a model that opening it, or building it anew, needs, if they exist."""
     found = [artifact.sidecar(path), path.with_suffix(".bin")] if path.suffix in artifact.COMPILED else []
     try:
         manifest = artifact.read_manifest(path)

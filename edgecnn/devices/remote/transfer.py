@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn import files
-from edgecnn.devices.remote import agent
+from edgecnn.devices.remote.board.frames import FRAME
 from edgecnn.devices.remote.connection import Connection
 from edgecnn.errors import BoardError
 
@@ -49,7 +49,7 @@ def send(
 ) -> None:
     """Make a folder on the board with `sources` by their names there, and with empty `folders`.
 
-    What the board has already, under any name, does not travel. Raises BoardError: no room, a damaged arrival.
+    What the board has already, under any name, does not travel. Raises BoardError.
     """
     contents = {name: _Content.of(source) for name, source in sources.items()}
     by_digest = {item.sha256: item for item in contents.values()}
@@ -72,13 +72,13 @@ def send(
     for digest, (item, offset) in left.items():
         at = offset
         while True:
-            part = item.part(at, agent.FRAME - len(body))
+            part = item.part(at, FRAME - len(body))
             if not part and at < item.size:
                 raise BoardError(f"{item.source!s} was changed while it was sent", hint="try again")
             parts.append([digest, at, len(part), item.size])
             body += part
             at += len(part)
-            if len(body) == agent.FRAME:
+            if len(body) == FRAME:
                 put()
             if at >= item.size:
                 break

@@ -31,8 +31,8 @@ def gather(
 ) -> list[Path]:
     """Return the wheels of everything that edgecnn with `extras` needs on a board, and pip's own.
 
-    They are kept in `$XDG_CACHE_HOME/edgecnn/wheels`, by what the board is and by what is required. `facts` is
-    `agent.facts`'s, `own` edgecnn's wheel. Raises BoardError where pip finds none for that board.
+    They are kept in `$XDG_CACHE_HOME/edgecnn/wheels`, by what the board is and what is required. `facts` are
+    a connection's, `own` is edgecnn's wheel. Raises BoardError where pip finds none for that board.
     """
     version = ".".join(map(str, facts["python"][:2]))
     asked = [facts["machine"], facts["libc"], version, sorted(extras), _required(own)]
@@ -54,8 +54,8 @@ def platforms(machine: str, libc: tuple[str, str]) -> list[str]:
     found = re.fullmatch(r"2\.(\d+).*", libc[1])
     if libc[0] != "glibc" or not found:
         raise BoardError(
-            f"the board's C library is {' '.join(libc).strip() or 'unknown'}, and there are wheels for glibc alone",
-            hint="use a system with glibc: Ubuntu, Debian, JetPack",
+            f"the board's C library is {' '.join(libc).strip() or 'unknown'}; there are wheels for glibc",
+            hint="use Ubuntu, Debian or JetPack",
         )
     names = [f"manylinux_2_{minor}_{machine}" for minor in range(int(found[1]), 4, -1)]
     return [*names, f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}"]

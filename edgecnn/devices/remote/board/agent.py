@@ -1,19 +1,17 @@
-"""What runs on a board: it keeps files by their content and runs programs, for the desk at the other end.
+"""What runs on a board: it keeps files by their content, and runs programs, for the desk.
 
-Its source is sent whenever a connection is made, so that it needs nothing but Python 3.6 and is never of another
-version than the desk's. Frames go both ways: a line of JSON, then as many bytes as its "size" says. Everything it
-writes is in one folder.
+Its source is sent whenever a connection is made, so that it needs nothing but Python 3.6 and is never of
+another version than the desk's. Everything it writes is in one folder.
 
-It ends, with what it runs, when its input ends, and when it hears nothing for `SILENCE` seconds: a connection that
-breaks without a word leaves no process behind and no lock.
+It ends, with what it runs, when its input ends, and when it hears nothing for `SILENCE` seconds: a connection
+that breaks without a word leaves no process behind and no lock.
 """
 
+import contextlib
 import errno
-import fcntl
 import getpass
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import queue
@@ -26,39 +24,16 @@ import threading
 import time
 from pathlib import Path
 
-#: Comes before the first frame: a shell's start-up files may print something of their own.
-HELLO = b"edgecnn-agent 1\n"
-#: Seconds without a word from the desk after which it is taken for lost; the desk speaks every fifth of it.
-SILENCE = 40.0
+from edgecnn.devices.remote.board.frames import FRAME, HELLO, SILENCE, read_frame, write_frame
+from edgecnn.devices.remote.board.lock import Busy, Lock
+
 #: Seconds that a program has to end by itself, which is when it puts clocks and governors back.
 GRACE = 20.0
-#: Most bytes of one frame.
-FRAME = 1 << 22
-
 #: Makes the program that follows end if the agent is killed, which then cannot end it.
 _TIED = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.getppid() == int(sys.argv[1]) or sys.exit(1);"
     "os.execvp(sys.argv[2], sys.argv[2:])"
 )
-
-
-def read_frame(stream):
-    """Return the next (header, bytes), or None where the stream ends, be it within a frame."""
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        return None
-    header = json.loads(line.decode())
-    size = header.get("size", 0)
-    body = stream.read(size) if size else b""
-    return (header, body) if len(body) == size else None
-
-
-def write_frame(stream, header, body=b""):
-    """Write a frame and flush the stream."""
-    if body:
-        header = dict(header, size=len(body))
-    stream.write(json.dumps(header).encode() + b"\n" + body)
-    stream.flush()
 
 
 class Refusal(Exception):
@@ -73,7 +48,7 @@ class Agent:
 
     def __init__(self, home, source, sink):
         self.home, self.source, self.sink = Path(home), source, sink
-        self.requests = queue.Queue()
+        self.requests: queue.Queue[tuple[dict, bytes]] = queue.Queue()
         self.writing = threading.Lock()
         self.child = None
         self.stopped = threading.Event()
@@ -85,13 +60,13 @@ class Agent:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sink.write(HELLO)
         self.send(facts(self.home))
-        for body in (self.listen, self.watch):
-            threading.Thread(target=body, daemon=True).start()
+        for loop in (self.listen, self.watch):
+            threading.Thread(target=loop, daemon=True).start()
         while True:
             header, body = self.requests.get()
             try:
                 answer = getattr(self, "do_" + header["do"])(header, body)
-            except Refusal as refusal:
+            except (Refusal, Busy) as refusal:
                 answer = {"refused": str(refusal)}
             except OSError as error:
                 answer = {"refused": describe(error, self.home)}
@@ -134,7 +109,8 @@ class Agent:
         child = self.child
         if child is not None:
             end(child)
-        shutil.rmtree(str(self.home / "jobs"), ignore_errors=True) if self.lock else None
+        if self.lock is not None:
+            shutil.rmtree(str(self.home / "jobs"), ignore_errors=True)
         os._exit(1)
 
     def do_lock(self, header, body):
@@ -165,9 +141,7 @@ class Agent:
         free = shutil.disk_usage(str(self.home)).free
         if wanted > free:
             raise Refusal(
-                "there is no room in {}: {:.0f} MB are needed and {:.0f} MB free".format(
-                    self.home, wanted / 1e6, free / 1e6
-                )
+                f"no room in {self.home}: {wanted / 1e6:.0f} MB are needed, {free / 1e6:.0f} are free"
             )
         return {"missing": missing}
 
@@ -204,7 +178,10 @@ class Agent:
         return {}
 
     def do_link(self, header, body):
-        """Make "folder" with "files": SHA-256 by name. The content is shared: a program must replace, not write."""
+        """Make "folder" with "files": SHA-256 by name.
+
+        The content is shared: a program may replace such a file, and must not write into it.
+        """
         folder = self.home / header["folder"]
         folder.mkdir(parents=True, exist_ok=True)
         for name in header.get("folders", ()):
@@ -286,74 +263,20 @@ class Agent:
         return {}
 
 
-class Lock:
-    """One desk at a time. Held by the system's own lock, so that it ends with the agent however that ends."""
-
-    def __init__(self, path, owner):
-        self.stream = open(str(path), "a+")
-        try:
-            self.take()
-        except OSError:
-            holder = self.holder()
-            if holder.get("expires", time.time()) >= time.time():
-                raise Refusal(
-                    "it is in use by {} since {}".format(
-                        holder.get("owner", "somebody"),
-                        time.strftime("%H:%M:%S", time.localtime(holder.get("since", time.time()))),
-                    )
-                )
-            # An agent that renews its lock no longer hangs; the lock is free once it is gone.
-            for kill, process in ((os.kill, holder.get("agent")), (os.killpg, holder.get("child"))):
-                if process:
-                    try:
-                        kill(process, signal.SIGKILL)
-                    except OSError:
-                        pass
-            time.sleep(0.5)
-            self.take()
-        self.state = {"owner": owner, "since": time.time(), "agent": os.getpid()}
-        self.renew()
-
-    def take(self):
-        """Take the system's lock, or raise OSError."""
-        fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def holder(self):
-        """Return what its holder wrote."""
-        self.stream.seek(0)
-        try:
-            return json.loads(self.stream.read())
-        except ValueError:  # just being written
-            return {}
-
-    def renew(self, child=None):
-        """Move the expiry ahead."""
-        if child is not None:
-            self.state["child"] = child
-        self.stream.seek(0)
-        self.stream.truncate()
-        self.stream.write(json.dumps(dict(self.state, expires=time.time() + 2 * SILENCE)))
-        self.stream.flush()
-
-
 def end(child):
     """End a program and all that it started: by SIGINT, as ^C would, then by force."""
     if child.poll() is None:
         signal_group(child, signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            pass
     signal_group(child, signal.SIGKILL)
     child.wait()
 
 
 def signal_group(child, number):
     """Send a signal to a program and to what it started."""
-    try:
+    with contextlib.suppress(OSError):
         os.killpg(child.pid, number)
-    except OSError:
-        pass
 
 
 def digest(path):
@@ -368,8 +291,8 @@ def digest(path):
 def describe(error, home):
     """Return what an error of the system means, in words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk of {} is full".format(home)
-    return "{}: {}".format(error.filename or home, (error.strerror or str(error)).lower())
+        return f"the disk of {home} is full"
+    return f"{error.filename or home}: {(error.strerror or str(error)).lower()}"
 
 
 def facts(home):
@@ -388,6 +311,7 @@ def facts(home):
         "tensorrt": importlib.util.find_spec("tensorrt") is not None,
         "free": shutil.disk_usage(str(folder)).free,
         # An environment without the last file that is put there was never finished.
+        "in_use": Lock.owner(folder / "lock"),
         "environments": sorted(item.parent.name for item in folder.glob("environment-*/complete")),
     }
 
@@ -400,7 +324,3 @@ def main():
         Agent(home, source, sink).serve()
     except OSError as error:
         sys.exit(describe(error, home))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,81 @@
+"""`edgecnn profile --on orin1,orin2,local`: machines side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from edgecnn.cli import common
+from edgecnn.cli.on import BoardCommand, as_typed, run_there, typed_words
+from edgecnn.errors import EdgecnnError
+
+
+class ProfileCommand(BoardCommand):
+    """`profile` on several machines, one after the other: their JSON makes one table."""
+
+    several = True
+
+    def invoke_on(self, hosts: list[str], ctx: click.Context) -> int:
+        """Measure on each; a machine that fails does not keep the others from being measured."""
+        from edgecnn.cli.profile import show
+
+        if len(hosts) == 1:
+            return super().invoke_on(hosts, ctx)
+        if ctx.params.get("plot") or ctx.params.get("scenario_name"):
+            raise click.UsageError("--plot and --scenario take one machine at a time", ctx)
+        results: list[dict[str, Any]] = []
+        failed: list[dict[str, str | None]] = []
+        for host in hosts:
+            try:
+                found = _here(ctx) if host == "local" else _there(host, ctx)
+            except EdgecnnError as error:
+                failed.append({"on": host, "error": str(error), "hint": error.hint})
+            else:
+                results += [{"on": host, **item} for item in found]
+        if ctx.params.get("as_json"):
+            common.print_json({"results": results, "failed": failed})
+        elif results:
+            show(results)
+        for item in failed:
+            click.echo(f"error: {item['error']}", err=True)
+            if item["hint"]:
+                click.echo(f"hint: {item['hint']}", err=True)
+        return 1 if failed else 0
+
+
+def _there(host: str, ctx: click.Context) -> list[dict[str, Any]]:
+    from edgecnn.devices.inventory import find
+
+    printed = bytearray()
+
+    def output(of: str, body: bytes) -> None:
+        if of == "stdout":
+            printed.extend(body)
+        else:
+            sys.stderr.buffer.write(body)
+            sys.stderr.buffer.flush()
+
+    device = find(host)
+    code, places = run_there(device, ctx, output, "--json")
+    if code:
+        raise EdgecnnError(f"{host}: the measurement failed there", hint="its own words are above")
+    found: list[dict[str, Any]] = as_typed(_results(bytes(printed)), places)
+    return found
+
+
+def _here(ctx: click.Context) -> list[dict[str, Any]]:
+    words = [sys.executable, "-m", "edgecnn", *typed_words(ctx, "--json")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise EdgecnnError("local: the measurement failed here", hint="its own words are above")
+    return _results(done.stdout)
+
+
+def _results(printed: bytes) -> list[dict[str, Any]]:
+    found = json.loads(printed)
+    results: list[dict[str, Any]] = found.get("results", [found])
+    return results
