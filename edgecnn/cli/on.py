@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,12 @@ from click.core import ParameterSource
 
 from edgecnn import files
 from edgecnn.cli import common
+from edgecnn.cli.results import noting
 
 if TYPE_CHECKING:
     from edgecnn.devices.inventory import Device
-    from edgecnn.devices.remote.job import Places
+    from edgecnn.devices.remote.connection import Connection
+    from edgecnn.devices.remote.places import Places
 
 #: Options for which the board needs more than the runtime, and the extra that brings it.
 _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
@@ -67,44 +71,58 @@ class BoardCommand(click.Command):
 
         if len(hosts) > 1:
             raise click.UsageError(f"{self.name} runs on one board at a time", ctx)
-        as_json = bool(ctx.params.get("as_json"))
-        printed = bytearray()
-
-        def output(of: str, body: bytes) -> None:
-            # The answer is short; it is kept until the files that it names are here.
-            if of == "stdout":
-                printed.extend(body)
-            else:
-                sys.stderr.buffer.write(body)
-                sys.stderr.buffer.flush()
-
-        code, places = run_there(find(hosts[0]), ctx, output)
-        if as_json and printed:
+        code, printed, places = run_there(find(hosts[0]), ctx)
+        if printed and ctx.params.get("as_json"):
             common.print_json(as_typed(json.loads(printed), places))
         else:
-            sys.stdout.buffer.write(printed)
-            sys.stdout.buffer.flush()
+            click.echo(places.as_typed(printed), nl=False)
         return code
 
 
-def run_there(
-    device: Device, ctx: click.Context, output: Callable[[str, bytes], object], *more: str
-) -> tuple[int, Places]:
-    """Run a context's command with its values, and the words `more`, on a board; return the exit code."""
-    from edgecnn.devices.remote import environment, job
-    from edgecnn.devices.remote.connection import Connection
+def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str, Places]:
+    """Run a context's command with its values, and the words `more`, on a board.
 
-    places = job.Places()
+    Return the exit code, what it printed, and its files. What it prints on standard error comes here at once.
+    """
+    from edgecnn.devices.remote import environment, job
+    from edgecnn.devices.remote.places import Places
+
+    places = Places()
     words = _words(ctx, lambda value, kind: _place(value, kind, places), [*more, *_settings(ctx, device)])
     extras = {extra for name, extra in _EXTRAS.items() if ctx.params.get(name)}
-    with common.progress(None) as show:
-        show(f"connecting to {device.name}")
-        with Connection(device) as connection:
-            connection.lock()
+    # The answer is short; it is kept until the files that it names are here.
+    printed = bytearray()
+    errors = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def output(of: str, body: bytes) -> None:
+        if of == "stdout":
+            printed.extend(body)
+        else:
+            click.echo(places.as_typed(errors.decode(body)), nl=False, err=True)
+
+    with connected(device) as connection:
+        connection.lock()
+        with common.progress(None) as show:
             python = environment.prepare(connection, tuple(extras), show)
-            # The board's own progress follows.
-            code = job.run(connection, python, words, places, output, _terminal(), show)
-    return code, places
+            job.send(connection, places, show)
+        # The board draws its own progress.
+        try:
+            code = job.run(connection, python, words, output, _terminal())
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None  # the program there has said so
+        with noting():
+            job.collect(connection, places)
+    return code, printed.decode(errors="replace"), places
+
+
+@contextlib.contextmanager
+def connected(device: Device) -> Iterator[Connection]:
+    """Connect to a board. Nothing is drawn meanwhile: ssh may ask for a password, or about a host key."""
+    from edgecnn.devices.remote.connection import Connection
+
+    click.echo(f"connecting to {device.name} ...", err=True)
+    with Connection(device) as connection:
+        yield connection
 
 
 def as_typed(value: Any, places: Places) -> Any:
@@ -113,7 +131,7 @@ def as_typed(value: Any, places: Places) -> Any:
         return {key: as_typed(item, places) for key, item in value.items()}
     if isinstance(value, list):
         return [as_typed(item, places) for item in value]
-    return places.typed.get(value, value) if isinstance(value, str) else value
+    return places.typed.get(value) or places.as_typed(value) if isinstance(value, str) else value
 
 
 def typed_words(ctx: click.Context, *more: str) -> list[str]:
@@ -163,9 +181,7 @@ def _place(value: str, kind: BoardPath, places: Places) -> str:
         return value
     if kind.fetched and not path.is_dir():
         files.check_writable(path)
-    if kind.sent and path.exists():
-        return places.send(path)
-    return places.name(path)
+    return places.send(value) if kind.sent and path.exists() else places.name(value)
 
 
 def _terminal() -> dict[str, str]:

@@ -50,32 +50,22 @@ class ProfileCommand(BoardCommand):
 def _there(host: str, ctx: click.Context) -> list[dict[str, Any]]:
     from edgecnn.devices.inventory import find
 
-    printed = bytearray()
-
-    def output(of: str, body: bytes) -> None:
-        if of == "stdout":
-            printed.extend(body)
-        else:
-            sys.stderr.buffer.write(body)
-            sys.stderr.buffer.flush()
-
-    device = find(host)
-    code, places = run_there(device, ctx, output, "--json")
+    code, printed, places = run_there(find(host), ctx, "--json")
     if code:
         raise EdgecnnError(f"{host}: the measurement failed there", hint="its own words are above")
-    found: list[dict[str, Any]] = as_typed(_results(bytes(printed)), places)
+    found: list[dict[str, Any]] = as_typed(_results(printed), places)
     return found
 
 
 def _here(ctx: click.Context) -> list[dict[str, Any]]:
     words = [sys.executable, "-m", "edgecnn", *typed_words(ctx, "--json")]
-    done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise EdgecnnError("local: the measurement failed here", hint="its own words are above")
     return _results(done.stdout)
 
 
-def _results(printed: bytes) -> list[dict[str, Any]]:
+def _results(printed: str) -> list[dict[str, Any]]:
     found = json.loads(printed)
     results: list[dict[str, Any]] = found.get("results", [found])
     return results

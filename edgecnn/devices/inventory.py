@@ -46,7 +46,7 @@ class Device:
     max_mb: float = 4000.0
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_][\w.@:/\[\]-]*", self.name) or self.name == LOCAL:
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.+@:/\[\]-]*", self.name) or self.name == LOCAL:
             raise InvalidValueError(f"{self.name!r} is no name for a device", hint="orin1")
         if self.address.startswith("ssh://"):
             if not _ADDRESS.fullmatch(self.address):

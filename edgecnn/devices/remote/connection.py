@@ -91,8 +91,9 @@ class Connection:
             )
         except FileNotFoundError as error:
             raise BoardError(f"{command[0]} is not installed", hint="apt install openssh-client") from error
-        for body in (self._listen, self._listen_to_errors):
-            threading.Thread(target=body, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._errors = threading.Thread(target=self._listen_to_errors, daemon=True)
+        self._errors.start()
         try:
             self._write(b"%d\n" % len(source) + source)
             self.facts, _ = self._answer(patience=None)  # ssh may be asking its user something
@@ -135,7 +136,7 @@ class Connection:
         output: Output,
         env: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a program in a folder of the board's, and return its exit code.
+        """Run a program in a folder of the board's, which is locked, and return its exit code.
 
         An interrupt stops it there before it comes through here; a second one does not wait for that.
         """
@@ -154,7 +155,14 @@ class Connection:
                 f"{self.device.name}: stopped after {seconds:g} s",
                 hint="max_seconds of the board allows more",
             )
-        return int(answer["exit"])
+        code = int(answer["exit"])
+        if code < 0:
+            number = signal.Signals(-code).name
+            raise BoardError(
+                f"{self.device.name}: the program there was ended by {number}",
+                hint="was its memory full?" if number == "SIGKILL" else "edgecnn doctor --on the board",
+            )
+        return code
 
     def fetch(self, path: str, size: int, sha256: str) -> bytes:
         """Return a file of the board's, given its size and SHA-256."""
@@ -203,9 +211,7 @@ class Connection:
                 raise self._failure()
             header, body = frame
             if "refused" in header:
-                raise BoardError(
-                    f"{self.device.name}: {header['refused']}", hint=self._way_out(header["refused"])
-                )
+                raise BoardError(f"{self.device.name}: {header['refused']}", hint=header.get("hint"))
             if "pong" not in header:
                 return header, body
 
@@ -233,23 +239,20 @@ class Connection:
         """Return what ended the connection, in words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ssh.wait(5)
+        self._errors.join(1)
         name, address = self.device.name, self.device.address
         said = "\n".join(self._said)
+        last = next((line for line in reversed(self._said) if line), "ssh says nothing")
+        # The shell's there; ssh's own is 255.
+        if self._ssh.returncode in (126, 127):
+            return BoardError(
+                f"{name} does not run {self.device.python}: {last}",
+                hint="apt install python3 there, or edgecnn devices add --python PATH",
+            )
         for words, meaning, hint in _FAILURES:
             if words in said:
                 return BoardError(f"{name} cannot be reached: {meaning}", hint=hint.format(address))
-        last = next((line for line in reversed(self._said) if line), "ssh says nothing")
-        if self._ssh.returncode in (126, 127):
-            return BoardError(
-                f"{name} does not run {self.device.python}: {last}", hint="edgecnn devices add --python PATH"
-            )
         return BoardError(f"the connection to {name} broke: {last}", hint="try again")
-
-    @staticmethod
-    def _way_out(refused: str) -> str | None:
-        if "in use" in refused:
-            return "try again when it is free"
-        return "free some space there" if "disk" in refused or "room" in refused else None
 
     @staticmethod
     def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
