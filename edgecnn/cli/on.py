@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from edgecnn import files
 from edgecnn.cli import common
+from edgecnn.cli.engines import REBUILD
 from edgecnn.cli.results import noting
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str,
             job.send(connection, places, show)
         # The board draws its own progress.
         try:
-            code = job.run(connection, python, words, output, _terminal())
+            code = job.run(connection, python, words, output, {REBUILD: "1", **_terminal()})
         except KeyboardInterrupt:
             raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None  # the program there has said so
         with noting():

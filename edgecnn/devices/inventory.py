@@ -118,7 +118,7 @@ def _device(name: str, row: dict[str, Any]) -> Device:
     for key, value in row.items():
         if key not in known:
             raise InvalidValueError(f"{place()}: {name} has an unknown key {key!r}", hint=suggest(key, known))
-        if not isinstance(value, kinds.get(key, str)):
+        if not isinstance(value, kinds.get(key, str)) or isinstance(value, bool):
             raise InvalidValueError(f"{place()}: {name}: {key} cannot be {value!r}", hint="docs/jetson.md")
     if "address" not in row:
         raise InvalidValueError(f"{place()}: {name} has no address", hint='address = "ssh://USER@HOST"')

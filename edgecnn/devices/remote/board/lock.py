@@ -26,13 +26,13 @@ class Lock:
         self.file = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o600)  # as long as the process
         if not self.take():
             holder = read(self.file)
-            if holder.get("expires", time.monotonic()) < time.monotonic():
-                # An agent that does not renew its lock hangs; the lock is free once it is gone.
+            hangs = holder.get("expires", time.monotonic()) < time.monotonic()
+            if hangs:  # the lock is free once its holder is gone
                 for kill, process in ((os.kill, holder.get("agent")), (os.killpg, holder.get("child"))):
                     if process:
                         with contextlib.suppress(OSError):
                             kill(process, signal.SIGKILL)
-            if not self.take():
+            if not (hangs and self.take()):
                 os.close(self.file)
                 since = time.strftime("%H:%M:%S", time.localtime(holder.get("since", time.time())))
                 raise Busy(f"it is in use by {holder.get('owner', 'somebody')} since {since}")
