@@ -20,7 +20,7 @@ agent.main()
 
 
 class AgentPipe:
-    """`silence`, `grace` and `expiry` are seconds. Leaving the context closes the agent's input."""
+    """`home` is the agent's folder, `.edgecnn`; `silence`, `grace` and `expiry` are seconds. Leaving the context closes the agent's input."""
 
     def __init__(self, home: Path, silence: float = 40, grace: float = 20, expiry: float = 80) -> None:
         self.home = home
@@ -28,7 +28,7 @@ class AgentPipe:
             [sys.executable, "-c", _PROGRAM, str(silence), str(grace), str(expiry)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "EDGECNN_HOME": str(home)},
+            env={**os.environ, "HOME": str(home.parent)},
         )
         assert self.process.stdin and self.process.stdout
         self.input, self.output = self.process.stdin, self.process.stdout

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from edgecnn.devices.remote import wheel, wheels
 from edgecnn.devices.remote.connection import Connection
@@ -56,10 +57,14 @@ def prepare(
     return str(PurePosixPath(facts["home"]) / name / "bin" / "python")
 
 
-def variables(home: PurePosixPath) -> dict[str, str]:
-    """Return what keeps a program there, and the libraries that it uses, within the folder `home`."""
+def variables(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what keeps a program there, and the libraries that it uses, within the folder of everything."""
+    home = PurePosixPath(facts["home"])
     cache = home / "cache"
     return {
+        # Some libraries know of no other place; Python still finds the packages of the user's.
+        "HOME": str(home / "home"),
+        "PYTHONUSERBASE": facts["user_base"],
         "XDG_CACHE_HOME": str(cache),
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CONFIG_HOME": str(home / "config"),
@@ -93,9 +98,11 @@ def _make(
         install = [str(made / "bin" / "python"), str(home / _MAKING / pip / "pip"), "install", "--no-index"]
         # Isolated: a pip.conf of the board's user may say otherwise. Without a cache: nothing is downloaded.
         install += ["--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-        install += ["--find-links", "wheels", what]
+        install += ["--find-links", "wheels"]
         progress(f"installing on {connection.device.name}")
-        _run(connection, install)
+        # First and alone: of the board's own edgecnn, if it has the same version, pip would make do.
+        _run(connection, [*install, "--no-deps", "--ignore-installed", f"wheels/{wheel.name()}"])
+        _run(connection, [*install, what])
         send(connection, name, {"complete": what.encode()})
     except BaseException:
         with contextlib.suppress(BoardError):
@@ -109,8 +116,7 @@ def _make(
 def _run(connection: Connection, argv: list[str]) -> None:
     """Run a step in the folder where the environment is made; raises BoardError with its last words."""
     said: list[bytes] = []
-    env = variables(PurePosixPath(connection.facts["home"]))
-    code = connection.run(argv, _MAKING, lambda of, body: said.append(body), env)
+    code = connection.run(argv, _MAKING, lambda of, body: said.append(body), variables(connection.facts))
     if code:
         lines = b"".join(said).decode(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {code}"]

@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Run `edgecnn WORDS` in the folder, by its environment's `python`; return the exit code."""
     home = PurePosixPath(connection.facts["home"])
-    env = {**variables(home), "EDGECNN_RESULTS": str(home / _FOLDER / _RESULTS), **env}
+    env = {**variables(connection.facts), "EDGECNN_RESULTS": str(home / _FOLDER / _RESULTS), **env}
     return connection.run([python, "-m", "edgecnn", *words], _FOLDER, output, env)
 
 

@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 40
 
 @pytest.fixture
 def agent(tmp_path):
-    with AgentPipe(tmp_path / "home") as found:
+    with AgentPipe(tmp_path / ".edgecnn") as found:
         found.ask("lock", owner="me@desk")
         yield found
 
@@ -46,9 +46,9 @@ def test_a_board_with_python_3_6_can_read_it(path):
 
 
 def test_looking_at_a_board_writes_nothing_there(tmp_path):
-    with AgentPipe(tmp_path / "home") as agent:
+    with AgentPipe(tmp_path / ".edgecnn") as agent:
         assert agent.facts["free"] > 0
-    assert not (tmp_path / "home").exists()
+    assert not (tmp_path / ".edgecnn").exists()
 
 
 def test_a_file_put_in_parts_is_whole(agent):
@@ -176,7 +176,7 @@ def test_an_earlier_stop_does_not_end_the_next_program(agent):
 
 @pytest.mark.parametrize("way", ["stop", "close"])
 def test_a_program_that_ignores_an_interrupt_is_ended_with_its_children(tmp_path, way):
-    with AgentPipe(tmp_path / "home", grace=0.3) as agent:
+    with AgentPipe(tmp_path / ".edgecnn", grace=0.3) as agent:
         agent.ask("lock", owner="me@desk")
         agent.start(
             "import signal, subprocess, sys, time\nsignal.signal(2, signal.SIG_IGN)\n"
@@ -204,7 +204,7 @@ def test_a_program_ends_at_its_limit_of_time(agent):
 
 
 def test_a_desk_that_falls_silent_is_left(tmp_path):
-    with AgentPipe(tmp_path / "home", silence=0.5) as agent:
+    with AgentPipe(tmp_path / ".edgecnn", silence=0.5) as agent:
         agent.ask("lock", owner="me@desk")
         agent.start("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
         pid = int(read(agent)[1])
@@ -212,7 +212,7 @@ def test_a_desk_that_falls_silent_is_left(tmp_path):
 
 
 def test_a_desk_that_pings_is_not_left(tmp_path):
-    with AgentPipe(tmp_path / "home", silence=0.6) as agent:
+    with AgentPipe(tmp_path / ".edgecnn", silence=0.6) as agent:
         for _ in range(10):
             time.sleep(0.15)
             assert agent.ask("ping") == {"pong": True}

@@ -13,7 +13,7 @@ from edgecnn.devices.remote.board import lock
 
 @pytest.fixture
 def home(tmp_path):
-    return tmp_path / "home"
+    return tmp_path / ".edgecnn"
 
 
 def test_a_second_desk_is_told_who_has_the_board(home):

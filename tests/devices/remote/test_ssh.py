@@ -87,7 +87,7 @@ def test_a_changed_host_key_is_not_taken(ssh, options, tmp_path):
 
 
 def test_a_refused_key_is_said(ssh, options):
-    line, hint = check(ssh.address, EDGECNN_SSH=options("IdentityFile=none"))
+    line, hint = check(ssh.address, EDGECNN_SSH=options("PubkeyAuthentication=no"))
     assert line.endswith("it takes none of your keys") and hint == f"hint: ssh-copy-id {ssh.address}"
 
 

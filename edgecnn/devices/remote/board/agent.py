@@ -11,12 +11,13 @@ import contextlib
 import errno
 import getpass
 import hashlib
-import importlib.util
+import importlib.machinery
 import os
 import platform
 import queue
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -319,9 +320,10 @@ def facts(home):
         "libc": platform.libc_ver(),
         "python": list(sys.version_info[:3]),
         "executable": sys.executable,
-        "venv": importlib.util.find_spec("venv") is not None,
-        "onnxruntime": importlib.util.find_spec("onnxruntime") is not None,
-        "tensorrt": importlib.util.find_spec("tensorrt") is not None,
+        "user_base": site.getuserbase(),
+        "venv": has("venv"),
+        "onnxruntime": has("onnxruntime"),
+        "tensorrt": has("tensorrt"),
         "free": shutil.disk_usage(str(there)).free,
         "in_use": owner(folder / "lock"),
         # Whether each has the last file that is put there: without it, it was never finished.
@@ -329,10 +331,17 @@ def facts(home):
     }
 
 
+def has(module):
+    """Return whether an environment made by this Python would find a module: not one of this Python's own."""
+    own = sys.prefix if sys.prefix != sys.base_prefix else None
+    paths = [path for path in sys.path if path and not (own and path.startswith(own + os.sep))]
+    return importlib.machinery.PathFinder.find_spec(module, paths) is not None
+
+
 def main():
     """Serve the desk that sent this source."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    home = os.environ.get("EDGECNN_HOME") or os.path.join(os.path.expanduser("~"), ".edgecnn")
+    home = os.path.join(os.path.expanduser("~"), ".edgecnn")
     try:
         Agent(home, source, sink).serve()
     except OSError as error:
