@@ -1,11 +1,11 @@
 """Linear layers for GPUs of compute capability 7.5, where TensorRT-RTX has none in float32.
 
-It refuses them ("FP32 GEMM is not supported", version 1.7), and takes the same sum as a pointwise convolution.
+It refuses them ("FP32 GEMM is not supported", version 1.7), and takes the sum as a pointwise convolution.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.runtime.tensorrt_library import Library, sizes
 
@@ -53,15 +53,16 @@ def _products_with_weights(
         if any(tensor is not None and tensor.name in moving for tensor in given):
             moving |= {layer.get_output(number).name for number in range(layer.num_outputs)}
         if layer.type == trt.LayerType.MATRIX_MULTIPLY:
-            layer.__class__ = trt.IMatrixMultiplyLayer  # get_layer gives all layers one type
+            product: Any = layer
+            product.__class__ = trt.IMatrixMultiplyLayer  # get_layer gives all layers one type
             activations, weights = given
             if (
                 weights.name not in moving
                 and len(sizes(activations.shape)) == len(sizes(weights.shape)) == 2
-                and layer.op0 == trt.MatrixOperation.NONE
-                and layer.get_output(0).dtype == trt.DataType.FLOAT
+                and product.op0 == trt.MatrixOperation.NONE
+                and product.get_output(0).dtype == trt.DataType.FLOAT
             ):
-                found.append(layer)
+                found.append(product)
     return found
 
 
