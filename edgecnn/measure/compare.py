@@ -44,9 +44,7 @@ class Compared:
     def notes(self) -> list[str]:
         """What a reader of the figures should know."""
         pairs = zip(self.engines, self.conditions, strict=True)
-        return list(
-            dict.fromkeys(note for engine, found in pairs for note in found.notes(engine.path.name))
-        )
+        return list(dict.fromkeys(note for engine, found in pairs for note in found.notes(engine.path.name)))
 
     def to_json(self) -> dict[str, Any]:
         """Return a row for each engine."""

@@ -6,9 +6,9 @@
 #   tests/board/board.sh begin FOLDER    makes the board if it is not there yet (minutes), and starts its sshd
 #   tests/board/board.sh end FOLDER      ends all that runs on it; the folder stays for the next time
 #
-# After `begin`, `FOLDER/bin/ssh board` is a shell on it, as user nvidia; so is any program that calls ssh with
-# FOLDER/bin before its PATH. It takes root, and Debian's packages debootstrap and qemu-user-static. MIRROR names another
-# archive than Debian's own.
+# After `begin`, `ssh -F FOLDER/ssh_config board` is a shell on it, as user nvidia; for edgecnn that is
+# EDGECNN_SSH="ssh -F FOLDER/ssh_config". It takes root, and Debian's packages debootstrap and qemu-user-static.
+# MIRROR names another archive than Debian's own.
 set -euo pipefail
 
 action=${1:-} folder=$(realpath -- "${2:-.}")
@@ -80,7 +80,6 @@ keys() {
     install -o 1000 -g 1000 -m 600 "$folder/key.pub" "$root/home/nvidia/.ssh/authorized_keys"
 }
 
-# Whoever calls FOLDER/bin/ssh has this configuration, as others have ~/.ssh/config.
 client() {
     local port=$1
     echo "[127.0.0.1]:$port $(cut -d' ' -f1,2 "$root/etc/ssh/ssh_host_ed25519_key.pub")" > "$folder/known_hosts"
@@ -93,10 +92,6 @@ Host board 127.0.0.1
     IdentitiesOnly yes
     UserKnownHostsFile $folder/known_hosts
 END
-    mkdir -p "$folder/bin"
-    printf '#!/bin/sh\nexec %q -F %q "$@"\n' "$(PATH=${PATH//$folder\/bin:/} command -v ssh)" "$folder/ssh_config" \
-        > "$folder/bin/ssh"
-    chmod 755 "$folder/bin/ssh"
 }
 
 start() {
@@ -111,7 +106,7 @@ start() {
         < /dev/null > "$folder/sshd.log" 2>&1 &
     echo $! > "$folder/pid"
     for _ in {1..60}; do
-        "$folder/bin/ssh" -o BatchMode=yes board true 2> "$folder/ssh.log" && return
+        ssh -F "$folder/ssh_config" -o BatchMode=yes board true 2> "$folder/ssh.log" && return
         running > /dev/null || fail "sshd ended: $(tail -n 1 "$folder/sshd.log")"
         sleep 1
     done
@@ -126,6 +121,7 @@ if [ "$action" = begin ]; then
     keys
     start
 elif pid=$(running); then
-    kill "$pid"
+    # unshare lets no gentler signal through, and ends after the last process of the board.
+    kill -KILL "$(tr -d ' ' < "/proc/$pid/task/$pid/children")"
     while running > /dev/null; do sleep 0.1; done
 fi

@@ -28,7 +28,7 @@ _ARM_PARTS = {
 }
 #: Families of processors by the beginning of their names, as uname and /proc/sys/kernel/arch have them.
 _FAMILIES = {"x86": ("x86", "i386", "i486", "i586", "i686", "amd64"), "arm": ("arm", "aarch64")}
-#: What QEMU's own processors call themselves; under KVM, which is not slow, the second one may stand there too.
+#: What QEMU's own processors call themselves; under KVM, which is not slow, the second name is possible too.
 _QEMU_CPUS = ("QEMU TCG CPU", "QEMU Virtual CPU")
 #: Chips of hwmon that sit in processors without a thermal zone.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower")
@@ -67,12 +67,13 @@ def _cpuinfo(root: Path) -> dict[str, str]:
 
 
 def emulated(root: Path = Path("/"), machine: str | None = None) -> bool:
-    """Return whether a program imitates the processor, which is many times as slow and slow in other places.
+    """Return whether a program imitates the processor: many times as slow, and slow in other places.
 
-    `machine` is the architecture that programs see here, by default platform.machine(). Another family of it in
-    /proc/sys/kernel/arch (Linux 6.1) or in /proc/cpuinfo is qemu-user, Rosetta or their like. Newer versions of
-    qemu-user invent a /proc/cpuinfo for Arm. QEMU's own processors tell a machine that it imitates as a whole,
-    unless KVM runs it; one that imitates a processor that is sold, and KVM on the same family, do not show.
+    `machine` is the architecture that programs see here, by default platform.machine(). Where the kernel's
+    is of another family, qemu-user, Rosetta or their like run them. /proc/sys/kernel/arch (Linux 6.1)
+    tells, or else /proc/cpuinfo, which newer versions of qemu-user invent for Arm. QEMU's own processors
+    stand for a machine that is imitated as a whole, unless KVM runs it; one with the name of a real
+    processor goes unseen.
     """
     fields = _cpuinfo(root)
     seen = _family(machine or platform.machine())
