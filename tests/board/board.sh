@@ -30,7 +30,8 @@ emulate() {
     command -v qemu-aarch64-static > /dev/null || fail "no qemu; apt-get install qemu-user-static"
     local registry=/proc/sys/fs/binfmt_misc
     [ -e $registry/register ] || mount -t binfmt_misc binfmt_misc $registry
-    [ -e $registry/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64
+    [ -e $registry/qemu-aarch64 ] || update-binfmts --enable qemu-aarch64 ||
+        fail "the kernel knows no qemu-aarch64; apt-get install binfmt-support"
     # F: qemu was opened beforehand, so the board needs no copy of it.
     grep -q '^flags:.*F' $registry/qemu-aarch64 || fail "qemu-aarch64 is not registered to work in a chroot (flag F)"
 }
