@@ -121,6 +121,22 @@ def test_a_profile_has_the_boards_conditions_and_says_that_it_is_emulated(board,
 
 
 @pytest.mark.slow
+def test_a_board_by_its_name_is_asked_for_the_library_of_its_target(board, exported, tmp_path):
+    port = shell(board, "echo $SSH_CONNECTION").split()[3]
+    mine = {**os.environ, "EDGECNN_DEVICES": str(tmp_path / "devices.toml")}
+    address = ("orin1", f"ssh://nvidia@127.0.0.1:{port}", "--target", "jetson-orin-nano")
+    found = answer("devices", "add", *address, env=mine)["check"]
+    assert (found["machine"], found["home"]) == ("aarch64", "/home/nvidia/.edgecnn")
+    assert (found["tensorrt"], found["onnxruntime"]) == (False, False)
+    model = str(exported("mobilenet", "--alpha", "0.25", "--int8"))
+    done = run("profile", model, "--on", "orin1", env=mine)
+    assert done.returncode == 1 and "error: TensorRT" in done.stderr
+    asked = ("--backend", "ort", "--seconds", "0.5", "--on", "orin1")
+    found = answer("profile", model, *asked, env=mine)
+    assert (found["path"], found["backend"]) == (model, "onnxruntime")
+
+
+@pytest.mark.slow
 def test_a_comparison_says_that_it_is_emulated(board, exported):
     models = [exported("mobilenet", "--alpha", "0.25", *form) for form in ((), ("--int8", "--target", "cpu"))]
     found = answer("compare", *map(str, models), "--seconds", "0.5", "--on", "board")
