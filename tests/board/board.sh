@@ -40,8 +40,9 @@ make() {
     command -v debootstrap > /dev/null || fail "no debootstrap; apt-get install debootstrap"
     rm -rf "$folder/making"
     mkdir -p "$folder/packages" "$folder/making"
-    # Like the system of a flashed board: Python without pip, venv or a compiler.
-    debootstrap --arch=arm64 --variant=minbase --include=python3,openssh-server,ca-certificates \
+    # Like the system of a flashed board: Python without pip, ensurepip or a compiler. In a namespace of its own, what
+    # debootstrap mounts is gone however it ends, and never in the way of the rm above.
+    unshare --mount debootstrap --arch=arm64 --variant=minbase --include=python3,openssh-server,ca-certificates \
         --cache-dir="$folder/packages" bookworm "$folder/making" ${MIRROR:+"$MIRROR"}
     rm -f "$folder/making/etc/resolv.conf" "$folder"/making/var/cache/apt/archives/*.deb
     chroot "$folder/making" useradd --create-home --shell /bin/bash --password '*' nvidia
