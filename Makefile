@@ -40,6 +40,7 @@ test: .venv/dev | build/openssh
 	$(BIN)/pytest -n 2
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
+# The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
 test-slow: .venv/dev | build/onnxruntime build/openssh examples/browser/node_modules
 	$(BIN)/pytest -n 2 -m slow
 

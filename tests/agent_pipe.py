@@ -20,7 +20,10 @@ agent.main()
 
 
 class AgentPipe:
-    """`home` is the agent's folder, `.edgecnn`; `silence`, `grace` and `expiry` are seconds. Leaving the context closes the agent's input."""
+    """`home` is the agent's folder, `.edgecnn`; `silence`, `grace` and `expiry` are seconds.
+
+    Leaving the context closes the agent's input.
+    """
 
     def __init__(self, home: Path, silence: float = 40, grace: float = 20, expiry: float = 80) -> None:
         self.home = home
@@ -46,10 +49,13 @@ class AgentPipe:
     def tell(self, do: str, body: bytes = b"", **values: Any) -> None:
         frames.write_frame(self.input, {"do": do, **values}, body)
 
-    def answer(self) -> dict[str, Any]:
+    def read(self) -> tuple[dict[str, Any], bytes]:
         frame = frames.read_frame(self.output)
         assert frame is not None, "the agent is gone"
-        return frame[0]
+        return frame
+
+    def answer(self) -> dict[str, Any]:
+        return self.read()[0]
 
     def ask(self, do: str, body: bytes = b"", **values: Any) -> dict[str, Any]:
         self.tell(do, body, **values)
@@ -70,9 +76,7 @@ class AgentPipe:
         """Return what the program prints until it ends, and how it ended."""
         out = b""
         while True:
-            frame = frames.read_frame(self.output)
-            assert frame is not None, "the agent is gone"
-            header, body = frame
+            header, body = self.read()
             if "of" not in header:
                 return out, header
             out += body

@@ -100,9 +100,10 @@ def command(
 
 
 def _print_trials(tried: Tried) -> None:
-    rows = []
+    rows, notes = [], []
     for trial in tried.trials:
         row = trial.to_json()
+        notes += row["notes"]
         parity, latency = row["parity"], row["latency_ms"]
         rows.append(
             [
@@ -119,6 +120,8 @@ def _print_trials(tried: Tried) -> None:
     common.print_table(
         ["engine", "size", "parity", "agreement", "p50 ms", "p99 ms", "images/s", ""], rows, text=(0, 7)
     )
+    for note in dict.fromkeys(notes):
+        click.secho(f"note: {note}", fg="yellow")
 
 
 def _print(compiled: Compiled, layers: bool) -> None:

@@ -79,6 +79,7 @@ def facts(conditions: dict[str, Any]) -> dict[str, str]:
     return {
         "machine": _list(
             conditions["board"] or conditions["machine"],
+            conditions["emulated"] and "emulated",
             conditions["release"] or conditions["system"],
             conditions["power_mode"] and f"mode {conditions['power_mode']}",
             conditions["power_supply"] and f"on {conditions['power_supply']}",

@@ -41,6 +41,7 @@ class Trial:
             "parity": self.compiled.parity.to_json() if self.compiled and self.compiled.parity else None,
             "latency_ms": self.latency.milliseconds if self.latency else None,
             "throughput_ips": self.latency.throughput_ips if self.latency else None,
+            "notes": self.latency.notes if self.latency else [],
             "reason": self.reason or None,
         }
 

@@ -15,6 +15,7 @@ from edgecnn.compile.builders import Built, Progress, Source
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.compile.tensorrt_precision import follow_file
 from edgecnn.compile.tensorrt_report import layers, monitor
+from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convolutions
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
@@ -56,6 +57,8 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         notes = _set_options(library, builder, network, config, request)
         if backend.name == "tensorrt-rtx":
             _set_capabilities(library, config, request.capabilities)
+            if TURING in capabilities:
+                make_linear_layers_convolutions(library, network)
         cache = _read_cache(library, config, request.timing_cache)
         if hasattr(trt, "IProgressMonitor"):  # TensorRT 8.6 has none
             config.progress_monitor = monitor(trt, progress, messages)
@@ -302,5 +305,7 @@ def _hint(library: Library, request: CompileRequest, capabilities: tuple[str, ..
     if request.workspace_mib is not None:
         return "give it a larger --workspace, or leave it out"
     if library.backend.name == "tensorrt-rtx" and "7.5" in capabilities:
-        return "on compute capability 7.5 it has float16 linear layers alone: leave 7.5 out, or --fp16"
+        return (
+            "on compute capability 7.5 it multiplies activations in float16 alone: leave 7.5 out, or --fp16"
+        )
     return f"edgecnn doctor, or another version of {library.backend.title}"

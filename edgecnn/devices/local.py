@@ -18,7 +18,7 @@ from pathlib import Path
 from edgecnn import __version__
 from edgecnn.lazy import install_command
 from edgecnn.measure.sensors import jetson
-from edgecnn.measure.sensors.linux import cpu_model
+from edgecnn.measure.sensors.linux import cpu_model, emulated
 from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.tensorrt_library import Library
 
@@ -44,7 +44,8 @@ def describe() -> dict[str, str]:
     return {
         "edgecnn": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}"
+        + (", emulated" if emulated() else ""),
         "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
         "memory": _memory(),
         "board": board(),

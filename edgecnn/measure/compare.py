@@ -40,6 +40,12 @@ class Compared:
         """Return how many times as long an engine takes as the first one."""
         return _ratio(self.turns, index)
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures should know."""
+        pairs = zip(self.engines, self.conditions, strict=True)
+        return list(dict.fromkeys(note for engine, found in pairs for note in found.notes(engine.path.name)))
+
     def to_json(self) -> dict[str, Any]:
         """Return a row for each engine."""
         rows = []
@@ -59,6 +65,7 @@ class Compared:
             "baseline": rows[0]["path"],
             "rounds": len(self.turns),
             "unlike": self.unlike,
+            "notes": self.notes,
             "results": rows,
         }
 

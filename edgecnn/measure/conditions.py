@@ -17,6 +17,8 @@ from edgecnn.runtime.fit import library_version
 
 #: Relative difference of mean clocks, and cores' worth of other programs, above which two results are unlike.
 CLOCK_TOLERANCE, LOAD_TOLERANCE = 0.05, 0.25
+#: The note of every time that was taken where a program imitates the processor.
+EMULATED = "this machine is emulated: its times say nothing of a board"
 #: Conditions that must be the same, with the words for people.
 _SAME = {
     "machine": "architecture",
@@ -87,6 +89,8 @@ class Conditions:
     def notes(self, name: str) -> list[str]:
         """Return what in these conditions makes the figures of `name` worse than the machine can do."""
         notes = []
+        if self.machine.emulated:
+            notes.append(EMULATED)
         if self.during.throttled:
             notes.append(f"{name} was throttled while it was measured: {', '.join(self.during.throttled)}")
         if (self.other_cores_busy or 0.0) > LOAD_TOLERANCE:
@@ -144,7 +148,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], *, ignore: Collectio
     """Return what makes two results unlike, one line each; `a` and `b` are of `Conditions.to_json`.
 
     `ignore` names conditions that are meant to differ: "backend" to compare engines, "batch" to compare
-    batches. Besides the keys of a result it may name "clock", "load" and "throttled".
+    batches. Besides the keys of a result it may name "clock", "load", "throttled" and "emulated".
     """
     found = [
         f"{words}: {_shown(a.get(key))} and {_shown(b.get(key))}"
@@ -164,6 +168,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], *, ignore: Collectio
             reasons = (conditions.get("during") or {}).get("throttled")
             if reasons:
                 found.append(f"the {name} was throttled: {', '.join(reasons)}")
+    if "emulated" not in ignore and bool(a.get("emulated")) != bool(b.get("emulated")):
+        found.append(f"the {'first' if a.get('emulated') else 'second'} was measured on an emulated machine")
     return found
 
 

@@ -33,6 +33,7 @@ def compare_results(new: str, baseline: str, *, force: bool = False) -> dict[str
     return {
         "baseline": baseline,
         "unlike": unlike,
+        "notes": list(dict.fromkeys(note for result in (other, one) for note in result.get("notes") or [])),
         "results": [
             {**_row(baseline, other), "ratio": None, "verdict": None},
             {**_row(new, one), "ratio": ratio.to_json(), "verdict": ratio.verdict},

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.errors import EngineError, InvalidValueError, OutputError
 from edgecnn.lazy import require
-from edgecnn.measure.conditions import Conditions, Watch
+from edgecnn.measure.conditions import EMULATED, Conditions, Watch
 from edgecnn.measure.latency import real_images, warm_up
 from edgecnn.measure.loadgen_system import QueuedSystem, System
 from edgecnn.runtime.engine import Engine
@@ -117,7 +117,7 @@ class ScenarioResult:
             found.append(f"LoadGen calls this run invalid: {' '.join(reason.split())}")
         if self.seconds < _OFFICIAL_SECONDS:
             found.append(f"no MLPerf submission: its rules ask for {_OFFICIAL_SECONDS} s and a data set")
-        return found
+        return found + ([EMULATED] if self.conditions.machine.emulated else [])
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses, and LoadGen's own."""

@@ -21,10 +21,11 @@ class Machine:
 
     `cores` are those that may be used; `cpu_quota` is how many cores' time a control group allows. Limits
     are [lowest, highest] MHz: of each group of cores by the first core's number, and of the GPU. The two
-    are equal where clocks are pinned.
+    are equal where clocks are pinned. `emulated` machines do not have the speed of what they imitate.
     """
 
     machine: str
+    emulated: bool
     system: str
     board: str | None
     release: str | None
@@ -59,6 +60,7 @@ class Machine:
         gpu = _jetson_gpu(root) if board else _nvml_gpu(unknown)
         return cls(
             machine=platform.machine(),
+            emulated=linux.emulated(root),
             system=f"{platform.system()} {platform.release()}",
             board=jetson.model(root),
             release=str(jetson.release(root) or "") or None,

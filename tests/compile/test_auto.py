@@ -37,6 +37,13 @@ def test_the_fastest_that_agrees_is_written_and_all_are_listed(source, coffee):
         assert engine.predict(coffee)[0][0].index == file.predict(coffee)[0][0].index
 
 
+def test_an_emulated_machine_is_noted_with_every_time(source, monkeypatch):
+    monkeypatch.setattr("edgecnn.measure.sensors.linux.emulated", lambda root: True)
+    rows = compile_fastest(CompileRequest(source, threads=1)).to_json()["tried"]
+    noted = ["this machine is emulated: its times say nothing of a board" in row["notes"] for row in rows]
+    assert noted == [row["latency_ms"] is not None for row in rows] and any(noted)
+
+
 def failing(reason):
     class Failing:
         OPTIONS = frozenset()

@@ -48,6 +48,12 @@ def test_five_percent_are_found_in_19_of_20(tmp_path, clock):
     assert np.mean([ratio.value for ratio in ratios]) == pytest.approx(1.05, abs=0.01)
 
 
+def test_an_emulated_machine_is_noted_once(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr("edgecnn.measure.sensors.linux.emulated", lambda root: True)
+    found = compare(engines(tmp_path, clock, 0, 0.004, 0.002), seconds=0.5).to_json()
+    assert found["notes"].count("this machine is emulated: its times say nothing of a board") == 1
+
+
 def test_each_engine_has_its_row_and_the_first_is_the_baseline(tmp_path, clock):
     result = compare(engines(tmp_path, clock, 0, 0.004, 0.002, 0.008), seconds=0.5).to_json()
     first, fast, slow = result["results"]

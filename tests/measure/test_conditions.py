@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import json
+import platform
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ ORIN_TOOLS = tools(
 )
 POLICY = "sys/devices/system/cpu/cpufreq/policy0"
 CPU = {
+    "proc/sys/kernel/arch": platform.machine(),  # or these files would be an emulated board's
     "proc/cpuinfo": "processor : 0\nCPU implementer : 0x41\nCPU part : 0xd42",
     f"{POLICY}/affected_cpus": "0 1 2 3",
     f"{POLICY}/scaling_governor": "schedutil",
@@ -96,6 +98,13 @@ def test_notes_warn_of_throttling_and_batteries(orin):
     assert "m.onnx was throttled" in throttled and "gpu-throttle-alert" in throttled and "battery" in battery
 
 
+def test_an_emulated_machine_is_recorded_and_noted(orin):
+    other = {"x86_64": "aarch64"}.get(platform.machine(), "x86_64")
+    found = of(files(orin, {"proc/sys/kernel/arch": other}))
+    assert found.to_json()["emulated"] is True
+    assert found.notes("m.onnx") == ["this machine is emulated: its times say nothing of a board"]
+
+
 def test_the_same_conditions_have_no_differences(orin):
     assert differences(of(orin).to_json(), of(orin).to_json()) == []
 
@@ -162,6 +171,19 @@ def test_a_throttled_result_is_like_none(orin):
         "the first was throttled: gpu: power cap",
         "the second was throttled: gpu: power cap",
     ]
+
+
+def test_an_emulated_machine_is_unlike_a_real_one(orin):
+    real = of(orin).to_json()
+    emulated = {**real, "emulated": True}
+    assert differences(real, emulated) == ["the second was measured on an emulated machine"]
+    assert differences(emulated, real) == ["the first was measured on an emulated machine"]
+    assert differences(emulated, emulated) == []
+
+
+def test_a_result_from_before_emulation_was_recorded_is_like_a_real_one(orin):
+    real = of(orin).to_json()
+    assert differences({key: value for key, value in real.items() if key != "emulated"}, real) == []
 
 
 def test_heat_alone_makes_no_difference(orin):

@@ -1,6 +1,7 @@
 """Two results as files, and what is refused of them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,14 @@ def test_unlike_conditions_are_named_and_only_force_goes_on(write):
     with pytest.raises(ConditionsError, match=r"governor: performance and powersave; batch: 1 and 8"):
         compare_results(new, old)
     assert len(compare_results(new, old, force=True)["unlike"]) == 2
+
+
+def test_what_the_results_note_is_noted_once(write):
+    new, old = write("new.json", 5.0), write("old.json", 5.0)
+    for name, notes in ((new, ["a", "b"]), (old, ["b"])):
+        result = json.loads(Path(name).read_text())
+        Path(name).write_text(json.dumps({**result, "notes": notes}))
+    assert compare_results(new, old)["notes"] == ["b", "a"]
 
 
 def test_another_version_of_the_library_is_what_a_gate_is_for(write):

@@ -44,6 +44,12 @@ def test_single_stream_times_one_image_at_a_time(engine, tmp_path):
     assert found.latency_ms["p50"] <= found.latency_ms["p90"] <= found.latency_ms["max"]
 
 
+def test_an_emulated_machine_is_noted(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgecnn.measure.sensors.linux.emulated", lambda root: True)
+    found = run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.3)
+    assert "this machine is emulated: its times say nothing of a board" in found.notes
+
+
 def test_multi_stream_times_eight_images_as_one_query(engine, tmp_path):
     found = run_scenario(engine, "multi-stream", tmp_path / "logs", seconds=0.3)
     assert set(engine.seen) == {8}

@@ -98,6 +98,7 @@ class Connection:
             self._write(b"%d\n" % len(source) + source)
             self.facts, _ = self._answer(patience=None)  # ssh may be asking its user something
         except BaseException:
+            self._ssh.terminate()  # nothing runs on the board yet
             self.close()
             raise
         threading.Thread(target=self._speak, daemon=True).start()

@@ -26,6 +26,10 @@ _ARM_PARTS = {
     ("0x4e", "0x003"): "NVIDIA Denver 2",
     ("0x4e", "0x004"): "NVIDIA Carmel",
 }
+#: Families of processors by the beginning of their names, as uname and /proc/sys/kernel/arch have them.
+_FAMILIES = {"x86": ("x86", "i386", "i486", "i586", "i686", "amd64"), "arm": ("arm", "aarch64")}
+#: What QEMU's own processors call themselves; under KVM, which is not slow, the second name is possible too.
+_QEMU_CPUS = ("QEMU TCG CPU", "QEMU Virtual CPU")
 #: Chips of hwmon that sit in processors without a thermal zone.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower")
 #: A sensor that is switched off, or answers nonsense.
@@ -45,15 +49,51 @@ class CpuClock:
 
 def cpu_model(root: Path = Path("/")) -> str:
     """Return the processor's name as the kernel has it, or "unknown"."""
-    fields: dict[str, str] = {}
-    for line in (text(root / "proc/cpuinfo") or "").splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
+    fields = _cpuinfo(root)
     for name in _CPUINFO_NAMES:
         if fields.get(name):
             return fields[name]
     part = _ARM_PARTS.get((fields.get("CPU implementer", ""), fields.get("CPU part", "")))
     return part or platform.processor() or "unknown"
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    """Return what /proc/cpuinfo says of the first core."""
+    fields: dict[str, str] = {}
+    for line in (text(root / "proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def emulated(root: Path = Path("/"), machine: str | None = None) -> bool:
+    """Return whether a program imitates the processor: many times as slow, and slow in other places.
+
+    `machine` is the architecture that programs see here, by default platform.machine(). Where the kernel's
+    is of another family, qemu-user, Rosetta or their like run them. /proc/sys/kernel/arch (Linux 6.1)
+    tells, or else /proc/cpuinfo, which newer versions of qemu-user invent for Arm. QEMU's own processors
+    stand for a machine that is imitated as a whole, unless KVM runs it; one with the name of a real
+    processor goes unseen.
+    """
+    fields = _cpuinfo(root)
+    seen = _family(machine or platform.machine())
+    real = _family(text(root / "proc/sys/kernel/arch") or "") or _cpuinfo_family(fields)
+    if seen and real and seen != real:
+        return True
+    if fields.get("CPU implementer") == "0x00":  # reserved; qemu's processor "max"
+        return True
+    clocks = text(root / "sys/devices/system/clocksource/clocksource0/available_clocksource") or ""
+    return fields.get("model name", "").startswith(_QEMU_CPUS) and "kvm-clock" not in clocks.split()
+
+
+def _family(architecture: str) -> str | None:
+    return next((name for name, starts in _FAMILIES.items() if architecture.startswith(starts)), None)
+
+
+def _cpuinfo_family(fields: dict[str, str]) -> str | None:
+    if "vendor_id" in fields and "flags" in fields:
+        return "x86"
+    return "arm" if "CPU implementer" in fields else None
 
 
 def cpu_clocks(root: Path = Path("/")) -> list[CpuClock]:

@@ -182,7 +182,7 @@ def test_a_program_that_ignores_an_interrupt_is_ended_with_its_children(tmp_path
             "import signal, subprocess, sys, time\nsignal.signal(2, signal.SIG_IGN)\n"
             "child = subprocess.Popen(['sleep', '60'])\nprint(child.pid, flush=True)\ntime.sleep(60)"
         )
-        _, body = read(agent)
+        _, body = agent.read()
         pid = int(body)
         if way == "stop":
             agent.tell("stop")
@@ -190,12 +190,6 @@ def test_a_program_that_ignores_an_interrupt_is_ended_with_its_children(tmp_path
         else:
             agent.input.close()
         assert gone(pid)
-
-
-def read(agent):
-    from edgecnn.devices.remote.board.frames import read_frame
-
-    return read_frame(agent.output)
 
 
 def test_a_program_ends_at_its_limit_of_time(agent):
@@ -207,7 +201,7 @@ def test_a_desk_that_falls_silent_is_left(tmp_path):
     with AgentPipe(tmp_path / ".edgecnn", silence=0.5) as agent:
         agent.ask("lock", owner="me@desk")
         agent.start("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
-        pid = int(read(agent)[1])
+        pid = int(agent.read()[1])
         assert gone(pid) and agent.process.wait(5) is not None
 
 
@@ -220,7 +214,7 @@ def test_a_desk_that_pings_is_not_left(tmp_path):
 
 def test_an_agent_that_is_killed_leaves_no_program(agent):
     agent.start("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
-    pid = int(read(agent)[1])
+    pid = int(agent.read()[1])
     agent.process.kill()
     assert gone(pid)
 

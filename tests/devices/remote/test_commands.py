@@ -138,7 +138,7 @@ def test_a_comparison_has_the_boards_conditions_and_a_gates_exit_code_comes_thro
 def test_accuracy_on_a_folder_is_that_of_this_machine(board, known, images):
     here = json.loads(run("eval", "known.onnx", "--data", "data", "--json").stdout)
     there = json_of("eval", "known.onnx", "--data", str(images))
-    assert there["n"] == 20 and there["confusion"] == here["confusion"]
+    assert there["n"] == 20 and there["per_class"] == here["per_class"]
     assert {result.kind for result in store.query()} == {"eval"}
 
 
@@ -154,7 +154,7 @@ def test_an_engine_without_a_given_name_comes_back_beside_its_source(board, tmp_
     (tmp_path / "elsewhere").mkdir()
     model = classifier(tmp_path / "elsewhere" / "m.onnx")
     done = on_board("compile", str(model), "--backend", "ort")
-    assert f"wrote   {model.with_suffix('.ort')}" in done.stdout
+    assert f"{model.with_suffix('.ort')}  (" in done.stdout
     assert model.with_suffix(".ort").exists()
 
 
@@ -173,7 +173,7 @@ def test_a_plot_is_drawn_there_and_what_draws_it_stays(board, known):
 def test_an_engine_is_built_once_for_a_backend(board, model):
     first = on_board("profile", "m.onnx", "--backend", "ort", *QUICK)
     second = on_board("profile", "m.onnx", "--backend", "ort", *QUICK)
-    assert "ONNX Runtime: build" in first.stderr and "ONNX Runtime: build" not in second.stderr
+    assert "ONNX Runtime ..." in first.stderr and "ONNX Runtime ..." not in second.stderr
 
 
 def test_an_engine_that_does_not_fit_is_built_anew_from_the_file_beside_it(board, model):
@@ -184,7 +184,7 @@ def test_an_engine_that_does_not_fit_is_built_anew_from_the_file_beside_it(board
     record.write_text(json.dumps(values))
     assert "built for ONNX Runtime 1.2.3" in run("profile", "m.ort", *QUICK, code=1).stderr
     found = json_of("profile", "m.ort", *QUICK)
-    assert found["path"] == "m.ort" and found["backend"] == "ort"
+    assert found["path"] == "m.ort" and found["latency_ms"]
 
 
 def test_bad_input_is_one_line_of_the_boards_with_names_of_here(board, tmp_path):

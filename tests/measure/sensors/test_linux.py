@@ -29,6 +29,42 @@ def test_the_processor_has_a_name(tmp_path, cpuinfo, name):
     assert linux.cpu_model(files(tmp_path, {"proc/cpuinfo": cpuinfo})) == name
 
 
+X86 = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC 7B13\nflags\t\t: fpu vme\n"
+ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd42\n"
+QEMU_MAX = "processor\t: 0\nCPU implementer\t: 0x00\nCPU part\t: 0x051\n"
+VIRTUAL = X86.replace("AMD EPYC 7B13", "QEMU Virtual CPU version 2.5+")
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "kernel", "emulated"),
+    [
+        ("x86_64", X86, "x86_64", False),
+        ("aarch64", ARM, "aarch64", False),
+        ("aarch64", ARM, None, False),
+        ("armv7l", ARM, "aarch64", False),  # 32-bit programs on a 64-bit kernel
+        ("i686", X86, "x86_64", False),
+        ("aarch64", X86, None, True),  # qemu-user up to 8.1, on Linux up to 6.0
+        ("aarch64", ARM, "x86_64", True),  # a later one, which invents a processor
+        ("aarch64", QEMU_MAX, None, True),
+        ("x86_64", X86, "aarch64", True),  # Rosetta, FEX
+        ("x86_64", X86.replace("AMD EPYC 7B13", "QEMU TCG CPU version 2.5+"), "x86_64", True),
+        ("x86_64", VIRTUAL, "x86_64", True),
+        ("riscv64", "processor\t: 0\nisa\t: rv64imafdc\n", "riscv64", False),
+        ("aarch64", None, None, False),
+    ],
+)
+def test_an_imitated_processor_is_told_from_a_real_one(tmp_path, machine, cpuinfo, kernel, emulated):
+    contents = {"proc/cpuinfo": cpuinfo, "proc/sys/kernel/arch": kernel}
+    root = files(tmp_path, {name: content for name, content in contents.items() if content is not None})
+    assert linux.emulated(root, machine) is emulated
+
+
+def test_a_virtual_processor_that_kvm_runs_is_not_imitated(tmp_path):
+    clocks = "sys/devices/system/clocksource/clocksource0/available_clocksource"
+    root = files(tmp_path, {"proc/cpuinfo": VIRTUAL, clocks: "kvm-clock tsc acpi_pm"})
+    assert not linux.emulated(root, "x86_64")
+
+
 def test_each_group_of_cores_has_a_clock(tmp_path):
     clock = {"scaling_governor": "schedutil", "scaling_cur_freq": 729600, "scaling_min_freq": 115200}
     files(
