@@ -31,14 +31,21 @@ _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
 class BoardPath(click.Path):
     """A path that travels: `sent` to the board if it is there, `fetched` from it when the command has ended.
 
-    `named`: it may also be a name, such as a data set's, which means the same on any machine.
+    `folder`: it may be one, and travels with what is in it. `named`: it may also be a name, such as a data
+    set's, which means the same on any machine.
     """
 
     def __init__(
-        self, *, sent: bool = False, fetched: bool = False, named: bool = False, path_type: Any = None
+        self,
+        *,
+        sent: bool = False,
+        folder: bool = False,
+        fetched: bool = False,
+        named: bool = False,
+        path_type: Any = None,
     ) -> None:
         super().__init__(path_type=path_type)
-        self.sent, self.fetched, self.named = sent, fetched, named
+        self.sent, self.folder, self.fetched, self.named = sent, folder, fetched, named
 
 
 class BoardCommand(click.Command):
@@ -182,7 +189,9 @@ def _place(value: str, kind: BoardPath, places: Places) -> str:
         return value
     if kind.fetched and not path.is_dir():
         files.check_writable(path)
-    return places.send(value) if kind.sent and path.exists() else places.name(value)
+    if kind.sent and path.exists():
+        return places.send(value, whole=kind.folder)
+    return places.name(value)
 
 
 def _terminal() -> dict[str, str]:

@@ -17,9 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from edgecnn.devices import inventory
 from edgecnn.devices.inventory import Device
 from edgecnn.devices.remote.board import agent, frames, lock
 from edgecnn.errors import BoardError
+from edgecnn.registry import suggest
 
 #: Reads a program's length and the program from standard input, and runs it.
 _LOADER = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
@@ -27,6 +29,8 @@ _LOADER = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
 _REACHING, _ASKING = 15, 5
 #: Seconds without a frame after which an agent hangs: it answers a ping at any time.
 _PATIENCE = 60.0
+#: What ssh says of a name that may be a misspelt one of the inventory.
+_UNKNOWN = "Could not resolve hostname"
 #: What ssh says, and what it means.
 _FAILURES = (
     (
@@ -36,7 +40,7 @@ _FAILURES = (
     ),
     ("Host key verification failed", "ssh does not know its host key", "ssh {} asks whether to trust it"),
     ("Permission denied", "it takes none of your keys", "ssh-copy-id {}"),
-    ("Could not resolve hostname", "nobody knows that name", "edgecnn devices list, and ~/.ssh/config"),
+    (_UNKNOWN, "nobody knows that name", "edgecnn devices add, or a name in ~/.ssh/config"),
     ("Connection refused", "it has no ssh server at that port", "is the port right?"),
     ("timed out", "it does not answer", "is it on, and in this network?"),
     ("No route to host", "no way leads there", "is it on, and in this network?"),
@@ -252,7 +256,9 @@ class Connection:
             )
         for words, meaning, hint in _FAILURES:
             if words in said:
-                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint.format(address))
+                known = list(inventory.devices()) if words == _UNKNOWN else []
+                hint = suggest(address, known) if known else hint.format(address)
+                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint)
         return BoardError(f"the connection to {name} broke: {last}", hint="try again")
 
     @staticmethod

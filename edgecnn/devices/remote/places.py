@@ -43,10 +43,15 @@ class Places:
         self.typed[name] = typed
         return name
 
-    def send(self, typed: str) -> str:
-        """Return what a path is called there, and let it travel, with what is in it or belongs to it."""
+    def send(self, typed: str, *, whole: bool = False) -> str:
+        """Return what a path is called there, and let it travel, with the files beside it that it needs.
+
+        Of a folder what is in it travels if it is asked for `whole`, else its name alone.
+        """
         name, path = self.name(typed), Path(typed)
-        if path.is_dir():
+        if path.is_dir() and not whole:
+            self.folders[name] = path
+        elif path.is_dir():
             for folder, _, files in os.walk(path, followlinks=True):
                 there = PurePosixPath(name) / Path(folder).relative_to(path).as_posix()
                 self.folders[str(there)] = Path(folder)
@@ -69,7 +74,9 @@ class Places:
         """Return text of the board's with the folders of here."""
         for there, here in self.folders.items():
             if there.startswith("_") and "/" not in there:
-                text = str(here / "x")[:-1].join(re.split(rf"(?<![\w/.-]){re.escape(there)}/", text))
+                name = rf"(?<![\w/.-]){re.escape(there)}"
+                text = str(here / "x")[:-1].join(re.split(f"{name}/", text))
+                text = str(here).join(re.split(rf"{name}(?![\w/.-])", text))
         return text
 
     def _elsewhere(self, folder: Path) -> str:

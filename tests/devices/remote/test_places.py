@@ -59,9 +59,17 @@ def test_a_folder_travels_with_what_is_in_it(here):
         (here / "work/data" / name).touch()
     (here / "work/data/none").mkdir()
     places = Places()
-    assert places.send("data") == "data"
+    assert places.send("data", whole=True) == "data"
     assert set(places.sources) == {"data/cats/a.png", "data/dogs/deep/b.png"}
     assert "data/none" in places.folders, "an empty class is an error there as it is here"
+
+
+def test_a_folder_in_place_of_a_file_does_not_travel(here):
+    (here / "work/a.png").touch()
+    places = Places()
+    name = places.send(".")
+    assert not places.sources and name in places.folders
+    assert places.as_typed(f"{name} is a folder") == ". is a folder"
 
 
 def test_a_folder_that_is_a_link_is_followed(here):
@@ -70,7 +78,7 @@ def test_a_folder_that_is_a_link_is_followed(here):
     (here / "work/data").mkdir()
     (here / "work/data/cats").symlink_to(here / "cats")
     places = Places()
-    places.send("data")
+    places.send("data", whole=True)
     assert set(places.sources) == {"data/cats/a.png"}
 
 
@@ -79,7 +87,7 @@ def test_the_present_folder_is_apart_from_what_else_travels(here):
     (here / "work/cats/a.png").touch()
     (here / "m.onnx").touch()
     places = Places()
-    data, model = places.send("."), places.send("../m.onnx")
+    data, model = places.send(".", whole=True), places.send("../m.onnx")
     assert not Path(model).is_relative_to(data)
     assert set(places.sources) == {f"{data}/cats/a.png", model}
 
