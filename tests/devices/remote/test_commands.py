@@ -128,6 +128,12 @@ def test_a_store_that_fails_does_not_cost_the_measurement(board, model, monkeypa
     assert json.loads(done.stdout)["latency_ms"] and "note: not stored" in done.stderr
 
 
+def test_an_exit_code_comes_through(board, program):
+    program("import sys; sys.exit(3)")
+    on_board("doctor", code=3)
+
+
+@pytest.mark.slow
 def test_a_comparison_has_the_boards_conditions_and_a_gates_exit_code_comes_through(board, model):
     classifier(Path("other.onnx"))
     done = on_board("compare", "m.onnx", "other.onnx", "--fail-above", "0.001", *QUICK, "--json", code=3)
@@ -170,6 +176,7 @@ def test_a_plot_is_drawn_there_and_what_draws_it_stays(board, known):
     assert "installing" not in on_board("doctor").stderr, "one environment has both"
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_once_for_a_backend(board, model):
     first = on_board("profile", "m.onnx", "--backend", "ort", *QUICK)
     second = on_board("profile", "m.onnx", "--backend", "ort", *QUICK)
@@ -220,12 +227,12 @@ def test_other_commands_take_one_board(board, model):
     assert "one board at a time" in run("doctor", "--on", "board,local", code=2).stderr
 
 
-def test_a_devices_limit_of_time_ends_a_command(board, desk, model, monkeypatch, tmp_path):
+def test_a_devices_limit_of_time_ends_a_command(board, desk, program, monkeypatch, tmp_path):
     limited = tmp_path / "devices.toml"
-    limited.write_text(f"{desk.read_text()}max_seconds = 2.0\n")
+    limited.write_text(f"{desk.read_text()}max_seconds = 0.5\n")
     monkeypatch.setenv("EDGECNN_DEVICES", str(limited))
-    done = on_board("profile", "m.onnx", "--seconds", "60", code=1)
-    assert "error: board: stopped after 2 s" in done.stderr
+    program("import time; time.sleep(60)")
+    assert "error: board: stopped after 0.5 s" in on_board("doctor", code=1).stderr
 
 
 def test_a_program_that_the_system_kills_is_said_to_be(board, program):
@@ -244,8 +251,9 @@ def test_a_file_travels_once(board, tmp_path):
     assert "sending to board" in first and "sending to board" not in second
 
 
-def test_nothing_is_left_running_and_no_job_stays(board, model):
-    on_board("profile", "m.onnx", *QUICK)
+def test_nothing_is_left_running_and_no_job_stays(board, program):
+    program("import subprocess; subprocess.Popen(['sleep', '60'])")
+    on_board("doctor")
     assert board.quiet(5) and not (board.files / "jobs").exists()
 
 

@@ -52,6 +52,7 @@ def start(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stderr
     said = ""
@@ -60,6 +61,11 @@ def start(*arguments):
         if line == "begun\n":
             return process
     raise AssertionError(said)
+
+
+def interrupt(process):
+    """Do what a terminal does for ^C: ssh is told as well."""
+    os.killpg(process.pid, signal.SIGINT)
 
 
 def end(process):
@@ -161,16 +167,17 @@ def test_two_desks_do_not_run_at_once(board, program):
         line, hint = errors(run_here("doctor", "--on", "board"))
         assert line.startswith("error: board: it is in use by ") and hint == "hint: try again when it is free"
     finally:
-        first.send_signal(signal.SIGINT)
+        interrupt(first)
         end(first)
 
 
 def test_an_interrupt_here_ends_the_program_there_and_frees_the_board(board, program):
     program(_WORKS)
     process = start("doctor")
-    process.send_signal(signal.SIGINT)
-    code, _ = end(process)
+    interrupt(process)
+    code, said = end(process)
     assert code == 130 and board.quiet(5)
+    assert not [line for line in said if line.startswith("error: the connection")]
     program("print('free')")
     assert run_here("doctor", "--on", "board").stdout == "free\n"
 
