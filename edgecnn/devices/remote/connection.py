@@ -100,7 +100,7 @@ class Connection:
         self._errors.start()
         try:
             self._write(b"%d\n" % len(source) + source)
-            self.facts, _ = self._answer(patience=None)  # ssh may be asking its user something
+            self.facts, _ = self._answer(ever=True)  # ssh may be asking its user something
         except BaseException:
             self._ssh.terminate()  # nothing runs on the board yet
             self.close()
@@ -205,10 +205,10 @@ class Connection:
         except OSError as error:
             raise self._failure() from error
 
-    def _answer(self, patience: float | None = _PATIENCE) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, *, ever: bool = False) -> tuple[dict[str, Any], bytes]:
         while True:
             try:
-                frame = self._answers.get(timeout=patience)
+                frame = self._answers.get(timeout=None if ever else _PATIENCE)
             except queue.Empty:
                 self._ssh.kill()
                 raise BoardError(f"{self.device.name} does not answer any more", hint="try again") from None

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def gather(
     a connection's, `own` is edgecnn's wheel. Raises BoardError where pip finds none for that board.
     """
     platforms(facts["machine"], tuple(facts["libc"]))  # a board for which there are none is refused now
+    if lacking := set(extras) - set(_metadata(own).get_all("Provides-Extra") or []):
+        raise BoardError(
+            f"edgecnn as it is installed here has no extra {', '.join(sorted(lacking))}",
+            hint="its source is newer: pip install it again",
+        )
     version = ".".join(map(str, facts["python"][:2]))
     asked = [facts["machine"], facts["libc"], version, sorted(extras), _required(own)]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
@@ -133,6 +139,10 @@ def _missing(folder: Path, own: bytes, extras: tuple[str, ...], facts: Mapping[s
 
 def _required(content: bytes) -> list[str]:
     """Return what a wheel states as its requirements."""
+    return _metadata(content).get_all("Requires-Dist") or []
+
+
+def _metadata(content: bytes) -> Message:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         stated = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return message_from_bytes(archive.read(stated)).get_all("Requires-Dist") or []
+        return message_from_bytes(archive.read(stated))

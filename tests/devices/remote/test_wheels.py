@@ -113,6 +113,12 @@ def test_wheels_are_gathered_once_with_what_the_boards_python_needs(tmp_path, mo
     assert wheels.gather(JETSON, (), own, said.append) == found and len(said) == 2
 
 
+def test_an_extra_that_the_installed_package_lacks_is_not_left_out_silently():
+    with pytest.raises(BoardError, match="has no extra plot") as caught:
+        wheels.gather(JETSON, ("plot",), wheel_that_requires("click"))
+    assert "pip install" in caught.value.hint
+
+
 def test_what_pip_says_is_the_error(tmp_path, monkeypatch):
     (tmp_path / "index").mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
