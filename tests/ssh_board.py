@@ -204,6 +204,17 @@ def _write_wheel(found: metadata.Distribution, folder: Path) -> None:
     (folder / f"{stem}-{tag}.whl").write_bytes(packed.getvalue())
 
 
+def install_decoy(packages: Path) -> None:
+    """Install a package that calls itself this edgecnn."""
+    (packages / "edgecnn").mkdir(parents=True)
+    (packages / "edgecnn/__init__.py").write_text("raise SystemExit('this is the board's own edgecnn')\n")
+    info = packages / f"edgecnn-{metadata.version('edgecnn')}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(metadata.distribution("edgecnn").read_text("METADATA") or "")
+    (info / "INSTALLER").write_text("pip\n")
+    (info / "RECORD").write_text(f"edgecnn/__init__.py,,\n{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
+
+
 def python() -> str:
     """Return the Python that makes environments for which `wheels` are."""
     return sys.executable

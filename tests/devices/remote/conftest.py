@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def desk(bare_board: Board, tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def made(bare_board: Board, desk: Path) -> Board:
-    """The board, with its environment."""
+    """The board, with its environment; its user has an edgecnn of the same version, which does not work."""
+    version = "python{}.{}".format(*sys.version_info)
+    packages = bare_board.home / ".local/lib" / version / "site-packages"
+    ssh_board.install_decoy(packages)
     done = run_here("doctor", "--on", "board")
     assert done.returncode == 0, done.stderr
     return bare_board
