@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.profile_details import facts, print_layers, print_scenario, scenario
+from edgecnn.cli.batches import Batches
+from edgecnn.cli.profile_details import facts, named, print_layers, print_scenario, print_transfers, scenario
 from edgecnn.cli.results import keep, store_option
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from edgecnn.measure.batch_sweep import BatchSweep
     from edgecnn.measure.latency import Latency
     from edgecnn.measure.layers import LayerProfile
     from edgecnn.measure.roofline import Roofline
@@ -26,7 +28,7 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 
 @click.command("profile")
 @click.argument("models", type=click.Path(), nargs=-1, required=True)
-@click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
+@click.option("--batch", type=Batches(), help="Images per inference: 8, or 1,2,4,8  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option(
@@ -36,7 +38,11 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 @click.option("--power-mode", help="Of a Jetson board, by name, with --prepare  [the present one].")
 @store_option
 @click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw layers and roofline: .png, .svg, .pdf.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw layers and roofline, or latency against several batches: .png, .svg, .pdf.",
+)
 @click.option(
     "--scenario",
     "scenario_name",
@@ -53,7 +59,7 @@ _OF_LATENCY = {"layers": "--layers", "plot": "--plot"}
 @common.common
 def command(
     models: tuple[str, ...],
-    batch: int | None,
+    batch: tuple[int, ...] | None,
     threads: int,
     device: str,
     seconds: float,
@@ -88,7 +94,7 @@ def _prepared(power_mode: str | None) -> Iterator[None]:
 
 def _command(
     models: tuple[str, ...],
-    batch: int | None,
+    batch: tuple[int, ...] | None,
     threads: int,
     device: str,
     seconds: float,
@@ -101,28 +107,36 @@ def _command(
     _refuse(details, _OF_LATENCY if scenario_name else _OF_SCENARIO, scenario_name)
     if scenario_name is not None:
         bound = {} if details["latency_bound"] is None else {"latency_ms": details["latency_bound"]}
-        options = {"batch": batch, "seconds": seconds, "qps": details["qps"], **bound}
+        if batch is not None and len(batch) > 1:
+            raise InvalidValueError("a scenario takes one batch", hint="run it once for each")
+        options = {"batch": batch and batch[0], "seconds": seconds, "qps": details["qps"], **bound}
         found = scenario(models, scenario_name, details["log_dir"], loading, **options)
         if as_json:
             common.print_json(found)
         else:
             print_scenario(found)
         return
-    results, rooflines = _measure(
+    results, rooflines, sweeps = _measure(
         models, loading, batch, seconds, no_store, details["layers"], details["plot"]
     )
     if as_json:
-        common.print_json(results[0] if len(results) == 1 else {"results": results})
+        several = {"results": results, **({"sweeps": [item.to_json() for item in sweeps]} if sweeps else {})}
+        common.print_json(results[0] if len(results) == 1 else several)
         return
-    columns = ["model", "precision", "size", "MACs", "parity", "agreement", "p50 ms", "p90 ms", "p99 ms"]
+    columns = ["model", "precision", "size", "MACs", "parity", "agreement"]
+    with_batch = len({item["conditions"]["batch"] for item in results}) > 1
     with_energy = any(item["joules_per_image"] is not None for item in results)
-    columns += ["images/s", *(["mJ/image"] if with_energy else [])]
-    common.print_table(columns, [_row(item, with_energy) for item in results], text=(0, 1))
+    columns += [*(["batch"] if with_batch else []), "p50 ms", "p90 ms", "p99 ms", "images/s"]
+    columns += ["mJ/image"] if with_energy else []
+    common.print_table(columns, [_row(item, with_batch, with_energy) for item in results], text=(0, 1))
+    for sweep in sweeps:
+        click.echo(sweep)
     conditions = [facts(item["conditions"]) for item in results]
     shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
     common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
     _print_rooflines(results, rooflines)
     for item in results:
+        print_transfers(item)
         if "layers" in item:
             print_layers(item)
     for note in dict.fromkeys(note for item in results for note in item["notes"]):
@@ -142,14 +156,15 @@ def _refuse(details: dict[str, Any], names: dict[str, str], scenario_name: str |
 def _measure(
     models: tuple[str, ...],
     loading: dict[str, Any],
-    batch: int | None,
+    batch: tuple[int, ...] | None,
     seconds: float,
     no_store: bool,
     layers: bool,
     plot: Path | None,
-) -> tuple[list[dict[str, Any]], list[Roofline | None]]:
-    """Return the results of the models, and where they stand under the roof."""
+) -> tuple[list[dict[str, Any]], list[Roofline | None], list[BatchSweep]]:
+    """Return the results of the models, where they stand under the roof, and what several batches tell."""
     from edgecnn import figure
+    from edgecnn.measure.batch_sweep import sweeps
     from edgecnn.measure.latency import profile
     from edgecnn.measure.layers import profile_layers
     from edgecnn.measure.roofline import roofline
@@ -159,18 +174,26 @@ def _measure(
         if len(models) > 1:
             raise InvalidValueError("--plot draws one model", hint="run it once for each")
         figure.check(plot)
+    sweep = batch is not None and len(batch) > 1
     with contextlib.ExitStack() as stack:
         engines = [stack.enter_context(load(model, **loading)) for model in models]
         with common.progress(None) as show:
             measured = profile(engines, batch=batch, seconds=seconds, progress=show)
             details = (
-                [profile_layers(engine, batch=batch, seconds=seconds, progress=show) for engine in engines]
-                if layers or plot is not None
+                [
+                    profile_layers(item.engine, batch=item.batch, seconds=seconds, progress=show)
+                    for item in measured
+                ]
+                if layers or (plot is not None and not sweep)
                 else []
             )
     rooflines = [roofline(item) for item in measured]
+    swept = sweeps(measured) if sweep else []
     if plot is not None:
-        _draw(measured[0], details[0], rooflines[0], plot)
+        if swept:
+            _draw_sweep(swept[0], plot)
+        else:
+            _draw(measured[0], details[0], rooflines[0], plot)
     results = [
         {**item.to_json(), "roofline": found.to_json() if found else None}
         for item, found in zip(measured, rooflines, strict=True)
@@ -180,7 +203,13 @@ def _measure(
     if not no_store:
         for latency, values in zip(measured, results, strict=True):
             keep("profile", latency.engine, values, latency.samples * 1e3)
-    return results, rooflines
+    return results, rooflines, swept
+
+
+def _draw_sweep(sweep: BatchSweep, path: Path) -> None:
+    from edgecnn.measure.batch_plot import draw
+
+    draw(sweep, path)
 
 
 def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path: Path) -> None:
@@ -194,12 +223,12 @@ def _print_rooflines(results: list[dict[str, Any]], rooflines: list[Roofline | N
 
     for item, found in zip(results, rooflines, strict=True):
         if found is not None:
-            click.echo(f"{item['path']} {found}")
+            click.echo(f"{named(item)} {found}")
     if None in rooflines:
         click.echo(HOW_TO_KNOW)
 
 
-def _row(item: dict[str, Any], with_energy: bool) -> list[str]:
+def _row(item: dict[str, Any], with_batch: bool, with_energy: bool) -> list[str]:
     parity, latency, joules = item["parity"], item["latency_ms"], item["joules_per_image"]
     target = f" ({item['target']})" if item["precision"] == "int8" else ""
     return [
@@ -209,6 +238,7 @@ def _row(item: dict[str, Any], with_energy: bool) -> list[str]:
         common.amount(item["macs"]),
         common.decibels(parity["sqnr_db"]) if parity else "-",
         f"{parity['top1_agreement']:.0%}" if parity else "-",
+        *([str(item["conditions"]["batch"])] if with_batch else []),
         *(f"{latency[key]:.2f}" for key in ("p50", "p90", "p99")),
         f"{item['throughput_ips']:.0f}",
         *(["-" if joules is None else f"{joules * 1e3:.3g}"] if with_energy else []),

@@ -10,14 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from edgecnn.measure.conditions import SETTINGS
 from edgecnn.measure.store import Result
 
-#: Conditions that somebody chose, or that a machine has. Of results that agree in them the newest is shown;
-#: the others (load, clocks, temperature) are what the moment was like.
-_SETTINGS = (
-    *("machine", "board", "cpu", "cores", "affinity", "cpu_quota", "governor", "gpu", "power_mode"),
-    *("power_supply", "backend", "device", "threads", "batch", "input", "transfers"),
-)
 #: What is known of a file, as far as a result says it.
 _OF_FILE = (
     "architecture",
@@ -104,7 +99,7 @@ class _Table:
 
 def _settings(result: Result) -> tuple[Any, ...]:
     found = result.values.get("conditions") or {}
-    return (result.kind, result.sha256, result.host, *(str(found.get(key)) for key in _SETTINGS))
+    return (result.kind, result.sha256, result.host, *(str(found.get(key)) for key in SETTINGS))
 
 
 def _file(result: Result) -> Json:
