@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.results import keep, store_option
 
 
 @click.command("compare")
@@ -28,6 +29,7 @@ from edgecnn.cli import common
     help="Exit with 3 above this ratio: 1.05.",
 )
 @click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
+@store_option
 @common.common
 def command(
     models: tuple[str, ...],
@@ -37,6 +39,7 @@ def command(
     seconds: float,
     fail_above: float | None,
     force: bool,
+    no_store: bool,
     as_json: bool,
 ) -> int:
     """Say how many times as long MODELS take as the first of them, with a 95 % interval.
@@ -64,7 +67,10 @@ def command(
         with contextlib.ExitStack() as stack:
             engines = [stack.enter_context(load(model, device=device, threads=threads)) for model in models]
             with common.progress(None) as show:
-                found = compare(engines, batch=batch, seconds=seconds, force=force, progress=show).to_json()
+                compared = compare(engines, batch=batch, seconds=seconds, force=force, progress=show)
+        found = compared.to_json()
+        for engine, values in [] if no_store else compared.pairs():
+            keep("compare", engine, values)
     rows = [row for row in found["results"] if row["ratio"]]
     failed = fail_above is not None and any(row["ratio"]["value"] > fail_above for row in rows)
     if fail_above is not None:
