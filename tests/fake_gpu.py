@@ -348,10 +348,9 @@ class _ExecutionContext:
         engine, changes = self._engine, self._changes
         if not self._ran and engine.fake.fake_capturing(stream):
             return False  # a first run inside a capture is not allowed
-        if self.profiler is not None and engine.fake.fake_capturing(stream):
-            return False
-        for name, milliseconds in self._trt.layer_times if self.profiler is not None else ():
-            self.profiler.report_layer_time(name, milliseconds)
+        if self.profiler is not None and not engine.fake.fake_capturing(stream):
+            for name, milliseconds in self._trt.layer_times:
+                self.profiler.report_layer_time(name, milliseconds)
         self._ran = True
         source, target = (self._addresses[tensor.name] for tensor in engine.tensors)
 

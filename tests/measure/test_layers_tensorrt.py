@@ -7,11 +7,13 @@ from fake_gpu import driver, install
 from measure.test_layers import RECORDS
 from small_classifier import classifier
 
-from edgecnn.artifact import LayerRecord
+from edgecnn.artifact import LayerRecord, read_manifest
 from edgecnn.compile import CompileRequest, compile_file
+from edgecnn.measure import layers_tensorrt
+from edgecnn.measure.latency import real_input
 from edgecnn.measure.layers import by_layer, profile_layers
 from edgecnn.measure.layers_tensorrt import kernels
-from edgecnn.runtime import load
+from edgecnn.runtime import cuda, load
 from edgecnn.runtime.tensorrt_layers import layers, nodes
 
 
@@ -69,13 +71,15 @@ def test_two_convolutions_that_were_merged_share_a_row():
     assert rows({"a || b": 2.0, "c": 1.0}, records) == {"a ... b": 2.0, "c": 1.0}
 
 
-def test_a_helper_between_two_convolutions_belongs_to_the_first():
+@pytest.mark.parametrize("order", [("stem_0", "rescale", "head_1"), ("rescale", "head_1", "stem_0")])
+def test_a_helper_between_two_convolutions_belongs_to_the_first(order):
     inspected = [
         {"name": "rescale", "kind": "kgen", "onnx": ["head", "head/weight/quantize", "stem.act", "stem"]},
         {"name": "stem_0", "kind": "correlation", "onnx": ["stem"]},
         {"name": "head_1", "kind": "correlation", "onnx": ["head"]},
     ]
-    found = rows({"stem_0": 2.0, "rescale": 0.5, "head_1": 1.0}, inspected=inspected)
+    times = {"stem_0": 2.0, "rescale": 0.5, "head_1": 1.0}
+    found = rows({name: times[name] for name in order}, inspected=inspected)
     assert found == {"stem": 2.5, "head": 1.0}
 
 
@@ -100,6 +104,21 @@ def test_without_a_table_layers_keep_the_names_of_their_nodes():
     }
 
 
+@pytest.mark.parametrize("options", [(), ("--int8",)], ids=["float32", "int8"])
+def test_every_layer_with_weights_has_a_row_of_its_own_in_a_real_engine(
+    exported, tmp_path, monkeypatch, options
+):
+    pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
+    monkeypatch.setattr(cuda, "LIBRARY", "libcuda_absent.so.1")
+    source = exported("resnet18", "--alpha", "0.25", "--resolution", "64", *options)
+    request = CompileRequest(source, tmp_path / "m.engine", "tensorrt-rtx", sm=("8.9",))
+    inspected = compile_file(request).layers
+    records = read_manifest(source).layers
+    found = by_layer(kernels([{row["name"]: 1e-3 for row in inspected}], inspected, records), records, 1)
+    weighted = {name: record.macs for name, record in records.items() if record.macs}
+    assert {row.name: row.macs for row in found if row.macs} == weighted
+
+
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
 def engine(request, tmp_path, monkeypatch):
     fake = driver(tmp_path, monkeypatch)
@@ -110,7 +129,7 @@ def engine(request, tmp_path, monkeypatch):
     ).path
     with load(path) as opened:
         opened.manifest = dataclasses.replace(opened.manifest, layers=RECORDS)
-        opened.trt = trt
+        opened.trt, trt.live = trt, fake.fake_live
         yield opened
     assert fake.fake_live() == 0, "something was not freed"
 
@@ -130,3 +149,15 @@ def test_timing_layers_leaves_the_engines_own_inferences_alone(engine):
     engine.trt.layer_times[:] = [("stem", 1.0)]
     profile_layers(engine, seconds=0.1)
     assert engine.launches_graph and all(context._graph is not None for context in engine._idle)
+
+
+def test_the_context_of_the_clock_is_freed_at_its_end(engine):
+    live = engine.trt.live
+    image = real_input(engine, None)
+    engine(image)
+    before = live()
+    profiler = layers_tensorrt.profiler(engine)
+    profiler.run(image)
+    assert live() > before
+    profiler.close()
+    assert live() == before

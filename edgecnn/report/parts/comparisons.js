@@ -32,13 +32,13 @@ function comparisons() {
     showlegend: false,
     hovermode: "closest",
     shapes: [{ type: "line", x0: 1, x1: 1, y0: 0, y1: 1, yref: "paper", line: { color: colour("quiet"), dash: "dot", width: 1.5 } }],
-    xaxis: { title: { text: "times as long as the other" }, ...logarithmic([1, ...drawn.flatMap((item) => item.interval)]) },
+    xaxis: { title: { text: "times as long as its baseline" }, ...logarithmic([1, ...drawn.flatMap((item) => item.interval)]) },
     yaxis: { autorange: "reversed", categoryorder: "array", categoryarray: names, showgrid: false },
   });
   part("comparisons-lead").textContent =
-    "How many times as long the first file takes as the second, measured in turns, with a 95 % interval. Left of the line it is faster" +
+    "How many times as long a file takes as its baseline, measured in turns, with a 95 % interval. Left of the line it is faster" +
     (sorted.length > drawn.length ? `; drawn are the first ${drawn.length} of ${sorted.length}.` : ".");
-  const columns = ["file", "beside", "backends", "machine", "batch", "p50", "beside", "ratio", "", "measured"];
+  const columns = ["file", "baseline", "backends", "machine", "batch", "p50", "baseline", "ratio", "", "measured"];
   const numbers = new Set([4, 5, 6, 7]);
   const className = (index) => (numbers.has(index) ? "" : "text");
   const body = sorted.slice(0, MOST_ROWS).map((item) => {
