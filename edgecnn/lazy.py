@@ -27,6 +27,7 @@ EXTRA = {
     "plotly": "report",
     "mlperf_loadgen": "loadgen",
     "packaging": "boards",
+    "pip": "boards",
     "tomlkit": "boards",
     "openvino": "openvino",
     "tensorrt": "tensorrt",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from edgecnn import __version__
+from edgecnn.cli.common import EXIT_INTERRUPTED
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import suggest
 
@@ -81,7 +82,7 @@ def main() -> NoReturn:
         _leave(2)
     except (KeyboardInterrupt, click.Abort):
         _report("interrupted; no file is half written", None)
-        _leave(130)
+        _leave(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read the output has seen enough. The rest of the buffer must not be tried again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: What a command returns when a budget or a gate was not met.
 EXIT_BUDGET = 3
+#: What a command returns that was interrupted, as a shell would say it: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
 
 F = TypeVar("F", bound=Callable[..., Any])
 

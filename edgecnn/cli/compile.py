@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     "--dla", type=click.IntRange(0, 1), help="Deep-learning accelerator of the board; rest on the GPU."
 )
 @click.option(
-    "--check", type=BoardPath(sent=True, path_type=Path), help="Images to check on  [built-in photographs]."
+    "--check",
+    type=BoardPath(sent=True, folder=True, path_type=Path),
+    help="Images to check on  [built-in photographs].",
 )
 @click.option("--layers", is_flag=True, help="List the layers of the engine.")
 @common.common

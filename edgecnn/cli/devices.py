@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.on import connected
 
 
 @click.group("devices")
@@ -97,17 +98,19 @@ def check_command(name: str, as_json: bool) -> None:
 def remove_command(name: str, keep_files: bool, as_json: bool) -> None:
     """Delete what edgecnn has put on NAME, all in one folder there, and forget it."""
     from edgecnn.devices import inventory
-    from edgecnn.devices.remote.connection import Connection
+    from edgecnn.errors import BoardError
 
     device = inventory.find(name)
     folder = None
     if not keep_files:
-        with common.progress(None) as show:
-            show(f"connecting to {device.name}")
-            with Connection(device) as connection:
+        try:
+            with connected(device) as connection:
                 connection.lock()
                 folder = connection.facts["home"]
                 connection.ask("remove", paths=[""])
+        except BoardError as error:
+            forget = "--keep-files only forgets it here"
+            raise BoardError(str(error), hint=f"{error.hint}; {forget}" if error.hint else forget) from error
     listed = name in inventory.devices()
     if listed:
         inventory.remove(name)
@@ -121,12 +124,8 @@ def remove_command(name: str, keep_files: bool, as_json: bool) -> None:
 
 
 def _check(device: Any) -> dict[str, Any]:
-    from edgecnn.devices.remote.connection import Connection
-
-    with common.progress(None) as show:
-        show(f"connecting to {device.name}")
-        with Connection(device) as connection:
-            return {"name": device.name, "address": device.address, **connection.facts}
+    with connected(device) as connection:
+        return {"name": device.name, "address": device.address, **connection.facts}
 
 
 def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +133,11 @@ def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     if not found:
         return []
     own = [name for name in ("tensorrt", "onnxruntime") if found[name]]
-    ready = "made" if found["environments"] else "not made yet; the first command with --on does that"
+    ready = (
+        "made"
+        if any(found["environments"].values())
+        else "not made yet; the first command with --on does that"
+    )
     return [
         ("board", f"{found['host']}, {found['machine']}, {' '.join(found['libc'])}"),
         ("python", f"{'.'.join(map(str, found['python']))} ({found['executable']})"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,20 +20,37 @@ backend_option = click.option(
 )
 
 
+#: The variable is set on a board, where engines come from elsewhere.
+REBUILD = "EDGECNN_REBUILD"
+
+
 @contextlib.contextmanager
 def opened(
     models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
 ) -> Iterator[list[Engine]]:
-    """Open model files; with a backend, engines made of them for this machine. All are closed at the end."""
+    """Open model files; with a backend, engines made of them for this machine. All are closed at the end.
+
+    Where `REBUILD` is set, an engine that does not fit this machine is built anew.
+    """
     from edgecnn.runtime import load
 
     with contextlib.ExitStack() as stack:
         engines = []
         for model in models:
-            path = Path(model)
-            if backend is not None:
-                from edgecnn.compile.rebuild import engine_for
-
-                path = engine_for(path, backend, progress)
+            path = _engine(Path(model), backend, progress)
             engines.append(stack.enter_context(load(path, **loading)))
         yield engines
+
+
+def _engine(path: Path, backend: str | None, progress: Callable[[str], None]) -> Path:
+    from edgecnn import artifact
+
+    if backend is None and os.environ.get(REBUILD):
+        manifest = artifact.read_manifest(path)
+        if manifest is not None and manifest.engine is not None:
+            backend = manifest.engine.backend
+    if backend is None:
+        return path
+    from edgecnn.compile.rebuild import engine_for
+
+    return engine_for(path, backend, progress)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,13 @@ from click.core import ParameterSource
 
 from edgecnn import files
 from edgecnn.cli import common
+from edgecnn.cli.engines import REBUILD
+from edgecnn.cli.results import noting
 
 if TYPE_CHECKING:
     from edgecnn.devices.inventory import Device
-    from edgecnn.devices.remote.job import Places
+    from edgecnn.devices.remote.connection import Connection
+    from edgecnn.devices.remote.places import Places
 
 #: Options for which the board needs more than the runtime, and the extra that brings it.
 _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
@@ -26,14 +31,21 @@ _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
 class BoardPath(click.Path):
     """A path that travels: `sent` to the board if it is there, `fetched` from it when the command has ended.
 
-    `named`: it may also be a name, such as a data set's, which means the same on any machine.
+    `folder`: it may be one, and travels with what is in it. `named`: it may also be a name, such as a data
+    set's, which means the same on any machine.
     """
 
     def __init__(
-        self, *, sent: bool = False, fetched: bool = False, named: bool = False, path_type: Any = None
+        self,
+        *,
+        sent: bool = False,
+        folder: bool = False,
+        fetched: bool = False,
+        named: bool = False,
+        path_type: Any = None,
     ) -> None:
         super().__init__(path_type=path_type)
-        self.sent, self.fetched, self.named = sent, fetched, named
+        self.sent, self.folder, self.fetched, self.named = sent, folder, fetched, named
 
 
 class BoardCommand(click.Command):
@@ -67,44 +79,58 @@ class BoardCommand(click.Command):
 
         if len(hosts) > 1:
             raise click.UsageError(f"{self.name} runs on one board at a time", ctx)
-        as_json = bool(ctx.params.get("as_json"))
-        printed = bytearray()
-
-        def output(of: str, body: bytes) -> None:
-            # The answer is short; it is kept until the files that it names are here.
-            if of == "stdout":
-                printed.extend(body)
-            else:
-                sys.stderr.buffer.write(body)
-                sys.stderr.buffer.flush()
-
-        code, places = run_there(find(hosts[0]), ctx, output)
-        if as_json and printed:
+        code, printed, places = run_there(find(hosts[0]), ctx)
+        if printed and ctx.params.get("as_json"):
             common.print_json(as_typed(json.loads(printed), places))
         else:
-            sys.stdout.buffer.write(printed)
-            sys.stdout.buffer.flush()
+            click.echo(places.as_typed(printed), nl=False)
         return code
 
 
-def run_there(
-    device: Device, ctx: click.Context, output: Callable[[str, bytes], object], *more: str
-) -> tuple[int, Places]:
-    """Run a context's command with its values, and the words `more`, on a board; return the exit code."""
-    from edgecnn.devices.remote import environment, job
-    from edgecnn.devices.remote.connection import Connection
+def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str, Places]:
+    """Run a context's command with its values, and the words `more`, on a board.
 
-    places = job.Places()
+    Return the exit code, what it printed, and its files. What it prints on standard error comes here at once.
+    """
+    from edgecnn.devices.remote import environment, job
+    from edgecnn.devices.remote.places import Places
+
+    places = Places()
     words = _words(ctx, lambda value, kind: _place(value, kind, places), [*more, *_settings(ctx, device)])
     extras = {extra for name, extra in _EXTRAS.items() if ctx.params.get(name)}
-    with common.progress(None) as show:
-        show(f"connecting to {device.name}")
-        with Connection(device) as connection:
-            connection.lock()
+    # The answer is short; it is kept until the files that it names are here.
+    printed = bytearray()
+    errors = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def output(of: str, body: bytes) -> None:
+        if of == "stdout":
+            printed.extend(body)
+        else:
+            click.echo(places.as_typed(errors.decode(body)), nl=False, err=True)
+
+    with connected(device) as connection:
+        connection.lock()
+        with common.progress(None) as show:
             python = environment.prepare(connection, tuple(extras), show)
-            # The board's own progress follows.
-            code = job.run(connection, python, words, places, output, _terminal(), show)
-    return code, places
+            job.send(connection, places, show)
+        # The board draws its own progress.
+        try:
+            code = job.run(connection, python, words, output, {REBUILD: "1", **_terminal()})
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None  # the program there has said so
+        with noting():
+            job.collect(connection, places)
+    return code, printed.decode(errors="replace"), places
+
+
+@contextlib.contextmanager
+def connected(device: Device) -> Iterator[Connection]:
+    """Connect to a board. Nothing is drawn meanwhile: ssh may ask for a password, or about a host key."""
+    from edgecnn.devices.remote.connection import Connection
+
+    click.echo(f"connecting to {device.name} ...", err=True)
+    with Connection(device) as connection:
+        yield connection
 
 
 def as_typed(value: Any, places: Places) -> Any:
@@ -113,7 +139,7 @@ def as_typed(value: Any, places: Places) -> Any:
         return {key: as_typed(item, places) for key, item in value.items()}
     if isinstance(value, list):
         return [as_typed(item, places) for item in value]
-    return places.typed.get(value, value) if isinstance(value, str) else value
+    return places.typed.get(value) or places.as_typed(value) if isinstance(value, str) else value
 
 
 def typed_words(ctx: click.Context, *more: str) -> list[str]:
@@ -137,7 +163,7 @@ def _words(ctx: click.Context, place: Callable[[str, BoardPath], str], options: 
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             options.append(parameter.opts[-1])
         else:
-            options += [word for value in values for word in (parameter.opts[-1], str(value))]
+            options += [parameter.opts[-1], ",".join(map(str, values))]  # as lists are typed: 1,2,4
     if "--debug" in sys.argv:
         options.append("--debug")
     return [ctx.command.name or "", *options, "--", *arguments]
@@ -164,8 +190,8 @@ def _place(value: str, kind: BoardPath, places: Places) -> str:
     if kind.fetched and not path.is_dir():
         files.check_writable(path)
     if kind.sent and path.exists():
-        return places.send(path)
-    return places.name(path)
+        return places.send(value, whole=kind.folder)
+    return places.name(value)
 
 
 def _terminal() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.engines import opened
 from edgecnn.cli.on import BoardCommand, BoardPath
 
 
@@ -16,9 +17,7 @@ from edgecnn.cli.on import BoardCommand, BoardPath
 @common.common
 def command(model: str, images: tuple[str, ...], top: int, device: str, as_json: bool) -> None:
     """Name what is in IMAGES with MODEL, a file that `edgecnn export` wrote."""
-    from edgecnn.runtime import load
-
-    with load(model, device=device) as engine:
+    with common.progress(None) as show, opened([model], None, show, device=device) as (engine,):
         results = [engine.predict(image, top=top)[0] for image in images]
         random = engine.manifest is not None and engine.manifest.weights == "random"
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +22,18 @@ store_option = click.option("--no-store", is_flag=True, help="Leave the store of
 def keep(
     kind: str, engine: Engine, values: dict[str, Any], samples: npt.NDArray[np.floating] | None = None
 ) -> None:
-    """Append what was measured of an engine, without lists by class and image; `samples` are milliseconds.
-
-    A measurement is worth more than its place in the store: where that fails, a note says so.
-    """
+    """Append what was measured of an engine, without lists by class and image; `samples` are milliseconds."""
     from edgecnn.measure import store
     from edgecnn.measure.provenance import describe, without_lists
 
-    try:
+    with noting():
         store.append(kind, {**describe(engine), **without_lists(values)}, samples)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+    """Say in a note why the store failed: a measurement is worth more than its place in it."""
+    try:
+        yield
     except StoreError as error:
         click.secho(f"note: not stored: {error} ({error.hint}, or --no-store)", fg="yellow", err=True)

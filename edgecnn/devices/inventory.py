@@ -46,7 +46,7 @@ class Device:
     max_mb: float = 4000.0
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_][\w.@:/\[\]-]*", self.name) or self.name == LOCAL:
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.+@:/\[\]-]*", self.name) or self.name == LOCAL:
             raise InvalidValueError(f"{self.name!r} is no name for a device", hint="orin1")
         if self.address.startswith("ssh://"):
             if not _ADDRESS.fullmatch(self.address):
@@ -118,7 +118,7 @@ def _device(name: str, row: dict[str, Any]) -> Device:
     for key, value in row.items():
         if key not in known:
             raise InvalidValueError(f"{place()}: {name} has an unknown key {key!r}", hint=suggest(key, known))
-        if not isinstance(value, kinds.get(key, str)):
+        if not isinstance(value, kinds.get(key, str)) or isinstance(value, bool):
             raise InvalidValueError(f"{place()}: {name}: {key} cannot be {value!r}", hint="docs/jetson.md")
     if "address" not in row:
         raise InvalidValueError(f"{place()}: {name} has no address", hint='address = "ssh://USER@HOST"')

@@ -17,9 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from edgecnn.devices import inventory
 from edgecnn.devices.inventory import Device
 from edgecnn.devices.remote.board import agent, frames, lock
 from edgecnn.errors import BoardError
+from edgecnn.registry import suggest
 
 #: Reads a program's length and the program from standard input, and runs it.
 _LOADER = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
@@ -27,6 +29,8 @@ _LOADER = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
 _REACHING, _ASKING = 15, 5
 #: Seconds without a frame after which an agent hangs: it answers a ping at any time.
 _PATIENCE = 60.0
+#: What ssh says of a name that may be a misspelt one of the inventory.
+_UNKNOWN = "Could not resolve hostname"
 #: What ssh says, and what it means.
 _FAILURES = (
     (
@@ -36,7 +40,7 @@ _FAILURES = (
     ),
     ("Host key verification failed", "ssh does not know its host key", "ssh {} asks whether to trust it"),
     ("Permission denied", "it takes none of your keys", "ssh-copy-id {}"),
-    ("Could not resolve hostname", "nobody knows that name", "edgecnn devices list, and ~/.ssh/config"),
+    (_UNKNOWN, "nobody knows that name", "edgecnn devices add, or a name in ~/.ssh/config"),
     ("Connection refused", "it has no ssh server at that port", "is the port right?"),
     ("timed out", "it does not answer", "is it on, and in this network?"),
     ("No route to host", "no way leads there", "is it on, and in this network?"),
@@ -91,12 +95,14 @@ class Connection:
             )
         except FileNotFoundError as error:
             raise BoardError(f"{command[0]} is not installed", hint="apt install openssh-client") from error
-        for body in (self._listen, self._listen_to_errors):
-            threading.Thread(target=body, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._errors = threading.Thread(target=self._listen_to_errors, daemon=True)
+        self._errors.start()
         try:
             self._write(b"%d\n" % len(source) + source)
             self.facts, _ = self._answer(patience=None)  # ssh may be asking its user something
         except BaseException:
+            self._ssh.terminate()  # nothing runs on the board yet
             self.close()
             raise
         threading.Thread(target=self._speak, daemon=True).start()
@@ -135,7 +141,7 @@ class Connection:
         output: Output,
         env: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a program in a folder of the board's, and return its exit code.
+        """Run a program in a folder of the board's, which is locked, and return its exit code.
 
         An interrupt stops it there before it comes through here; a second one does not wait for that.
         """
@@ -154,7 +160,14 @@ class Connection:
                 f"{self.device.name}: stopped after {seconds:g} s",
                 hint="max_seconds of the board allows more",
             )
-        return int(answer["exit"])
+        code = int(answer["exit"])
+        if code < 0:
+            number = signal.Signals(-code).name
+            raise BoardError(
+                f"{self.device.name}: the program there was ended by {number}",
+                hint="was its memory full?" if number == "SIGKILL" else "edgecnn doctor --on the board",
+            )
+        return code
 
     def fetch(self, path: str, size: int, sha256: str) -> bytes:
         """Return a file of the board's, given its size and SHA-256."""
@@ -203,9 +216,7 @@ class Connection:
                 raise self._failure()
             header, body = frame
             if "refused" in header:
-                raise BoardError(
-                    f"{self.device.name}: {header['refused']}", hint=self._way_out(header["refused"])
-                )
+                raise BoardError(f"{self.device.name}: {header['refused']}", hint=header.get("hint"))
             if "pong" not in header:
                 return header, body
 
@@ -233,23 +244,22 @@ class Connection:
         """Return what ended the connection, in words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ssh.wait(5)
+        self._errors.join(1)
         name, address = self.device.name, self.device.address
         said = "\n".join(self._said)
-        for words, meaning, hint in _FAILURES:
-            if words in said:
-                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint.format(address))
         last = next((line for line in reversed(self._said) if line), "ssh says nothing")
+        # The shell's there; ssh's own is 255.
         if self._ssh.returncode in (126, 127):
             return BoardError(
-                f"{name} does not run {self.device.python}: {last}", hint="edgecnn devices add --python PATH"
+                f"{name} does not run {self.device.python}: {last}",
+                hint="apt install python3 there, or edgecnn devices add --python PATH",
             )
+        for words, meaning, hint in _FAILURES:
+            if words in said:
+                known = list(inventory.devices()) if words == _UNKNOWN else []
+                hint = suggest(address, known) if known else hint.format(address)
+                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint)
         return BoardError(f"the connection to {name} broke: {last}", hint="try again")
-
-    @staticmethod
-    def _way_out(refused: str) -> str | None:
-        if "in use" in refused:
-            return "try again when it is free"
-        return "free some space there" if "disk" in refused or "room" in refused else None
 
     @staticmethod
     def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from edgecnn.devices.remote import wheel, wheels
 from edgecnn.devices.remote.connection import Connection
@@ -26,7 +28,8 @@ def prepare(
     """Return the path of a Python on the board that has this edgecnn with `extras`; the board must be locked.
 
     ONNX Runtime comes with it unless the board has its own (JetPack's, with CUDA). An environment is known by
-    what is in it, and made beside the older ones, which go once it is whole. Raises BoardError.
+    what is in it, and made beside the older ones, which go once it is whole. One that has more extras is as
+    good, and a new one has what it had: commands that differ in them share one. Raises BoardError.
     """
     facts = connection.facts
     if facts["python"] < _PYTHON:
@@ -41,13 +44,35 @@ def prepare(
             hint="apt install python3-venv there",
         )
     own = wheel.build()
-    extras = tuple(sorted({*extras, *(() if facts["onnxruntime"] else ("ort",))}))
-    known = json.dumps([hashlib.sha256(own).hexdigest(), extras, facts["executable"], facts["python"]])
-    name = f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
-    python = str(PurePosixPath(facts["home"]) / name / "bin" / "python")
-    if name not in facts["environments"]:
-        _make(connection, name, own, extras, progress)
-    return python
+    known = json.dumps([hashlib.sha256(own).hexdigest(), facts["executable"], facts["python"]])
+    stem = f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+    wanted = {*extras, *(() if facts["onnxruntime"] else ("ort",))}
+    whole = [name for name, finished in facts["environments"].items() if finished]
+    had = {name: set(name.split("+")[1:]) for name in whole if name.startswith(stem)}
+    name = next((name for name, has in had.items() if wanted <= has), None)
+    if name is None:
+        everything = sorted(wanted.union(*had.values()))
+        name = "+".join([stem, *everything])
+        _make(connection, name, own, tuple(everything), progress)
+    return str(PurePosixPath(facts["home"]) / name / "bin" / "python")
+
+
+def variables(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what keeps a program there, and the libraries that it uses, within the folder of everything."""
+    home = PurePosixPath(facts["home"])
+    cache = home / "cache"
+    return {
+        # Some libraries know of no other place; Python still finds the packages of the user's.
+        "HOME": str(home / "home"),
+        "PYTHONUSERBASE": facts["user_base"],
+        "XDG_CACHE_HOME": str(cache),
+        "XDG_DATA_HOME": str(home / "data"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "CUDA_CACHE_PATH": str(cache / "cuda"),
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "TMPDIR": str(home / "jobs"),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _make(
@@ -60,9 +85,10 @@ def _make(
     send(connection, _MAKING, found, progress)
     progress(f"making an environment on {connection.device.name}")
     made = home / name
-    connection.ask("remove", paths=[name])  # what was begun and not finished
     pip = next(path for path in found if PurePosixPath(path).name.startswith("pip-"))
     what = f"edgecnn[{','.join(extras)}]" if extras else "edgecnn"
+    old = list(facts["environments"])
+    connection.ask("remove", paths=[item for item in old if not facts["environments"][item]])
     try:
         # Debian and Ubuntu leave ensurepip out of their Python: pip comes as a wheel, which runs as it is.
         _run(
@@ -70,23 +96,27 @@ def _make(
             [facts["executable"], "-m", "venv", "--without-pip", "--system-site-packages", str(made)],
         )
         install = [str(made / "bin" / "python"), str(home / _MAKING / pip / "pip"), "install", "--no-index"]
-        install += ["--no-input", "--disable-pip-version-check", "--find-links", "wheels", what]
+        # Isolated: a pip.conf of the board's user may say otherwise. Without a cache: nothing is downloaded.
+        install += ["--isolated", "--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+        install += ["--find-links", "wheels"]
         progress(f"installing on {connection.device.name}")
-        _run(connection, install)
+        # First and alone: of the board's own edgecnn, if it has the same version, pip would make do.
+        _run(connection, [*install, "--no-deps", "--ignore-installed", f"wheels/{wheel.name()}"])
+        _run(connection, [*install, what])
         send(connection, name, {"complete": what.encode()})
     except BaseException:
-        connection.ask("remove", paths=[name])
+        with contextlib.suppress(BoardError):
+            connection.ask("remove", paths=[name])
         raise
     sent = [f"files/{hashlib.sha256(content).hexdigest()}" for content in found.values()]
-    old = [item for item in facts["environments"] if item != name]
     connection.ask("remove", paths=[*old, _MAKING, *sent])
-    facts["environments"] = [name]
+    facts["environments"] = {name: True}
 
 
 def _run(connection: Connection, argv: list[str]) -> None:
     """Run a step in the folder where the environment is made; raises BoardError with its last words."""
     said: list[bytes] = []
-    code = connection.run(argv, _MAKING, lambda of, body: said.append(body))
+    code = connection.run(argv, _MAKING, lambda of, body: said.append(body), variables(connection.facts))
     if code:
         lines = b"".join(said).decode(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {code}"]

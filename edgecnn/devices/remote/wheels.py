@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -34,6 +35,7 @@ def gather(
     They are kept in `$XDG_CACHE_HOME/edgecnn/wheels`, by what the board is and what is required. `facts` are
     a connection's, `own` is edgecnn's wheel. Raises BoardError where pip finds none for that board.
     """
+    platforms(facts["machine"], tuple(facts["libc"]))  # a board for which there are none is refused now
     version = ".".join(map(str, facts["python"][:2]))
     asked = [facts["machine"], facts["libc"], version, sorted(extras), _required(own)]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
@@ -52,6 +54,8 @@ def platforms(machine: str, libc: tuple[str, str]) -> list[str]:
     Source: PEP 600 (manylinux_2_N), PEP 513, 571 and 599 (its older names).
     """
     found = re.fullmatch(r"2\.(\d+).*", libc[1])
+    if not re.fullmatch(r"\w+", machine):
+        raise BoardError(f"there are no wheels for a processor {machine!r}", hint="use aarch64 or x86_64")
     if libc[0] != "glibc" or not found:
         raise BoardError(
             f"the board's C library is {' '.join(libc).strip() or 'unknown'}; there are wheels for glibc",
@@ -69,6 +73,7 @@ def _download(
     folder: Path,
     progress: Callable[[str], None],
 ) -> None:
+    require("pip", "an environment for a board")
     tag = "cp" + version.replace(".", "")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
     command += ["--dest", str(folder), "--only-binary=:all:", "--python-version", version]
@@ -128,8 +133,6 @@ def _missing(folder: Path, own: bytes, extras: tuple[str, ...], facts: Mapping[s
 
 def _required(content: bytes) -> list[str]:
     """Return what a wheel states as its requirements."""
-    import io
-
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         stated = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         return message_from_bytes(archive.read(stated)).get_all("Requires-Dist") or []

@@ -11,12 +11,13 @@ import contextlib
 import errno
 import getpass
 import hashlib
-import importlib.util
+import importlib.machinery
 import os
 import platform
 import queue
 import shutil
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import time
 from pathlib import Path
 
 from edgecnn.devices.remote.board.frames import FRAME, HELLO, SILENCE, read_frame, write_frame
-from edgecnn.devices.remote.board.lock import Busy, Lock
+from edgecnn.devices.remote.board.lock import Busy, Lock, owner
 
 #: Seconds that a program has to end by itself, which is when it puts clocks and governors back.
 GRACE = 20.0
@@ -37,7 +38,7 @@ _TIED = (
 
 
 class Refusal(Exception):
-    """What was asked cannot be done; the desk says so to its user."""
+    """What was asked cannot be done; the desk says so to its user, with a way out."""
 
 
 class Agent:
@@ -47,9 +48,10 @@ class Agent:
     """
 
     def __init__(self, home, source, sink):
-        self.home, self.source, self.sink = Path(home), source, sink
+        self.home, self.source, self.sink = Path(os.path.realpath(home)), source, sink
         self.requests: queue.Queue[tuple[dict, bytes]] = queue.Queue()
         self.writing = threading.Lock()
+        self.leaving, self.ending = threading.Lock(), threading.Lock()
         self.child = None
         self.stopped = threading.Event()
         self.heard = time.monotonic()
@@ -57,7 +59,6 @@ class Agent:
 
     def serve(self):
         """Answer until the desk is gone."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sink.write(HELLO)
         self.send(facts(self.home))
         for loop in (self.listen, self.watch):
@@ -66,10 +67,14 @@ class Agent:
             header, body = self.requests.get()
             try:
                 answer = getattr(self, "do_" + header["do"])(header, body)
-            except (Refusal, Busy) as refusal:
-                answer = {"refused": str(refusal)}
+            except Busy as busy:
+                answer = {"refused": str(busy), "hint": "try again when it is free"}
+            except Refusal as refusal:
+                answer = {"refused": refusal.args[0], "hint": refusal.args[1]}
             except OSError as error:
-                answer = {"refused": describe(error, self.home)}
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                hint = "free some space there" if full else None
+                answer = {"refused": describe(error, self.home), "hint": hint}
             if answer is not None:
                 self.send(answer)
 
@@ -93,28 +98,37 @@ class Agent:
             elif frame[0]["do"] == "ping":
                 self.send({"pong": True})
             else:
+                if frame[0]["do"] == "run":
+                    self.stopped.clear()  # here, in the order in which they come
                 self.requests.put(frame)
 
     def watch(self):
         """Keep the lock's expiry ahead, and leave when the desk falls silent."""
         while time.monotonic() - self.heard < SILENCE:
             if self.lock is not None:
-                self.lock.renew()
+                with contextlib.suppress(OSError):
+                    self.lock.renew()
             time.sleep(min(1.0, SILENCE / 10))
         self.leave()
 
     def leave(self):
         """End what runs, and this process; the lock goes with it."""
-        self.stopped.set()
-        child = self.child
-        if child is not None:
-            end(child)
-        if self.lock is not None:
-            shutil.rmtree(str(self.home / "jobs"), ignore_errors=True)
-        os._exit(1)
+        with self.leaving:
+            self.stopped.set()
+            self.end_child()
+            if self.lock is not None:
+                shutil.rmtree(str(self.home / "jobs"), ignore_errors=True)
+            os._exit(1)
+
+    def end_child(self):
+        """End what runs, by one SIGINT only: a second one would cut short what it puts back."""
+        with self.ending:
+            if self.child is not None:
+                end(self.child)
 
     def do_lock(self, header, body):
         """Take the board for one desk, whose name is "owner"."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock = Lock(self.home / "lock", header["owner"])
         # What a killed agent left there; nobody else works now.
         shutil.rmtree(str(self.home / "jobs"), ignore_errors=True)
@@ -141,13 +155,15 @@ class Agent:
         free = shutil.disk_usage(str(self.home)).free
         if wanted > free:
             raise Refusal(
-                f"no room in {self.home}: {wanted / 1e6:.0f} MB are needed, {free / 1e6:.0f} are free"
+                f"no room in {self.home}: {wanted / 1e6:.0f} MB are needed, {free / 1e6:.0f} are free",
+                "free some space there",
             )
         return {"missing": missing}
 
     def make_room(self, limit, wanted, needed):
         """Delete files that are not `needed`, oldest first, until `wanted` bytes more stay within `limit`."""
-        there = [(item.stat(), item) for item in (self.home / "files").iterdir()]
+        folders = (self.home / "files", self.home / "partial")
+        there = [(item.stat(), item) for folder in folders for item in folder.iterdir()]
         total = wanted + sum(stat.st_size for stat, _ in there)
         for stat, item in sorted(there, key=lambda pair: pair[0].st_mtime):
             if limit is None or total <= limit:
@@ -167,13 +183,14 @@ class Agent:
                     stream.write(body[start : start + size])
             except OSError as error:
                 if error.errno == errno.ENOSPC:
-                    partial.unlink()  # rather no file than a full disk
+                    with contextlib.suppress(OSError):
+                        partial.unlink()  # rather no file than a full disk
                 raise
             start += size
             if offset + size == whole:
                 if digest(partial) != name:
                     partial.unlink()
-                    raise Refusal("a file arrived damaged; try again")
+                    raise Refusal("a file arrived damaged", "try again")
                 os.replace(str(partial), str(self.home / "files" / name))
         return {}
 
@@ -193,8 +210,9 @@ class Agent:
 
     def do_run(self, header, body):
         """Run "argv" in "folder" with "env" for at most "seconds", and send what it prints as it comes."""
+        if self.lock is None:
+            raise Refusal("it is not locked", None)
         environment = dict(os.environ, **header["env"])
-        self.stopped.clear()
         self.child = subprocess.Popen(
             [sys.executable, "-c", _TIED, str(os.getpid())] + header["argv"],
             cwd=str(self.home / header["folder"]),
@@ -204,8 +222,7 @@ class Agent:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        if self.lock is not None:
-            self.lock.renew(self.child.pid)
+        self.lock.renew(child=self.child.pid)
         pumps = [
             threading.Thread(target=self.pump, args=(name, getattr(self.child, name)), daemon=True)
             for name in ("stdout", "stderr")
@@ -219,10 +236,11 @@ class Agent:
                 why = "stopped"
             elif time.monotonic() > deadline:
                 why = "late"
-        end(self.child)
+        self.end_child()
         for thread in pumps:
             thread.join()
         code, self.child = self.child.returncode, None
+        self.lock.renew(child=None)
         return {"exit": code, "why": why}
 
     def pump(self, name, stream):
@@ -246,11 +264,6 @@ class Agent:
         with open(str(self.home / header["path"]), "rb") as stream:
             stream.seek(header["offset"])
             self.send({"of": "file"}, stream.read(FRAME))
-
-    def do_move(self, header, body):
-        """Rename "path" to "to", in one step."""
-        os.replace(str(self.home / header["path"]), str(self.home / header["to"]))
-        return {}
 
     def do_remove(self, header, body):
         """Delete "paths", files or folders, where they are there; "" is everything."""
@@ -298,6 +311,7 @@ def describe(error, home):
 def facts(home):
     """Return what the desk must know to make an environment, and how much room there is."""
     folder = Path(home)
+    there = next(item for item in (folder, *folder.parents) if item.exists())
     return {
         "home": str(folder),
         "user": getpass.getuser(),
@@ -306,20 +320,28 @@ def facts(home):
         "libc": platform.libc_ver(),
         "python": list(sys.version_info[:3]),
         "executable": sys.executable,
-        "venv": importlib.util.find_spec("venv") is not None,
-        "onnxruntime": importlib.util.find_spec("onnxruntime") is not None,
-        "tensorrt": importlib.util.find_spec("tensorrt") is not None,
-        "free": shutil.disk_usage(str(folder)).free,
-        # An environment without the last file that is put there was never finished.
-        "in_use": Lock.owner(folder / "lock"),
-        "environments": sorted(item.parent.name for item in folder.glob("environment-*/complete")),
+        "user_base": site.getuserbase(),
+        "venv": has("venv"),
+        "onnxruntime": has("onnxruntime"),
+        "tensorrt": has("tensorrt"),
+        "free": shutil.disk_usage(str(there)).free,
+        "in_use": owner(folder / "lock"),
+        # Whether each has the last file that is put there: without it, it was never finished.
+        "environments": {item.name: (item / "complete").exists() for item in folder.glob("environment-*")},
     }
+
+
+def has(module):
+    """Return whether an environment made by this Python would find a module: not one of this Python's own."""
+    own = sys.prefix if sys.prefix != sys.base_prefix else None
+    paths = [path for path in sys.path if path and not (own and path.startswith(own + os.sep))]
+    return importlib.machinery.PathFinder.find_spec(module, paths) is not None
 
 
 def main():
     """Serve the desk that sent this source."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    home = os.environ.get("EDGECNN_HOME") or os.path.join(os.path.expanduser("~"), ".edgecnn")
+    home = os.path.join(os.path.expanduser("~"), ".edgecnn")
     try:
         Agent(home, source, sink).serve()
     except OSError as error:

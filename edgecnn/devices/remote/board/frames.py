@@ -9,8 +9,8 @@ import json
 HELLO = b"edgecnn-agent 1\n"
 #: Seconds without a word after which the desk is taken for lost; it speaks every fifth of them.
 SILENCE = 40.0
-#: Most bytes of one frame.
-FRAME = 1 << 22
+#: Most bytes of one frame: a slow network must carry it before either end takes the other for lost.
+FRAME = 1 << 20
 
 
 def read_frame(stream):

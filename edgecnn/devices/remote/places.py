@@ -1,0 +1,102 @@
+"""Which file here is which on a board, for one command."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from edgecnn import artifact
+from edgecnn.errors import ArtifactError, BoardError
+
+#: Characters of a folder's name there.
+_LONGEST = 200
+
+
+@dataclass
+class Places:
+    """Files by their names there, which lead nowhere but down from the folder of the command.
+
+    A relative name stays as it is. What lies elsewhere gets a folder there for its folder here, with a `_` in
+    its name for each slash and dot: `../m.onnx` is `__/m.onnx`. Such a name is as long as the one here, so a
+    table that the board printed is still straight when `as_typed` has put the names back.
+    """
+
+    #: Name there: file here.
+    sources: dict[str, Path] = field(default_factory=dict)
+    #: Folder there: folder here.
+    folders: dict[str, Path] = field(default_factory=lambda: {".": Path()})
+    #: Name there: as it was typed.
+    typed: dict[str, str] = field(default_factory=dict)
+
+    def name(self, typed: str) -> str:
+        """Return what a path is called there, the same at every call; nothing travels for that."""
+        path = Path(typed)
+        if path.name in ("", ".."):  # a folder without a name of its own
+            name = self._elsewhere(path)
+        elif path.is_absolute() or ".." in path.parts:
+            name = str(PurePosixPath(self._elsewhere(path.parent)) / path.name)
+        else:
+            self.folders[str(path.parent)] = path.parent
+            name = str(path)
+        self.typed[name] = typed
+        return name
+
+    def send(self, typed: str, *, whole: bool = False) -> str:
+        """Return what a path is called there, and let it travel, with the files beside it that it needs.
+
+        Of a folder what is in it travels if it is asked for `whole`, else its name alone.
+        """
+        name, path = self.name(typed), Path(typed)
+        if path.is_dir() and not whole:
+            self.folders[name] = path
+        elif path.is_dir():
+            for folder, _, files in os.walk(path, followlinks=True):
+                there = PurePosixPath(name) / Path(folder).relative_to(path).as_posix()
+                self.folders[str(there)] = Path(folder)
+                self.sources |= {str(there / file): Path(folder) / file for file in files}
+        else:
+            for item in (path, *companions(path)):
+                self.sources[str(PurePosixPath(name).with_name(item.name))] = item
+        return name
+
+    def here(self, name: str) -> Path:
+        """Return where a file that was made there belongs here; raises BoardError for one outside."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise BoardError(f"the board names a file {name!r}, which leads out of its folder")
+        # "." is a parent of every relative path.
+        folder = next(folder for folder in path.parents if str(folder) in self.folders)
+        return self.folders[str(folder)] / path.relative_to(folder)
+
+    def as_typed(self, text: str) -> str:
+        """Return text of the board's with the folders of here."""
+        for there, here in self.folders.items():
+            if there.startswith("_") and "/" not in there:
+                name = rf"(?<![\w/.-]){re.escape(there)}"
+                text = str(here / "x")[:-1].join(re.split(f"{name}/", text))
+                text = str(here).join(re.split(rf"{name}(?![\w/.-])", text))
+        return text
+
+    def _elsewhere(self, folder: Path) -> str:
+        name = "_" + re.sub(r"[/.]", "_", str(folder))[1:][-_LONGEST:]
+        while self.folders.get(name, folder) != folder:
+            name += "_"
+        self.folders[name] = folder
+        return name
+
+
+def companions(path: Path) -> list[Path]:
+    """Return the files beside a model that opening it, or building it anew, needs, if they exist."""
+    # PyTorch and ONNX Runtime name the weights of a large ONNX file like this.
+    found = [path.with_name(f"{path.name}.data"), path.with_name(f"{path.name}_data")]
+    if path.suffix in artifact.COMPILED:
+        found += [artifact.sidecar(path), path.with_suffix(".bin")]
+    try:
+        manifest = artifact.read_manifest(path)
+    except ArtifactError:  # the board's own error is what the user sees
+        manifest = None
+    if manifest is not None and manifest.engine is not None and manifest.engine.parent:
+        found.append(path.with_name(Path(manifest.engine.parent).name))
+    return [item for item in dict.fromkeys(found) if item.is_file()]

@@ -1,0 +1,85 @@
+"""One board for each worker of the tests, with its environment made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ssh_board
+from program import run_here
+from small_classifier import classifier
+from ssh_board import Board
+
+
+@pytest.fixture(scope="session")
+def bare_board(tmp_path_factory) -> Iterator[Board]:
+    """A board on which nothing of ours is yet."""
+    yield from ssh_board.start(tmp_path_factory.mktemp("board"))
+
+
+@pytest.fixture(scope="session")
+def desk(bare_board: Board, tmp_path_factory) -> Iterator[Path]:
+    """What a desk has: the board in its list, ssh's options, wheels. Returns the list."""
+    folder = tmp_path_factory.mktemp("desk")
+    listed = folder / "devices.toml"
+    listed.write_text(f'[board]\naddress = "{bare_board.address}"\npython = "{ssh_board.python()}"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECNN_SSH", bare_board.ssh)
+        patch.setenv("EDGECNN_DEVICES", str(listed))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(ssh_board.wheels(folder / "wheels")))
+        yield listed
+
+
+@pytest.fixture(scope="session")
+def made(bare_board: Board, desk: Path) -> Board:
+    """The board, with its environment."""
+    done = run_here("doctor", "--on", "board")
+    assert done.returncode == 0, done.stderr
+    return bare_board
+
+
+@pytest.fixture
+def board(made: Board, desk: Path, tmp_path: Path, monkeypatch) -> Board:
+    """The board with its environment; the test runs in a folder of its own, with a store of its own."""
+    monkeypatch.setenv("EDGECNN_RESULTS", str(tmp_path / "store" / "results.sqlite"))
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def ssh(board: Board) -> Board:
+    """The board, reached by SSH."""
+    if board.without_ssh:
+        pytest.skip(board.without_ssh)
+    return board
+
+
+@pytest.fixture
+def program(board: Board, tmp_path: Path) -> Callable[[str], None]:
+    """Return what lets the environment on the board run this Python instead of edgecnn, for one test."""
+    (environment,) = board.files.glob("environment-*")
+    (package,) = environment.glob("lib/python*/site-packages/edgecnn/__main__.py")
+    original = package.read_text()
+
+    def replace(source: str) -> None:
+        package.write_text(source)
+
+    yield replace
+    package.write_text(original)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model of a few kilobytes, in the folder of the test."""
+    return classifier(tmp_path / "m.onnx")
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch, tmp_path):
+    """What a test that opens no board would find of the user's."""
+    if "EDGECNN_DEVICES" not in os.environ:
+        monkeypatch.setenv("EDGECNN_DEVICES", str(tmp_path / "devices.toml"))
