@@ -23,8 +23,8 @@ import numpy as np
 
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EdgecnnError
-from edgecnn.measure.conditions import cpu_model
 from edgecnn.measure.latency import real_input
+from edgecnn.measure.sensors.linux import cpu_model
 from edgecnn.parity import compare
 from edgecnn.runtime import Engine, load
 from edgecnn.runtime.backends import BACKENDS
@@ -84,7 +84,9 @@ def lines(source: Path, backend: str, batch: int, seconds: float) -> list[list[s
         try:
             parity = f"{compare(logits, engine(images), title, constant=True).sqnr_db:.1f} dB"
             if backend == "onnxruntime":
-                return [[title, "", *figures(untimed(engine, images, seconds), batch), "", "", "", parity]]
+                on = "on" if engine.launches_graph else "off"
+                host = figures(untimed(engine, images, seconds), batch)
+                return [[title, on, *host, *timed(engine, images, seconds), parity]]
             made = []
             for graph in (True, False):
                 engine.cuda_graph = graph  # type: ignore[attr-defined]
@@ -176,9 +178,9 @@ def report(gpu: Device, before: str, seconds: float, rows: list[list[str]]) -> s
             "",
             f"Made by `benchmarks/gpu.py`; {seconds:g} s for each figure, after {WARM_UP} runs. Weights are",
             "random, images real. p50, p99 and images/s: from the input array to the logits, transfers",
-            "included, one call at a time. GPU ms: the network alone, in and out ms: the transfers, medians",
-            "on the GPU's clock. against ONNX: signal to noise of the logits against the same file in ONNX",
-            "Runtime on the CPU. TensorRT computes float32 convolutions in TF32.",
+            "included, one call at a time. GPU ms: the network alone, in and out ms: the transfers; medians,",
+            "TensorRT's on the GPU's clock. against ONNX: signal to noise of the logits against those of the",
+            "same file in ONNX Runtime on the CPU. TensorRT computes float32 convolutions in TF32.",
             "",
             *(f"- {line}" for line in conditions),
             "",

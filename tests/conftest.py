@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Two workers on two cores: each takes one, in the programs that it starts too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,9 @@ from filelock import FileLock
 from program import run
 
 from edgecnn.data.builtin import photo
+
+# Whoever runs the tests in the background of a script has SIGINT ignored, and so has all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,9 @@ typedef struct { int kind; char *to; const char *from; size_t size; kernel run; 
 typedef struct { work *items; int count; } queue;
 typedef struct { queue waiting, captured; int capturing; } stream;
 typedef struct { int happened; float at; } event;
-enum { COPY, KERNEL, RECORD };
+enum { TO_GPU, TO_HOST, KERNEL, RECORD };
+/* Milliseconds that each takes on the GPU's clock. */
+static const float duration[] = {3, 1, 5, 0};
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
        NOT_READY = 600, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900 };
 
@@ -123,11 +125,11 @@ int cuMemHostGetDevicePointer_v2(uint64_t *place, void *host, unsigned flags) {
 }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, stream *s) {
     if (!within((char *)to, size, 0) || !within(from, size, 1)) return INVALID_VALUE;
-    return enqueue(s, (work){COPY, (char *)to, from, size, NULL, NULL});
+    return enqueue(s, (work){TO_GPU, (char *)to, from, size, NULL, NULL});
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, stream *s) {
     if (!within(to, size, 1) || !within((char *)from, size, 0)) return INVALID_VALUE;
-    return enqueue(s, (work){COPY, to, (char *)from, size, NULL, NULL});
+    return enqueue(s, (work){TO_HOST, to, (char *)from, size, NULL, NULL});
 }
 
 int cuStreamCreate(stream **s, unsigned flags) {
@@ -137,8 +139,8 @@ int cuStreamCreate(stream **s, unsigned flags) {
     return OK;
 }
 static int perform(work item) {
-    now += 1;
-    if (item.kind == COPY) memcpy(item.to, item.from, item.size);
+    now += duration[item.kind];
+    if (item.kind == TO_GPU || item.kind == TO_HOST) memcpy(item.to, item.from, item.size);
     if (item.kind == KERNEL) {
         if (!within(item.to, 1, 0) && !within(item.to, 1, 1)) return ILLEGAL_ADDRESS;
         item.run(item.argument);

@@ -84,6 +84,10 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
         trt.ComputeCapability = _members("ComputeCapability", "NONE", "CURRENT", "SM86", "SM89")
         strategy = _members("Strategy", "LAZY", "EAGER")
         trt.DynamicShapesKernelSpecializationStrategy = strategy
+    trt.LayerInformationFormat = _members("LayerInformationFormat", "ONELINE", "JSON")
+    trt.IProfiler = type("IProfiler", (), {})
+    trt.layer_times = []  # what profilers are told of each inference: names, milliseconds
+    trt.layer_information = ""  # what inspectors say
     if major > 8 or rtx:
         trt.IProgressMonitor = type("IProgressMonitor", (), {})
     trt.Dims = tuple
@@ -305,18 +309,25 @@ class _Engine:
     def get_tensor_profile_shape(self, name: str, index: int) -> Iterator[tuple[int, ...]]:
         return tuple((size, *self._described["shape"][1:]) for size in self._described["batches"])
 
+    def create_engine_inspector(self) -> Any:
+        trt = self._trt
+        texts = {trt.LayerInformationFormat.ONELINE: trt.layer_information}
+        return SimpleNamespace(get_engine_information=texts.__getitem__)
+
     def create_runtime_config(self) -> Any:
         return SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=None)
 
     def create_execution_context(self, config: Any = None) -> _ExecutionContext:
         if config is not None:
             self._trt.strategies.append(config.dynamic_shapes_kernel_specialization_strategy.name)
-        return _ExecutionContext(self)
+        return _ExecutionContext(self, self._trt)
 
 
 class _ExecutionContext:
-    def __init__(self, engine: _Engine) -> None:
-        self._engine = engine
+    profiler: Any = None
+
+    def __init__(self, engine: _Engine, trt: Any) -> None:
+        self._engine, self._trt = engine, trt
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
         self._changes = 0
@@ -337,6 +348,9 @@ class _ExecutionContext:
         engine, changes = self._engine, self._changes
         if not self._ran and engine.fake.fake_capturing(stream):
             return False  # a first run inside a capture is not allowed
+        if self.profiler is not None and not engine.fake.fake_capturing(stream):
+            for name, milliseconds in self._trt.layer_times:
+                self.profiler.report_layer_time(name, milliseconds)
         self._ran = True
         source, target = (self._addresses[tensor.name] for tensor in engine.tensors)
 

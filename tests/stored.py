@@ -60,3 +60,26 @@ def evaluated(name: str, top1: float, *, time: float = 0.0, data: str = "digits"
         **values,
     }
     return Result(time, "eval", f"/m/{name}.onnx", sha(name), "here", found)
+
+
+def compared(name: str, baseline: str, ratio: float, *, time: float = 0.0, **values: Any) -> Result:
+    """Return a comparison of two files, the baseline at 10 ms, with an interval 2 % to either side."""
+    found = {
+        "path": f"{name}.onnx",
+        "sha256": sha(name),
+        "backend": "onnxruntime",
+        "latency_ms": {"p50": 10.0 * ratio},
+        "ratio": {"value": ratio, "low": ratio * 0.98, "high": ratio * 1.02, "pairs": 20},
+        "verdict": "faster" if ratio < 1 else "slower",
+        "baseline": {
+            "path": f"{baseline}.onnx",
+            "sha256": sha(baseline),
+            "backend": "onnxruntime",
+            "latency_ms": {"p50": 10.0},
+        },
+        "unlike": [],
+        "conditions": CONDITIONS,
+        "n": 20,
+        **values,
+    }
+    return Result(time, "compare", f"/m/{name}.onnx", sha(name), "here", found)

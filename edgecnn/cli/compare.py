@@ -9,6 +9,7 @@ import click
 from edgecnn.cli import common
 from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardCommand, BoardPath
+from edgecnn.cli.results import keep, store_option
 
 
 @click.command("compare", cls=BoardCommand)
@@ -30,6 +31,7 @@ from edgecnn.cli.on import BoardCommand, BoardPath
 )
 @click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
 @backend_option
+@store_option
 @common.common
 def command(
     models: tuple[str, ...],
@@ -40,6 +42,7 @@ def command(
     fail_above: float | None,
     force: bool,
     backend: str | None,
+    no_store: bool,
     as_json: bool,
 ) -> int:
     """Say how many times as long MODELS take as the first of them, with a 95 % interval.
@@ -65,10 +68,13 @@ def command(
 
         loading = {"device": device, "threads": threads}
         with common.progress(None) as show, opened(models, backend, show, **loading) as engines:
-            found = compare(engines, batch=batch, seconds=seconds, force=force, progress=show).to_json()
+            compared = compare(engines, batch=batch, seconds=seconds, force=force, progress=show)
+        found = compared.to_json()
         for row, model in zip(found["results"], models, strict=True):
             row["path"] = model
         found["baseline"] = models[0]
+        for engine, values in [] if no_store else compared.pairs():
+            keep("compare", engine, values)
     rows = [row for row in found["results"] if row["ratio"]]
     failed = fail_above is not None and any(row["ratio"]["value"] > fail_above for row in rows)
     if fail_above is not None:

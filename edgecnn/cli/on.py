@@ -163,7 +163,7 @@ def _words(ctx: click.Context, place: Callable[[str, BoardPath], str], options: 
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             options.append(parameter.opts[-1])
         else:
-            options += [word for value in values for word in (parameter.opts[-1], str(value))]
+            options += [parameter.opts[-1], ",".join(map(str, values))]  # as lists are typed: 1,2,4
     if "--debug" in sys.argv:
         options.append("--debug")
     return [ctx.command.name or "", *options, "--", *arguments]

@@ -21,13 +21,14 @@ class ProfileCommand(BoardCommand):
 
     def invoke_on(self, hosts: list[str], ctx: click.Context) -> int:
         """Measure on each; a machine that fails does not keep the others from being measured."""
-        from edgecnn.cli.profile import show
+        from edgecnn.cli.profile_table import show
 
         if len(hosts) == 1:
             return super().invoke_on(hosts, ctx)
         if ctx.params.get("plot") or ctx.params.get("scenario_name"):
             raise click.UsageError("--plot and --scenario take one machine at a time", ctx)
         results: list[dict[str, Any]] = []
+        sweeps: list[dict[str, Any]] = []
         failed: list[dict[str, str | None]] = []
         for host in hosts:
             try:
@@ -35,11 +36,12 @@ class ProfileCommand(BoardCommand):
             except EdgecnnError as error:
                 failed.append({"on": host, "error": str(error), "hint": error.hint})
             else:
-                results += [{"on": host, **item} for item in found]
+                results += [{"on": host, **item} for item in found.get("results", [found])]
+                sweeps += [{"on": host, **item} for item in found.get("sweeps", ())]
         if ctx.params.get("as_json"):
-            common.print_json({"results": results, "failed": failed})
+            common.print_json({"results": results, "sweeps": sweeps, "failed": failed})
         elif results:
-            show(results)
+            show(results, sweeps)
         for item in failed:
             click.echo(f"error: {item['error']}", err=True)
             if item["hint"]:
@@ -47,25 +49,20 @@ class ProfileCommand(BoardCommand):
         return 1 if failed else 0
 
 
-def _there(host: str, ctx: click.Context) -> list[dict[str, Any]]:
+def _there(host: str, ctx: click.Context) -> dict[str, Any]:
     from edgecnn.devices.inventory import find
 
     code, printed, places = run_there(find(host), ctx, "--json")
     if code:
         raise EdgecnnError(f"{host}: the measurement failed there", hint="its own words are above")
-    found: list[dict[str, Any]] = as_typed(_results(printed), places)
+    found: dict[str, Any] = as_typed(json.loads(printed), places)
     return found
 
 
-def _here(ctx: click.Context) -> list[dict[str, Any]]:
+def _here(ctx: click.Context) -> dict[str, Any]:
     words = [sys.executable, "-m", "edgecnn", *typed_words(ctx, "--json")]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise EdgecnnError("local: the measurement failed here", hint="its own words are above")
-    return _results(done.stdout)
-
-
-def _results(printed: str) -> list[dict[str, Any]]:
-    found = json.loads(printed)
-    results: list[dict[str, Any]] = found.get("results", [found])
-    return results
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -15,6 +15,22 @@ from edgecnn.errors import InvalidValueError
 _TOP = 15
 
 
+def named(found: dict[str, Any]) -> str:
+    """Return what a result is of."""
+    batch = found["conditions"]["batch"]
+    return f"{found['path']} with batch {batch}" if batch > 1 else str(found["path"])
+
+
+def print_transfers(found: dict[str, Any]) -> None:
+    """Print how long the ways to the GPU and back take, where there are such ways."""
+    parts = found["transfers_ms"]
+    if parts is not None:
+        click.echo(
+            f"{named(found)} took {parts['in']:.3f} ms in, {parts['compute']:.3f} ms to compute,"
+            f" {parts['out']:.3f} ms out (medians)"
+        )
+
+
 def print_layers(found: dict[str, Any]) -> None:
     """Print the layers that take longest, and what all add up to."""
     slowest = sorted(found["layers"], key=lambda layer: -layer["ms"])
@@ -31,8 +47,8 @@ def print_layers(found: dict[str, Any]) -> None:
     ]
     common.print_table(["layer", "kernel", "ms", "share", "MACs", "GMAC/s"], rows, text=(0, 1))
     rest = len(slowest) - len(rows)
-    named = f"; {rest} more take {sum(layer['share'] for layer in slowest[_TOP:]):.1%}" if rest else ""
-    click.echo(f"layers add up to {found['layers_over_latency']:.0%} of the latency{named}")
+    others = f"; {rest} more take {sum(layer['share'] for layer in slowest[_TOP:]):.1%}" if rest else ""
+    click.echo(f"{named(found)}: layers add up to {found['layers_over_latency']:.0%} of the latency{others}")
 
 
 def scenario(
@@ -95,6 +111,8 @@ def facts(conditions: dict[str, Any]) -> dict[str, str]:
             conditions["gpu"],
             conditions["driver"] and f"driver {conditions['driver']}",
             conditions["cuda"] and f"CUDA {conditions['cuda']}",
+            conditions["cuda_graph"] is not None
+            and ("by a CUDA graph" if conditions["cuda_graph"] else "without a CUDA graph"),
         ),
         "engine": _list(
             f"{conditions['backend']} on {conditions['device']}", f"threads: {conditions['threads']}"

@@ -44,9 +44,10 @@ def command(filters: tuple[str, ...], output: Path, everything: bool, as_json: b
     if as_json:
         common.print_json({**dataclasses.asdict(written), "path": str(written.path)})
         return
+    compared = f", and {written.comparisons} comparisons" if written.comparisons else ""
     common.print_facts(
         [
             ("wrote", f"{written.path}  ({common.size(written.bytes)})"),
-            ("shows", f"{written.rows} of {written.results} results, of {written.files} files"),
+            ("shows", f"{written.rows} of {written.results} results, of {written.files} files{compared}"),
         ]
     )

@@ -22,12 +22,12 @@ store_option = click.option("--no-store", is_flag=True, help="Leave the store of
 def keep(
     kind: str, engine: Engine, values: dict[str, Any], samples: npt.NDArray[np.floating] | None = None
 ) -> None:
-    """Append what was measured of an engine; `samples` are milliseconds."""
+    """Append what was measured of an engine, without lists by class and image; `samples` are milliseconds."""
     from edgecnn.measure import store
-    from edgecnn.measure.provenance import describe
+    from edgecnn.measure.provenance import describe, without_lists
 
     with noting():
-        store.append(kind, {**describe(engine), **values}, samples)
+        store.append(kind, {**describe(engine), **without_lists(values)}, samples)
 
 
 @contextlib.contextmanager

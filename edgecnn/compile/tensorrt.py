@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import files
 from edgecnn.compile.builders import Built, Progress, Source
 from edgecnn.compile.request import BatchRange, CompileRequest
+from edgecnn.compile.tensorrt_monitor import monitor
 from edgecnn.compile.tensorrt_precision import follow_file
-from edgecnn.compile.tensorrt_report import layers, monitor
 from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convolutions
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.fit import processor
+from edgecnn.runtime.tensorrt_layers import layers
 from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
 from edgecnn.targets import PORTABLE
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn import files
 from edgecnn.errors import ConditionsError
 from edgecnn.measure import statistics
 from edgecnn.measure.conditions import Conditions, Watch, differences
@@ -54,6 +55,7 @@ class Compared:
             rows.append(
                 {
                     "path": str(engine.path),
+                    "sha256": files.sha256(engine.path),
                     "backend": engine.backend,
                     "latency_ms": {"p50": float(np.median(self.turns[:, index]) * 1e3)},
                     "ratio": ratio.to_json() if index else None,
@@ -68,6 +70,17 @@ class Compared:
             "notes": self.notes,
             "results": rows,
         }
+
+    def pairs(self) -> list[tuple[Engine, dict[str, Any]]]:
+        """Return each engine but the first, with what the store keeps of it: how it relates to the first."""
+        found = self.to_json()
+        first, *others = found["results"]
+        baseline = {key: first[key] for key in ("path", "sha256", "backend", "latency_ms")}
+        shared = {"baseline": baseline, "unlike": self.unlike}
+        return [
+            (engine, {**row, **shared, "n": row["ratio"]["pairs"]})
+            for engine, row in zip(self.engines[1:], others, strict=True)
+        ]
 
 
 def compare(

@@ -19,8 +19,9 @@ from edgecnn.runtime.fit import library_version
 CLOCK_TOLERANCE, LOAD_TOLERANCE = 0.05, 0.25
 #: The note of every time that was taken where a program imitates the processor.
 EMULATED = "this machine is emulated: its times say nothing of a board"
-#: Conditions that must be the same, with the words for people.
-_SAME = {
+#: What somebody chose, or a machine has, with the words for people: comparable results agree in it. The other
+#: conditions (load, clocks, temperatures) are what the moment was like.
+SETTINGS = {
     "machine": "architecture",
     "system": "kernel",
     "board": "board",
@@ -44,6 +45,7 @@ _SAME = {
     "batch": "batch",
     "input": "input",
     "transfers": "transfers",
+    "cuda_graph": "CUDA graph",
 }
 
 
@@ -56,6 +58,8 @@ class Conditions:
     device: str
     threads: int
     batch: int
+    #: Whether a CUDA graph launched each inference; None where there is no such thing.
+    cuda_graph: bool | None
     before: Snapshot
     after: Snapshot
     during: Summary
@@ -70,7 +74,8 @@ class Conditions:
         except MissingPackageError:  # built from source
             version = "unknown version"
         backend = f"{engine.backend} {version}"
-        return cls(machine, backend, engine.device, engine.threads, batch, before, after, during)
+        graph = engine.launches_graph
+        return cls(machine, backend, engine.device, engine.threads, batch, graph, before, after, during)
 
     @property
     def other_cores_busy(self) -> float | None:
@@ -110,6 +115,7 @@ class Conditions:
             "batch": self.batch,
             "input": "real photograph",
             "transfers": "included",
+            "cuda_graph": self.cuda_graph,
             "load": self.before.load,
             "other_cores_busy": None if busy is None else round(busy, 2),
             "stolen_cores": None if stolen is None else round(stolen, 2),
@@ -152,7 +158,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any], *, ignore: Collectio
     """
     found = [
         f"{words}: {_shown(a.get(key))} and {_shown(b.get(key))}"
-        for key, words in _SAME.items()
+        for key, words in SETTINGS.items()
         if key not in ignore and a.get(key) != b.get(key)
     ]
     if "clock" not in ignore:
@@ -185,6 +191,8 @@ def _clock(conditions: Mapping[str, Any]) -> float | None:
 def _shown(value: Any) -> str:
     if value is None:
         return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
     return " to ".join(_shown(item) for item in value) if isinstance(value, list) else str(value)

@@ -18,6 +18,7 @@ from edgecnn.measure import statistics
 from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.images import Preprocessing, sample_photo
+from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
 _WARM_SECONDS, _WARM_RUNS, _WARM_PIECES, _WARM_CHANGE = 0.15, 3, 3, 0.02
@@ -26,6 +27,8 @@ _WARM_LIMIT = 8.0
 #: Turns that each engine gets, in alternation, so that a drift of the machine meets all alike.
 _TURNS = 5
 _MIN_SAMPLES = 20
+#: Inferences of each turn whose parts are timed, where there are parts.
+_TIMED = 10
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,21 @@ class Latency:
     batch: int
     conditions: Conditions
     warm_up: WarmUp
+    #: The parts of other inferences, in the same turns; empty where nothing is moved to the network and back.
+    parts: tuple[Times, ...] = ()
 
     @property
     def milliseconds(self) -> dict[str, float]:
         """Percentiles and moments of one inference, in milliseconds."""
         return statistics.summary(self.samples * 1e3)
+
+    @property
+    def transfers_ms(self) -> dict[str, float] | None:
+        """Medians of the way in, the network and the way out; None where nothing is moved."""
+        if not self.parts:
+            return None
+        rows = np.array([(times.copy_in, times.device, times.copy_out) for times in self.parts]) * 1e3
+        return dict(zip(("in", "compute", "out"), np.median(rows, axis=0).tolist(), strict=True))
 
     @property
     def throughput_ips(self) -> float:
@@ -84,6 +97,7 @@ class Latency:
             "p50_interval_ms": list(statistics.median_interval(self.samples * 1e3)),
             "warm_up": dataclasses.asdict(self.warm_up),
             "steadiness": self.steadiness.to_json(),
+            "transfers_ms": self.transfers_ms,
             "throughput_ips": self.throughput_ips,
             "n": len(self.samples),
             "seconds": float(self.samples.sum()),
@@ -127,44 +141,61 @@ class Latency:
 def profile(
     engines: Sequence[Engine],
     *,
-    batch: int | None = None,
+    batch: int | Sequence[int] | None = None,
     seconds: float = 3.0,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[Latency]:
     """Measure one inference of each engine, on real images, for `seconds` each.
 
-    The clock runs from the prepared input array to the logits. Engines take turns. Raises
-    InvalidValueError if `batch` is not the fixed batch of a model.
+    The clock runs from the prepared input array to the logits. Engines take turns, and so do the batches of
+    each if several are given: the results are all batches of the first engine, then those of the next. Raises
+    InvalidValueError if a batch is not the fixed one of a model, InputError if it is beyond its range.
     """
-    inputs = [real_input(engine, batch) for engine in engines]
+    batches = batch if isinstance(batch, Sequence) else [batch]
+    cases = [(engine, real_input(engine, size)) for engine in engines for size in batches]
+    for engine, data in cases:
+        engine.check(data)  # before the first is warmed up for nothing
     warm = []
-    for engine, data in zip(engines, inputs, strict=True):
-        progress(f"warm up {engine.path.name}")
+    for engine, data in cases:
+        progress(f"warm up {_named(engine, data, batches)}")
         warm.append(warm_up(engine, data))
-    samples: list[list[float]] = [[] for _ in engines]
-    starts: list[list[float]] = [[] for _ in engines]
-    spans: list[list[tuple[float, float]]] = [[] for _ in engines]
+    samples: list[list[float]] = [[] for _ in cases]
+    starts: list[list[float]] = [[] for _ in cases]
+    spans: list[list[tuple[float, float]]] = [[] for _ in cases]
+    parts: list[list[Times]] = [[] for _ in cases]
     with Watch() as watch:
         for _ in range(_TURNS):
-            for number, (engine, data) in enumerate(zip(engines, inputs, strict=True)):
-                progress(f"measure {engine.path.name}")
-                engine(data)  # the other engines' data has left the caches
+            for number, (engine, data) in enumerate(cases):
+                progress(f"measure {_named(engine, data, batches)}")
+                engine(data)  # the other cases' data has left the caches
                 start = time.perf_counter()
                 begun, taken = _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
                 spans[number].append((start, time.perf_counter()))
                 samples[number] += taken
                 starts[number] += begun
+                parts[number] += _parts(engine, data)
     return [
         Latency(
             engine,
             np.array(samples[number]),
             np.array(starts[number]) - starts[number][0],
-            len(inputs[number]),
-            watch.conditions(engine, len(inputs[number]), spans[number]),
+            len(data),
+            watch.conditions(engine, len(data), spans[number]),
             warm[number],
+            tuple(parts[number]),
         )
-        for number, engine in enumerate(engines)
+        for number, (engine, data) in enumerate(cases)
     ]
+
+
+def _named(engine: Engine, data: npt.NDArray[Any], batches: Sequence[int | None]) -> str:
+    return engine.path.name + (f", batch {len(data)}" if len(batches) > 1 else "")
+
+
+def _parts(engine: Engine, data: npt.NDArray[Any]) -> list[Times]:
+    """Return the parts of a few inferences, apart from the samples: reading more clocks takes time too."""
+    found = (engine.time(data) for _ in range(_TIMED))
+    return [times for times in found if times is not None]
 
 
 def warm_up(engine: Engine, data: npt.NDArray[Any]) -> WarmUp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import time
@@ -19,10 +20,12 @@ from edgecnn.runtime.engine import Engine
 
 #: What belongs to no layer: the layout or the type of a tensor is changed between two.
 BETWEEN = "between layers"
-#: Backend: its module, with a function `profiler`.
+#: Backend and device: the module with a function `profiler`.
 _MODULES = {
-    "onnxruntime": "edgecnn.measure.layers_ort",
-    "openvino": "edgecnn.measure.layers_openvino",
+    ("onnxruntime", "cpu"): "edgecnn.measure.layers_ort",
+    ("openvino", "cpu"): "edgecnn.measure.layers_openvino",
+    ("tensorrt", "cuda"): "edgecnn.measure.layers_tensorrt",
+    ("tensorrt-rtx", "cuda"): "edgecnn.measure.layers_tensorrt",
 }
 #: Inferences with the library's clock; each follows one without it.
 _LEAST_RUNS, _MOST_RUNS = 20, 300
@@ -49,7 +52,10 @@ class Profiler(Protocol):
         """Run one inference."""
 
     def kernels(self) -> list[Kernel]:
-        """Return what ran, in order, and end."""
+        """Return what ran, in order; nothing runs after that."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
 
 
 @dataclass(frozen=True)
@@ -119,25 +125,29 @@ def profile_layers(
     Raises EngineError where the backend does not time its kernels, InvalidValueError if `batch` is not the
     fixed batch of the model.
     """
-    if engine.backend not in _MODULES or engine.device != "cpu":
+    module = _MODULES.get((engine.backend, engine.device))
+    if module is None:
+        known = ", ".join(f"{backend} on {device}" for backend, device in _MODULES)
         raise EngineError(
             f"{engine.backend} on {engine.device} does not say how long its kernels take",
-            hint=f"layers are timed on the CPU by: {', '.join(_MODULES)}",
+            hint=f"layers are timed by: {known}",
         )
     data = real_input(engine, batch)
-    profiler: Profiler = importlib.import_module(_MODULES[engine.backend]).profiler(engine)
     progress(f"layers of {engine.path.name}")
     warm_up(engine, data)
     clock = time.perf_counter
     plain: list[float] = []
-    end = clock() + seconds
-    while len(plain) < _LEAST_RUNS or (clock() < end and len(plain) < _MOST_RUNS):
-        start = clock()
-        engine(data)
-        plain.append(clock() - start)
-        profiler.run(data)
+    profiler: Profiler = importlib.import_module(module).profiler(engine)
+    with contextlib.closing(profiler):
+        end = clock() + seconds
+        while len(plain) < _LEAST_RUNS or (clock() < end and len(plain) < _MOST_RUNS):
+            start = clock()
+            engine(data)
+            plain.append(clock() - start)
+            profiler.run(data)
+        kernels = profiler.kernels()
     records = engine.manifest.layers if engine.manifest else None
-    rows = by_layer(profiler.kernels(), records or {}, len(data))
+    rows = by_layer(kernels, records or {}, len(data))
     return LayerProfile(engine, rows, _middle(np.array(plain), np.array(plain)), len(plain))
 
 
@@ -146,19 +156,26 @@ def by_layer(kernels: Sequence[Kernel], records: Mapping[str, LayerRecord], batc
 
     A kernel is its layer's if it has the name of one of the layer's nodes or of their outputs. One with
     weights that is named after what was fused into it, as an activation, belongs to the layer
-    before that. Without `records` kernels stand under their own names.
+    before that. Layers that share their only kernel are one row, "first ... last". Without `records`
+    kernels stand under their own names.
     """
     nodes = {**{record.output: name for name, record in records.items()}, **{name: name for name in records}}
-    owners = [_owner(kernel, nodes, records) for kernel in kernels]
-    own = {owner for owner in owners if owner is not None and records[owner].macs}
+    origins = [[nodes[name] for name in map(_plain, kernel.names) if name in nodes] for kernel in kernels]
+    weighted = [[name for name in records if name in found and records[name].macs] for found in origins]
+    row_of = _rows(weighted)
+    own = set(row_of)
     rows: dict[str, list[Kernel]] = {}
-    for kernel, owner in zip(kernels, owners, strict=True):
-        if owner is not None and not records[owner].macs and _weighted(kernel):
+    for kernel, found, layers in zip(kernels, origins, weighted, strict=True):
+        owner = row_of[layers[0]] if layers else found[0] if found else None
+        if owner is not None and not layers and _weighted(kernel):
             owner = _before(owner, records, own) or owner
             own.add(owner)
         if owner is None:
-            owner = f"{BETWEEN}: {kernel.operator}" if records else kernel.names[0]
+            owner = f"{BETWEEN}: {kernel.operator}" if records or not kernel.names else kernel.names[0]
         rows.setdefault(owner, []).append(kernel)
+    macs = {name: record.macs for name, record in records.items() if name not in row_of}
+    for name, row in row_of.items():
+        macs[row] = macs.get(row, 0) + records[name].macs
     totals = np.sum([kernel.seconds for kernel in kernels], axis=0)
     times = {
         name: _middle(np.sum([kernel.seconds for kernel in found], axis=0), totals)
@@ -171,22 +188,29 @@ def by_layer(kernels: Sequence[Kernel], records: Mapping[str, LayerRecord], batc
             max(found, key=lambda kernel: float(kernel.seconds.sum())).operator,
             times[name],
             times[name] / whole if whole else 0.0,
-            (records[name].macs * batch if name in records else 0) if records else None,
+            macs.get(name, 0) * batch if records else None,
         )
         for name, found in rows.items()
     ]
+
+
+def _rows(weighted: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the row of each layer with weights that kernels compute; `weighted` are those of each kernel.
+
+    A kernel that names several is all that they have, or a helper between those that have one of their own.
+    """
+    rows: dict[str, str] = {}
+    for layers in sorted(weighted, key=len):
+        free = [name for name in layers if name not in rows]
+        if free:
+            rows |= dict.fromkeys(free, " ... ".join(dict.fromkeys((free[0], free[-1]))))
+    return rows
 
 
 def _middle(seconds: npt.NDArray[np.float64], totals: npt.NDArray[np.float64]) -> float:
     """Return the mean over the runs whose totals are neither in the fastest quarter nor in the slowest."""
     low, high = np.quantile(totals, [0.25, 0.75])
     return float(seconds[(totals >= low) & (totals <= high)].mean())
-
-
-def _owner(kernel: Kernel, nodes: Mapping[str, str], records: Mapping[str, LayerRecord]) -> str | None:
-    """Return the node that a kernel computes, the one with most arithmetic if there are several."""
-    found = [nodes[name] for name in map(_plain, kernel.names) if name in nodes]
-    return max(found, key=lambda name: records[name].macs, default=None)
 
 
 def _plain(name: str) -> str:

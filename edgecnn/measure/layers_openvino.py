@@ -58,6 +58,10 @@ class OpenVinoProfiler:
             for name, taken in self._seconds.items()
         ]
 
+    def close(self) -> None:
+        """Free the compiled network."""
+        del self._request
+
 
 def _origins(info: Any) -> tuple[str, ...]:
     """Return the names of the nodes that a kernel was made of."""

@@ -41,11 +41,13 @@ class OrtProfiler:
         self._session.run(None, {self._input: array})
 
     def kernels(self) -> list[Kernel]:
-        """Return each node that ran, in order; ends the session."""
-        with self._folder:
-            events = json.loads(Path(self._session.end_profiling()).read_text())
+        """Return each node that ran, in order; ends the trace."""
+        return kernels(json.loads(Path(self._session.end_profiling()).read_text()))
+
+    def close(self) -> None:
+        """End the session, and remove its trace."""
         del self._session
-        return kernels(events)
+        self._folder.cleanup()
 
 
 def kernels(events: list[dict[str, Any]]) -> list[Kernel]:

@@ -10,6 +10,8 @@ from edgecnn.runtime.engine import Engine
 
 #: Characters of a step's parameter or metric; what is longer (the structure of a pruned network) is left out.
 _LONGEST = 200
+#: Keys of an evaluation that hold something for each class or image: megabytes of a thousand classes.
+_LISTS = frozenset({"per_class", "mistakes", "skipped", "changed"})
 
 
 def describe(engine: Engine) -> dict[str, Any]:
@@ -51,3 +53,10 @@ def _short(values: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in values.items()
         if value is not None and len(json.dumps(value)) <= _LONGEST
     }
+
+
+def without_lists(values: Any) -> Any:
+    """Return a result without what it says of every class and every image, at any depth."""
+    if isinstance(values, Mapping):
+        return {key: without_lists(value) for key, value in values.items() if key not in _LISTS}
+    return [without_lists(value) for value in values] if isinstance(values, list) else values

@@ -17,10 +17,11 @@ from edgecnn import __version__, files
 from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.measure import store
+from edgecnn.report.comparisons import comparisons
 from edgecnn.report.rows import rows
 
 #: In the order in which they need each other.
-_SCRIPTS = ("format.js", "rows.js", "charts.js", "tables.js", "main.js")
+_SCRIPTS = ("format.js", "rows.js", "charts.js", "tables.js", "comparisons.js", "main.js")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Report:
     results: int
     rows: int
     files: int
+    #: Comparisons that are shown beside them.
+    comparisons: int
 
 
 def write(path: Path, filters: Sequence[str] = (), *, everything: bool = False) -> Report:
@@ -47,9 +50,12 @@ def write(path: Path, filters: Sequence[str] = (), *, everything: bool = False) 
     found = store.query(filters)
     if not found:
         raise InvalidValueError("no result meets " + " and ".join(filters), hint="leave a filter out")
-    data = rows(found, everything=everything)
-    if not data["rows"]:
-        raise InvalidValueError("no result of profile or eval is among them", hint="edgecnn profile m.onnx")
+    compared = comparisons(found, everything=everything)
+    data = {**rows(found, everything=everything), "comparisons": compared}
+    if not data["rows"] and not compared:
+        raise InvalidValueError(
+            "no result of profile, eval or compare is among them", hint="edgecnn profile m.onnx"
+        )
     page = render(
         {
             **data,
@@ -60,11 +66,11 @@ def write(path: Path, filters: Sequence[str] = (), *, everything: bool = False) 
         }
     ).encode()
     files.write_atomic(path, page)
-    return Report(path, len(page), len(found), len(data["rows"]), len(data["files"]))
+    return Report(path, len(page), len(found), len(data["rows"]), len(data["files"]), len(compared))
 
 
 def render(data: dict[str, Any]) -> str:
-    """Return the page of `data`, which `rows` describes."""
+    """Return the page of `data`, which `rows` and `comparisons` describe."""
     plotly = require("plotly.offline", "a report").get_plotlyjs()
     own = "".join(_part(name) for name in _SCRIPTS)
     # Inside a script element "<" could begin its end.

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgecnn.measure.store import Result
+from edgecnn.report.figures import moment, settings, short
 
-#: Conditions that somebody chose, or that a machine has. Of results that agree in them the newest is shown;
-#: the others (load, clocks, temperature) are what the moment was like.
-_SETTINGS = (
-    *("machine", "board", "cpu", "cores", "affinity", "cpu_quota", "governor", "gpu", "power_mode"),
-    *("power_supply", "backend", "device", "threads", "batch", "input", "transfers"),
-)
 #: What is known of a file, as far as a result says it.
 _OF_FILE = (
     "architecture",
@@ -32,7 +26,6 @@ _OF_FILE = (
 )
 #: What a distribution is drawn from: the percentiles 0, 1, ... 100.
 _PERCENTILES = np.arange(101)
-_DIGITS = 4
 
 Json = dict[str, Any]
 
@@ -51,7 +44,7 @@ def rows(results: Sequence[Result], *, everything: bool = False) -> Json:
         result for result in results if result.kind == "eval" and result.sha256 not in profiled
     ]
     if not everything:
-        measured = list({_settings(result): result for result in measured}.values())
+        measured = list({settings(result): result for result in measured}.values())
     files, conditions = _Table(), _Table()
     shown = [
         {
@@ -102,11 +95,6 @@ class _Table:
         return self.index(json.dumps(value, sort_keys=True), value)
 
 
-def _settings(result: Result) -> tuple[Any, ...]:
-    found = result.values.get("conditions") or {}
-    return (result.kind, result.sha256, result.host, *(str(found.get(key)) for key in _SETTINGS))
-
-
 def _file(result: Result) -> Json:
     return {
         "name": Path(result.path).name,
@@ -126,22 +114,22 @@ def _figures(result: Result) -> Json:
     samples = result.samples
     return {
         "kind": result.kind,
-        "time": datetime.fromtimestamp(result.time).astimezone().isoformat(timespec="seconds"),
+        "time": moment(result),
         "host": result.host,
         "backend": values.get("backend"),
         "device": values.get("device"),
         "batch": (values.get("conditions") or {}).get("batch"),
-        "p50": _short(latency.get("p50")),
-        "p90": _short(latency.get("p90")),
-        "p99": _short(latency.get("p99")),
-        "p50_interval": [_short(end) for end in values.get("p50_interval_ms") or []],
-        "throughput": _short(values.get("throughput_ips")) if result.kind == "profile" else None,
-        "millijoules": None if joules is None else _short(joules * 1e3),
+        "p50": short(latency.get("p50")),
+        "p90": short(latency.get("p90")),
+        "p99": short(latency.get("p99")),
+        "p50_interval": [short(end) for end in values.get("p50_interval_ms") or []],
+        "throughput": short(values.get("throughput_ips")) if result.kind == "profile" else None,
+        "millijoules": None if joules is None else short(joules * 1e3),
         "agreement": parity.get("top1_agreement"),
-        "sqnr_db": _short(parity.get("sqnr_db")),
+        "sqnr_db": short(parity.get("sqnr_db")),
         "percentiles": None
         if samples is None
-        else [_short(value) for value in np.percentile(samples, _PERCENTILES).tolist()],
+        else [short(value) for value in np.percentile(samples, _PERCENTILES).tolist()],
         "notes": values.get("notes") or [],
         "layers": values.get("layers"),
         "roofline": values.get("roofline"),
@@ -168,7 +156,3 @@ def _compiled_from(result: Result) -> str | None:
     """Return the SHA-256 of the ONNX file that an engine was compiled from: its answers are the engine's."""
     lineage = result.values.get("lineage") or []
     return lineage[-1]["parent"] if lineage and lineage[-1]["what"] == "compile" else None
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{_DIGITS}g}")

@@ -21,6 +21,7 @@ from edgecnn.runtime.backends import Backend, backend_of
 from edgecnn.runtime.fit import library_version, processor
 from edgecnn.runtime.images import ImageLike, Preprocessing
 from edgecnn.runtime.stream import stream
+from edgecnn.runtime.times import Times
 
 Array = npt.NDArray[Any]
 
@@ -85,6 +86,18 @@ class Engine(abc.ABC):
         """
         self.check(array)
         return self._infer(np.ascontiguousarray(array))
+
+    @property
+    def launches_graph(self) -> bool | None:
+        """Whether a CUDA graph launches an inference; None where there is no such thing."""
+        return None
+
+    def time(self, array: Array) -> Times | None:
+        """Run a batch, and return how long its parts took; None, at once, where nothing is moved to a GPU.
+
+        Raises as calling does.
+        """
+        return None
 
     def check(self, array: Array) -> None:
         """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""

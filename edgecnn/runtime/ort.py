@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ from edgecnn.lazy import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine, image_layout
 from edgecnn.runtime.ort_binding import BoundSession
+from edgecnn.runtime.times import Times
 
 #: Device: the execution provider that stands for it.
 PROVIDERS = {
@@ -85,11 +88,29 @@ class OrtEngine(Engine):
                 hint="edgecnn doctor shows what is missing",
             )
 
+    @property
+    def launches_graph(self) -> bool | None:
+        """Whether a CUDA graph launches an inference; None on a CPU."""
+        return None if self._bound is None else self.cuda_graph
+
+    def time(self, array: Array) -> Times | None:
+        """Run a batch on a GPU, and return how long its parts took; None on a CPU. Raises as calling does."""
+        if self._bound is None:
+            return None
+        self.check(array)
+        with self._translated():
+            return self._bound.time(self.input.name, np.ascontiguousarray(array))
+
     def _infer(self, array: Array) -> Array:
-        try:
+        with self._translated():
             if self._bound is not None:
                 return self._bound(self.input.name, array)
             return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # the library's errors have no common base class of their own
             raise EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}") from error
 

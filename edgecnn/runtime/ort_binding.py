@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from edgecnn.lazy import require
 from edgecnn.runtime.engine import Array
+from edgecnn.runtime.times import Times
 
 #: Shapes whose buffers are kept; an engine that sees more of them starts over.
 _MOST_SHAPES = 8
@@ -43,14 +46,34 @@ class BoundSession:
     def __call__(self, name: str, array: Array) -> Array:
         """Return the output, (N, classes), for one input by name."""
         with self._lock:
-            buffers = self._buffers.get(array.shape)
-            if buffers is None:
-                if len(self._buffers) == _MOST_SHAPES:
-                    self._buffers.clear()
-                buffers = self._buffers[array.shape] = self._bind(name, array)
+            buffers = self._ready(name, array)
             buffers.source.update_inplace(array)
             self._session.run_with_iobinding(buffers.binding, buffers.options)
             return np.array(buffers.result.numpy())
+
+    def time(self, name: str, array: Array) -> Times:
+        """Return how long the parts of an inference took. Each of the three calls waits for the GPU."""
+        clock = time.perf_counter
+        with self._lock:
+            buffers = self._ready(name, array)
+            moments = [clock()]
+            buffers.source.update_inplace(array)
+            moments.append(clock())
+            self._session.run_with_iobinding(buffers.binding, buffers.options)
+            moments.append(clock())
+            np.array(buffers.result.numpy())
+            moments.append(clock())
+        copy_in, device, copy_out = (later - earlier for earlier, later in itertools.pairwise(moments))
+        return Times(moments[-1] - moments[0], copy_in, device, copy_out)
+
+    def _ready(self, name: str, array: Array) -> _Buffers:
+        """Return the buffers of a shape; they are made when it is first met."""
+        found = self._buffers.get(array.shape)
+        if found is None:
+            if len(self._buffers) == _MOST_SHAPES:
+                self._buffers.clear()
+            found = self._buffers[array.shape] = self._bind(name, array)
+        return found
 
     def _bind(self, name: str, array: Array) -> _Buffers:
         values = self._ort.OrtValue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,11 @@ from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.engine import Array, Engine
 from edgecnn.runtime.fit import library_version
-from edgecnn.runtime.tensorrt_context import Context, Tensor, Times
+from edgecnn.runtime.tensorrt_context import Context, Tensor
+from edgecnn.runtime.tensorrt_layers import clock as layer_clock
+from edgecnn.runtime.tensorrt_layers import layers
 from edgecnn.runtime.tensorrt_library import Library, sizes
+from edgecnn.runtime.times import Times
 
 if TYPE_CHECKING:
     import tensorrt
@@ -80,11 +83,46 @@ class TensorRtEngine(Engine):
             capability = f"none: {error}"
         return {"compute capability": capability, backend.title: version}
 
+    @property
+    def launches_graph(self) -> bool:
+        """Whether inferences are launched as CUDA graphs; known once one has been tried."""
+        return self.cuda_graph and not self.cuda_graph_refused
+
     def time(self, array: Array) -> Times:
         """Run a batch that the engine takes, and return how long its parts took. Raises as calling does."""
         self.check(array)
         with self._lease(len(array)) as context:
             return context.time(np.ascontiguousarray(array), graph=self.cuda_graph)
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Return what the library's inspector says of each layer; as much as the engine was built to tell."""
+        kind: Any = self._library.trt.LayerInformationFormat
+        return layers(self._engine.create_engine_inspector().get_engine_information(kind.ONELINE)) or []
+
+    @contextlib.contextmanager
+    def profiled(self, batch: int) -> Iterator[Callable[[Array], dict[str, float]]]:
+        """Yield a function that runs `batch` images, and returns the seconds of each layer by its name.
+
+        The library's profiler tells them. It waits after each inference, and knows no CUDA graph.
+        """
+        clock = layer_clock(self._library.trt)
+        with self._gpu.current():
+            context = Context(
+                self._library, self._engine, self._gpu, self._tensors, batch, self._messages, clock
+            )
+
+        def run(array: Array) -> dict[str, float]:
+            self.check(array)
+            clock.seconds = {}
+            with self._gpu.current():
+                context.run(np.ascontiguousarray(array), graph=False)
+            return dict(clock.seconds)
+
+        try:
+            yield run
+        finally:
+            with self._gpu.current():
+                context.close()
 
     def _infer(self, array: Array) -> Array:
         with self._lease(len(array)) as context:

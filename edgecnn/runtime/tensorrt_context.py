@@ -14,23 +14,12 @@ import numpy.typing as npt
 from edgecnn.errors import EngineError
 from edgecnn.runtime.cuda import Buffer, Device, Event, Graph, Stream
 from edgecnn.runtime.tensorrt_library import Library, Messages
+from edgecnn.runtime.times import Times
 
 if TYPE_CHECKING:
     import tensorrt
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one inference."""
-
-    #: From the input array to the logits, on the processor's clock.
-    host: float
-    #: On the GPU's clock: the input's way to the GPU, the network, the logits' way back.
-    copy_in: float
-    device: float
-    copy_out: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +47,7 @@ class Context:
         tensors: tuple[Tensor, Tensor],
         batch: int,
         messages: Messages,
+        profiler: Any = None,
     ) -> None:
         self.batch = batch
         self._messages = messages
@@ -69,6 +59,8 @@ class Context:
             self._context = _execution_context(library, engine)
             if self._context is None:
                 raise EngineError(f"{library} opens no execution context: {messages}", hint="nvidia-smi")
+            if profiler is not None:
+                self._context.profiler = profiler
             self._stream = made.enter_context(contextlib.closing(Stream()))
             self._shapes = []
             buffers = []

@@ -15,7 +15,7 @@ from edgecnn.runtime import load
 NETWORKS = {
     "mobilenet": ("mobilenet", "--alpha", "0.5"),
     "mobilenet_v2": ("mobilenet_v2",),
-    "resnet50": ("resnet50",),
+    "resnet18": ("resnet18",),
     "efficientnet_lite0": ("efficientnet_lite0", "--weights", "imagenet", "--effort", "fast"),
 }
 

@@ -37,7 +37,7 @@ def orin(tmp_path) -> Path:
 
 
 def of(root: Path, *, device: str = "cpu", **during) -> Conditions:
-    engine = SimpleNamespace(backend="onnxruntime", device=device, threads=0)
+    engine = SimpleNamespace(backend="onnxruntime", device=device, threads=0, launches_graph=None)
     machine, moment = Machine.read(root, ORIN_TOOLS), Snapshot.read(root, ORIN_TOOLS)
     return Conditions.of(engine, 8, machine, moment, moment, Summary(1.0, 10, **during))
 
@@ -130,6 +130,7 @@ def test_the_same_conditions_have_no_differences(orin):
         ("device", "cuda", "device: cpu and cuda"),
         ("threads", 1, "threads: library's choice and 1"),
         ("batch", 1, "batch: 8 and 1"),
+        ("cuda_graph", True, "CUDA graph: unknown and yes"),
     ],
 )
 def test_each_condition_that_differs_is_named(orin, key, value, line):

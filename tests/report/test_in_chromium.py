@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from browser import PROGRAM, Browser
-from stored import CONDITIONS, evaluated, profiled, sha
+from stored import CONDITIONS, compared, evaluated, profiled, sha
 
 from edgecnn.measure import store
 from edgecnn.report import write
@@ -22,7 +22,9 @@ NETWORKS, PRECISIONS, THREADS = (
 POINTS = "document.querySelectorAll('#tradeoff .scatterlayer .trace path.point')"
 ROWS = "document.querySelectorAll('#results tbody tr')"
 PICKED = "document.getElementById('picked-name').textContent"
-LAYERS = [{"name": f"conv{i}", "type": "Conv", "ms": 0.1 * i, "share": 0.1, "macs": 10**6} for i in range(5)]
+LAYERS = [
+    {"name": f"conv{i}", "operator": "Conv", "ms": 0.1 * i, "share": 0.1, "macs": 10**6} for i in range(5)
+]
 ROOFLINE = {
     "intensity": 20.0,
     "achieved_gflops": 30.0,
@@ -59,6 +61,8 @@ def results():
                     **extra,
                 )
                 yield evaluated(name, 0.9 - threads / 100 - row / 50)
+    yield compared("mobilenet_int8_1", "mobilenet_float32_1", 0.5)
+    yield compared("resnet_int8_1", "resnet_float32_1", 1.5)
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +220,39 @@ def test_conditions_are_those_that_are_the_same_and_those_that_differ(page):
 def test_each_latency_shown_has_a_box(page):
     page.click(chip("resnet"))
     assert page.ask("document.querySelectorAll('#latencies .boxlayer .trace.boxes').length") == 12
+
+
+def test_comparisons_have_a_point_with_its_interval_and_a_row(page):
+    assert page.ask("document.querySelectorAll('#comparisons path.point').length") == 2
+    assert page.ask("document.querySelectorAll('#comparisons .xerror').length") == 2
+    rows = page.ask(
+        "[...document.querySelectorAll('#comparisons-table tbody tr')].map((row) => row.textContent)"
+    )
+    assert "mobilenet_int8_1.onnx" in rows[0] and "mobilenet_float32_1.onnx" in rows[0]
+    assert "0.5 (0.49 to 0.51)faster" in rows[0] and "1.5 (1.47 to 1.53)slower" in rows[1]
+
+
+def test_the_search_finds_comparisons_by_either_file(page):
+    page.click("document.getElementById('search')")
+    page.type("resnet_float32_1.")
+    assert page.ask("document.querySelectorAll('#comparisons-table tbody tr').length") == 1
+
+
+def test_a_page_of_comparisons_alone_shows_them(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECNN_RESULTS", str(tmp_path / "results.sqlite"))
+    store.append("compare", compared("a", "b", 0.5).values)
+    before = page.ask("location.href")
+    page.open(write(tmp_path / "r.html").path)
+    found = page.ask("document.querySelectorAll('#comparisons-table tbody tr').length")
+    page.call("Page.navigate", url=before)
+    page.wait_for(lambda: page.ask(f"document.readyState === 'complete' && {POINTS}.length > 0"))
+    assert found == 1 and page.complaints == []
+
+
+def test_a_bar_of_a_layer_names_its_kernel(page):
+    page.click(chip("int8"))
+    page.click(f"{ROWS}[0]")
+    assert page.ask("[...document.getElementById('layers').data[0].text]") == ["Conv"] * len(LAYERS)
 
 
 def test_the_page_follows_the_readers_colours(page):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from stored import evaluated, profiled
+from stored import compared, evaluated, profiled
 
 from edgecnn.errors import InvalidValueError, MissingPackageError, OutputError, StoreError
 from edgecnn.measure import store
@@ -93,7 +93,14 @@ def test_without_plotly_the_error_names_the_extra(tmp_path, monkeypatch):
     assert "edgecnn[report]" in caught.value.hint
 
 
+def test_comparisons_alone_make_a_page(tmp_path):
+    store.append("compare", compared("a", "b", 0.5).values)
+    report = write(tmp_path / "r.html")
+    assert (report.rows, report.comparisons) == (0, 1)
+    assert data_of(report.path.read_text())["comparisons"][0]["ratio"] == 0.5
+
+
 def test_other_kinds_of_results_alone_make_no_page(tmp_path):
-    store.append("compare", profiled("a").values)
-    with pytest.raises(InvalidValueError, match="profile or eval"):
+    store.append("loadgen", profiled("a").values)
+    with pytest.raises(InvalidValueError, match="profile, eval or compare"):
         write(tmp_path / "r.html")

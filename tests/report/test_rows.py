@@ -4,6 +4,7 @@ import pytest
 from stored import CONDITIONS, evaluated, profiled, sha
 
 from edgecnn.errors import StoreError
+from edgecnn.measure.conditions import SETTINGS
 from edgecnn.report.rows import flat, rows
 
 
@@ -61,12 +62,19 @@ def test_the_newest_of_a_file_under_the_same_settings_is_shown():
     [
         ({"conditions": {**CONDITIONS, "threads": 2}}, 2),
         ({"conditions": {**CONDITIONS, "governor": "performance"}}, 2),
+        ({"conditions": {**CONDITIONS, "cpu_limits_mhz": {"0": [800, 800]}}}, 2),
         ({"conditions": {**CONDITIONS, "load": 3.0}}, 1),
         ({"host": "elsewhere"}, 2),
     ],
 )
 def test_settings_are_told_from_what_the_moment_was_like(changed, count):
     assert len(rows([profiled("a"), profiled("a", **changed)])["rows"]) == count
+
+
+def test_what_makes_results_unlike_makes_them_two_rows():
+    for key in SETTINGS:
+        other = profiled("a", conditions={**CONDITIONS, key: "another"})
+        assert len(rows([profiled("a"), other])["rows"]) == 2, key
 
 
 def test_a_file_that_was_only_evaluated_has_a_row_without_latency():

@@ -1,5 +1,6 @@
 """Buffers that stay in place: the same answers, and none that a later call overwrites (CPU memory)."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from edgecnn.runtime import load
 from edgecnn.runtime.ort import open_session
 from edgecnn.runtime.ort_binding import _MOST_SHAPES, BoundSession
+from edgecnn.runtime.times import Times
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,52 @@ def test_more_shapes_than_are_kept_are_still_right(engine, bound, images):
         part = np.repeat(images[:1], count, axis=0)
         assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
     assert len(bound._buffers) <= _MOST_SHAPES
+
+
+class Clock:
+    """A clock that moves by so much with each step of an inference."""
+
+    def __init__(self, session, bound, name, image) -> None:
+        self.now, self._session, self._bound = 0.0, session, bound
+        bound(name, image)
+        bound._session = self
+        (shape,) = bound._buffers
+        self._buffers = bound._buffers[shape]
+        bound._buffers[shape] = dataclasses.replace(self._buffers, source=self, result=self)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def update_inplace(self, array) -> None:
+        self.now += 2
+        self._buffers.source.update_inplace(array)
+
+    def run_with_iobinding(self, *arguments) -> None:
+        self.now += 7
+        self._session.run_with_iobinding(*arguments)
+
+    def numpy(self):
+        self.now += 1
+        return self._buffers.result.numpy()
+
+
+def test_each_part_of_an_inference_has_its_time(engine, bound, images, monkeypatch):
+    image = np.ascontiguousarray(images[:1])
+    clock = Clock(bound._session, bound, engine.input.name, image)
+    monkeypatch.setattr("edgecnn.runtime.ort_binding.time", clock)
+    assert bound.time(engine.input.name, image) == Times(host=10, copy_in=2, device=7, copy_out=1)
+
+
+def test_on_a_cpu_nothing_is_copied_and_no_graph_is_launched(engine, images):
+    assert engine.time(np.ascontiguousarray(images[:1])) is None
+    assert engine.launches_graph is None
+
+
+def test_on_a_gpu_the_parts_are_those_of_the_bound_session(path, engine, bound, images):
+    with load(path, device="cpu", threads=1) as opened:
+        opened._bound, opened.cuda_graph = bound, True
+        times = opened.time(np.ascontiguousarray(images[:1]))
+        assert 0 < times.device < times.host and opened.launches_graph
 
 
 def test_threads_do_not_mix_their_images(engine, bound, images):

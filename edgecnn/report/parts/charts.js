@@ -208,9 +208,9 @@ function layers(row) {
         y: drawn.map((layer, index) => `${plain(layer.name)}${"\u200b".repeat(index)}`),
         x: drawn.map((layer) => layer.ms),
         marker: { color: colourOf(row) },
-        text: drawn.map((layer) => plain(layer.type)),
+        text: drawn.map((layer) => plain(layer.operator)),
         hovertext: drawn.map((layer) =>
-          [layer.name, layer.type, format.ms(layer.ms), layer.share && format.percent(layer.share), layer.macs && `${format.amount(layer.macs)} MACs`, layer.gmacs_per_s && `${digits(layer.gmacs_per_s)} GMACs/s`]
+          [layer.name, layer.operator, format.ms(layer.ms), layer.share && format.percent(layer.share), layer.macs && `${format.amount(layer.macs)} MACs`, layer.gmacs_per_s && `${digits(layer.gmacs_per_s)} GMACs/s`]
             .filter(Boolean)
             .map(plain)
             .join("<br>"),

@@ -7,6 +7,7 @@ function redraw() {
   if (!some.includes(state.picked)) state.picked = state.best[0] ?? some[0] ?? null;
   tradeoff(some);
   latencies(some);
+  comparisons();
   roofline(some);
   conditions(some);
   show(some);
@@ -71,15 +72,16 @@ function listen() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
-const hosts = new Set(rows.map((row) => row.host));
-const times = rows.map((row) => row.time).sort();
+const hosts = new Set([...rows, ...data.comparisons].map((row) => row.host));
+const times = [...rows, ...data.comparisons].map((row) => row.time).sort();
 part("summary").textContent =
-  `${rows.length} of ${data.stored} stored results, ${data.files.length} ${data.files.length === 1 ? "file" : "files"}, ${hosts.size === 1 ? [...hosts][0] : `${hosts.size} machines`}, ` +
+  `${rows.length + data.comparisons.length} of ${data.stored} stored results, ${data.files.length} ${data.files.length === 1 ? "file" : "files"}, ${hosts.size === 1 ? [...hosts][0] : `${hosts.size} machines`}, ` +
   `${format.time(times[0])} to ${format.time(times.at(-1))}` +
   (data.filters.length ? `; only ${data.filters.join(" and ")}` : "");
 part("made").textContent = `Made by edgecnn ${data.version} on ${format.time(data.made)}. Nothing on this page was fetched from a network.`;
 choose("x-axis", ACROSS, "x");
 choose("y-axis", UPWARDS, "y");
 part("facets").replaceChildren(...FACETS.map(facet));
+for (const id of ["results-section", "conditions-section", "count"]) part(id).hidden = rows.length === 0;
 redraw();
 listen();

@@ -41,7 +41,7 @@ const COLUMNS = [
   { name: "size", of: (row) => row.file.bytes, show: format.bytes },
   { name: "MACs", of: (row) => row.file.macs, show: format.amount },
   { name: "accuracy", of: (row) => state.y?.of(row), show: format.percent },
-].filter((column) => rows.some((row) => known(column.of(row))));
+].filter((column, index) => index === 0 || rows.some((row) => known(column.of(row))));
 
 const sorting = { column: COLUMNS.find((column) => column.name === "p50") ?? COLUMNS[0], descending: false };
 

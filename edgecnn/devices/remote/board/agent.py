@@ -30,9 +30,11 @@ from edgecnn.devices.remote.board.lock import Busy, Lock, owner
 
 #: Seconds that a program has to end by itself, which is when it puts clocks and governors back.
 GRACE = 20.0
-#: Makes the program that follows end if the agent is killed, which then cannot end it.
+#: Makes the program that follows end if the agent is killed, which then cannot end it; and heed SIGINT, which
+#: is ignored where the SSH server was started in the background of a script.
 _TIED = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.getppid() == int(sys.argv[1]) or sys.exit(1);"
+    "import ctypes, os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "ctypes.CDLL(None).prctl(1, 15); os.getppid() == int(sys.argv[1]) or sys.exit(1);"
     "os.execvp(sys.argv[2], sys.argv[2:])"
 )
 

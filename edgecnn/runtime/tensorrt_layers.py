@@ -1,43 +1,9 @@
-"""What TensorRT tells while it builds: how far it is, and which layers came of it."""
+"""The layers of a TensorRT engine: what the library's inspector lists, and what the names of kernels say."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
-
-from edgecnn.compile.builders import Progress
-from edgecnn.runtime.tensorrt_library import Messages
-
-
-def monitor(trt: Any, progress: Progress, messages: Messages) -> Any:
-    """Return a progress monitor that reports phases as "Timing tactics: 12 of 80", and heeds Ctrl-C.
-
-    The library calls it from several threads, and swallows what is raised in it: an exception is kept in
-    `messages.interrupted` and ends the build instead.
-    """
-    base: Any = trt.IProgressMonitor
-
-    class Monitor(base):
-        def __init__(self) -> None:
-            base.__init__(self)
-            self._steps: dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._steps[phase_name] = num_steps
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if messages.interrupted is None:
-                try:
-                    progress(f"{phase_name}: {step + 1} of {self._steps.get(phase_name, step + 1)}")
-                except BaseException as error:  # Ctrl-C, or a closed pipe
-                    messages.interrupted = error
-            return messages.interrupted is None
-
-        def phase_finish(self, phase_name: str) -> None:
-            pass
-
-    return Monitor()
-
 
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w*), (?P<rest>.*)$")
 _DATATYPE = re.compile(r"Datatype: (\w+)|Format/Datatype: ([^ }]+)")
@@ -73,3 +39,34 @@ def layers(text: str) -> list[dict[str, Any]] | None:
 
 def _types(tensors: str) -> str:
     return ", ".join(dict.fromkeys(first or second for first, second in _DATATYPE.findall(tensors)))
+
+
+#: What TensorRT 8 to 10 put between and around the names of what they fuse.
+_JOINTS = re.compile(r" \+ | \|\| |, |PWN\(|\)|\{?ForeignNode\[|\]\}?")
+_REFORMAT = "Reformatting CopyNode"
+
+
+def nodes(name: str) -> tuple[str, ...]:
+    """Return the ONNX nodes that a layer's name says it is made of; none for a change of layout.
+
+    "conv + relu" has two, "PWN(sigmoid, mul)" as well. Of a part that was fused as a whole,
+    "{ForeignNode[first...last]}", the name says both ends alone: "first...last".
+    """
+    if name.startswith(_REFORMAT):
+        return ()
+    return tuple(part for part in _JOINTS.split(name) if part)
+
+
+def clock(trt: Any) -> Any:
+    """Return a profiler for an execution context, whose `seconds` grow by what each layer takes."""
+    base: Any = trt.IProfiler
+
+    class Clock(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+            self.seconds: dict[str, float] = {}
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.seconds[layer_name] = self.seconds.get(layer_name, 0.0) + ms / 1e3
+
+    return Clock()
