@@ -138,8 +138,8 @@ def open_session(
     options.log_severity_level = 3  # warnings are the library's notes to itself
     options.intra_op_num_threads = threads
     # Else its threads keep their cores busy for 40 ms after every run, waiting for another: an application's
-    # other work is slowed, and so is every other engine that is measured in turns. A millisecond is enough for
-    # runs right after each other. Versions that do not know the setting ignore it.
+    # other work is slowed, and so is every other engine that is measured in turns. A millisecond is enough
+    # for runs right after each other. Versions that do not know the setting ignore it.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
     if trace is not None:
         options.enable_profiling = True
