@@ -128,11 +128,14 @@ def start(folder: Path) -> Iterator[Board]:
 
 
 def stand_in(folder: Path, home: Path, before: str = "") -> str:
-    """Return a command that takes ssh's options, and runs a board's program here; `before` is shell."""
+    """Return a command that takes ssh's options, and runs a board's program here; `before` is shell.
+
+    As on a board, the program knows nothing of the environment of the tests.
+    """
     path = folder / "stand-in"
     path.write_text(
         f'#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nexport HOME={shlex.quote(str(home))}\n{before}\n'
-        f'cd "$HOME" && exec sh -c "$3"\n'
+        f'cd "$HOME" && exec env -i HOME="$HOME" PATH="$PATH" sh -c "$3"\n'
     )
     path.chmod(0o755)
     return str(path)
