@@ -24,7 +24,7 @@ _NAMED = 3
 @click.argument("model", type=BoardPath(sent=True))
 @click.option(
     "--data",
-    type=BoardPath(sent=True, folder=True, named=True),
+    type=BoardPath(sent=True, folder=True),
     required=True,
     help="A folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
 )

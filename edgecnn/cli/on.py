@@ -18,6 +18,7 @@ from edgecnn import files
 from edgecnn.cli import common
 from edgecnn.cli.engines import REBUILD
 from edgecnn.cli.results import noting
+from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from edgecnn.devices.inventory import Device
@@ -31,8 +32,7 @@ _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
 class BoardPath(click.Path):
     """A path that travels: `sent` to the board if it is there, `fetched` from it when the command has ended.
 
-    `folder`: it may be one, and travels with what is in it. `named`: it may also be a name, such as a data
-    set's, which means the same on any machine.
+    `folder`: it may be one, and travels with what is in it.
     """
 
     def __init__(
@@ -41,11 +41,10 @@ class BoardPath(click.Path):
         sent: bool = False,
         folder: bool = False,
         fetched: bool = False,
-        named: bool = False,
         path_type: Any = None,
     ) -> None:
         super().__init__(path_type=path_type)
-        self.sent, self.folder, self.fetched, self.named = sent, folder, fetched, named
+        self.sent, self.folder, self.fetched = sent, folder, fetched
 
 
 class BoardCommand(click.Command):
@@ -185,8 +184,11 @@ def _settings(ctx: click.Context, device: Device) -> list[str]:
 
 def _place(value: str, kind: BoardPath, places: Places) -> str:
     path = Path(value)
-    if kind.named and not path.exists():
-        return value
+    if kind.folder and not path.exists():
+        raise InvalidValueError(
+            f"there is no {value} here, and a board has no data sets of its own",
+            hint="give a folder of images",
+        )
     if kind.fetched and not path.is_dir():
         files.check_writable(path)
     if kind.sent and path.exists():

@@ -310,3 +310,12 @@ def test_a_check_of_a_bare_board_says_that_nothing_is_made_yet(desk, monkeypatch
     monkeypatch.setenv("EDGECNN_SSH", ssh_board.stand_in(tmp_path, home))
     assert "not made yet" in run("devices", "check", "somewhere").stdout
     assert not list(home.iterdir())
+
+
+def test_a_data_set_by_name_is_refused_before_connecting(known):
+    done = run_here("eval", str(known), "--data", "digits", "--on", "ssh://nobody@203.0.113.1")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "error: there is no digits here, and a board has no data sets of its own",
+        "hint: give a folder of images",
+    ]
