@@ -153,7 +153,7 @@ def walk(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A weighted layer and all nodes up to the next one."""
+    """A weighted layer and all nodes up to the next one, with the shapes that they read."""
 
     layer: onnx.NodeProto | None
     nodes: list[onnx.NodeProto]
@@ -186,28 +186,64 @@ class _Piece:
 
 def _pieces(graph: Graph, placement: Placement) -> Iterator[_Piece]:
     layers = {node.name for node in placement.compute}
+    shapes = _shape_nodes(graph)
     groups: list[list[onnx.NodeProto]] = [[]]
     for node in graph.nodes:
         if node.name in layers:
             groups.append([])
-        groups[-1].append(node)
-    groups = [group for group in groups if group]
+        if node.output[0] not in shapes:
+            groups[-1].append(node)
+    order = {node.output[0]: index for index, node in enumerate(graph.nodes)}
+    groups = [
+        sorted([*group, *_shapes_of(group, shapes)], key=lambda node: order[node.output[0]])
+        for group in groups
+        if group
+    ]
     wanted_after: list[set[str]] = []
     wanted: set[str] = set()
     for group in reversed(groups):
         wanted_after.append(set(wanted))
-        wanted |= {name for node in group for name in node.input if name and not graph.is_constant(name)}
+        wanted |= _read_by(group, graph) - shapes.keys()
     for group, later in zip(groups, reversed(wanted_after), strict=True):
         made = {name for node in group for name in node.output}
-        read = {name for node in group for name in node.input if name and not graph.is_constant(name)}
-        inputs = sorted(read - made)
+        inputs = sorted(_read_by(group, graph) - made)
         yield _Piece(
-            layer=group[0] if group[0].name in layers else None,
+            layer=next((node for node in group if node.name in layers), None),
             nodes=group,
             inputs=inputs,
             outputs=sorted(made & later),
             last_used=[name for name in inputs if name not in later],
         )
+
+
+def _read_by(nodes: list[onnx.NodeProto], graph: Graph) -> set[str]:
+    return {name for node in nodes for name in node.input if name and not graph.is_constant(name)}
+
+
+def _shape_nodes(graph: Graph) -> dict[str, onnx.NodeProto]:
+    """Return the nodes that compute with shapes alone, by output.
+
+    What they make depends on how many images there are, and has no axis that images could be joined
+    along: each piece computes it for itself.
+    """
+    found: dict[str, onnx.NodeProto] = {}
+    for node in graph.nodes:
+        known = all(name in found or not name or graph.is_constant(name) for name in node.input)
+        if known or node.op_type in ("Shape", "Size"):
+            found |= dict.fromkeys(node.output, node)
+    return found
+
+
+def _shapes_of(group: list[onnx.NodeProto], shapes: dict[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the shape nodes that a group needs, and those that they need, in no order."""
+    found: dict[str, onnx.NodeProto] = {}
+    waiting = [name for node in group for name in node.input]
+    while waiting:
+        node = shapes.get(waiting.pop())
+        if node is not None and node.output[0] not in found:
+            found[node.output[0]] = node
+            waiting.extend(node.input)
+    return list(found.values())
 
 
 class _Pool:
