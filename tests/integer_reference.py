@@ -111,7 +111,7 @@ class _Layer:
         if source is None or source.op_type != "DequantizeLinear":
             raise AssertionError(f"{node.name} is no integer layer")
         (codes, scale), (weight, weight_scale) = (self.integers(name) for name in node.input[:2])
-        axis = output_axis(node) % weight.ndim
+        axis = output_axis(node)
         if node.op_type == "Conv":
             sums = _convolve(codes, weight, settings)
         else:

@@ -144,6 +144,8 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
     weight = graph.constant(node.input[1])
     if weight.ndim < 2:
         return "its weights are a vector"
+    if node.op_type == "MatMul" and weight.ndim > 2:
+        return "its weights are more than one matrix"
     # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
     # disagree on which scale is whose.
     if node.op_type == "ConvTranspose" and setting(node, "group", 1) != 1:
@@ -160,7 +162,7 @@ def output_axis(node: onnx.NodeProto) -> int:
     """Return the axis of a weighted node's weight that counts output channels."""
     if node.op_type == "Gemm":
         return 0 if setting(node, "transB", 0) else 1
-    return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type, -1)
+    return 0 if node.op_type == "Conv" else 1
 
 
 def input_channels(graph: Graph, node: onnx.NodeProto) -> int:

@@ -160,7 +160,7 @@ class _Writer:
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight = self.graph.constant(node.input[1])
-        axis = output_axis(node) % weight.ndim
+        axis = output_axis(node)
         input_scale = float(self._scales[node.input[0]][0])
         bias = self._bias(node, weight.shape[axis])
         quantized = self.rounded.get(node.name) or quantize_weight(weight, axis, bias, input_scale)

@@ -211,7 +211,7 @@ class _Reader:
         if kind is None or stored.name != f"{node.name}/{kind}/dequantize":
             raise _foreign(f"its constants have other names: {node.name!r} reads {stored.name!r}")
         values, scale = (self.graph.constant(name) for name in stored.input[:2])
-        axis = output_axis(node) % values.ndim if kind == "weight" else 0
+        axis = output_axis(node) if kind == "weight" else 0
         if kind == "weight":
             self.weights[node.name] = QuantizedWeight(values.astype(np.int8, copy=False), scale, axis)
         shape = [-1 if index == axis else 1 for index in range(values.ndim)]

@@ -70,3 +70,12 @@ def test_a_transposed_convolution_stays_as_it_is(rng):
     weight = rng.normal(size=(3, 2, 2, 2)).astype(np.float32)
     repaired = LayerRepair()(layer_of("ConvTranspose", weight, np.zeros((1, 3, 4, 4), np.float32)))
     assert repaired.weight is None and repaired.bias is None
+
+
+def test_a_product_with_a_matrix_is_repaired_as_the_linear_layer_that_it_is(layer, rng):
+    tokens = layer.exact.reshape(300, 5, 8), layer.inexact.reshape(300, 5, 8)
+    product = LayerRepair()(layer_of("MatMul", layer.weight, *tokens))
+    linear = LayerRepair()(layer_of("Gemm", layer.weight, layer.exact, layer.inexact))
+    assert product.weight.scale.shape == (5,) and product.weight.axis == 1
+    np.testing.assert_array_equal(product.weight.values, linear.weight.values)
+    np.testing.assert_array_equal(product.weight.scale, linear.weight.scale)

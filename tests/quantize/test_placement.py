@@ -138,6 +138,21 @@ def test_a_matmul_has_one_scale_per_output_column():
     assert np.sum((batch @ weight - output) ** 2) < 1e-3 * np.sum(output**2)
 
 
+def test_a_matmul_with_a_matrix_for_each_image_stays_float():
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    g (float[2, 5, 6] x) => (float[2, 5, 4] y) { m = MatMul(x, w) y = MatMul(m, v) }
+    """
+    model = parser.parse_model(text)
+    for node, name, shape in zip(model.graph.node, "wv", ((2, 6, 6), (6, 4)), strict=True):
+        node.name = name
+        weight = RNG.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    placement = place(Graph(model), PORTABLE)
+    assert [node.name for node in placement.compute] == ["v"]
+    assert placement.float_nodes == {"w": "its weights are more than one matrix"}
+
+
 def test_the_methods_that_an_export_knows_are_those_there_are():
     assert set(RANGE_METHODS) == set(METHODS)
 

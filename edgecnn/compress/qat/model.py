@@ -152,7 +152,7 @@ class _Quantizers:
             source = self.activations[self._root(layer.input[0])]
             self.biases[layer.name] = BiasQuantizer(bias, source, self.weights[layer.name])
             return self.biases[layer.name]
-        axis = output_axis(layer) % values.ndim
+        axis = output_axis(layer)
         steps = scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
         off = self._float.constant(layer.input[1]) / steps - values
         start = (values + np.clip(off, -_OFF_CENTRE, _OFF_CENTRE)) * steps
