@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.compile.builders import Built, Progress, Source
-from edgecnn.compile.openvino_int8 import round_once
+from edgecnn.compile.openvino_int8 import adapt
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError
 from edgecnn.lazy import require
@@ -36,7 +36,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
             model, cf=True
         )
         _fix_batch(ov, model, request.batch)
-        round_once(model)
+        adapt(model)
         progress("compile")
         options = settings(request.threads, request.hint, request.bf16)
         layers = _layers(core.compile_model(model, "CPU", options).get_runtime_model())

@@ -1,10 +1,15 @@
-"""Where a quantized network is rounded in OpenVINO's graph: once, where a value is made.
+"""What OpenVINO's CPU needs to compute a quantized network fast, and right.
 
-In that graph a QuantizeLinear with its DequantizeLinear is one operator, FakeQuantize, which rounds to the
-points of a grid. An ONNX file has them where ONNX Runtime or TensorRT look for them, behind a pooling or a
-concatenation as well as before it. OpenVINO's CPU computes each one that it cannot fold into the operator
-before, and goes over to float where a concatenation has them on one side only. Both rewritings keep every
-value: rounding and what merely moves values can change places, and to round twice is to round once.
+In OpenVINO's graph a QuantizeLinear with its DequantizeLinear is one operator, FakeQuantize, which rounds to
+the points of a grid. An ONNX file has them where ONNX Runtime or TensorRT look for them, behind a pooling or
+a concatenation as well as before it. OpenVINO's CPU computes each one that it cannot fold into the operator
+before, and goes over to float where a concatenation has them on one side only. So each value is rounded
+once, where it is made: rounding and what merely moves values can change places, and to round twice is to
+round once.
+
+An average that counts zeros beyond the border becomes a depthwise convolution. Where OpenVINO stores the
+values as unsigned integers with a zero in the middle, its pooling pads with the integer 0, the lowest value
+(2026.4), and a convolution with the value zero.
 """
 
 from __future__ import annotations
@@ -25,10 +30,15 @@ _MOVES = frozenset(
 Grid = tuple[float, float, int]
 
 
-def round_once(model: Any) -> None:
-    """Move each rounding of an openvino.Model to where the values are made, and drop the others."""
+def adapt(model: Any) -> None:
+    """Rewrite the quantized part of an openvino.Model; what it computes stays the same.
+
+    Each rounding goes to where the values are made, and the others are dropped; padded averages of
+    quantized values become convolutions.
+    """
     _round_early(model)
     _drop_repeated(model)
+    _convolve_for_averages(model)
     model.validate_nodes_and_infer_types()
 
 
@@ -60,6 +70,41 @@ def _drop_repeated(model: Any) -> None:
         if grid is not None and _grid_of(node.input_value(0)) == grid:
             for reader in list(node.output(0).get_target_inputs()):
                 reader.replace_source_output(node.input_value(0))
+
+
+def _convolve_for_averages(model: Any) -> None:
+    operators = require("openvino.opset13", "compiling for OpenVINO")
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "AvgPool" or not _averages_padding(node):
+            continue
+        grid, channels = _grid_of(node.input_value(0)), node.get_input_partial_shape(0)[1]
+        # Without values below zero the lowest integer is the value zero.
+        if grid is None or grid[0] >= 0 or channels.is_dynamic:
+            continue
+        settings = node.get_attributes()
+        share = np.float32(1 / np.prod(settings["kernel"]))
+        shares = np.full((channels.get_length(), 1, 1, *settings["kernel"]), share)
+        # On a grid whose end the share is, so that they become integers without an error.
+        weight = operators.fake_quantize(shares, -share, share, -share, share, 255)
+        average = operators.group_convolution(
+            node.input_value(0),
+            weight,
+            list(settings["strides"]),
+            list(settings["pads_begin"]),
+            list(settings["pads_end"]),
+            [1] * len(settings["kernel"]),
+        )
+        average.set_friendly_name(node.get_friendly_name())
+        for reader in list(node.output(0).get_target_inputs()):
+            reader.replace_source_output(average.output(0))
+
+
+def _averages_padding(node: Any) -> bool:
+    """Return whether a pooling counts zeros beyond the border, and by the kernel's size everywhere."""
+    settings = node.get_attributes()
+    padded = any(settings["pads_begin"]) or any(settings["pads_end"])
+    whole = settings["rounding_type"] == "floor" and settings["auto_pad"] == "explicit"
+    return padded and whole and not settings["exclude-pad"]
 
 
 def _grid(node: Any) -> Grid | None:

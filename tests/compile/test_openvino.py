@@ -153,6 +153,29 @@ def test_a_tensor_that_is_also_read_unrounded_is_rounded_for_the_others_alone(tm
         assert compare(reference.run(images), engine.run(images), "the engine").sqnr_db > 40
 
 
+@pytest.mark.parametrize("zero", [np.int8(0), np.uint8(0), np.uint8(100)])
+@pytest.mark.parametrize("exclude", [0, 1])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_averages_over_the_border_are_as_the_file_says(tmp_path, zero, exclude, strides):
+    graph = _Graph(zero)
+    made = graph.convolution(graph.pair("image", 0.02), "made", 3, 8, 3)
+    made = graph.pair(graph.add("Relu", [made], "positive"), 0.01)
+    average = graph.add(
+        "AveragePool", [made], "average", kernel_shape=[3, 3], pads=[1] * 4, strides=[strides] * 2,
+        count_include_pad=1 - exclude,
+    )  # fmt: skip
+    averaged = graph.convolution(graph.pair(average, 0.008), "averaged", 8, 8, 1)
+    other = graph.add("MaxPool", [made], "other", kernel_shape=[1, 1], strides=[strides] * 2)
+    branches = [averaged, graph.convolution(graph.pair(other, 0.01), "plain", 8, 8, 1)]
+    pairs = [graph.pair(graph.add("Relu", [name], f"{name}_relu"), 0.01) for name in branches]
+    joined = graph.pair(graph.add("Concat", pairs, "joined", axis=1), 0.01)
+    source = graph.save(tmp_path / "p.onnx", graph.convolution(joined, "last", 16, 8, 1))
+    done = compile_file(CompileRequest(source, tmp_path / "p.xml", "openvino"))
+    images = RNG.uniform(-1.5, 1.5, (8, 3, 12, 12)).astype(np.float32)
+    with load(source) as reference, load(done.path) as engine:
+        assert compare(reference.run(images), engine.run(images), "the engine").sqnr_db > 40
+
+
 def test_an_engine_takes_one_image_unless_a_batch_is_asked_for(lenet, exported, tmp_path):
     with load(lenet.path) as engine:
         assert engine.input.shape == (1, 1, 32, 32)
