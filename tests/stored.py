@@ -69,7 +69,7 @@ def compared(name: str, baseline: str, ratio: float, *, time: float = 0.0, **val
         "sha256": sha(name),
         "backend": "onnxruntime",
         "latency_ms": {"p50": 10.0 * ratio},
-        "ratio": {"value": ratio, "low": ratio * 0.98, "high": ratio * 1.02, "pairs": 20},
+        "ratio": {"value": ratio, "low": ratio * 0.98, "high": ratio * 1.02, "pairs": 20, "loads": 6},
         "verdict": "faster" if ratio < 1 else "slower",
         "baseline": {
             "path": f"{baseline}.onnx",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.engines import backend_option, opened
+from edgecnn.cli.engines import backend_option, loaders
 from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
 
@@ -47,8 +47,9 @@ def command(
 ) -> int:
     """Say how many times as long MODELS take as the first of them, with a 95 % interval.
 
-    Model files are measured here, in short turns right after each other. Two results, as `profile --json`
-    printed them, are compared as they stand: the new one, then its baseline.
+    Model files are measured here, in short turns right after each other, and are loaded several times for
+    it. Two results, as `profile --json` printed them, are compared as they stand: the new one, then its
+    baseline.
 
     \b
     edgecnn compare float.onnx int8.onnx
@@ -67,7 +68,8 @@ def command(
         from edgecnn.measure.compare import compare
 
         loading = {"device": device, "threads": threads}
-        with common.progress(None) as show, opened(models, backend, show, **loading) as engines:
+        with common.progress(None) as show:
+            engines = loaders(models, backend, show, **loading)
             compared = compare(engines, batch=batch, seconds=seconds, force=force, progress=show)
         found = compared.to_json()
         for row, model in zip(found["results"], models, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +25,25 @@ backend_option = click.option(
 REBUILD = "EDGECNN_REBUILD"
 
 
-@contextlib.contextmanager
-def opened(
+def loaders(
     models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
-) -> Iterator[list[Engine]]:
-    """Open model files; with a backend, engines made of them for this machine. All are closed at the end.
+) -> list[Callable[[], Engine]]:
+    """Return what loads each model file; with a backend, an engine made of it for this machine.
 
     Where `REBUILD` is set, an engine that does not fit this machine is built anew.
     """
     from edgecnn.runtime import load
 
+    return [partial(load, _engine(Path(model), backend, progress), **loading) for model in models]
+
+
+@contextlib.contextmanager
+def opened(
+    models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
+) -> Iterator[list[Engine]]:
+    """Open model files, as `loaders` does. All are closed at the end."""
     with contextlib.ExitStack() as stack:
-        engines = []
-        for model in models:
-            path = _engine(Path(model), backend, progress)
-            engines.append(stack.enter_context(load(path, **loading)))
-        yield engines
+        yield [stack.enter_context(each()) for each in loaders(models, backend, progress, **loading)]
 
 
 def _engine(path: Path, backend: str | None, progress: Callable[[str], None]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from edgecnn.runtime.engine import Engine
 
 #: Seconds and runs of one turn: long enough to time, short enough that the machine stays as it is.
 _TURN_SECONDS, _TURN_RUNS = 0.03, 3
-_MIN_ROUNDS = 20
+#: Least times that every engine is loaded, and rounds of each.
+_LOADS, _ROUNDS = 6, 4
 #: Measuring goes on until every interval is this narrow, relative to its ratio, or for so many times as long.
 _NARROW, _LONGEST = 0.025, 6
 
@@ -30,8 +31,8 @@ class Compared:
     """Engines that were measured in turns; the first is what the others are compared with."""
 
     engines: Sequence[Engine]
-    #: Median of each turn in seconds, (rounds, engines).
-    turns: npt.NDArray[np.float64]
+    #: Median of each turn in seconds, (rounds, engines), for each time that the engines were loaded.
+    turns: Sequence[npt.NDArray[np.float64]]
     conditions: list[Conditions]
     #: What makes their conditions unlike.
     unlike: list[str]
@@ -57,7 +58,7 @@ class Compared:
                     "path": str(engine.path),
                     "sha256": files.sha256(engine.path),
                     "backend": engine.backend,
-                    "latency_ms": {"p50": float(np.median(self.turns[:, index]) * 1e3)},
+                    "latency_ms": {"p50": float(np.median(np.concatenate(self.turns)[:, index]) * 1e3)},
                     "ratio": ratio.to_json() if index else None,
                     "verdict": ratio.verdict if index else None,
                     "conditions": self.conditions[index].to_json(),
@@ -65,7 +66,7 @@ class Compared:
             )
         return {
             "baseline": rows[0]["path"],
-            "rounds": len(self.turns),
+            "rounds": sum(map(len, self.turns)),
             "unlike": self.unlike,
             "notes": self.notes,
             "results": rows,
@@ -84,7 +85,7 @@ class Compared:
 
 
 def compare(
-    engines: Sequence[Engine],
+    loaders: Sequence[Callable[[], Engine]],
     *,
     batch: int | None = None,
     seconds: float = 5.0,
@@ -93,16 +94,38 @@ def compare(
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
-    The order goes once forward and once backward, so that being first costs each the same. On a noisy machine
-    it takes longer, until the intervals are narrow: how narrow they are decides, never what they say.
+    The order goes once forward and once backward, so that being first costs each the same. All are closed and
+    loaded anew a few times, since a loaded engine keeps to being a little faster or slower than another of
+    the same file. On a noisy machine it takes longer, until the intervals are narrow: how narrow they are
+    decides, never what they say. The engines of the result are closed.
 
     Raises InvalidValueError if `batch` is not the fixed batch of a model, ConditionsError if the engines
-    differ in batch, device or threads, unless `force`.
+    differ in batch, device or threads, unless `force`, and what loading raises.
     """
-    inputs = [real_input(engine, batch) for engine in engines]
+    turns: list[npt.NDArray[np.float64]] = []
+    first: _Loaded | None = None
+    with Watch() as watch:
+        measured = 0.0
+        while not _enough(turns, measured / (seconds * len(loaders))):
+            with _Loaded(loaders, batch, backward=len(turns) % 2 == 1, progress=progress) as loaded:
+                if first is None:
+                    first, unlike = loaded, _unlike(loaded, force)
+                loaded.warm_up(first)
+                before = time.perf_counter()
+                turns.append(loaded.measure(seconds * len(loaders) / _LOADS, len(turns) + 1))
+                measured += time.perf_counter() - before
+    assert first is not None
+    found = [
+        watch.conditions(engine, len(data)) for engine, data in zip(first.engines, first.inputs, strict=True)
+    ]
+    return Compared(first.engines, turns, found, unlike, first.warm)
+
+
+def _unlike(loaded: _Loaded, force: bool) -> list[str]:
+    """Return what makes the conditions of engines unlike; raises ConditionsError, unless `force`."""
     asked = [
         {"batch": len(data), "device": engine.device, "threads": engine.threads or "library's choice"}
-        for engine, data in zip(engines, inputs, strict=True)
+        for engine, data in zip(loaded.engines, loaded.inputs, strict=True)
     ]
     unlike = list(dict.fromkeys(line for item in asked[1:] for line in differences(asked[0], item)))
     if unlike and not force:
@@ -110,45 +133,75 @@ def compare(
             f"the engines would be measured under unlike conditions: {'; '.join(unlike)}",
             hint="ask all for the same (--batch, --threads, --device), or --force, which marks the result",
         )
-    warm = []
-    for engine, data in zip(engines, inputs, strict=True):
-        progress(f"warm up {engine.path.name}")
-        warm.append(warm_up(engine, data))
-    with Watch() as watch:
-        turns = _measure(engines, inputs, seconds, progress)
-    found = [watch.conditions(engine, len(data)) for engine, data in zip(engines, inputs, strict=True)]
-    return Compared(engines, turns, found, unlike, warm)
+    return unlike
 
 
-def _measure(
-    engines: Sequence[Engine],
-    inputs: Sequence[npt.NDArray[Any]],
-    seconds: float,
-    progress: Callable[[str], None],
-) -> npt.NDArray[np.float64]:
-    """Return the median of each turn in seconds, (rounds, engines)."""
-    rows: list[list[float]] = []
-    clock = time.perf_counter
-    begun = clock()
-    for number in itertools.count():
-        share = (clock() - begun) / (seconds * len(engines))
-        if number >= _MIN_ROUNDS and number % 10 == 0 and share >= 1:
-            ratios = [_ratio(np.array(rows), index) for index in range(1, len(engines))]
-            if share >= _LONGEST or all(ratio.high / ratio.low < 1 + 2 * _NARROW for ratio in ratios):
-                return np.array(rows)
-        progress(f"measure: round {number + 1}")
-        order = range(len(engines)) if number % 2 == 0 else reversed(range(len(engines)))
-        row = [0.0] * len(engines)
-        for index in order:
-            row[index] = _turn(engines[index], inputs[index])
-        rows.append(row)
-    raise AssertionError("it counts without end")
+def _enough(turns: Sequence[npt.NDArray[np.float64]], share: float) -> bool:
+    """Return whether measuring can end; `share` is how much of the time asked for it took."""
+    if len(turns) < _LOADS:
+        return False
+    ratios = [_ratio(turns, index) for index in range(1, turns[0].shape[1])]
+    return share >= _LONGEST or all(ratio.high / ratio.low < 1 + 2 * _NARROW for ratio in ratios)
 
 
-def _ratio(turns: npt.NDArray[np.float64], index: int) -> statistics.Ratio:
+class _Loaded:
+    """All engines, loaded once."""
+
+    def __init__(
+        self,
+        loaders: Sequence[Callable[[], Engine]],
+        batch: int | None,
+        *,
+        backward: bool,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._progress = progress
+        self._stack = contextlib.ExitStack()
+        engines: dict[int, Engine] = {}
+        with contextlib.ExitStack() as stack:
+            for index in _order(len(loaders), backward):
+                engines[index] = stack.enter_context(loaders[index]())
+            self.engines = [engines[index] for index in range(len(loaders))]
+            self.inputs = [real_input(engine, batch) for engine in self.engines]
+            self._stack = stack.pop_all()
+        self.warm: list[WarmUp] = []
+
+    def __enter__(self) -> _Loaded:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def warm_up(self, first: _Loaded) -> None:
+        """Warm up: the first time until it is stable, later for one turn, since the machine is warm."""
+        for engine, data in zip(self.engines, self.inputs, strict=True):
+            if first is self:
+                self._progress(f"warm up {engine.path.name}")
+                self.warm.append(warm_up(engine, data))
+            else:
+                _turn(engine, data)
+
+    def measure(self, seconds: float, load: int) -> npt.NDArray[np.float64]:
+        """Return the median of each turn in seconds, (rounds, engines); an even number of rounds."""
+        rows: list[list[float]] = []
+        begun = time.perf_counter()
+        while len(rows) < _ROUNDS or len(rows) % 2 or time.perf_counter() - begun < seconds:
+            self._progress(f"measure: load {load}, round {len(rows) + 1}")
+            row = [0.0] * len(self.engines)
+            for index in _order(len(self.engines), backward=len(rows) % 2 == 1):
+                row[index] = _turn(self.engines[index], self.inputs[index])
+            rows.append(row)
+        return np.array(rows)
+
+
+def _order(count: int, backward: bool) -> range:
+    return range(count - 1, -1, -1) if backward else range(count)
+
+
+def _ratio(turns: Sequence[npt.NDArray[np.float64]], index: int) -> statistics.Ratio:
     # A round forward and one backward are one pair: what follows which is then the same for both.
-    pairs = np.sqrt(turns[0::2] * turns[1::2])
-    return statistics.paired_ratio(pairs[:, index], pairs[:, 0])
+    pairs = [np.sqrt(each[0::2] * each[1::2]) for each in turns]
+    return statistics.paired_ratio([each[:, index] for each in pairs], [each[:, 0] for each in pairs])
 
 
 def _turn(engine: Engine, data: npt.NDArray[Any]) -> float:

@@ -51,7 +51,8 @@ def _ratio(one: dict[str, Any], other: dict[str, Any]) -> Ratio:
     reach = math.hypot(
         *(math.log(high / low) / 2 for low, high in (item["p50_interval_ms"] for item in (one, other)))
     )
-    return Ratio(math.exp(logs), math.exp(logs - reach), math.exp(logs + reach), min(one["n"], other["n"]))
+    low, high = math.exp(logs - reach), math.exp(logs + reach)
+    return Ratio(math.exp(logs), low, high, pairs=min(one["n"], other["n"]), loads=1)
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -116,7 +117,9 @@ class Ratio:
     value: float
     low: float
     high: float
+    #: Pairs of measurements, and how many times both engines were loaded for them.
     pairs: int
+    loads: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields."""
@@ -128,23 +131,37 @@ class Ratio:
         return "slower" if self.low > 1 else "faster" if self.high < 1 else "no difference found"
 
 
-def paired_ratio(one: Array, other: Array) -> Ratio:
-    """Return how `one` relates to `other`, measured in pairs right after each other.
+def paired_ratio(one: Sequence[Array], other: Sequence[Array]) -> Ratio:
+    """Return how `one` relates to `other`, measured in pairs right after each other, an array for each load.
 
-    The geometric mean of the pairs' ratios without the tenth that is farthest off on either side, which
-    interruptions make, and Tukey and McLaughlin's interval for such a mean (1963, "Less vulnerable confidence
-    and significance procedures for location based on a single sample"; Student's t).
+    A program is up to a percent faster or slower each time that it is loaded, for where its memory lies, and
+    keeps to that: more pairs of the same load do not tell (Kalibera and Jones 2013, "Rigorous benchmarking in
+    reasonable time"). So each load counts as one measurement, and the interval is Student's over the loads;
+    the one over all pairs is given where it is wider.
+
+    Of each load, and of all pairs: the geometric mean of the ratios without the tenth that is farthest off on
+    either side, which interruptions make. Of all pairs: Tukey and McLaughlin's interval for such a mean
+    (1963, "Less vulnerable confidence and significance procedures for location based on a single sample").
     """
-    logs = np.sort(np.log(one / other))
-    count = len(logs)
+    logs = [np.log(first / second) for first, second in zip(one, other, strict=True)]
+    loads = np.array([_trimmed(each)[0] for each in logs])
+    _, reach = _trimmed(np.concatenate(logs))
+    if len(loads) > 1:
+        reach = max(reach, student_t(len(loads) - 1) * float(loads.std(ddof=1)) / math.sqrt(len(loads)))
+    middle = float(loads.mean())
+    count = sum(map(len, logs))
+    return Ratio(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach), count, len(loads))
+
+
+def _trimmed(values: Array) -> tuple[float, float]:
+    """Return the mean without a tenth on either side, and how far it may be off."""
+    ordered = np.sort(values)
+    count = len(ordered)
     cut = count // 10
-    kept = logs[cut : count - cut]
-    winsorized = np.clip(logs, kept[0], kept[-1])
-    share = len(kept) / count
-    error = float(winsorized.std(ddof=1)) / (share * math.sqrt(count)) if count > 1 else math.inf
-    reach = student_t(len(kept) - 1) * error
-    middle = float(kept.mean())
-    return Ratio(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach), count)
+    kept = ordered[cut : count - cut]
+    winsorized = np.clip(ordered, kept[0], kept[-1])
+    error = float(winsorized.std(ddof=1)) / (len(kept) / count * math.sqrt(count)) if count > 1 else math.inf
+    return float(kept.mean()), student_t(len(kept) - 1) * error if count > 1 else math.inf
 
 
 def student_t(freedom: int) -> float:

@@ -176,6 +176,6 @@ def test_loadgen_agrees_with_profile_within_5_percent(exported, tmp_path, scenar
             else:
                 ours.append(latency.milliseconds["p50"])
                 theirs.append(found.latency_ms["p50"])
-    ratio = statistics.paired_ratio(np.array(theirs), np.array(ours))
+    ratio = statistics.paired_ratio([np.array(theirs)], [np.array(ours)])
     assert ratio.low < 1.05
     assert ratio.high > 0.95

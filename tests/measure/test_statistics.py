@@ -90,22 +90,36 @@ def test_a_few_samples_say_nothing():
     assert steadiness(np.array([1.0, 2.0]), np.array([0.0, 1.0])).verdict == "steady"
 
 
-def test_pairs_of_one_engine_contain_one_in_19_of_20(rng):
+def pairs(rng, ratio, loads=1, spread=0.0):
+    """Latencies of two engines on a machine that varies; each load is faster or slower by `spread`."""
+    one, other = [], []
+    for _ in range(loads):
+        machine = np.repeat(rng.lognormal(0, 0.1, 10), 10)
+        one.append(ratio * float(rng.lognormal(0, spread)) * machine * latencies(rng, 100))
+        other.append(float(rng.lognormal(0, spread)) * machine * latencies(rng, 100))
+    return one, other
+
+
+@pytest.mark.parametrize(("loads", "spread"), [(1, 0.0), (6, 0.0), (6, 0.01)])
+def test_pairs_of_one_engine_contain_one_in_19_of_20(rng, loads, spread):
     held = 0
     for _ in range(400):
-        machine = np.repeat(rng.lognormal(0, 0.1, 10), 10)
-        one, other = (machine * latencies(rng, 100) for _ in range(2))
-        ratio = paired_ratio(one, other)
+        ratio = paired_ratio(*pairs(rng, 1.0, loads, spread))
         held += ratio.low <= 1 <= ratio.high
     assert held >= 0.93 * 400
 
 
-def test_five_percent_are_found_though_the_machine_varies_by_more(rng):
+@pytest.mark.parametrize(("loads", "spread"), [(1, 0.0), (6, 0.01)])
+def test_five_percent_are_found_though_the_machine_varies_by_more(rng, loads, spread):
     for _ in range(50):
-        machine = np.repeat(rng.lognormal(0, 0.1, 10), 10)
-        one, other = (machine * latencies(rng, 100) for _ in range(2))
-        ratio = paired_ratio(1.05 * one, other)
-        assert (ratio.verdict == "slower" and ratio.low < 1.05 < ratio.high) or ratio.low > 1.03
+        ratio = paired_ratio(*pairs(rng, 1.05, loads, spread))
+        assert ratio.verdict == "slower" or (loads > 1 and ratio.value > 1.03)
+        assert ratio.low < 1.05 < ratio.high or abs(ratio.value - 1.05) < 0.02
+
+
+def test_a_ratio_says_how_much_was_measured(rng):
+    ratio = paired_ratio(*pairs(rng, 1.0, 3))
+    assert (ratio.pairs, ratio.loads) == (300, 3)
 
 
 @pytest.mark.parametrize(("freedom", "expected"), [(5, 2.5706), (10, 2.2281), (30, 2.0423), (100, 1.9840)])
