@@ -3,6 +3,7 @@
 #   make test    the test suite            make test-slow    the long tests
 #   make lint    style, types, layers      make bench        the benchmarks of docs/benchmarks.md
 #   make zoo     every network through the whole export; makes docs/zoo.md
+#   make backends  each family through every backend; makes docs/backends.md
 #
 # INDEX is another package index to look in, for instance PyTorch's CPU builds:
 #   make demo INDEX=https://download.pytorch.org/whl/cpu
@@ -48,6 +49,10 @@ test-slow: .venv/dev | build/onnxruntime build/openssh examples/browser/node_mod
 zoo: .venv/dev
 	EDGECNN_ZOO_ROWS=build/zoo $(BIN)/pytest -n 2 -m slow tests/zoo/test_every_export.py
 	$(BIN)/python benchmarks/zoo_table.py build/zoo
+
+# The smallest network of each family through every backend; makes docs/backends.md.
+backends: .venv/dev
+	$(BIN)/python benchmarks/backends_table.py build/backends
 
 lint: .venv/dev
 	$(BIN)/ruff check .

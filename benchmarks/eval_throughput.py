@@ -4,8 +4,9 @@
 
 The engine alone has as many threads as there are cores, and batches that are prepared already. Decoding takes
 the same cores, so with d and c seconds of one core for decoding and for inferring an image, `evaluate` cannot
-reach more than about c / (c + d) of it. What can be asked is that no core waits. Target: at least 0.9 of the
-cores' time is used, on a machine that does nothing else.
+reach more than about c / (c + d) of it. What can be asked is that no core waits, and that images which were
+decoded before cost little. Targets, on a machine that does nothing else: at least 0.9 of the cores' time is
+used; with kept frames at least 0.9 of the engine alone.
 """
 
 import statistics
@@ -18,6 +19,7 @@ from pathlib import Path
 from jpegs import write_jpegs
 
 from edgecnn.data.folder import LabelledImages
+from edgecnn.data.frame_cache import FrameCache
 from edgecnn.export import ExportRequest, export
 from edgecnn.measure.accuracy import evaluate
 from edgecnn.measure.sweep import cores
@@ -53,10 +55,15 @@ def main() -> None:
             def whole() -> None:
                 evaluate(one, dataset)
 
-            works = (decode, infer, engine_alone, whole)
+            def kept() -> None:
+                evaluate(one, dataset, cache=FrameCache(Path(folder) / "frames"))
+
+            works = (decode, infer, engine_alone, whole, kept)
             # The first round warms the caches.
             measured = [[seconds(work) for work in works] for _ in range(rounds + 1)][1:]
-    decoding, inferring, alone, wall = (statistics.median(row[k][0] for row in measured) for k in range(4))
+    decoding, inferring, alone, wall, again = (
+        statistics.median(row[k][0] for row in measured) for k in range(len(works))
+    )
     used = statistics.median(row[3][1] / (row[3][0] * cores()) for row in measured)
     possible = cores() * IMAGES / (decoding + inferring)
     reached = IMAGES / wall / possible
@@ -64,9 +71,10 @@ def main() -> None:
         f"one core: decode {1e3 * decoding / IMAGES:.2f} ms, infer {1e3 * inferring / IMAGES:.2f} ms; "
         f"{cores()} cores: engine alone {IMAGES / alone:.0f}/s, evaluate {IMAGES / wall:.0f}/s"
         f" ({alone / wall:.2f} of it; decoding leaves {inferring / (decoding + inferring):.2f}),"
-        f" {reached:.2f} of what the cores allow, {used:.2f} of their time used"
+        f" {reached:.2f} of what the cores allow, {used:.2f} of their time used;"
+        f" with kept frames {IMAGES / again:.0f}/s ({alone / again:.2f} of the engine alone)"
     )
-    sys.exit(not used >= 0.9)
+    sys.exit(not (used >= 0.9 and alone / again >= 0.9))
 
 
 def seconds(work: Callable[[], None]) -> tuple[float, float]:

@@ -45,11 +45,18 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
-def write_atomic(path: str | Path, content: bytes) -> None:
+def cache_folder() -> Path:
+    """Return where what can be made again is kept: `$XDG_CACHE_HOME/edgecnn`, else ~/.cache/edgecnn."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgecnn"
+
+
+def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path`, whole or not at all; an existing file is replaced in one step.
 
     Where the file system allows it the data goes into a file without a name, so that even a run
-    that is killed leaves nothing behind. Raises OutputError.
+    that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
+    file may be there without its content. Raises OutputError.
     """
     path = Path(path)
     with _reporting(path):
@@ -58,7 +65,8 @@ def write_atomic(path: str | Path, content: bytes) -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
             if temporary is None:
                 temporary = _temporary_name(path)
                 # Python only follows the link (linkat, not link) if it is given a folder to start from,
@@ -70,7 +78,8 @@ def write_atomic(path: str | Path, content: bytes) -> None:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,16 @@
-"""Parse and build with TensorRT-RTX, which needs no GPU for that."""
+"""Build with TensorRT-RTX, which needs no GPU for that."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
-from edgecnn.compile import BatchRange, CompileRequest
+from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.compile.builders import Source
+from edgecnn.compile.pipeline import Compiled
 from edgecnn.compile.tensorrt_rtx import build as build_engine
 
 
@@ -20,3 +22,9 @@ def build(path: Path) -> int:
     request = CompileRequest(path, backend="tensorrt-rtx", sm=("8.9",), batch=batch)
     built = build_engine(Source(path, "", None), request, lambda step: None)
     return sum(map(len, built.files.values()))
+
+
+def compiled(path: Path, **values: Any) -> Compiled:
+    """Compile a file to an engine beside it, for TensorRT-RTX unless `values` say otherwise."""
+    values = {"backend": "tensorrt-rtx", "output": path.with_suffix(".engine"), **values}
+    return compile_file(CompileRequest(path, **values))

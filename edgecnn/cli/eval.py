@@ -13,6 +13,7 @@ from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
 
 if TYPE_CHECKING:
+    from edgecnn.data.frame_cache import FrameCache
     from edgecnn.measure.accuracy import Accuracy
     from edgecnn.measure.preprocessing_parity import PreprocessingParity
 
@@ -46,6 +47,11 @@ _NAMED = 3
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
+@click.option(
+    "--cache",
+    is_flag=True,
+    help="Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",
+)
 @backend_option
 @store_option
 @common.common
@@ -59,12 +65,14 @@ def command(
     batch: int,
     device: str,
     threads: int,
+    cache: bool,
     backend: str | None,
     no_store: bool,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL on labelled images, and where it differs from a reference."""
     from edgecnn import figure
+    from edgecnn.data.frame_cache import FrameCache
     from edgecnn.data.trained_on import test_images
     from edgecnn.measure import accuracy_plot, contact_sheet
     from edgecnn.measure.accuracy import evaluate
@@ -74,6 +82,7 @@ def command(
     for path in plots:
         figure.check(path)
     workers = threads or None
+    frames = FrameCache() if cache else None
     models = (model, *([reference] if reference else []))
     # One thread each: every core works on a batch of its own.
     with (
@@ -88,6 +97,7 @@ def command(
             reference=other[0] if other else None,
             batch=batch,
             workers=workers,
+            cache=frames,
             progress=show,
         )
         parities: tuple[PreprocessingParity, ...] = ()
@@ -109,7 +119,14 @@ def command(
     if as_json:
         common.print_json(values)
         return
-    common.print_facts([*_facts(accuracy), *_parity_facts(parities), *(("wrote", str(p)) for p in plots)])
+    common.print_facts(
+        [
+            *_facts(accuracy),
+            *_cache_facts(frames),
+            *_parity_facts(parities),
+            *(("wrote", str(p)) for p in plots),
+        ]
+    )
     if per_class:
         _print_classes(accuracy)
     for skipped in accuracy.skipped[:_NAMED]:
@@ -157,12 +174,18 @@ def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
                     f" is {names[2]} {item.confidence:.0%}",
                 )
             )
-    rate = accuracy.n / accuracy.seconds
+    rate, decoding = accuracy.n / accuracy.seconds, accuracy.conditions["decoding"]
     return [
         *facts,
         ("images", f"{accuracy.n} of {accuracy.data}{left_out}"),
-        ("time", f"{accuracy.seconds:.1f} s, {rate:.0f} images/s, decoding included"),
+        ("time", f"{accuracy.seconds:.1f} s, {rate:.0f} images/s, decoding {decoding}"),
     ]
+
+
+def _cache_facts(cache: FrameCache | None) -> list[tuple[str, str]]:
+    if cache is None:
+        return []
+    return [("cache", f"{cache.found} images were in {cache.folder}, {cache.decoded} are new")]
 
 
 def _parity_facts(parities: tuple[PreprocessingParity, ...]) -> list[tuple[str, str]]:

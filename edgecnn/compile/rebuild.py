@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError
 from edgecnn.runtime import fit
 from edgecnn.runtime.backends import BACKENDS
-
-
-def cache_folder() -> Path:
-    """Return where rebuilt engines are kept: `$XDG_CACHE_HOME/edgecnn/engines`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgecnn" / "engines"
 
 
 def engine_for(path: Path, backend: str, progress: Progress = lambda step: None) -> Path:
@@ -69,7 +62,7 @@ def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str
     backend = BACKENDS.get(request.backend)
     here = backend.engine_class().here(backend)
     key = json.dumps([sha256, backend.name, flags, here], sort_keys=True)
-    folder = cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    folder = files.cache_folder() / "engines" / hashlib.sha256(key.encode()).hexdigest()[:32]
     found = folder / f"{stem}{backend.suffixes[-1]}"
     if found.is_file():
         with contextlib.suppress(ArtifactError, EngineError):

@@ -35,7 +35,9 @@ def make_linear_layers_convolutions(library: Library, network: tensorrt.INetwork
         none = trt.Weights(trt.DataType.FLOAT)
         convolution = network.add_convolution_nd(pixels.get_output(0), outputs, trt.Dims((1, 1)), none, none)
         convolution.set_input(1, weights.get_output(0))
-        convolution.name = layer.name
+        # No two layers may have one name.
+        name, layer.name = layer.name, f"{layer.name}/product"
+        convolution.name = name
         flat = network.add_shuffle(convolution.get_output(0))
         flat.reshape_dims = trt.Dims((0, 0))
         _replace(network, product, flat.get_output(0))

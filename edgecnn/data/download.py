@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn import files
 from edgecnn.data.dataset import file_size
 from edgecnn.errors import DataError, InvalidValueError, OutputError
-from edgecnn.files import sha256
 
 #: Environment variables: the folder where data sets are kept, and a mirror that replaces the public ones.
 FOLDER_VARIABLE = "EDGECNN_DATA"
@@ -38,10 +38,10 @@ class RemoteFile:
     sha256: str
 
 
-def cache_folder() -> Path:
-    """Return the folder where data sets are kept: `EDGECNN_DATA`, else ~/.cache/edgecnn/data."""
+def kept_in() -> Path:
+    """Return the folder where data sets are kept: `EDGECNN_DATA`, else `$XDG_CACHE_HOME/edgecnn/data`."""
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given) if given else Path.home() / ".cache" / "edgecnn" / "data"
+    return Path(given) if given else files.cache_folder() / "data"
 
 
 def fetch(
@@ -57,7 +57,7 @@ def fetch(
     file wait for the one that downloads it. Raises DataError that says why each mirror failed, or
     OutputError if the folder cannot be written.
     """
-    path = cache_folder() / dataset / file.name
+    path = kept_in() / dataset / file.name
     if _is_whole(path, file):
         return path
     with _writing(path), _locked(path):
@@ -78,7 +78,7 @@ def _mirrors(dataset: str, public: Sequence[str]) -> list[str]:
 
 
 def _is_whole(path: Path, file: RemoteFile) -> bool:
-    return file_size(path) == file.size and sha256(path) == file.sha256
+    return file_size(path) == file.size and files.sha256(path) == file.sha256
 
 
 def _download(path: Path, file: RemoteFile, mirrors: list[str], progress: Callable[[str], None]) -> None:
@@ -109,7 +109,7 @@ def _download_from(url: str, part: Path, file: RemoteFile, progress: Callable[[s
         reason = _receive(url, part, file, had, progress) if had < file.size else ""
         size = file_size(part)
         if size >= file.size:
-            if size == file.size and sha256(part) == file.sha256:
+            if size == file.size and files.sha256(part) == file.sha256:
                 return
             part.unlink()
             if not had:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages
+from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.skipped import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.agreement import Agreement, agree
@@ -152,12 +153,14 @@ def evaluate(
     reference: Engine | None = None,
     batch: int = BATCH,
     workers: int | None = None,
+    cache: FrameCache | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Accuracy:
     """Run every image through the engine's own preprocessing, and through that of `reference` too.
 
-    An image is decoded once for both. `workers` threads (the processor's cores) each decode and infer
-    batches of their own; see `sweep`. `batch` is the engines' own where that is fixed.
+    An image is decoded once for both, or read from `cache`, which keeps what is decoded. `workers` threads
+    (the processor's cores) each decode and infer batches of their own; see `sweep`. `batch` is the engines'
+    own where that is fixed.
 
     Images that cannot be read are left out and listed. Raises DataError if they are too many,
     InvalidValueError if the reference has other classes, EngineError for logits that are not finite,
@@ -175,6 +178,8 @@ def evaluate(
     workers = workers or cores()
 
     def read(image: Any) -> dict[Any, npt.NDArray[np.uint8]]:
+        if cache is not None:
+            return {preprocessing: cache.frame(image, preprocessing) for preprocessing in preprocessings}
         picture = open_image(image)
         return {preprocessing: preprocessing.frame(picture) for preprocessing in preprocessings}
 
@@ -189,7 +194,7 @@ def evaluate(
     conditions = {
         **watch.conditions(engine, size).to_json(),
         "input": dataset.name,
-        "decoding": "included",
+        "decoding": "included" if cache is None else f"of {cache.decoded} images included",
         "workers": workers,
     }
     logits = [

@@ -105,7 +105,7 @@ def measure(progress: Callable[[str], None] = lambda step: None) -> dict[int, Pe
 
 def kept_in() -> Path:
     """Return where the measured peaks of this machine are kept: `$XDG_CACHE_HOME/edgecnn/peaks.json`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecnn" / "peaks.json"
+    return files.cache_folder() / "peaks.json"
 
 
 def known(engine: Engine) -> Peaks | None:

@@ -15,6 +15,8 @@ from edgecnn.runtime.fit import library_version
 
 #: What the message that lists an engine's layers begins with.
 _LAYERS = "Layers:\n"
+#: cudaErrorInsufficientDriver.
+_NO_DRIVER = "cudaError 35"
 
 
 class Library:
@@ -109,4 +111,6 @@ class Messages:
     def __str__(self) -> str:
         """All errors as one line."""
         lines = dict.fromkeys(" ".join(text.split()) for text in self.errors)
-        return "; ".join(lines) or "it gives no reason"
+        # Where there is no driver a build mentions it and goes on: no reason as long as there is another.
+        told = [line for line in lines if _NO_DRIVER not in line] or lines
+        return "; ".join(told) or "it gives no reason"

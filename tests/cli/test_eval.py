@@ -38,6 +38,27 @@ def test_the_answers_are_those_of_the_engine(files):
     assert [item["right"] for item in values["per_class"]] == np.bincount(test.labels[right]).tolist()
 
 
+def test_images_that_were_decoded_before_give_the_same_answers(exported, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.integers(0, 255, (50, 60, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    model = str(exported("lenet5", "--classes", "2", "--batch", "4"))
+    found = [
+        run_here("eval", model, "--data", str(tmp_path / "data"), *extra)
+        for extra in (["--json"], ["--cache", "--json"], ["--cache", "--json"], ["--cache"])
+    ]
+    assert all(done.returncode == 0 for done in found), found[0].stderr
+    plain, fresh, kept = (json.loads(done.stdout) for done in found[:3])
+    decoded = [values["conditions"]["decoding"] for values in (plain, fresh, kept)]
+    assert decoded == ["included", "of 12 images included", "of 0 images included"]
+    assert plain["nll"] == fresh["nll"] == kept["nll"]
+    assert f"12 images were in {tmp_path / 'cache' / 'edgecnn' / 'frames'}, 0 are new" in found[3].stdout
+
+
 def test_both_files_are_compared_image_by_image(files):
     values = json.loads(
         run_here("eval", files[1], "--data", "digits", "--reference", files[0], "--json").stdout

@@ -8,6 +8,7 @@ import pytest
 from fake_gpu import _Builder, driver, install
 from program import run
 from small_classifier import classifier
+from tensorrt_build import compiled
 
 from edgecnn import artifact, files
 from edgecnn.artifact import Manifest, TensorSpec
@@ -17,18 +18,6 @@ from edgecnn.runtime import cuda, load
 
 IMAGE = TensorSpec("x", ("N", 3, 16, 16), "float32", "NCHW")
 LOGITS = TensorSpec("logits", ("N", 5), "float32", "NC")
-
-
-@pytest.fixture
-def rtx(monkeypatch):
-    """The real library, on a machine without a GPU."""
-    monkeypatch.setattr(cuda, "LIBRARY", "libcuda_absent.so.1")
-    return pytest.importorskip("tensorrt_rtx", reason="no wheel for this platform")
-
-
-def compiled(path, **values):
-    values = {"backend": "tensorrt-rtx", "output": path.with_suffix(".engine"), **values}
-    return compile_file(CompileRequest(path, **values))
 
 
 def of_precision(path, precision):
@@ -116,32 +105,6 @@ def test_a_capability_that_rtx_does_not_know_is_refused(rtx, tmp_path):
     with pytest.raises(InvalidValueError, match=r"builds for no compute capability 9\.9") as caught:
         compiled(classifier(tmp_path / "m.onnx"), sm=("9.9",))
     assert "8.9" in caught.value.hint
-
-
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-def test_a_linear_layer_is_built_for_turing(rtx, tmp_path, precision):
-    compiled(classifier(tmp_path / "m.onnx", precision), sm=("7.5", "8.9"))
-
-
-def test_a_product_that_is_the_output_keeps_its_name_and_weights_of_either_order(rtx, tmp_path):
-    network = """<ir_version: 8, opset_import: ["": 17]>
-        g (float[N, 3, 16, 16] x) => (float[N, 5] logits) <float[3, 5] v = {VALUES}> {
-          g = GlobalAveragePool(x)
-          f = Flatten(g)
-          logits = MatMul(f, v)
-        }"""
-    model = onnx.parser.parse_model(network.replace("VALUES", ", ".join(map(str, range(15)))))
-    onnx.save(model, tmp_path / "m.onnx")
-    assert compiled(tmp_path / "m.onnx", sm=("7.5",)).path.stat().st_size
-
-
-def test_what_turing_lacks_is_explained(rtx, tmp_path):
-    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
-        g (float[N, 3, 16, 16] x) => (float[N, 3, 16, 16] logits) { logits = MatMul(x, x) }""")
-    onnx.save(model, tmp_path / "m.onnx")
-    with pytest.raises(EngineError, match="FP32 GEMM is not supported") as caught:
-        compiled(tmp_path / "m.onnx", sm=("7.5", "8.9"))
-    assert "7.5" in caught.value.hint
 
 
 def test_a_workspace_that_is_too_small_is_explained(rtx, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from mirror import Mirror, serve
 
 from edgecnn.data import download
-from edgecnn.data.download import RemoteFile, cache_folder, fetch
+from edgecnn.data.download import RemoteFile, fetch, kept_in
 from edgecnn.errors import DataError, InvalidValueError, OutputError
 
 CONTENT = bytes(range(256)) * 8
@@ -58,8 +58,8 @@ def test_an_interrupted_run_is_resumed(mirror, cache):
 
 def test_another_mirror_goes_on_where_one_ended(mirror):
     with serve(Mirror({"/set/a.gz": CONTENT}, cut=0)) as broken:
-        (cache_folder() / "set").mkdir(parents=True)
-        (cache_folder() / "set" / "a.gz.part").write_bytes(CONTENT[:9])
+        (kept_in() / "set").mkdir(parents=True)
+        (kept_in() / "set" / "a.gz.part").write_bytes(CONTENT[:9])
         assert get(broken, mirror).read_bytes() == CONTENT
     assert mirror.asked == [("/set/a.gz", "bytes=9-")]
 
@@ -98,7 +98,7 @@ def test_a_bad_mirror_gives_way_to_the_next(mirror, served, reason):
     with serve(Mirror(served)) as bad:
         with pytest.raises(DataError, match=reason):
             get(bad)
-        assert not (cache_folder() / "set" / "a.gz").exists()
+        assert not (kept_in() / "set" / "a.gz").exists()
         assert get(bad, mirror).read_bytes() == CONTENT
 
 

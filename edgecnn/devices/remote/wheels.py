@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from edgecnn import files
 from edgecnn.devices.remote import wheel
 from edgecnn.errors import BoardError
 from edgecnn.lazy import require
@@ -45,8 +45,7 @@ def gather(
     version = ".".join(map(str, facts["python"][:2]))
     asked = [facts["machine"], facts["libc"], version, sorted(extras), _required(own)]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "edgecnn" / "wheels" / f"{facts['machine']}-python{version}-{key}"
+    folder = files.cache_folder() / "wheels" / f"{facts['machine']}-python{version}-{key}"
     if not (folder / _COMPLETE).exists():
         folder.mkdir(parents=True, exist_ok=True)
         _download(facts, version, extras, own, folder, progress)
