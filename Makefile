@@ -26,7 +26,7 @@ LIBWRAP_SHA256 := cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
-.PHONY: demo test test-slow zoo lint bench clean
+.PHONY: demo test test-slow zoo backends lint bench clean
 
 demo: .venv/cpu
 	@mkdir -p demo
