@@ -18,9 +18,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+from fake_tensorrt_builder import Builder, Parser
 
 from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
@@ -45,7 +45,11 @@ def driver(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: int) -> ct
 def install(
     folder: Path, monkeypatch: pytest.MonkeyPatch, fake: ctypes.CDLL, backend: str, version: str
 ) -> ModuleType:
-    """Put a fake library in place, as pip would: a module, and what its metadata says of its version."""
+    """Put a fake library in place, as pip would: a module, and what its metadata says of its version.
+
+    What it compiles is kept in a cache of its own, below `folder`.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     row = BACKENDS.get(backend)
     name = row.packages[0].replace("-", "_")
     information = folder / f"{name}-{version}.dist-info"
@@ -94,175 +98,11 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     trt.nptype = lambda kind: {0: np.float32, 1: np.float16, 2: np.int8, 4: np.uint8}[int(kind)]
     trt.builds = []  # what the builders were told
     trt.strategies = []
-    trt.Builder = functools.partial(_Builder, trt, major, rtx)
-    trt.OnnxParser = functools.partial(_Parser, trt)
+    trt.compiled = []  # shapes that TensorRT-RTX had to compile kernels for
+    trt.Builder = functools.partial(Builder, trt, major, rtx)
+    trt.OnnxParser = functools.partial(Parser, trt)
     trt.Runtime = functools.partial(_Runtime, trt, fake)
     return trt
-
-
-_TYPES = {onnx.TensorProto.FLOAT: 0, onnx.TensorProto.FLOAT16: 1, onnx.TensorProto.INT8: 2}
-
-
-class _Parser:
-    def __init__(self, trt: Any, network: Any, log: Any) -> None:
-        self._trt, self._network, self.num_errors = trt, network, 0
-
-    def set_flag(self, flag: Any) -> None:
-        self._network.parser_flag = flag
-
-    def parse_from_file(self, path: str) -> bool:
-        trt, model = self._trt, onnx.shape_inference.infer_shapes(onnx.load(path))
-        graph = model.graph
-        kinds = {
-            value.name: trt.DataType(_TYPES.get(value.type.tensor_type.elem_type, 5))
-            for value in (*graph.input, *graph.value_info, *graph.output)
-        } | {value.name: trt.DataType(_TYPES.get(value.data_type, 5)) for value in graph.initializer}
-        self._network.path = path
-        self._network.layers = [
-            _Layer(trt, node, kinds)
-            for node in graph.node
-            if node.op_type != "DequantizeLinear" or node.input[0] in kinds
-        ]
-        (image,) = graph.input
-        sizes = [part.dim_value or -1 for part in image.type.tensor_type.shape.dim]
-        self._network.image = SimpleNamespace(name=image.name, shape=tuple(sizes))
-        return True
-
-
-class _Layer:
-    def __init__(self, trt: Any, node: onnx.NodeProto, kinds: dict[str, Any]) -> None:
-        quantize = node.op_type == "QuantizeLinear"
-        self.type = trt.LayerType.QUANTIZE if quantize else trt.LayerType.COMPUTE
-        self.precision: Any = None
-        self._tensors = [
-            [SimpleNamespace(dtype=kinds[name]) for name in names] for names in (node.input, node.output)
-        ]
-        self.num_inputs, self.num_outputs = map(len, self._tensors)
-
-    def get_input(self, index: int) -> Any:
-        return self._tensors[0][index]
-
-    def get_output(self, index: int) -> Any:
-        return self._tensors[1][index]
-
-
-class _Network:
-    num_inputs = 1
-    parser_flag: Any = None
-
-    def __init__(self, flags: int) -> None:
-        self.flags = flags
-        self.layers: list[_Layer] = []
-        self.image: Any = None
-        self.path = ""
-
-    @property
-    def num_layers(self) -> int:
-        return len(self.layers)
-
-    def get_layer(self, index: int) -> _Layer:
-        return self.layers[index]
-
-    def get_input(self, index: int) -> Any:
-        return self.image
-
-
-class _Cache:
-    """Timings: a header, and a name per line."""
-
-    header = b"timings\n"
-
-    def __init__(self, content: bytes) -> None:
-        self.fits = not content or content.startswith(self.header)
-        self.names = set(content.removeprefix(self.header).split())
-
-    def combine(self, other: _Cache, ignore_mismatch: bool) -> bool:
-        self.names |= other.names
-        return other.fits
-
-    def serialize(self) -> bytes:
-        return self.header + b"\n".join(sorted(self.names))
-
-
-class _Config:
-    def __init__(self) -> None:
-        self.flags: set[str] = set()
-        self.pools: dict[str, int] = {}
-        self.profile: Any = None
-        self.cache = _Cache(b"")
-        self.previews: list[str] = []
-        self.progress_monitor: Any = None
-        self.capabilities: list[str] = []
-
-    def set_flag(self, flag: Any) -> None:
-        self.flags.add(flag.name)
-
-    def set_memory_pool_limit(self, pool: Any, size: int) -> None:
-        self.pools[pool.name] = size
-
-    def set_preview_feature(self, feature: Any, on: bool) -> None:
-        self.previews.append(feature.name)
-
-    def add_optimization_profile(self, profile: Any) -> int:
-        self.profile = profile
-        return 0
-
-    def create_timing_cache(self, content: bytes) -> _Cache:
-        return _Cache(content)
-
-    def set_timing_cache(self, cache: _Cache, ignore_mismatch: bool) -> bool:
-        self.cache = cache
-        return cache.fits or ignore_mismatch
-
-    def get_timing_cache(self) -> _Cache:
-        return self.cache
-
-    def can_run_on_DLA(self, layer: _Layer) -> bool:
-        return layer.type.name == "COMPUTE"
-
-    def set_compute_capability(self, value: Any, index: int) -> bool:
-        self.capabilities.insert(index, value.name)
-        return True
-
-
-class _Profile:
-    def set_shape(self, name: str, *shapes: Any) -> None:
-        self.name, self.shapes = name, shapes
-
-
-class _Builder:
-    num_DLA_cores = 1
-    #: Called while building, as another process may do something meanwhile.
-    meanwhile: Any = None
-
-    def __init__(self, trt: Any, major: int, rtx: bool, log: Any) -> None:
-        self._trt, self._log = trt, log
-
-    def create_network(self, flags: int) -> _Network:
-        return _Network(flags)
-
-    def create_builder_config(self) -> _Config:
-        return _Config()
-
-    def create_optimization_profile(self) -> _Profile:
-        return _Profile()
-
-    def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
-        self._trt.builds.append(SimpleNamespace(network=network, config=config))
-        if network.image.shape[0] < 0 and config.profile is None:
-            self._log.log(self._trt.ILogger.Severity.ERROR, "no optimization profile has been defined")
-            return None
-        if config.progress_monitor is not None:
-            config.progress_monitor.phase_start("Timing tactics", None, 2)
-            if not all(config.progress_monitor.step_complete("Timing tactics", step) for step in range(2)):
-                return None
-            config.progress_monitor.phase_finish("Timing tactics")
-        config.cache.names.add(Path(network.path).stem.encode())
-        if _Builder.meanwhile is not None:
-            _Builder.meanwhile()
-        batches = [shape[0] for shape in config.profile.shapes] if config.profile else None
-        described = {"onnx": network.path, "shape": network.image.shape, "batches": batches}
-        return json.dumps(described).encode()
 
 
 class _Runtime:
@@ -315,19 +155,48 @@ class _Engine:
         return SimpleNamespace(get_engine_information=texts.__getitem__)
 
     def create_runtime_config(self) -> Any:
-        return SimpleNamespace(dynamic_shapes_kernel_specialization_strategy=None)
+        return _RuntimeConfig()
 
     def create_execution_context(self, config: Any = None) -> _ExecutionContext:
         if config is not None:
             self._trt.strategies.append(config.dynamic_shapes_kernel_specialization_strategy.name)
-        return _ExecutionContext(self, self._trt)
+        return _ExecutionContext(self, self._trt, config and config.kernels)
+
+
+class _KernelCache:
+    """Kernels: a header, and a shape per line."""
+
+    header = b"kernels\n"
+
+    def __init__(self) -> None:
+        self.shapes: set[bytes] = set()
+
+    def deserialize(self, content: bytes) -> bool:
+        if content.startswith(self.header):
+            self.shapes = set(content.removeprefix(self.header).splitlines())
+        return content.startswith(self.header)
+
+    def serialize(self) -> bytes:
+        return self.header + b"\n".join(sorted(self.shapes))
+
+
+class _RuntimeConfig:
+    dynamic_shapes_kernel_specialization_strategy: Any = None
+    kernels: _KernelCache | None = None
+
+    def create_runtime_cache(self) -> _KernelCache:
+        return _KernelCache()
+
+    def set_runtime_cache(self, cache: _KernelCache) -> bool:
+        self.kernels = cache
+        return True
 
 
 class _ExecutionContext:
     profiler: Any = None
 
-    def __init__(self, engine: _Engine, trt: Any) -> None:
-        self._engine, self._trt = engine, trt
+    def __init__(self, engine: _Engine, trt: Any, kernels: _KernelCache | None) -> None:
+        self._engine, self._trt, self._kernels_kept = engine, trt, kernels
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
         self._changes = 0
@@ -352,6 +221,10 @@ class _ExecutionContext:
             for name, milliseconds in self._trt.layer_times:
                 self.profiler.report_layer_time(name, milliseconds)
         self._ran = True
+        shape = repr(self._shape).encode()
+        if self._kernels_kept is not None and shape not in self._kernels_kept.shapes:
+            self._trt.compiled.append(self._shape)
+            self._kernels_kept.shapes.add(shape)
         source, target = (self._addresses[tensor.name] for tensor in engine.tensors)
 
         def run(_: Any) -> None:

@@ -94,7 +94,7 @@ def compare(
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
-    The order goes once forward and once backward, so that being first costs each the same. All are closed and
+    The order is shuffled, then reversed, so that what ran before costs each the same. All are closed and
     loaded anew a few times, since a loaded engine keeps to being a little faster or slower than another of
     the same file. On a noisy machine it takes longer, until the intervals are narrow: how narrow they are
     decides, never what they say. The engines of the result are closed.
@@ -102,12 +102,17 @@ def compare(
     Raises InvalidValueError if `batch` is not the fixed batch of a model, ConditionsError if the engines
     differ in batch, device or threads, unless `force`, and what loading raises.
     """
+    generator = np.random.default_rng(0)
+
+    def order() -> list[int]:
+        return [int(index) for index in generator.permutation(len(loaders))]
+
     turns: list[npt.NDArray[np.float64]] = []
     first: _Loaded | None = None
     with Watch() as watch:
         measured = 0.0
         while not _enough(turns, measured / (seconds * len(loaders))):
-            with _Loaded(loaders, batch, backward=len(turns) % 2 == 1, progress=progress) as loaded:
+            with _Loaded(loaders, batch, order, progress) as loaded:
                 if first is None:
                     first, unlike = loaded, _unlike(loaded, force)
                 loaded.warm_up(first)
@@ -151,15 +156,14 @@ class _Loaded:
         self,
         loaders: Sequence[Callable[[], Engine]],
         batch: int | None,
-        *,
-        backward: bool,
+        order: Callable[[], list[int]],
         progress: Callable[[str], None],
     ) -> None:
-        self._progress = progress
+        self._order, self._progress = order, progress
         self._stack = contextlib.ExitStack()
         engines: dict[int, Engine] = {}
         with contextlib.ExitStack() as stack:
-            for index in _order(len(loaders), backward):
+            for index in order():
                 engines[index] = stack.enter_context(loaders[index]())
             self.engines = [engines[index] for index in range(len(loaders))]
             self.inputs = [real_input(engine, batch) for engine in self.engines]
@@ -184,22 +188,20 @@ class _Loaded:
     def measure(self, seconds: float, load: int) -> npt.NDArray[np.float64]:
         """Return the median of each turn in seconds, (rounds, engines); an even number of rounds."""
         rows: list[list[float]] = []
+        order: list[int] = []
         begun = time.perf_counter()
         while len(rows) < _ROUNDS or len(rows) % 2 or time.perf_counter() - begun < seconds:
             self._progress(f"measure: load {load}, round {len(rows) + 1}")
             row = [0.0] * len(self.engines)
-            for index in _order(len(self.engines), backward=len(rows) % 2 == 1):
+            order = order[::-1] if len(rows) % 2 else self._order()
+            for index in order:
                 row[index] = _turn(self.engines[index], self.inputs[index])
             rows.append(row)
         return np.array(rows)
 
 
-def _order(count: int, backward: bool) -> range:
-    return range(count - 1, -1, -1) if backward else range(count)
-
-
 def _ratio(turns: Sequence[npt.NDArray[np.float64]], index: int) -> statistics.Ratio:
-    # A round forward and one backward are one pair: what follows which is then the same for both.
+    # A round and the one in the opposite order are one pair: what drifts meanwhile is then the same for all.
     pairs = [np.sqrt(each[0::2] * each[1::2]) for each in turns]
     return statistics.paired_ratio([each[:, index] for each in pairs], [each[:, 0] for each in pairs])
 

@@ -19,6 +19,7 @@ from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.engine import Array, Engine
 from edgecnn.runtime.fit import library_version
 from edgecnn.runtime.tensorrt_context import Context, Tensor
+from edgecnn.runtime.tensorrt_kernels import Kernels
 from edgecnn.runtime.tensorrt_layers import clock as layer_clock
 from edgecnn.runtime.tensorrt_layers import layers
 from edgecnn.runtime.tensorrt_library import Library, sizes
@@ -61,6 +62,11 @@ class TensorRtEngine(Engine):
         self._messages = self._listening.enter_context(self._library.log.listen())
         with self._gpu.current():
             self._runtime, self._engine = self._deserialize(path, manifest.engine)
+            # TensorRT's engines hold their kernels.
+            compiles = self._library.backend.name == "tensorrt-rtx"
+            self._kernels = (
+                Kernels(self._library, self._engine, manifest.engine.files[path.name]) if compiles else None
+            )
         self._tensors = _tensors(self._engine, self._library, path)
         image, logits = self._tensors
         batches = _batches(self._engine, image)
@@ -107,9 +113,7 @@ class TensorRtEngine(Engine):
         """
         clock = layer_clock(self._library.trt)
         with self._gpu.current():
-            context = Context(
-                self._library, self._engine, self._gpu, self._tensors, batch, self._messages, clock
-            )
+            context = self._context(batch, clock)
 
         def run(array: Array) -> dict[str, float]:
             self.check(array)
@@ -143,6 +147,13 @@ class TensorRtEngine(Engine):
             )
         return runtime, engine
 
+    def _context(self, batch: int, profiler: Any = None) -> Context:
+        return Context(
+            *(self._library, self._engine, self._gpu, self._tensors, batch, self._messages),
+            kernels=self._kernels,
+            profiler=profiler,
+        )
+
     @contextlib.contextmanager
     def _lease(self, batch: int) -> Iterator[Context]:
         """Give the calling thread a context for a batch size; it waits while all are in use."""
@@ -162,9 +173,7 @@ class TensorRtEngine(Engine):
             try:
                 if outdated is not None:
                     outdated.close()
-                context = found or Context(
-                    self._library, self._engine, self._gpu, self._tensors, batch, self._messages
-                )
+                context = found or self._context(batch)
             except BaseException:
                 self._give_back(None)
                 raise
@@ -204,7 +213,7 @@ class TensorRtEngine(Engine):
             self._open -= len(self._idle)
             self._idle.clear()
             # An inference that another thread is still in keeps the library's objects alive by itself.
-            del self._engine, self._runtime
+            del self._kernels, self._engine, self._runtime
         self._listening.close()
 
 

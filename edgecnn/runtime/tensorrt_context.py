@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgecnn.errors import EngineError
 from edgecnn.runtime.cuda import Buffer, Device, Event, Graph, Stream
+from edgecnn.runtime.tensorrt_kernels import Kernels
 from edgecnn.runtime.tensorrt_library import Library, Messages
 from edgecnn.runtime.times import Times
 
@@ -47,6 +48,8 @@ class Context:
         tensors: tuple[Tensor, Tensor],
         batch: int,
         messages: Messages,
+        *,
+        kernels: Kernels | None = None,
         profiler: Any = None,
     ) -> None:
         self.batch = batch
@@ -56,7 +59,8 @@ class Context:
         #: Why there is no graph, once one has been tried.
         self.graph_refused = ""
         with contextlib.ExitStack() as made:
-            self._context = _execution_context(library, engine)
+            opened = engine.create_execution_context if kernels is None else kernels.execution_context
+            self._context = opened()
             if self._context is None:
                 raise EngineError(f"{library} opens no execution context: {messages}", hint="nvidia-smi")
             if profiler is not None:
@@ -79,6 +83,8 @@ class Context:
             # Before the first capture the library must have run once: it decides and loads things then.
             self._enqueue()
             self._stream.synchronize()
+            if kernels is not None:
+                kernels.keep()
             self._resources = made.pop_all()
 
     def run(self, array: Array, *, graph: bool) -> Array:
@@ -162,14 +168,3 @@ class Context:
         """Free everything; the library's own part is freed with the object."""
         self._resources.close()
         del self._context
-
-
-def _execution_context(library: Library, engine: tensorrt.ICudaEngine) -> tensorrt.IExecutionContext:
-    if library.backend.name != "tensorrt-rtx":
-        return engine.create_execution_context()
-    # It compiles kernels when it meets a shape, by default while slower ones already run: latencies would
-    # change by themselves, and a graph would keep the slow ones.
-    config: Any = engine.create_runtime_config()
-    strategies = library.trt.DynamicShapesKernelSpecializationStrategy
-    config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
-    return engine.create_execution_context(config)

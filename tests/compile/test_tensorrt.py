@@ -5,7 +5,8 @@ import json
 
 import onnx
 import pytest
-from fake_gpu import _Builder, driver, install
+from fake_gpu import driver, install
+from fake_tensorrt_builder import Builder
 from program import run
 from small_classifier import classifier
 from tensorrt_build import compiled
@@ -290,7 +291,7 @@ def test_timings_are_read_kept_and_joined_with_those_of_another_build(tensorrt, 
     def another() -> None:
         cache.write_bytes(cache.read_bytes() + b"\nz")
 
-    monkeypatch.setattr(_Builder, "meanwhile", staticmethod(another))
+    monkeypatch.setattr(Builder, "meanwhile", staticmethod(another))
     compiled(classifier(tmp_path / "b.onnx"), backend="tensorrt", timing_cache=cache)
     assert b"a" in built(trt)[1].cache.names
     assert cache.read_bytes().split() == [b"timings", b"a", b"b", b"z"]

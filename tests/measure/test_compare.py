@@ -42,10 +42,10 @@ def loaders(tmp_path, clock, seed, *bases, spread=0.0):
 @pytest.mark.parametrize("spread", [0.0, 0.01])
 def test_an_engine_is_no_slower_than_itself_in_19_of_20(tmp_path, clock, spread):
     held = 0
-    for seed in range(40):
+    for seed in range(60):
         ratio = compare(loaders(tmp_path, clock, seed, 0.005, 0.005, spread=spread), seconds=1.0).ratio(1)
         held += ratio.low <= 1 <= ratio.high
-    assert held >= 37
+    assert held >= 57
 
 
 def test_five_percent_are_found_in_19_of_20(tmp_path, clock):
@@ -71,7 +71,7 @@ def test_each_engine_has_its_row_and_the_first_is_the_baseline(tmp_path, clock):
     assert first["latency_ms"]["p50"] == pytest.approx(4, rel=0.35)
 
 
-def test_engines_are_loaded_anew_in_either_order_and_closed(tmp_path, clock):
+def test_engines_are_loaded_anew_in_any_order_and_closed(tmp_path, clock):
     opened: list[Varying] = []
 
     def kept(load):
@@ -81,7 +81,8 @@ def test_engines_are_loaded_anew_in_either_order_and_closed(tmp_path, clock):
     made = [partial(kept, load) for load in loaders(tmp_path, clock, 0, 0.004, 0.002)]
     compared = compare(made, seconds=0.5)
     assert len(opened) == 2 * len(compared.turns) >= 12
-    assert [engine.path.name for engine in opened[:4]] == ["0", "1", "1", "0"]
+    pairs = {(one.path.name, other.path.name) for one, other in zip(opened[::2], opened[1::2], strict=True)}
+    assert pairs == {("0", "1"), ("1", "0")}
     assert [engine.path.name for engine in compared.engines] == ["0", "1"]
     assert all(engine._closed for engine in opened)
     assert all(len(turns) % 2 == 0 and len(turns) >= 4 for turns in compared.turns)

@@ -1,5 +1,6 @@
 """What only a real OpenSSH does, and what goes wrong with it."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import ssh_board
+from agent_pipe import AgentPipe
 from program import run, run_here
 
 from edgecnn.devices.inventory import Device
@@ -206,43 +208,46 @@ def test_a_command_in_a_process_of_its_own_prints_one_object_and_its_progress_el
     assert json.loads(line)["path"] == "m.onnx" and "measure m.onnx" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
-def test_a_full_disk_there_is_said_and_nothing_is_left(desk, monkeypatch, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", home], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk: {mounted.stderr.decode().strip()}")
-    try:
-        monkeypatch.setenv("EDGECNN_SSH", ssh_board.stand_in(tmp_path, home))
-        line, hint = errors(run_here("doctor", "--on", "board"))
-        assert "no room in" in line and hint == "hint: free some space there"
-        assert not list(home.glob(".edgecnn/environment-*"))
-        assert run_here("devices", "remove", "somewhere").returncode == 0, "a full board can be cleared"
-        assert not list(home.iterdir())
-    finally:
-        subprocess.run(["umount", home], check=True)
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function that puts a disk of so many bytes in place of a folder, and gives the folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a small disk")
+    with contextlib.ExitStack() as mounts:
+
+        def make(size: int) -> Path:
+            home = tmp_path / "home"
+            home.mkdir()
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", home], capture_output=True
+            )
+            if done.returncode:
+                pytest.skip(f"no small disk: {done.stderr.decode().strip()}")
+            mounts.callback(subprocess.run, ["umount", home], check=True)
+            return home
+
+        yield make
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
-def test_a_disk_that_fills_while_a_file_arrives_is_said(desk, monkeypatch, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", home], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk: {mounted.stderr.decode().strip()}")
-    try:
-        from agent_pipe import AgentPipe
+def test_a_full_disk_there_is_said_and_nothing_is_left(desk, monkeypatch, tmp_path, small_disk):
+    home = small_disk(8 << 20)
+    monkeypatch.setenv("EDGECNN_SSH", ssh_board.stand_in(tmp_path, home))
+    line, hint = errors(run_here("doctor", "--on", "board"))
+    assert "no room in" in line and hint == "hint: free some space there"
+    assert not list(home.glob(".edgecnn/environment-*"))
+    assert run_here("devices", "remove", "somewhere").returncode == 0, "a full board can be cleared"
+    assert not list(home.iterdir())
 
-        with AgentPipe(home / ".edgecnn") as agent:
-            agent.ask("lock", owner="me")
-            agent.ask("have", files={"a" * 64: 1000})
-            (home / "other").write_bytes(bytes((1 << 20) - 40_000))
-            answer = agent.ask("put", bytes(1 << 19), parts=[["a" * 64, 0, 1 << 19, 1 << 20]])
-            assert answer["refused"].endswith("is full") and answer["hint"] == "free some space there"
-            assert not list((home / ".edgecnn/partial").iterdir())
-    finally:
-        subprocess.run(["umount", home], check=True)
+
+def test_a_disk_that_fills_while_a_file_arrives_is_said(desk, small_disk):
+    home = small_disk(1 << 20)
+    with AgentPipe(home / ".edgecnn") as agent:
+        agent.ask("lock", owner="me")
+        agent.ask("have", files={"a" * 64: 1000})
+        (home / "other").write_bytes(bytes((1 << 20) - 40_000))
+        answer = agent.ask("put", bytes(1 << 19), parts=[["a" * 64, 0, 1 << 19, 1 << 20]])
+        assert answer["refused"].endswith("is full") and answer["hint"] == "free some space there"
+        assert not list((home / ".edgecnn/partial").iterdir())
 
 
 @pytest.mark.slow
