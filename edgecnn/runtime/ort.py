@@ -68,6 +68,8 @@ class OrtEngine(Engine):
             if self.device == "cuda" and classes
             else None
         )
+        # Also known when the engine is closed: a result that was measured is described then.
+        self._binds = self._bound is not None
         super().__init__(path, manifest, _spec(inputs[0], manifest), classes)
 
     def _open(self, path: Path) -> Any:
@@ -91,7 +93,7 @@ class OrtEngine(Engine):
     @property
     def launches_graph(self) -> bool | None:
         """Whether a CUDA graph launches an inference; None on a CPU."""
-        return None if self._bound is None else self.cuda_graph
+        return self.cuda_graph if self._binds else None
 
     def time(self, array: Array) -> Times | None:
         """Run a batch on a GPU, and return how long its parts took; None on a CPU. Raises as calling does."""

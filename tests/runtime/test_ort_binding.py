@@ -97,9 +97,11 @@ def test_on_a_cpu_nothing_is_copied_and_no_graph_is_launched(engine, images):
 
 def test_on_a_gpu_the_parts_are_those_of_the_bound_session(path, engine, bound, images):
     with load(path, device="cpu", threads=1) as opened:
-        opened._bound, opened.cuda_graph = bound, True
+        opened._bound = bound
+        opened._binds = opened.cuda_graph = True
         times = opened.time(np.ascontiguousarray(images[:1]))
         assert 0 < times.device < times.host and opened.launches_graph
+    assert opened.launches_graph, "a closed engine says how it ran"
 
 
 def test_threads_do_not_mix_their_images(engine, bound, images):
