@@ -25,7 +25,8 @@ class Kernels:
         self._library = library
         self._engine: Any = engine
         self._path = files.cache_folder() / "kernels" / sha256
-        self._cache = self._engine.create_runtime_config().create_runtime_cache()
+        config: Any = self._engine.create_runtime_config()
+        self._cache = config.create_runtime_cache()
         self._lock = threading.Lock()
         self._kept = ""
         self._writable = True
@@ -38,7 +39,7 @@ class Kernels:
 
     def execution_context(self) -> tensorrt.IExecutionContext:
         """Return a context that takes its kernels from here, and adds those that it has to compile."""
-        config = self._engine.create_runtime_config()
+        config: Any = self._engine.create_runtime_config()
         # By default it compiles for a new shape while slower kernels already run: latencies would change by
         # themselves, and a graph would keep the slow ones.
         strategies = self._library.trt.DynamicShapesKernelSpecializationStrategy

@@ -19,6 +19,12 @@ NETWORKS = {
     "efficientnet_lite0": ("efficientnet_lite0", "--weights", "imagenet", "--effort", "fast"),
 }
 
+#: Two take half a minute each.
+MOST_OF_THEM = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("mobilenet_v2", "resnet18") else name
+    for name in NETWORKS
+]
+
 
 def int8_share(model: onnx.ModelProto) -> float:
     """Share of the MACs whose input and weight both come out of a DequantizeLinear; counted here anew."""
@@ -42,7 +48,7 @@ def int8_share(model: onnx.ModelProto) -> float:
     return covered / total
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", MOST_OF_THEM)
 def test_at_least_95_percent_of_the_macs_lie_between_qdq(exported, network):
     path = exported(*NETWORKS[network], "--int8")
     model = onnx.load(path)
@@ -53,12 +59,12 @@ def test_at_least_95_percent_of_the_macs_lie_between_qdq(exported, network):
 
 
 @pytest.mark.parametrize("precision", ["--int8", "--fp16"])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", MOST_OF_THEM)
 def test_tensorrt_rtx_builds_an_engine(exported, network, precision):
     assert build(exported(*NETWORKS[network], precision)) > 100_000
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", MOST_OF_THEM)
 def test_the_report_is_true_of_the_file(exported, network):
     path = exported(*NETWORKS[network], "--int8")
     said, manifest = report(path), read_manifest(path)
