@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from edgecnn.runtime.engine import Engine
 
 #: Seconds and runs of one turn: long enough to time, short enough that the machine stays as it is.
 _TURN_SECONDS, _TURN_RUNS = 0.03, 3
-#: Least times that every engine is loaded, and rounds of each.
-_LOADS, _ROUNDS = 6, 4
+#: Least times that every engine is loaded.
+_LOADS = 6
 #: Measuring goes on until every interval is this narrow, relative to its ratio, or for so many times as long.
 _NARROW, _LONGEST = 0.025, 6
 
@@ -94,7 +94,7 @@ def compare(
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
-    The order is shuffled, then reversed, so that what ran before costs each the same. All are closed and
+    The order is shuffled, and reversed, so that what ran before costs each the same. All are closed and
     loaded anew a few times, since a loaded engine keeps to being a little faster or slower than another of
     the same file. On a noisy machine it takes longer, until the intervals are narrow: how narrow they are
     decides, never what they say. The engines of the result are closed.
@@ -102,22 +102,19 @@ def compare(
     Raises InvalidValueError if `batch` is not the fixed batch of a model, ConditionsError if the engines
     differ in batch, device or threads, unless `force`, and what loading raises.
     """
-    generator = np.random.default_rng(0)
-
-    def order() -> list[int]:
-        return [int(index) for index in generator.permutation(len(loaders))]
-
+    loads, rounds = _orders(len(loaders)), _orders(len(loaders))
     turns: list[npt.NDArray[np.float64]] = []
     first: _Loaded | None = None
     with Watch() as watch:
         measured = 0.0
         while not _enough(turns, measured / (seconds * len(loaders))):
-            with _Loaded(loaders, batch, order, progress) as loaded:
+            with _Loaded(loaders, batch, next(loads), progress) as loaded:
                 if first is None:
                     first, unlike = loaded, _unlike(loaded, force)
                 loaded.warm_up(first)
                 before = time.perf_counter()
-                turns.append(loaded.measure(seconds * len(loaders) / _LOADS, len(turns) + 1))
+                progress(f"measure: load {len(turns) + 1}")
+                turns.append(loaded.measure(seconds * len(loaders) / _LOADS, rounds))
                 measured += time.perf_counter() - before
     assert first is not None
     found = [
@@ -156,14 +153,14 @@ class _Loaded:
         self,
         loaders: Sequence[Callable[[], Engine]],
         batch: int | None,
-        order: Callable[[], list[int]],
+        order: Sequence[int],
         progress: Callable[[str], None],
     ) -> None:
-        self._order, self._progress = order, progress
+        self._progress = progress
         self._stack = contextlib.ExitStack()
         engines: dict[int, Engine] = {}
         with contextlib.ExitStack() as stack:
-            for index in order():
+            for index in order:
                 engines[index] = stack.enter_context(loaders[index]())
             self.engines = [engines[index] for index in range(len(loaders))]
             self.inputs = [real_input(engine, batch) for engine in self.engines]
@@ -185,19 +182,27 @@ class _Loaded:
             else:
                 _turn(engine, data)
 
-    def measure(self, seconds: float, load: int) -> npt.NDArray[np.float64]:
-        """Return the median of each turn in seconds, (rounds, engines); an even number of rounds."""
+    def measure(self, seconds: float, orders: Iterator[Sequence[int]]) -> npt.NDArray[np.float64]:
+        """Return the median of each turn in seconds, (rounds, engines); a multiple of four rounds."""
         rows: list[list[float]] = []
-        order: list[int] = []
         begun = time.perf_counter()
-        while len(rows) < _ROUNDS or len(rows) % 2 or time.perf_counter() - begun < seconds:
-            self._progress(f"measure: load {load}, round {len(rows) + 1}")
+        while not rows or len(rows) % 4 or time.perf_counter() - begun < seconds:
             row = [0.0] * len(self.engines)
-            order = order[::-1] if len(rows) % 2 else self._order()
-            for index in order:
+            for index in next(orders):
                 row[index] = _turn(self.engines[index], self.inputs[index])
             rows.append(row)
         return np.array(rows)
+
+
+def _orders(count: int) -> Iterator[Sequence[int]]:
+    """Yield orders of `count` engines: one, its reverse twice, and the one again; then another.
+
+    An engine is faster right after itself than after another: that happens to each as often.
+    """
+    generator = np.random.default_rng(0)
+    while True:
+        order = [int(index) for index in generator.permutation(count)]
+        yield from (order, order[::-1], order[::-1], order)
 
 
 def _ratio(turns: Sequence[npt.NDArray[np.float64]], index: int) -> statistics.Ratio:
