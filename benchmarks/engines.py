@@ -101,7 +101,7 @@ def take_turns(loaders: dict[str, Callable[[], Run]], data: np.ndarray, loads: i
         turns: dict[str, list[float]] = {name: [] for name in loaders}
         order: list[str] = []
         for number in range(ROUNDS):
-            # Right after itself an engine is faster: in four rounds that happens to the first and to the last.
+            # Right after itself an engine is faster: in four rounds that happens to the first and the last.
             if number % 2:
                 order = order[::-1]
             elif number % 4 == 0:
