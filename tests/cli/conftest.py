@@ -3,5 +3,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch):
-    """What is printed matters here, not whether the latencies are stable: beside other tests they never are."""
+    """What is printed matters here, not whether latencies are stable: beside other tests they never are."""
     monkeypatch.setattr("edgecnn.measure.latency._WARM_LIMIT", 0.5)
