@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecnn import files
 from edgecnn.artifact import EngineRecord, Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EdgecnnWarning, EngineError, InvalidValueError
 from edgecnn.runtime import fit
@@ -64,9 +65,7 @@ class TensorRtEngine(Engine):
             self._runtime, self._engine = self._deserialize(path, manifest.engine)
             # TensorRT's engines hold their kernels.
             compiles = self._library.backend.name == "tensorrt-rtx"
-            self._kernels = (
-                Kernels(self._library, self._engine, manifest.engine.files[path.name]) if compiles else None
-            )
+            self._kernels = Kernels(self._library, self._engine, files.sha256(path)) if compiles else None
         self._tensors = _tensors(self._engine, self._library, path)
         image, logits = self._tensors
         batches = _batches(self._engine, image)
