@@ -62,6 +62,8 @@ class Engine(abc.ABC):
             Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
         )
         self._dtype = np.dtype(spec.dtype)
+        #: The shape of the last array that fitted: the usual next one needs no more than to be like it.
+        self._fitted: tuple[int, ...] | None = None
         self._closed = False
 
     @abc.abstractmethod
@@ -103,6 +105,8 @@ class Engine(abc.ABC):
         """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""
         if self._closed:
             raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
+        if array.shape == self._fitted and array.dtype == self._dtype:
+            return
         expected = self.input.shape
         if (
             array.dtype != self._dtype
@@ -125,6 +129,7 @@ class Engine(abc.ABC):
                 f"{self.path.name} takes {least} to {most} images at a time, not {len(array)}",
                 hint="engine.run takes any number; edgecnn compile --batch MIN:OPT:MAX sets the range",
             )
+        self._fitted = array.shape
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,21 +98,22 @@ class OrtEngine(Engine):
         if self._bound is None:
             return None
         self.check(array)
-        with self._translated():
+        try:
             return self._bound.time(self.input.name, np.ascontiguousarray(array))
+        except Exception as error:
+            raise self._failure(error) from error
 
     def _infer(self, array: Array) -> Array:
-        with self._translated():
+        try:
             if self._bound is not None:
                 return self._bound(self.input.name, array)
             return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
+        except Exception as error:
+            raise self._failure(error) from error
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # the library's errors have no common base class of their own
-            raise EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}") from error
+    def _failure(self, error: Exception) -> EngineError:
+        # The library's errors have no common base class of their own.
+        return EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}")
 
     def _release(self) -> None:
         self._bound = None
