@@ -29,8 +29,10 @@ class Scheme:
     - `fuses`: activations that are computed inside the convolution or addition before them, so that no
       pair may stand between. x * Sigmoid(x) counts as Swish, x * HardSigmoid(x) as HardSwish.
     - `joins_pointwise`: whether whole chains of pointwise operators run in one kernel, with the pairs at its
-      ends, and a sum inside a convolution that makes one summand. That summand then needs no pair, and
-      int8 is worthwhile for what such a chain reads. Otherwise a float node reads floats from memory.
+      ends, so that int8 is worthwhile for what such a chain reads. Otherwise a float node reads floats from
+      memory.
+    - `sums_in_floats`: whether a convolution that makes a summand adds the other one before it rounds. That
+      summand then needs no pair, and one would part the two. Otherwise both summands are int8.
     - `clips_by_range`: whether a clipping activation runs in integers only where the range that follows is
       no wider than what it lets through: it is then left to the QuantizeLinear.
     - `needs_output`: operators with an integer kernel that is taken only where a QuantizeLinear follows.
@@ -48,6 +50,7 @@ class Scheme:
     quantize_bias: bool
     fuses: frozenset[str]
     joins_pointwise: bool
+    sums_in_floats: bool
     clips_by_range: bool
     needs_output: frozenset[str]
     left_float: frozenset[str]
@@ -72,6 +75,7 @@ PORTABLE = Scheme(
     fuses=CLIPS | {"LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "HardSigmoid"}
     | {"HardSwish", "Swish", "Gelu", "Mish", "Softplus", "Softsign", "Erf"},
     joins_pointwise=True,
+    sums_in_floats=True,
     clips_by_range=False,
     needs_output=frozenset(),
     left_float=frozenset(),
@@ -86,6 +90,7 @@ CPU = Scheme(
     quantize_bias=True,
     fuses=CLIPS,
     joins_pointwise=False,
+    sums_in_floats=False,
     clips_by_range=True,
     needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
     | {"Sigmoid", "LeakyRelu"},
@@ -94,7 +99,8 @@ CPU = Scheme(
 )
 #: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.
 #: The pairs inside of a Swish that give ONNX Runtime integer kernels cost OpenVINO what int8 saves.
-OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False)
+#: A convolution takes the sum after it along only where both summands are int8 (seen in 2026.4).
+OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False, sums_in_floats=False)
 SCHEMES = (PORTABLE, CPU, OPENVINO)
 
 

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 @dataclass(frozen=True)
 class Golden:
-    """Nodes in ONNX's text form, from `x` to `y`; what differs under the cpu scheme is given apart."""
+    """Nodes in ONNX's text form, from `x` to `y`; what differs under a scheme is given apart."""
 
     nodes: str
     #: Quantized tensors.
@@ -23,6 +23,8 @@ class Golden:
     cpu_tensors: str | None = None
     cpu_shares: dict[str, str] | None = None
     cpu_float: dict[str, str] | None = None
+    #: OpenVINO's convolutions add what is int8; elsewhere it takes what TensorRT takes.
+    openvino_tensors: str | None = None
     #: Integer operators that ONNX Runtime must make of the cpu form, whatever else there is.
     integer: str = ""
     #: Whether it runs on a batch of images, and builds.
@@ -76,11 +78,11 @@ GOLDEN: dict[str, Golden] = {
     ),
     "residual": Golden(
         f"{_IN} r = Relu(c) d = Conv(r, w) s = Add(r, d) m = Relu(s) {_OUT}", "x r m", {}, {},
-        cpu_tensors="x r d m", integer="QLinearConv QLinearAdd",
+        cpu_tensors="x r d m", openvino_tensors="x r d m", integer="QLinearConv QLinearAdd",
     ),
     "both summands are convolutions": Golden(
         f"{_IN} r = Relu(c) d = Conv(r, w) e = Conv(r, w) m = Add(d, e) {_OUT}", "x r e m", {}, {},
-        cpu_tensors="x r d e m", integer="QLinearConv QLinearAdd",
+        cpu_tensors="x r d e m", openvino_tensors="x r d e m", integer="QLinearConv QLinearAdd",
     ),
     "convolution read twice is quantized before its activation": Golden(
         f"{_IN} r = Relu(c) m = Add(r, c) {_OUT}", "x c r m", {}, {}, integer="QLinearConv QLinearAdd"
@@ -232,7 +234,7 @@ GOLDEN: dict[str, Golden] = {
         f"{_IN} s = Sigmoid(c) p = Mul(c, s) d = Conv(p, w) m = Add(c, d) {_OUT}", "x c p m", {},
         {"Sigmoid": "no int8 form: Swish", "Mul": "no int8 form: Swish"},
         cpu_tensors="x c s p d m", cpu_float={},
-        integer="QLinearConv QLinearSigmoid QLinearMul QLinearAdd",
+        openvino_tensors="x c p d m", integer="QLinearConv QLinearSigmoid QLinearMul QLinearAdd",
     ),
     "squeeze and excitation": Golden(
         f"{_IN} r = Relu(c) g = GlobalAveragePool(r) d = Conv(g, w) e = Relu(d) f = Conv(e, w) s = Sigmoid(f)"

@@ -176,7 +176,7 @@ class _Placer:
     def _read_quantized(self, pattern: patterns.Pattern) -> Iterator[str]:
         """Yield the inputs that a quantized node reads as int8."""
         summand = None
-        if pattern.op == "Add" and self.scheme.joins_pointwise:
+        if pattern.op == "Add" and self.scheme.sums_in_floats:
             # The sum is done inside the convolution; a pair between would part the two.
             summand = next((name for name in pattern.inputs if self._sums_into(name, pattern)), None)
         yield from (name for name in pattern.inputs if name != summand)

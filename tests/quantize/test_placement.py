@@ -13,7 +13,7 @@ from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.placement import place
 from edgecnn.quantize.ranges import METHODS
 from edgecnn.runtime.ort import open_session
-from edgecnn.targets import CPU, PORTABLE, SCHEMES
+from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
 
 RNG = np.random.default_rng(0)
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
@@ -32,6 +32,8 @@ def test_placement(name, scheme):
         tensors = tensors if golden.cpu_tensors is None else golden.cpu_tensors
         shares = shares if golden.cpu_shares is None else golden.cpu_shares
         float_nodes = float_nodes if golden.cpu_float is None else golden.cpu_float
+    if scheme is OPENVINO and golden.openvino_tensors is not None:
+        tensors = golden.openvino_tensors
     placement = place(Graph(model_of(golden.nodes)), scheme)
     assert set(placement.tensors) == set(tensors.split())
     assert placement.shares == shares
