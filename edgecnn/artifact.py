@@ -200,7 +200,9 @@ def read_manifest(path: str | Path) -> Manifest | None:
     path = Path(path)
     if not path.is_file():
         kind = "a folder, not a model file" if path.is_dir() else "not there"
-        raise ArtifactError(f"{path} is {kind}", hint="make one with: edgecnn export mobilenet -o m.onnx")
+        checkpoint = path.suffix == ".safetensors"
+        how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
+        raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         return Manifest.from_json(sidecar(path).read_bytes())
     if path.suffix in COMPILED:

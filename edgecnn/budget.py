@@ -24,6 +24,11 @@ class Budget:
             raise InvalidValueError(
                 f"an agreement of {100 * self.min_agreement:g} % cannot be asked", hint="0 to 100"
             )
+        if self.min_agreement is not None and 0 < self.min_agreement <= 0.01:
+            raise InvalidValueError(
+                f"an agreement of {100 * self.min_agreement:g} % asks for nothing",
+                hint=f"in percent: {1e4 * self.min_agreement:g}",
+            )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise InvalidValueError(f"a drop of {self.max_drop:g} points cannot be asked", hint="0 to 100")
         if self.min_sqnr_db is not None and not math.isfinite(self.min_sqnr_db):

@@ -64,7 +64,10 @@ def list_command(as_json: bool) -> None:
 @click.option("--no-check", is_flag=True, help="Do not connect now.")
 @common.common
 def add_command(no_check: bool, as_json: bool, **values: Any) -> None:
-    """Call the board at ADDRESS, ssh://USER@HOST:PORT or an alias of ~/.ssh/config, NAME."""
+    """Add the board at ADDRESS as NAME.
+
+    ADDRESS is ssh://USER@HOST:PORT, or an alias of ~/.ssh/config.
+    """
     from edgecnn.devices import inventory
 
     device = inventory.Device(**values)
@@ -96,7 +99,10 @@ def check_command(name: str, as_json: bool) -> None:
 @click.option("--keep-files", is_flag=True, help="Leave the board as it is, and only forget it here.")
 @common.common
 def remove_command(name: str, keep_files: bool, as_json: bool) -> None:
-    """Delete what edgecnn has put on NAME, all in one folder there, and forget it."""
+    """Delete what edgecnn put on NAME, and forget it.
+
+    All of that lies in one folder there.
+    """
     from edgecnn.devices import inventory
     from edgecnn.errors import BoardError
 

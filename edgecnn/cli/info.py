@@ -93,7 +93,9 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     steps = []
     for step in manifest.lineage:
         shown = {
-            key: value for key, value in step.parameters.items() if key not in _LONG and value is not None
+            key: value
+            for key, value in step.parameters.items()
+            if key not in _LONG and value not in (None, [])
         }
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
         steps.append(f"{step.what}" + (f" ({details})" if details else ""))

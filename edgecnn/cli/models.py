@@ -70,6 +70,9 @@ def command(
         ]
         print_json({"models": fields})
         return
+    if not rows:
+        click.echo("no network is like that; edgecnn models lists all")
+        return
     print_table(
         ["name", "year", "params", "MACs", "input", "weights", "paper"],
         [

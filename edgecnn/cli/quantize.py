@@ -98,6 +98,10 @@ def command(
             raise click.UsageError("budgets, --effort, --sensitivity and --plot belong to int8 from SOURCE")
         if training_data:
             raise click.UsageError("--train belongs to int8 from SOURCE")
+    if known is not None and (fp16 or values["calib"]):
+        raise click.UsageError(
+            "--fp16 and --calib belong to SOURCE; --from takes the ranges of its int8 file"
+        )
     if known is not None and gate:
         raise click.UsageError("--gate compares with SOURCE; there is none")
     with common.progress(None) as show:

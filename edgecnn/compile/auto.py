@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from edgecnn import files
+from edgecnn.artifact import read_manifest
 from edgecnn.compile.builders import Progress, builder
 from edgecnn.compile.pipeline import Compiled, build_into, keep
 from edgecnn.compile.request import CompileRequest
-from edgecnn.errors import EdgecnnError, EngineError
+from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
 from edgecnn.measure.latency import Latency, profile
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS, Backend
@@ -61,8 +62,15 @@ class Tried:
 def compile_fastest(request: CompileRequest, progress: Progress = lambda step: None) -> Tried:
     """Compile for every backend that runs on this machine, and write the fastest engine.
 
-    The suffix of the output is the winner's. Raises EngineError if none can be built.
+    The suffix of the output is the winner's. Raises EngineError if none can be built, ArtifactError for what
+    is no ONNX file, and InvalidValueError for a request of an engine that another GPU runs.
     """
+    read_manifest(request.source)  # what it cannot read is no backend's fault
+    if request.capabilities:
+        raise InvalidValueError(
+            "auto keeps what is fastest on this machine; --target and --sm ask for an engine of another",
+            hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
+        )
     output = request.output or request.source
     files.check_writable(output.with_suffix(".json"))
     trials: list[Trial] = []

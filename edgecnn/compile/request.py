@@ -102,6 +102,11 @@ class CompileRequest:
     def demand(self, known: frozenset[str], who: str) -> None:
         """Raise InvalidValueError if something is asked that a builder does not know."""
         general = {"source", "output", "backend", "check", "target"}
+        if self.target and target(self.target).compute_capability and "sm" not in known:
+            raise InvalidValueError(
+                f"{who} builds nothing for {self.target}",
+                hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
+            )
         for name, default in _defaults().items():
             if name not in known | general and getattr(self, name) != default:
                 raise InvalidValueError(

@@ -53,6 +53,10 @@ class QuantizeRequest:
                 f"{self.calib_images} images to calibrate and {self.check_images} to check are too few",
                 hint="at least 1 and 2",
             )
+        if self.output.resolve() == self.source.resolve():
+            raise InvalidValueError(
+                f"{self.output} would replace the float file that it is made from", hint="-o int8.onnx"
+            )
         if not 0 <= self.seed < 2**63:
             raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
         if (self.budget.max_drop is None) != (self.data is None):

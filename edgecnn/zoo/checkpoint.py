@@ -7,6 +7,7 @@ Nothing is pickled. The manifest names the architecture; what pruning changed of
 from __future__ import annotations
 
 import importlib.metadata
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def load(path: str | Path, *, num_classes: int | None = None, seed: int = 0) -> 
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise WeightsError(f"{path} does not fit the network that it names: {reason}") from error
     notes = [f"the classifier ({', '.join(anew)}) starts anew: {num_classes} classes"] if anew else []
     return Loaded(network.eval(), manifest, notes)

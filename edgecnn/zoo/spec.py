@@ -58,6 +58,11 @@ class NetworkSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.name.endswith(".onnx"):
+            raise InvalidValueError(
+                f"{self.name} is an ONNX file; a network or a checkpoint ({CHECKPOINT_SUFFIX}) is needed",
+                hint="edgecnn quantize, compile and profile take ONNX files",
+            )
         check_alpha(self.alpha)
         if self.rho is not None and self.resolution is not None:
             raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")

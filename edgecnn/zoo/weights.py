@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,7 @@ def _download(name: str) -> Path:
             continue
         except (errors.EntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError) as error:
             endpoint = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
-            reason = " ".join(str(error).split())[:160]
+            reason = textwrap.shorten(str(error), 160, placeholder=" ...")
             raise WeightsError(
                 f"cannot get hf:{name} from {endpoint}: {reason}",
                 hint="check the name and the network; HF_ENDPOINT and HF_HOME are respected",

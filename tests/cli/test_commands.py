@@ -39,6 +39,11 @@ def test_every_command_explains_itself(command):
     assert done.returncode == 0 and "--json" in done.stdout
 
 
+def test_models_says_that_none_matches():
+    done = run_here("models", "no_such_network")
+    assert done.returncode == 0 and done.stdout == "no network is like that; edgecnn models lists all\n"
+
+
 def test_models_lists_the_networks_without_torch():
     names = [row["name"] for row in json_of("models")["models"]]
     assert {"mobilenet_v1", "resnet50", "efficientnet_lite0"} <= set(names)
@@ -151,7 +156,9 @@ BAD = {
     "broken calibration": (1, "export lenet5 --int8 --calib {}/broken -o {}/m.onnx", "image", ""),
     "text as model": (1, "profile {}/text.onnx", "is not an ONNX file", "edgecnn export"),
     "empty model": (1, "predict {}/empty.onnx {}/few/a.png", "is empty", ""),
-    "missing model": (1, "info {}/none.onnx", "is not there", ""),
+    "missing model": (1, "info {}/none.onnx", "is not there", "edgecnn export"),
+    "missing checkpoint of ours": (1, "export {}/none.safetensors", "is not there", "edgecnn train"),
+    "a file for a network": (1, "export {}/m.onnx -o {}/n.onnx", "is an ONNX file", "edgecnn quantize"),
     "missing checkpoint": (
         1,
         "export lenet5 --weights {}/none.pth -o {}/m.onnx",

@@ -252,7 +252,11 @@ def test_top1_on_labelled_images_can_be_the_budget(exported, tmp_path):
         (["{net}", "-o", "{out}", "--seed", "-1"], 1, "seed -1"),
         (["{net}", "-o", "{out}", "--plot", "s.gif", "--effort", "fast"], 1, ".png"),
         (["{int8}", "-o", "{out}"], 1, "quantized"),
+        (["{net}", "-o", "{out}", "--min-agreement", "0.95"], 1, "in percent: 95"),
+        (["{net}", "-o", "{net}"], 1, "would replace"),
         (["--from", "{net}", "-o", "{out}"], 1, "ranges"),
+        (["--from", "{int8}", "-o", "{out}", "--fp16"], 2, "--fp16"),
+        (["--from", "{int8}", "-o", "{out}", "--calib", "{dir}"], 2, "--calib"),
         (["{dir}/none.onnx", "-o", "{out}"], 1, "not there"),
     ],
 )

@@ -76,6 +76,11 @@ def test_where_nothing_can_be_built_all_reasons_are_said(source, monkeypatch):
     assert {path.name for path in source.parent.iterdir()} == {"m.onnx"}
 
 
+def test_what_is_no_onnx_file_is_said_once(coffee, tmp_path):
+    done = run_here("compile", str(coffee))
+    assert done.returncode == 1 and done.stderr.count("is not an ONNX file") == 1
+
+
 def test_the_command_prints_one_object(source):
     done = run_here("compile", str(source), "--json")
     assert done.returncode == 0, done.stderr
@@ -88,6 +93,9 @@ def test_the_command_refuses_in_one_line(source, tmp_path):
     for arguments, sentence in (
         (("--backend", "opnvino"), "unknown backend 'opnvino'"),
         (("--backend", "ort", "--batch", "4:2:1"), "batch 4:2:1 cannot be used"),
+        (("--target", "jetson-orin-nano"), "auto keeps what is fastest on this machine"),
+        (("--sm", "89"), "auto keeps what is fastest on this machine"),
+        (("--backend", "ort", "--target", "rtx-4090"), "builds nothing for rtx-4090"),
         (("--backend", "ort", "-o", str(tmp_path / "no" / "m.ort")), "the folder does not exist"),
     ):
         done = run_here("compile", str(source), *arguments)

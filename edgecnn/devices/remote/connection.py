@@ -40,7 +40,7 @@ _FAILURES = (
     ),
     ("Host key verification failed", "ssh does not know its host key", "ssh {} asks whether to trust it"),
     ("Permission denied", "it takes none of your keys", "ssh-copy-id {}"),
-    (_UNKNOWN, "nobody knows that name", "edgecnn devices add, or a name in ~/.ssh/config"),
+    (_UNKNOWN, "nobody knows the name {}", "edgecnn devices add, or a name in ~/.ssh/config"),
     ("Connection refused", "it has no ssh server at that port", "is the port right?"),
     ("timed out", "it does not answer", "is it on, and in this network?"),
     ("No route to host", "no way leads there", "is it on, and in this network?"),
@@ -258,7 +258,7 @@ class Connection:
             if words in said:
                 known = list(inventory.devices()) if words == _UNKNOWN else []
                 hint = suggest(address, known) if known else hint.format(address)
-                return BoardError(f"{name} cannot be reached: {meaning}", hint=hint)
+                return BoardError(f"{name} cannot be reached: {meaning.format(address)}", hint=hint)
         return BoardError(f"the connection to {name} broke: {last}", hint="try again")
 
     @staticmethod

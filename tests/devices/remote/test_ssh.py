@@ -106,7 +106,7 @@ def test_a_closed_port_is_said(ssh):
 
 def test_a_name_that_nobody_knows_is_said(ssh):
     line, hint = check("boart.invalid")
-    assert line.endswith("nobody knows that name") and "board" in hint
+    assert line.endswith("nobody knows the name boart.invalid") and "board" in hint
 
 
 def test_without_ssh_the_package_is_named(board):
