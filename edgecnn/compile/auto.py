@@ -18,7 +18,7 @@ from edgecnn.compile.pipeline import Compiled, build_into, keep
 from edgecnn.compile.request import CompileRequest
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
 from edgecnn.measure.latency import Latency, profile
-from edgecnn.runtime import load
+from edgecnn.runtime import cuda, load
 from edgecnn.runtime.backends import BACKENDS, Backend
 
 #: Seconds of measuring for each engine.
@@ -66,7 +66,7 @@ def compile_fastest(request: CompileRequest, progress: Progress = lambda step: N
     is no ONNX file, and InvalidValueError for a request of an engine that another GPU runs.
     """
     read_manifest(request.source)  # what it cannot read is no backend's fault
-    if request.capabilities:
+    if request.capabilities not in ((), _capability_here()):
         raise InvalidValueError(
             "auto keeps what is fastest on this machine; --target and --sm ask for an engine of another",
             hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
@@ -102,6 +102,13 @@ def compile_fastest(request: CompileRequest, progress: Progress = lambda step: N
     return Tried(kept, tuple(by_name.get(trial.backend.name, trial) for trial in trials))
 
 
+def _capability_here() -> tuple[str, ...]:
+    try:
+        return (cuda.Device().compute_capability,)
+    except EngineError:
+        return ()
+
+
 def _build(backend: Backend, request: CompileRequest, path: Path, progress: Progress) -> Trial:
     """Build and check one engine; what cannot be done becomes the reason."""
     # Options of one library say nothing to the others; those that say something must be known.
@@ -111,6 +118,8 @@ def _build(backend: Backend, request: CompileRequest, path: Path, progress: Prog
         for name, field in CompileRequest.__dataclass_fields__.items()
         if name not in known | {"source", "output", "backend", "check", "target", "batch", "bf16"}
     }
+    if "sm" not in known and request.capabilities:
+        foreign["target"] = None  # the name of this machine's GPU, which such a backend does not use
     asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
     try:
         compiled = build_into(asked, path.with_suffix(backend.suffixes[-1]), progress)

@@ -76,6 +76,23 @@ def test_where_nothing_can_be_built_all_reasons_are_said(source, monkeypatch):
     assert {path.name for path in source.parent.iterdir()} == {"m.onnx"}
 
 
+def test_a_target_that_is_this_machine_may_be_named(source, monkeypatch):
+    class Orin:
+        compute_capability = "8.7"
+
+    monkeypatch.setattr("edgecnn.runtime.cuda.Device", Orin)
+    tensorrt = failing("no such luck")
+    real = builders.builder
+
+    def pick(name):
+        return tensorrt if name.startswith("tensorrt") else real(name)
+
+    monkeypatch.setattr(auto, "builder", pick)
+    monkeypatch.setattr("edgecnn.compile.pipeline.builder", pick)
+    tried = compile_fastest(CompileRequest(source, threads=1, target="jetson-orin-nano"))
+    assert [t.latency is not None for t in tried.trials] == [True, True, False, False]
+
+
 def test_what_is_no_onnx_file_is_said_once(coffee, tmp_path):
     done = run_here("compile", str(coffee))
     assert done.returncode == 1 and done.stderr.count("is not an ONNX file") == 1
