@@ -7,6 +7,7 @@ any other file has `<file>.json` beside it. `docs/manifest.schema.json` is the J
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgecnn import onnx_metadata
+from edgecnn import files, onnx_metadata
 from edgecnn.errors import ArtifactError
 
 #: Raised by one when a reader of the old form would misread the new one.
@@ -158,7 +159,10 @@ class Manifest:
             values["lineage"] = tuple(Step(**_known(Step, step)) for step in values["lineage"])
             if values.get("engine") is not None:
                 record = _known(EngineRecord, values["engine"])
-                record["needs"] = {key: tuple(fit) for key, fit in record["needs"].items()}
+                record |= {key: dict(record.get(key, {})) for key in ("files", "flags")}
+                record["needs"] = {key: tuple(map(str, fit)) for key, fit in record["needs"].items()}
+                if not isinstance(record["backend"], str) or not values["inputs"]:
+                    raise TypeError("an engine has a backend and an input")
                 values["engine"] = EngineRecord(**record)
             if values.get("layers") is not None:
                 values["layers"] = {
@@ -167,11 +171,11 @@ class Manifest:
                 }
             if isinstance(values.get("labels"), list):
                 values["labels"] = tuple(values["labels"])
+            if not isinstance(values.get("labels"), str | tuple | None):
+                raise TypeError("labels are a name, a list of names or null")
             return cls(**_known(cls, values))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(
-                f"the manifest is damaged: {type(error).__name__}: {error}", hint="export the model again"
-            ) from error
+            raise ArtifactError(f"the manifest is damaged: {type(error).__name__}: {error}") from error
 
 
 def _flatten(values: dict[str, Json]) -> dict[str, Json]:
@@ -184,6 +188,22 @@ def _known(kind: type, values: Mapping[str, Json]) -> dict[str, Json]:
     names = {item.name for item in dataclasses.fields(kind)} - {"extra"}
     known = {key: value for key, value in values.items() if key in names}
     return {**known, "extra": {key: value for key, value in values.items() if key not in names}}
+
+
+def content_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of an ONNX file; where weights lie in files beside it, of these too.
+
+    Raises ArtifactError if it is no ONNX file, or one of them is not there.
+    """
+    path = Path(path)
+    digests = [files.sha256(path)]
+    for name in onnx_metadata.contents(path).files:
+        if not (path.parent / name).is_file():
+            raise ArtifactError(
+                f"{path} keeps its weights in {name}, which is not beside it", hint="copy it as well"
+            )
+        digests.append(files.sha256(path.parent / name))
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
 
 
 def sidecar(path: str | Path) -> Path:
@@ -204,12 +224,19 @@ def read_manifest(path: str | Path) -> Manifest | None:
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
         raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
-        return Manifest.from_json(sidecar(path).read_bytes())
+        return _read(sidecar(path).read_bytes(), sidecar(path), "copy it again, or compile the model again")
     if path.suffix in COMPILED:
         return None
     read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
     text = read(path).get(METADATA_KEY)
-    return None if text is None else Manifest.from_json(text)
+    return None if text is None else _read(text, path, "export the model again")
+
+
+def _read(text: str | bytes, place: Path, remedy: str) -> Manifest:
+    try:
+        return Manifest.from_json(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{place}: {error}", hint=error.hint or remedy) from error
 
 
 def _safetensors_metadata(path: Path) -> dict[str, str]:

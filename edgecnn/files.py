@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgecnn.errors import OutputError
@@ -58,28 +58,47 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
     file may be there without its content. Raises OutputError.
     """
-    path = Path(path)
-    with _reporting(path):
-        _refuse_special(path)
-        with _unnamed_or_named(path) as (descriptor, temporary):
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
+    write_together({Path(path): content}, durable=durable)
+
+
+def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> None:
+    """Write files that belong together as `write_atomic` does: if one cannot be written, none is replaced.
+
+    All content is on the disk before the first file gets its name; they get them in the order given. Raises
+    OutputError.
+    """
+    with contextlib.ExitStack() as stack:
+        written: dict[Path, tuple[int, Path | None]] = {}
+        for path, content in contents.items():
+            with _reporting(path):
+                _refuse_special(path)
+                written[path] = stack.enter_context(_unnamed_or_named(path))
+                _fill(written[path][0], content, durable=durable)
+        named = {}
+        for path, (descriptor, temporary) in written.items():
             if temporary is None:
                 temporary = _temporary_name(path)
-                # Python only follows the link (linkat, not link) if it is given a folder to start from,
-                # which an absolute path then ignores.
-                source = f"/proc/self/fd/{descriptor}"
-                os.link(source, temporary, src_dir_fd=descriptor, follow_symlinks=True)
-            try:
+                stack.callback(temporary.unlink, missing_ok=True)
+                with _reporting(path):
+                    # Python only follows the link (linkat, not link) if it is given a folder to start from,
+                    # which an absolute path then ignores.
+                    source = f"/proc/self/fd/{descriptor}"
+                    os.link(source, temporary, src_dir_fd=descriptor, follow_symlinks=True)
+            named[path] = temporary
+        for path, temporary in named.items():
+            with _reporting(path):
                 os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        if durable:
-            _sync_folder(path.parent)
+    if durable:
+        for folder in {path.parent for path in contents}:
+            _sync_folder(folder)
+
+
+def _fill(descriptor: int, content: bytes, *, durable: bool) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    if durable:
+        os.fsync(descriptor)
 
 
 @contextlib.contextmanager

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from edgecnn.errors import ArtifactError
 
-# Field numbers of ModelProto and StringStringEntryProto.
+# Field numbers of ModelProto, StringStringEntryProto, GraphProto, NodeProto and TensorProto.
 _IR_VERSION, _GRAPH, _OPSET_IMPORT, _METADATA_PROPS = 1, 7, 8, 14
 _KEY, _VALUE = 1, 2
+_NODE, _INITIALIZER = 1, 5
+_OP_TYPE = 4
+_DATA_TYPE, _EXTERNAL_DATA = 2, 13
+#: TensorProto.DataType
+FLOAT16 = 10
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -30,14 +36,11 @@ def read(path: str | Path) -> dict[str, str]:
     seen = set()
     try:
         with open(path, "rb") as stream:
-            for number, length in _fields(stream, size):
+            for number, length, _ in _fields(stream, size):
                 seen.add(number)
                 if number == _METADATA_PROPS:
-                    end = stream.tell() + length
-                    entry = {}
-                    for part, part_length in _fields(stream, end):
-                        entry[part] = stream.read(part_length).decode()
-                    metadata[entry.get(_KEY, "")] = entry.get(_VALUE, "")
+                    key, value = _entry(stream, length)
+                    metadata[key] = value
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except EOFError as error:
@@ -51,22 +54,73 @@ def read(path: str | Path) -> dict[str, str]:
     return metadata
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a network is made of; what lies in branches and loops is not looked at."""
+
+    operators: frozenset[str]
+    #: Types of its weights, by TensorProto.DataType.
+    types: frozenset[int]
+    #: Names of the files, relative to its folder, that hold weights.
+    files: tuple[str, ...]
+
+
+def contents(path: str | Path) -> Contents:
+    """Return what a whole ONNX file holds; raises ArtifactError if it is damaged."""
+    operators, types = set(), set()
+    files: dict[str, None] = {}
+    try:
+        with open(path, "rb") as stream:
+            for part, length, _ in _inside(stream, os.path.getsize(path), _GRAPH):
+                if part not in (_NODE, _INITIALIZER):
+                    continue
+                for number, size, value in _fields(stream, stream.tell() + length):
+                    if part == _NODE and number == _OP_TYPE:
+                        operators.add(stream.read(size).decode())
+                    elif part == _INITIALIZER and number == _DATA_TYPE:
+                        types.add(value)
+                    elif part == _INITIALIZER and number == _EXTERNAL_DATA:
+                        key, name = _entry(stream, size)
+                        if key == "location":
+                            files[name] = None
+    except (EOFError, ValueError) as error:
+        raise _not_onnx(path) from error
+    return Contents(frozenset(operators), frozenset(types), tuple(files))
+
+
+def _inside(stream: BinaryIO, end: int, wanted: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the fields inside each message `wanted` of those up to `end`."""
+    for number, length, _ in _fields(stream, end):
+        if number == wanted:
+            yield from _fields(stream, stream.tell() + length)
+
+
+def _entry(stream: BinaryIO, length: int) -> tuple[str, str]:
+    """Return key and value of a StringStringEntryProto."""
+    fields = _fields(stream, stream.tell() + length)
+    entry = {number: stream.read(size).decode() for number, size, _ in fields}
+    return entry.get(_KEY, ""), entry.get(_VALUE, "")
+
+
 def _not_onnx(path: str | Path) -> ArtifactError:
     return ArtifactError(
         f"{path} is not an ONNX file", hint="make one with: edgecnn export mobilenet -o m.onnx"
     )
 
 
-def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (field number, content length) up to `end`; the content is skipped if it was not read."""
+def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield field number, content length and integer value up to `end`; content that was not read is skipped.
+
+    One of the last two is 0: a field has content, or is an integer.
+    """
     while stream.tell() < end:
         tag = _varint(stream)
         number, wire_type = tag >> 3, tag & 7
         if number == 0 or number > _METADATA_PROPS + 50:
             raise ValueError("no such field")
+        length = value = 0
         if wire_type == _VARINT:
-            _varint(stream)
-            length = 0
+            value = _varint(stream)
         elif wire_type in (_FIXED64, _FIXED32):
             length = 8 if wire_type == _FIXED64 else 4
         elif wire_type == _LENGTH:
@@ -76,9 +130,9 @@ def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
         following = stream.tell() + length
         if following > end:
             # The field is noted as seen before the missing bytes are: a graph that is cut short is a graph.
-            yield number, 0
+            yield number, 0, 0
             raise EOFError(f"{following - end} bytes are missing")
-        yield number, length
+        yield number, length, value
         stream.seek(following)
 
 

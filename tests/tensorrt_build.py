@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 import pytest
 
+from edgecnn.artifact import Manifest
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.compile.builders import Source
 from edgecnn.compile.pipeline import Compiled
@@ -20,7 +21,7 @@ def build(path: Path) -> int:
     first = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[0]
     batch = None if first.dim_value else BatchRange(1, 1, 8)
     request = CompileRequest(path, backend="tensorrt-rtx", sm=("8.9",), batch=batch)
-    built = build_engine(Source(path, "", None), request, lambda step: None)
+    built = build_engine(Source(path, "", Manifest((), ())), request, lambda step: None)
     return sum(map(len, built.files.values()))
 
 

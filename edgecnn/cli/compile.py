@@ -78,8 +78,8 @@ def command(
 
     request = CompileRequest(
         source,
-        sm=parse_sm(sm) if sm else (),
-        batch=BatchRange.parse(batch) if batch else None,
+        sm=() if sm is None else parse_sm(sm),
+        batch=None if batch is None else BatchRange.parse(batch),
         **values,
     )
     if request.backend == AUTO:

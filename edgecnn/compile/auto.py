@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgecnn import files
-from edgecnn.artifact import read_manifest
-from edgecnn.compile.builders import Progress, builder
-from edgecnn.compile.pipeline import Compiled, build_into, keep
+from edgecnn.compile.builders import Progress, Source, builder
+from edgecnn.compile.pipeline import Compiled, build_into, engine_path, keep, open_source
 from edgecnn.compile.request import CompileRequest
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
 from edgecnn.measure.latency import Latency, profile
@@ -62,23 +61,24 @@ class Tried:
 def compile_fastest(request: CompileRequest, progress: Progress = lambda step: None) -> Tried:
     """Compile for every backend that runs on this machine, and write the fastest engine.
 
-    The suffix of the output is the winner's. Raises EngineError if none can be built, ArtifactError for what
-    is no ONNX file, and InvalidValueError for a request of an engine that another GPU runs.
+    The suffix of the output is the winner's. Raises EngineError if none can be built, InvalidValueError for a
+    request of an engine that another GPU runs, and as `open_source`.
     """
-    read_manifest(request.source)  # what it cannot read is no backend's fault
     if request.capabilities not in ((), _capability_here()):
         raise InvalidValueError(
             "auto keeps what is fastest on this machine; --target and --sm ask for an engine of another",
             hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
         )
+    source = open_source(request)
     output = request.output or request.source
-    files.check_writable(output.with_suffix(".json"))
+    for backend in BACKENDS:
+        files.check_writable(engine_path(output, backend))
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         for backend in BACKENDS:
             place = Path(folder) / backend.name
             place.mkdir()
-            trials.append(_build(backend, request, place / output.name, progress))
+            trials.append(_build(backend, request, source, place / output.name, progress))
         running = [trial for trial in trials if trial.compiled is not None and not trial.reason]
         if not running:
             reasons = "; ".join(f"{trial.backend.title}: {trial.reason}" for trial in trials)
@@ -97,7 +97,7 @@ def compile_fastest(request: CompileRequest, progress: Progress = lambda step: N
         best = min(timed, key=lambda trial: float(np.median(trial.latency.samples)) if trial.latency else 0)
         if best.compiled is None:
             raise ValueError("what was measured was built")
-        kept = keep(best.compiled, output.with_suffix(best.backend.suffixes[-1]))
+        kept = keep(best.compiled, engine_path(output, best.backend))
     by_name = {trial.backend.name: trial for trial in timed}
     return Tried(kept, tuple(by_name.get(trial.backend.name, trial) for trial in trials))
 
@@ -109,7 +109,9 @@ def _capability_here() -> tuple[str, ...]:
         return ()
 
 
-def _build(backend: Backend, request: CompileRequest, path: Path, progress: Progress) -> Trial:
+def _build(
+    backend: Backend, request: CompileRequest, source: Source, path: Path, progress: Progress
+) -> Trial:
     """Build and check one engine; what cannot be done becomes the reason."""
     # Options of one library say nothing to the others; those that say something must be known.
     known = builder(backend.name).OPTIONS
@@ -122,7 +124,7 @@ def _build(backend: Backend, request: CompileRequest, path: Path, progress: Prog
         foreign["target"] = None  # the name of this machine's GPU, which such a backend does not use
     asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
     try:
-        compiled = build_into(asked, path.with_suffix(backend.suffixes[-1]), progress)
+        compiled = build_into(asked, source, engine_path(path, backend), progress)
     except EdgecnnError as error:
         return Trial(backend, reason=str(error))
     return Trial(backend, compiled, reason="" if compiled.parity else "no device here runs it")

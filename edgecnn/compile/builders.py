@@ -21,7 +21,8 @@ class Source:
 
     path: Path
     sha256: str
-    manifest: Manifest | None
+    #: What the file says of itself, or what there is to find out of one that says nothing.
+    manifest: Manifest
 
 
 @dataclass(frozen=True)

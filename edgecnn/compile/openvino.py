@@ -9,7 +9,7 @@ from typing import Any
 from edgecnn.compile.builders import Built, Progress, Source
 from edgecnn.compile.openvino_int8 import adapt
 from edgecnn.compile.request import BatchRange, CompileRequest
-from edgecnn.errors import EngineError
+from edgecnn.errors import EngineError, OutputError
 from edgecnn.lazy import require
 from edgecnn.runtime.fit import processor
 from edgecnn.runtime.openvino import settings, what_is_wrong
@@ -76,7 +76,13 @@ def _fix_batch(ov: Any, model: Any, batch: BatchRange | None) -> None:
 def _serialize(ov: Any, model: Any) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        ov.save_model(model, path, compress_to_fp16=False)
+        try:
+            ov.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OutputError(
+                f"OpenVINO cannot write to {folder}: {what_is_wrong(error)}",
+                hint="free some space, or set TMPDIR to another folder",
+            ) from error
         return {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
 
 

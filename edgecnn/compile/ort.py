@@ -31,12 +31,19 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         path = Path(folder) / "model.ort"
         options.optimized_model_filepath = str(path)
         try:
-            ort.InferenceSession(str(source.path), options, providers=[PROVIDERS[device]])
+            session = ort.InferenceSession(str(source.path), options, providers=[PROVIDERS[device]])
+            made = ort.InferenceSession(str(path), providers=[PROVIDERS[device]])
         except Exception as error:  # the library's errors have no common base class of their own
             raise EngineError(
                 f"ONNX Runtime {ort.__version__} refuses {source.path}: {first_line(error)}",
                 hint="export the model again; a newer opset may need a newer ONNX Runtime",
             ) from error
+        if len(made.get_inputs()) != len(session.get_inputs()):
+            raise EngineError(
+                f"ONNX Runtime {ort.__version__} cannot compile {source.path}: it lists its weights among its"
+                " inputs, as files before IR version 4 do",
+                hint="it runs the file as it is; or: --backend openvino",
+            )
         content = path.read_bytes()
     return Built(
         files={".ort": content},

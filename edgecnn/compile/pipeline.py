@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -11,13 +12,22 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from edgecnn import __version__, files
-from edgecnn.artifact import EngineRecord, Manifest, Step, TensorSpec, read_manifest, sidecar
+from edgecnn import __version__, files, onnx_metadata
+from edgecnn.artifact import (
+    COMPILED,
+    EngineRecord,
+    Manifest,
+    Step,
+    TensorSpec,
+    content_sha256,
+    read_manifest,
+    sidecar,
+)
 from edgecnn.compile.builders import Built, Progress, Source, builder
 from edgecnn.compile.request import CompileRequest
+from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.measure.latency import real_input
@@ -64,19 +74,33 @@ class Compiled:
         }
 
 
-def open_source(path: Path) -> Source:
-    """Read what is known of an ONNX file; raises ArtifactError for anything else."""
-    if path.suffix in (".ort", ".xml", ".engine", ".plan", ".safetensors"):
+def open_source(request: CompileRequest) -> Source:
+    """Read what is known of the ONNX file, and list the images that are given; nothing is built for nothing.
+
+    Raises ArtifactError for anything but an image classifier in an ONNX file, DataError for a folder that
+    cannot be used.
+    """
+    path = request.source
+    if path.suffix in (*COMPILED, ".safetensors"):
         raise ArtifactError(
             f"{path} is no ONNX file", hint="compile what edgecnn export or edgecnn quantize wrote"
         )
     manifest = read_manifest(path)
-    return Source(path, files.sha256(path), manifest)
+    if request.check is not None:
+        if manifest is None or manifest.preprocessing is None:
+            raise ArtifactError(
+                f"{path} does not say how its images are prepared, so --check cannot be used",
+                hint="quantize or export it with edgecnn",
+            )
+        folder.split(request.check)
+    return Source(path, content_sha256(path), manifest or _foreign(path))
 
 
-def default_output(request: CompileRequest, backend: Backend) -> Path:
-    """Return where an engine goes if the user does not say."""
-    return request.output or request.source.with_suffix(backend.suffixes[-1])
+def engine_path(path: Path, backend: Backend) -> Path:
+    """Return a file's name with a backend's suffix: in place of a model's, or after another "m_0.25"."""
+    known = {".onnx", *(suffix for row in BACKENDS for suffix in row.suffixes)}
+    stem = path.stem if path.suffix.lower() in known else path.name
+    return path.with_name(f"{stem}{backend.suffixes[-1]}")
 
 
 def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:
@@ -86,35 +110,38 @@ def compile_file(request: CompileRequest, progress: Progress = lambda step: None
     else, InvalidValueError for options that the backend does not know.
     """
     backend = BACKENDS.get(request.backend)
-    output = default_output(request, backend)
+    source = open_source(request)
+    output = request.output or engine_path(request.source, backend)
     files.check_writable(output)
-    with tempfile.TemporaryDirectory() as folder:
-        built = build_into(request, Path(folder) / output.name, progress)
+    with tempfile.TemporaryDirectory() as place:
+        built = build_into(request, source, Path(place) / output.name, progress)
         return keep(built, output)
 
 
-def build_into(request: CompileRequest, path: Path, progress: Progress = lambda step: None) -> Compiled:
+def build_into(request: CompileRequest, source: Source, path: Path, progress: Progress) -> Compiled:
     """Build and check an engine as `compile_file` does, at `path` as it is."""
     start = time.perf_counter()
     backend = BACKENDS.get(request.backend)
-    wanted = backend.suffixes[-1]
-    if path.suffix != wanted:
+    wanted = engine_path(path, backend)
+    if path != wanted:
         raise InvalidValueError(
-            f"{path.name} would hold an engine of {backend.title}", hint=f"call it {path.stem}{wanted}"
+            f"{path.name} would hold an engine of {backend.title}", hint=f"call it {wanted.name}"
         )
     maker = builder(backend.name)
     request.demand(maker.OPTIONS, backend.title)
-    source = open_source(request.source)
     progress(f"{backend.title}: build")
     built = maker.build(source, request, progress)
     hashes = {}
     for suffix, content in built.files.items():
         part = path.with_suffix(suffix)
-        part.write_bytes(content)
+        files.write_atomic(part, content, durable=False)
         hashes[part.name] = hashlib.sha256(content).hexdigest()
     manifest = _manifest(source, backend, built, request, hashes)
-    write = sidecar(path).write_text
-    write(manifest.to_json())
+
+    def record(manifest: Manifest) -> None:
+        files.write_atomic(sidecar(path), manifest.to_json().encode(), durable=False)
+
+    record(manifest)
     parity = None
     notes = list(built.notes)
     if built.runs_here:
@@ -131,7 +158,7 @@ def build_into(request: CompileRequest, path: Path, progress: Progress = lambda 
         metrics=parity.to_json() if parity else {},
     )
     manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))
-    write(manifest.to_json())
+    record(manifest)
     return Compiled(
         path,
         backend,
@@ -146,9 +173,10 @@ def build_into(request: CompileRequest, path: Path, progress: Progress = lambda 
 
 
 def keep(built: Compiled, output: Path) -> Compiled:
-    """Put an engine where the user wants it; the file that is loaded comes last.
+    """Put an engine where the user wants it: all its files, or none where one cannot be written.
 
-    A run that is killed in between leaves files whose hashes do not fit, which loading refuses.
+    They get their names within a moment, the file that is loaded last. A run that is killed in that moment
+    leaves files whose hashes do not fit, which loading refuses.
     """
     record = built.manifest.engine
     if record is None:
@@ -156,11 +184,11 @@ def keep(built: Compiled, output: Path) -> Compiled:
     renamed = {f"{output.stem}{Path(name).suffix}": (name, digest) for name, digest in record.files.items()}
     record = dataclasses.replace(record, files={name: digest for name, (_, digest) in renamed.items()})
     manifest = dataclasses.replace(built.manifest, engine=record)
-    for name, (made, _) in renamed.items():
-        if name != output.name:
-            files.write_atomic(output.with_name(name), built.path.with_name(made).read_bytes())
-    files.write_atomic(sidecar(output), manifest.to_json().encode())
-    files.write_atomic(output, built.path.read_bytes())
+    parts = {output.with_name(name): built.path.with_name(made) for name, (made, _) in renamed.items()}
+    contents = {place: made.read_bytes() for place, made in parts.items() if place != output}
+    contents[sidecar(output)] = manifest.to_json().encode()
+    contents[output] = built.path.read_bytes()
+    files.write_together(contents)
     return dataclasses.replace(built, path=output, manifest=manifest)
 
 
@@ -176,7 +204,7 @@ def _manifest(
         parent_sha256=source.sha256,
         files=hashes,
     )
-    known = source.manifest or _foreign(source.path)
+    known = source.manifest
     versions = {**known.versions, "edgecnn": __version__}
     for package in backend.packages:
         try:
@@ -187,10 +215,13 @@ def _manifest(
 
 
 def _foreign(path: Path) -> Manifest:
-    """Return what ONNX Runtime says of a file that carries no manifest."""
+    """Return what ONNX Runtime, and the file itself, say of one that carries no manifest."""
+    found = onnx_metadata.contents(path)
+    quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
+    half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
     with load(path, device="cpu") as engine:
         output = TensorSpec("output", (engine.input.shape[0], engine.classes), "float32", "NC")
-        return Manifest(inputs=(engine.input,), outputs=(output,))
+        return Manifest((engine.input,), (output,), precision="int8" if quantized else half)
 
 
 def _check(
@@ -205,8 +236,8 @@ def _check(
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
         parity = compare(
-            reference.run(images).astype(np.float32),
-            run_in_range(engine, images, request).astype(np.float32),
+            reference.run(images),
+            engine.run(images),
             f"the engine of {engine.backend}",
             constant=True,
         )
@@ -220,27 +251,10 @@ def manifest_backend(manifest: Manifest) -> str:
     return manifest.engine.backend if manifest.engine else "onnxruntime"
 
 
-def run_in_range(engine: Engine, images: npt.NDArray[Any], request: CompileRequest) -> npt.NDArray[Any]:
-    """Return logits of images, in batches that an engine takes."""
-    size = request.batch.best if request.batch else len(images)
-    least = request.batch.least if request.batch else 1
-    parts = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
-        parts.append(engine.run(np.concatenate([part, padding]))[: len(part)])
-    return np.concatenate(parts)
-
-
 def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:
     """Return inputs made of real images: of the folder that is asked for, else the built-in ones."""
     known = engine.manifest is not None and engine.manifest.preprocessing is not None
     if not known or (request.check is None and util.find_spec("skimage") is None):
-        if request.check is not None:
-            raise ArtifactError(
-                f"{engine.path} does not say how its images are prepared, so --check cannot be used",
-                hint="quantize or export it with edgecnn",
-            )
         notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
         return real_input(engine, size)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from edgecnn import artifact, files
 from edgecnn.artifact import EngineRecord
 from edgecnn.compile.pipeline import Progress, compile_file
 from edgecnn.compile.request import BatchRange, CompileRequest
-from edgecnn.errors import ArtifactError, EngineError
+from edgecnn.errors import ArtifactError, EngineError, OutputError
 from edgecnn.runtime import fit
 from edgecnn.runtime.backends import BACKENDS
 
@@ -29,7 +32,7 @@ def engine_for(path: Path, backend: str, progress: Progress = lambda step: None)
     manifest = artifact.read_manifest(path)
     if manifest is None or manifest.engine is None:
         request = CompileRequest(path, backend=BACKENDS.get(backend).name)
-        return _kept(request, files.sha256(path), {}, path.stem, progress)
+        return _kept(request, artifact.content_sha256(path), {}, path.stem, progress)
     row = BACKENDS.get(manifest.engine.backend)
     try:
         fit.check(path, manifest, row.engine_class().here(row))
@@ -44,13 +47,13 @@ def rebuilt(path: Path, record: EngineRecord, progress: Progress = lambda step: 
     It is known by the content of its ONNX file, by what the builder is told and by what this machine is.
     Raises ArtifactError if the ONNX file is not there or not the one that the engine was built from.
     """
-    parent = path.with_name(record.parent)
+    parent = path.parent / record.parent
     if not record.parent or not parent.is_file():
         raise ArtifactError(
             f"{path.name} cannot be built anew: {record.parent or 'its ONNX file'} is not beside it",
             hint="copy the ONNX file as well",
         )
-    if files.sha256(parent) != record.parent_sha256:
+    if artifact.content_sha256(parent) != record.parent_sha256:
         raise ArtifactError(
             f"{parent} is not the file that {path.name} was built from",
             hint=fit.rebuild_command(path, record),
@@ -64,33 +67,41 @@ def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str
     key = json.dumps([sha256, backend.name, flags, here], sort_keys=True)
     folder = files.cache_folder() / "engines" / hashlib.sha256(key.encode()).hexdigest()[:32]
     found = folder / f"{stem}{backend.suffixes[-1]}"
-    if found.is_file():
-        with contextlib.suppress(ArtifactError, EngineError):
-            manifest = artifact.read_manifest(found)
-            if manifest is not None:
-                fit.check(found, manifest, here)
-                return found
-    folder.mkdir(parents=True, exist_ok=True)
-    return compile_file(dataclasses.replace(request, output=found), progress).path
+    with _one_at_a_time(folder):
+        if found.is_file():
+            with contextlib.suppress(ArtifactError, EngineError):
+                manifest = artifact.read_manifest(found)
+                if manifest is not None:
+                    fit.check(found, manifest, here)
+                    return found
+        return compile_file(dataclasses.replace(request, output=found), progress).path
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Make a folder of the cache, and hold it: who comes next waits, and finds what was built.
+
+    Two builds side by side would also time their kernels against each other. The system lets go of the folder
+    of a run that is killed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(
+            f"engines cannot be kept in {folder}: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _request(parent: Path, record: EngineRecord) -> CompileRequest:
     """Return what was asked when an engine was built, for this machine in place of that one."""
     flags = dict(record.flags)
     batch = BatchRange(*flags["batch"]) if flags.get("batch") else None
-    kept = {
-        name: flags[name]
-        for name in (
-            "threads",
-            "device",
-            "hint",
-            "bf16",
-            "workspace_mib",
-            "version_compatible",
-            "hardware_compatible",
-            "sparsity",
-            "dla",
-        )
-        if flags.get(name) is not None
-    }
+    kept = {name: flags[name] for name in fit.OPTIONS if name != "batch" and flags.get(name) is not None}
     return CompileRequest(parent, None, record.backend, batch=batch, **kept)

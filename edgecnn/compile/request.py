@@ -10,11 +10,14 @@ from typing import Any
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
 from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.engine import demand_threads
 from edgecnn.targets import target
 
 #: What an engine is tuned for.
 HINTS = ("latency", "throughput")
 AUTO = "auto"
+#: The libraries count images in 32 bits.
+_MOST_IMAGES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class BatchRange:
     most: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.best <= self.most:
+        if not 1 <= self.least <= self.best <= self.most <= _MOST_IMAGES:
             raise InvalidValueError(
                 f"batch {self.least}:{self.best}:{self.most} cannot be used",
                 hint="MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX, as in 1:8:32, or one number",
@@ -83,8 +86,9 @@ class CompileRequest:
             BACKENDS.get(self.backend)
         if self.hint not in HINTS:
             raise InvalidValueError(f"unknown hint {self.hint!r}", hint=suggest(self.hint, list(HINTS)))
-        if self.threads < 0 or (self.workspace_mib is not None and self.workspace_mib < 1):
-            raise InvalidValueError("threads and workspace are positive numbers", hint="leave them out")
+        demand_threads(self.threads)
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise InvalidValueError("the workspace is a positive number of MiB", hint="leave it out")
         if self.target is not None:
             target(self.target)
         for value in self.sm:
@@ -110,9 +114,14 @@ class CompileRequest:
         for name, default in _defaults().items():
             if name not in known | general and getattr(self, name) != default:
                 raise InvalidValueError(
-                    f"{who} knows no {name.replace('_', ' ')}",
-                    hint="it takes " + (", ".join(sorted(known)).replace("_", " ") or "no options"),
+                    f"{who} knows no {_plain(name)}",
+                    hint="it takes " + (", ".join(map(_plain, sorted(known))) or "no options"),
                 )
+
+
+def _plain(name: str) -> str:
+    """Return a field as the command line calls it."""
+    return name.removesuffix("_mib").replace("_", " ")
 
 
 def _defaults() -> dict[str, Any]:

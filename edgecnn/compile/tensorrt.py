@@ -93,8 +93,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
 
 
 def _refuse_cpu_form(source: Source, library: Library) -> None:
-    quantization = source.manifest.quantization if source.manifest else None
-    if (quantization or {}).get("scheme", PORTABLE.name) != PORTABLE.name:
+    if (source.manifest.quantization or {}).get("scheme", PORTABLE.name) != PORTABLE.name:
         portable = source.path.with_name(f"{source.path.stem}_portable.onnx")
         raise EngineError(
             f"{source.path.name} is quantized for CPUs (uint8 activations), which"

@@ -231,8 +231,7 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
             f"{engine.path.name} takes {fixed} images at a time, not {batch}",
             hint="export it without --batch for any number",
         )
-    nhwc = image.layout == "NHWC"
-    order = (1, 2, 3) if nhwc else (2, 3, 1)
+    order = (1, 2, 3) if image.layout == "NHWC" else (2, 3, 1)
     sizes = [image.shape[axis] for axis in order] if len(image.shape) == 4 else []
     if not sizes or not all(isinstance(size, int) for size in sizes):
         raise InvalidValueError(
@@ -245,10 +244,7 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
         preprocessing = engine.preprocessing
     crops = random_crops([sample_photo()], preprocessing, count, seed=0)
     frames = np.stack(list(crops))[:, :height, :width]
-    if image.dtype == "uint8":
-        return frames if nhwc else frames.transpose(0, 3, 1, 2)
-    normalized = preprocessing.normalize(frames).astype(image.dtype)
-    return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
+    return engine.input_of(frames, preprocessing)
 
 
 def _run(

@@ -143,6 +143,8 @@ def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> n
 
 def _unturned(image: ImageLike) -> Image.Image:
     """Open a file as `ImageFolder` does. The runtime has read it before, so that this cannot fail."""
+    if isinstance(image, Image.Image):
+        return image
     if not isinstance(image, str | bytes | Path):
         return open_image(image)
     with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:

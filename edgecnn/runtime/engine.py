@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from edgecnn import artifact
 from edgecnn.artifact import Manifest, TensorSpec
-from edgecnn.errors import ArtifactError, EngineError, InputError
+from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.runtime import fit, labels
 from edgecnn.runtime.backends import Backend, backend_of
@@ -24,6 +25,9 @@ from edgecnn.runtime.stream import stream
 from edgecnn.runtime.times import Times
 
 Array = npt.NDArray[Any]
+
+#: Libraries start as many threads as they are told, until the system ends the process.
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,19 @@ class Engine(abc.ABC):
         Raises InputError if the array does not fit, EngineError if the library fails.
         """
         self.check(array)
-        return self._infer(np.ascontiguousarray(array))
+        try:
+            logits = self._infer(np.ascontiguousarray(array))
+        except Exception as error:
+            if self._closed:  # by another thread, meanwhile
+                raise self._is_closed() from error
+            raise
+        if logits.ndim == 2 and logits.dtype == np.float32:
+            return logits
+        # Foreign files: float16, or (N, classes, 1, 1) of a network that ends in a pooling.
+        return logits.reshape(*logits.shape[:1], -1).astype(np.float32)
+
+    def _is_closed(self) -> EngineError:
+        return EngineError(f"the engine of {self.path} is closed", hint="load it again")
 
     @property
     def launches_graph(self) -> bool | None:
@@ -104,9 +120,15 @@ class Engine(abc.ABC):
     def check(self, array: Array) -> None:
         """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""
         if self._closed:
-            raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
-        if array.shape == self._fitted and array.dtype == self._dtype:
+            raise self._is_closed()
+        if type(array) is np.ndarray and array.shape == self._fitted and array.dtype == self._dtype:
             return
+        given: object = array
+        if not isinstance(given, np.ndarray | np.generic):
+            raise InputError(
+                f"{self.path.name} takes a NumPy array, not an object of type {type(given).__name__}",
+                hint="numpy.asarray(...) makes one; engine.predict(images) takes images",
+            )
         expected = self.input.shape
         if (
             array.dtype != self._dtype
@@ -118,9 +140,9 @@ class Engine(abc.ABC):
             )
         ):
             wanted = " x ".join(str(size) for size in expected)
-            given = " x ".join(str(size) for size in array.shape) or "a scalar"
+            shape = " x ".join(str(size) for size in array.shape) or "a scalar"
             raise InputError(
-                f"{self.path.name} takes {wanted} {self.input.dtype}, not {given} {array.dtype}",
+                f"{self.path.name} takes {wanted} {self.input.dtype}, not {shape} {array.dtype}",
                 hint="prepare images with engine.prepare(images), or call engine.predict(images)",
             )
         least, most = self.batches
@@ -143,20 +165,31 @@ class Engine(abc.ABC):
 
     def prepare(self, images: Sequence[ImageLike]) -> Array:
         """Return images as an input array of this engine; one image that cannot be read is a DataError."""
+        if not len(images):
+            raise InputError("there are no images to prepare", hint="give at least one")
         return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return resized and cropped images, (N, size, size, channels) uint8, as an input array."""
-        return frames if self.input.layout == "NHWC" else self.preprocessing.normalize(frames)
+        return self.input_of(frames, self.preprocessing)
+
+    def input_of(self, frames: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:
+        """Return frames in the type and layout of the input: uint8 as they are, floats normalized."""
+        nhwc = self.input.layout == "NHWC"
+        if self._dtype == np.uint8:
+            return frames if nhwc else frames.transpose(0, 3, 1, 2)
+        normalized = preprocessing.normalize(frames).astype(self._dtype, copy=False)
+        return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
 
     def run(self, array: Array) -> Array:
         """Like calling the engine, for any number of images: a batch is filled up and cut again."""
         least, most = self.batches
-        if least <= len(array) <= (most or len(array)):
+        count = len(array) if isinstance(array, np.ndarray) and array.ndim else 0
+        if count == 0 or least <= count <= (most or count):
             return self(array)
         size = most or least
         parts = []
-        for start in range(0, len(array), size):
+        for start in range(0, count, size):
             part = array[start : start + size]
             padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
             parts.append(self(np.concatenate([part, padding]))[: len(part)])
@@ -203,6 +236,21 @@ def image_layout(shape: Sequence[int | str]) -> str:
     """Return the layout of a foreign file's input, which does not say: images have few channels."""
     few = (1, 3, 4)
     return "NHWC" if len(shape) == 4 and shape[3] in few and shape[1] not in few else "NCHW"
+
+
+def demand_threads(threads: int) -> None:
+    """Raise InvalidValueError for a number of threads that no machine can start; 0: the library's choice."""
+    if not 0 <= threads <= _MOST_THREADS:
+        raise InvalidValueError(
+            f"{threads} threads cannot be used",
+            hint=f"0 means the library's choice, and {_MOST_THREADS} are the most",
+        )
+
+
+def count_classes(shape: Sequence[int | str | None]) -> int:
+    """Return the number of logits for one image by an output's shape; 0 where that does not say."""
+    sizes = [size for size in shape[1:] if isinstance(size, int)]
+    return math.prod(sizes) if sizes and len(sizes) == len(shape) - 1 else 0
 
 
 def softmax(logits: Array) -> Array:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import shlex
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from edgecnn import files
 from edgecnn.artifact import EngineRecord, Manifest
@@ -16,6 +17,21 @@ from edgecnn.runtime.backends import Backend
 
 #: Flags of /proc/cpuinfo that decide which kernels an engine chose, the strongest first.
 _KERNELS = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp", "asimd")
+
+#: Options of `edgecnn compile` that hold on another machine too, as `EngineRecord.flags` keeps them, with
+#: what they are unless somebody asks.
+OPTIONS: Mapping[str, Any] = {
+    "batch": [1, 1, 1],
+    "threads": 0,
+    "device": "cpu",
+    "hint": "latency",
+    "bf16": False,
+    "workspace_mib": None,
+    "version_compatible": False,
+    "hardware_compatible": False,
+    "sparsity": False,
+    "dla": None,
+}
 
 
 def processor() -> str:
@@ -53,14 +69,22 @@ def check(path: Path, manifest: Manifest, here: Mapping[str, str]) -> None:
     if record is None:
         return
     for name, expected in record.files.items():
-        part = path.with_name(name)
+        # The parts of an engine that was renamed are found as its library finds them: by the suffix.
+        part = path.with_suffix(Path(name).suffix)
         if not part.is_file():
-            raise ArtifactError(f"{name}, which belongs to {path.name}, is missing", hint="copy it as well")
+            raise ArtifactError(
+                f"{part.name}, which belongs to {path.name}, is missing", hint="copy it as well"
+            )
         if files.sha256(part) != expected:
             raise ArtifactError(
                 f"{part} is damaged, or not the file that {path.name}.json was written for",
                 hint=rebuild_command(path, record),
             )
+    if path.suffix not in {Path(name).suffix for name in record.files}:
+        raise ArtifactError(
+            f"{path.name}.json was written for {', '.join(record.files) or 'no file'}, not for {path.name}",
+            hint="give the engine its old suffix again",
+        )
     for what, fitting in record.needs.items():
         found = here.get(what, "none")
         if not any(found == value or (value.endswith(".") and found.startswith(value)) for value in fitting):
@@ -72,6 +96,14 @@ def check(path: Path, manifest: Manifest, here: Mapping[str, str]) -> None:
 
 
 def rebuild_command(path: Path, record: EngineRecord) -> str:
-    """Return the command that builds a file anew on this machine."""
-    parent = os.path.join(path.parent, record.parent) if record.parent else "m.onnx"
-    return f"edgecnn compile {parent} --backend {record.backend} -o {path}"
+    """Return the command that builds a file anew on this machine, with the options that it was built with."""
+    parent = path.parent / record.parent if record.parent else Path("m.onnx")
+    words = ["edgecnn", "compile", str(parent), "--backend", record.backend]
+    for name, default in OPTIONS.items():
+        value = record.flags.get(name)
+        if value is None or value == default:
+            continue
+        words.append("--" + name.removesuffix("_mib").replace("_", "-"))
+        if value is not True:
+            words.append(":".join(map(str, value)) if isinstance(value, list) else str(value))
+    return shlex.join([*words, "-o", str(path)])

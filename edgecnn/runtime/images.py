@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from edgecnn.errors import DataError
+from edgecnn.errors import ArtifactError, DataError, InvalidValueError, UnknownNameError
+from edgecnn.registry import suggest
 
 #: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
 #: (H, W, 3) with dtype uint8 (RGB).
@@ -26,6 +27,9 @@ MAX_PIXELS = 100_000_000
 
 #: File name endings that folders of images are searched for.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+
+#: EXIF's tag for how a camera was held.
+_ORIENTATION = 0x0112
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -52,6 +56,22 @@ class Preprocessing:
     #: Per channel, in units of full scale (0..1). One value means a grey image.
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        """Raise UnknownNameError or InvalidValueError for values that no image can be prepared with."""
+        if self.interpolation not in _FILTERS:
+            raise UnknownNameError(
+                f"unknown interpolation {self.interpolation!r}", hint=suggest(self.interpolation, [*_FILTERS])
+            )
+        if self.size < 1 or self.crop <= 0 or self.resize < 1:
+            raise InvalidValueError(
+                f"no image can be cut to size {self.size}, crop {self.crop}", hint="both are above 0"
+            )
+        if not 0 < len(self.mean) == len(self.std) or 0 in self.std:
+            raise InvalidValueError(
+                f"mean {self.mean} and std {self.std} normalize no image",
+                hint="give one of each for each channel, and no deviation of 0",
+            )
 
     @property
     def channels(self) -> int:
@@ -91,10 +111,17 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Read what `to_json` wrote; fields of a later version are ignored."""
+        """Read what `to_json` wrote; fields of a later version are ignored. Raises ArtifactError."""
         known = {item.name for item in dataclasses.fields(cls)}
-        fields = {key: value for key, value in values.items() if key in known}
-        return cls(**{**fields, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        try:
+            fields = {key: value for key, value in values.items() if key in known}
+            mean, std = (tuple(map(float, values[key])) for key in ("mean", "std"))
+            return cls(**{**fields, "mean": mean, "std": std})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the manifest's preprocessing is damaged: {type(error).__name__}: {error}",
+                hint="export the model again",
+            ) from error
 
     def frame(self, image: ImageLike) -> npt.NDArray[np.uint8]:
         """Return the resized and cropped image: shape (size, size, channels), uint8, not normalised."""
@@ -144,25 +171,23 @@ class Preprocessing:
 
 def open_image(image: ImageLike) -> Image.Image:
     """Return a PIL image, decoded and turned upright; raises DataError if it is none or is absurdly large."""
-    if isinstance(image, Image.Image):
-        return image
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
             raise DataError(
                 f"an image array of shape {image.shape} and type {image.dtype} cannot be read",
                 hint="give uint8 of shape (height, width, 3), channels in RGB order, or (height, width)",
             )
-        return Image.fromarray(image)
-    name = "the image" if isinstance(image, bytes) else str(image)
+        return _not_empty(Image.fromarray(image), "the image")
+    if not isinstance(image, (str, Path, bytes, Image.Image)):
+        raise DataError(
+            f"an object of type {type(image).__name__} is no image",
+            hint="give a path, the bytes of a file, a PIL image or an array; of several, a list",
+        )
+    name = str(image) if isinstance(image, (str, Path)) else "the image"
     try:
-        with warnings.catch_warnings():
-            # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-        if picture.width * picture.height > MAX_PIXELS:
-            raise _too_large(name, f"{picture.width} x {picture.height} pixels")
-        picture.load()
-        return _eight_bits(ImageOps.exif_transpose(picture), name)
+        picture = image if isinstance(image, Image.Image) else _opened(image, name)
+        picture.load()  # one that the caller opened need not be decoded yet
+        return _eight_bits(_upright(_not_empty(picture, name)), name)
     except Image.DecompressionBombError as error:
         raise _too_large(name, "a decompression bomb") from error
     except UnidentifiedImageError as error:
@@ -171,11 +196,35 @@ def open_image(image: ImageLike) -> Image.Image:
         raise DataError(f"{name} is not there", hint="check the path") from error
     except IsADirectoryError as error:
         raise DataError(f"{name} is a folder, not an image", hint="name a file in it") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        # Pillow raises each of these for some kind of damaged file.
+    except PermissionError as error:
+        raise DataError(f"{name} cannot be read: permission denied", hint="check who may read it") from error
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen kinds for some damaged file
         raise DataError(
-            f"{name} is a damaged image: {error}", hint="copy it again or leave it out"
+            f"{name} is a damaged image: {' '.join(str(error).split())}", hint="copy it again or leave it out"
         ) from error
+
+
+def _opened(image: str | Path | bytes, name: str) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        picture = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _too_large(name, f"{picture.width} x {picture.height} pixels")
+    return picture
+
+
+def _not_empty(picture: Image.Image, name: str) -> Image.Image:
+    if not picture.width or not picture.height:
+        raise DataError(f"{name} is empty: {picture.width} x {picture.height} pixels", hint="leave it out")
+    return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    # Asked first, as turning copies even what stands upright.
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
 
 
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:

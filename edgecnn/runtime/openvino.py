@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from edgecnn.artifact import Manifest, TensorSpec
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.errors import ArtifactError, EngineError
 from edgecnn.lazy import require
-from edgecnn.runtime.engine import Array, Engine, image_layout
+from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 
 _DTYPES = ("float32", "float16", "uint8")
 #: How the lines of an error begin that say where in the library it arose, not what is wrong.
@@ -29,8 +29,7 @@ class OpenVinoEngine(Engine):
         ov = require("openvino", "running an OpenVINO file")
         if device not in ("auto", "cpu"):
             raise EngineError(f"OpenVINO runs on the CPU here, not on {device}", hint="leave the device out")
-        if threads < 0:
-            raise InvalidValueError(f"{threads} threads cannot be used", hint="0 means the library's choice")
+        demand_threads(threads)
         flags = manifest.engine.flags if manifest and manifest.engine else {}
         self.threads = threads or int(flags.get("threads", 0))
         options = settings(self.threads, flags.get("hint", "latency"), bool(flags.get("bf16")))
@@ -50,9 +49,11 @@ class OpenVinoEngine(Engine):
             )
         # A request computes one input at a time. There are as many as calls that ran at the same time.
         self._idle: list[Any] = [self._compiled.create_infer_request()]
-        last = outputs[0].partial_shape[-1] if outputs[0].partial_shape.rank.get_length() else None
-        classes = last.get_length() if last is not None and last.is_static else 0
+        classes = count_classes(_shape(outputs[0].partial_shape))
         super().__init__(path, manifest, _spec(path, inputs[0], manifest), classes)
+        batch = inputs[0].partial_shape[0]
+        most = batch.max_length  # -1: without a limit
+        self.batches = (max(1, batch.min_length), None if most < 0 else most)
 
     def _infer(self, array: Array) -> Array:
         try:
@@ -66,7 +67,8 @@ class OpenVinoEngine(Engine):
         except Exception as error:  # as above
             raise EngineError(f"OpenVINO failed on {self.path.name}: {what_is_wrong(error)}") from error
         finally:
-            self._idle.append(request)
+            if not self._closed:
+                self._idle.append(request)
 
     def _release(self) -> None:
         self._idle.clear()
@@ -96,9 +98,13 @@ def _spec(path: Path, port: Any, manifest: Manifest | None) -> TensorSpec:
     dtype = str(np.dtype(port.element_type.to_dtype()))
     if dtype not in _DTYPES:
         raise ArtifactError(f"the input of {path} is {dtype}", hint=f"expected: {', '.join(_DTYPES)}")
-    shape = tuple(
-        size.get_length() if size.is_static else f"size{axis}" if axis else "batch"
-        for axis, size in enumerate(port.partial_shape)
-    )
+    shape = _shape(port.partial_shape)
     layout = manifest.inputs[0].layout if manifest else image_layout(shape)
     return TensorSpec(port.any_name if port.names else "input", shape, dtype, layout)
+
+
+def _shape(sizes: Any) -> tuple[int | str, ...]:
+    return tuple(
+        size.get_length() if size.is_static else f"size{axis}" if axis else "batch"
+        for axis, size in enumerate(sizes)
+    )

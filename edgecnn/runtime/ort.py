@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from edgecnn.artifact import Manifest, TensorSpec
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, UnknownNameError
+from edgecnn.errors import ArtifactError, EngineError, UnknownNameError
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
-from edgecnn.runtime.engine import Array, Engine, image_layout
+from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 from edgecnn.runtime.ort_binding import BoundSession
 from edgecnn.runtime.times import Times
 
@@ -35,8 +35,7 @@ class OrtEngine(Engine):
         self, path: Path, manifest: Manifest | None, *, device: str = "auto", threads: int = 0
     ) -> None:
         ort = require("onnxruntime", "running an ONNX file")
-        if threads < 0:
-            raise InvalidValueError(f"{threads} threads cannot be used", hint="0 means the library's choice")
+        demand_threads(threads)
         if manifest is not None and manifest.engine is not None:
             # Compiled for one device: elsewhere its kernels do not exist.
             device = manifest.engine.flags.get("device", device) if device == "auto" else device
@@ -60,10 +59,11 @@ class OrtEngine(Engine):
                 f"the input of {path} is {inputs[0].type}", hint=f"expected: {', '.join(_DTYPES.values())}"
             )
         self._output = [outputs[0].name]
-        classes = _last_size(outputs[0].shape)
+        classes = count_classes(outputs[0].shape)
+        plain = classes and len(outputs[0].shape) == 2 and outputs[0].type == "tensor(float)"
         self._bound = (
             BoundSession(self._session, "cuda", (outputs[0].name, classes), graph=self.cuda_graph)
-            if self.device == "cuda" and classes
+            if self.device == "cuda" and plain
             else None
         )
         # Also known when the engine is closed: a result that was measured is described then.
@@ -177,13 +177,12 @@ def choose_device(device: str, available: list[str]) -> str:
 
 def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:
     dtype = _DTYPES[value.type]
-    shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    shape = tuple(
+        size if isinstance(size, int) else size or (f"size{axis}" if axis else "batch")
+        for axis, size in enumerate(value.shape)
+    )
     layout = manifest.inputs[0].layout if manifest else image_layout(shape)
     return TensorSpec(value.name, shape, str(np.dtype(dtype)), layout)
-
-
-def _last_size(shape: list[Any]) -> int:
-    return shape[-1] if shape and isinstance(shape[-1], int) else 0
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.images import ImageLike
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def stream(
 
     Images are opened, resized and normalized by threads of their own, a batch ahead of the engine; no
     more than two batches are in memory. `batch` is the engine's own where that is fixed. Raises DataError
-    where the first image that cannot be read stands.
+    where the first image that cannot be read stands, InvalidValueError for a `batch` below one.
     """
+    if batch is not None and batch < 1:
+        raise InvalidValueError(f"{batch} images at a time cannot be used", hint="give one or more")
     fixed = engine.input.shape[0]
     size = fixed if isinstance(fixed, int) else batch or BATCH
     waiting: deque[Future[npt.NDArray[Any]]] = deque()

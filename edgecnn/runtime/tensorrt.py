@@ -17,7 +17,7 @@ from edgecnn.errors import ArtifactError, EdgecnnWarning, EngineError, InvalidVa
 from edgecnn.runtime import fit
 from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.cuda import Device
-from edgecnn.runtime.engine import Array, Engine
+from edgecnn.runtime.engine import Array, Engine, count_classes
 from edgecnn.runtime.fit import library_version
 from edgecnn.runtime.tensorrt_context import Context, Tensor
 from edgecnn.runtime.tensorrt_kernels import Kernels
@@ -72,7 +72,7 @@ class TensorRtEngine(Engine):
         known = manifest.inputs[0]
         batch = image.shape[0] if image.shape[0] >= 0 else str(known.shape[0])
         spec = TensorSpec(image.name, (batch, *image.shape[1:]), str(image.dtype), known.layout)
-        super().__init__(path, manifest, spec, logits.shape[-1])
+        super().__init__(path, manifest, spec, count_classes(logits.shape))
         self.batches = batches
         self._changed = threading.Condition()
         self._idle: list[Context] = []
@@ -157,9 +157,9 @@ class TensorRtEngine(Engine):
     def _lease(self, batch: int) -> Iterator[Context]:
         """Give the calling thread a context for a batch size; it waits while all are in use."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._open < CONTEXTS)
+            self._changed.wait_for(lambda: self._closed or self._idle or self._open < CONTEXTS)
             if self._closed:
-                raise EngineError(f"the engine of {self.path} is closed", hint="load it again")
+                raise self._is_closed()
             fitting = [context for context in self._idle if context.batch == batch]
             found = fitting[-1] if fitting else None
             # One that has not been used for long makes room for another batch size.
@@ -211,6 +211,7 @@ class TensorRtEngine(Engine):
                 context.close()
             self._open -= len(self._idle)
             self._idle.clear()
+            self._changed.notify_all()
             # An inference that another thread is still in keeps the library's objects alive by itself.
             del self._kernels, self._engine, self._runtime
         self._listening.close()

@@ -133,6 +133,8 @@ def test_a_foreign_file_is_compiled_too(tmp_path, float_file):
         ({"sm": ("89",)}, "no compute capability"),
         ({"batch": BatchRange(1, 2, 4)}, "ONNX Runtime knows no batch"),
         ({"workspace_mib": 0}, "positive"),
+        ({"workspace_mib": 64}, "ONNX Runtime knows no workspace$"),
+        ({"threads": 1025}, "1025 threads cannot be used"),
     ],
 )
 def test_what_a_backend_does_not_know_is_refused(float_file, tmp_path, options, sentence):
@@ -157,7 +159,7 @@ def test_batches_are_read(text, expected):
     assert (batch.least, batch.best, batch.most) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "4:2:8", "1:2", "a", "1:2:3:4", "-1"])
+@pytest.mark.parametrize("text", ["", "0", "4:2:8", "1:2", "1:8:2147483648", "a", "1:2:3:4", "-1"])
 def test_batches_that_cannot_be_are_refused(text):
     with pytest.raises(InvalidValueError, match="cannot be used"):
         BatchRange.parse(text)

@@ -2,9 +2,20 @@ import json
 from pathlib import Path
 
 import jsonschema
+import onnx
 import pytest
+from small_classifier import classifier
 
-from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec, read_manifest, sidecar
+from edgecnn import files
+from edgecnn.artifact import (
+    LayerRecord,
+    Manifest,
+    Step,
+    TensorSpec,
+    content_sha256,
+    read_manifest,
+    sidecar,
+)
 from edgecnn.errors import ArtifactError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/manifest.schema.json").read_text())
@@ -69,3 +80,42 @@ def test_an_exported_file_carries_a_manifest_that_the_schema_accepts(exported, p
     jsonschema.validate(json.loads(manifest.to_json()), SCHEMA)
     assert manifest.precision == precision
     assert [step.what for step in manifest.lineage][:4] == ["build", "initialize", "settle", "trace"]
+
+
+def test_a_damaged_sidecar_is_named(tmp_path):
+    engine = tmp_path / "m.engine"
+    engine.write_bytes(b"opaque")
+    sidecar(engine).write_text(MANIFEST.to_json()[:-5])
+    with pytest.raises(ArtifactError, match=r"m\.engine\.json: the manifest is damaged"):
+        read_manifest(engine)
+
+
+def test_the_content_of_a_model_is_its_file_and_the_weights_beside_it(tmp_path):
+    path = classifier(tmp_path / "m.onnx")
+    assert content_sha256(path) == files.sha256(path)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.data", size_threshold=0)
+    before, graph = content_sha256(path), path.read_bytes()
+    weights = tmp_path / "w.data"
+    weights.write_bytes(bytes(len(weights.read_bytes())))
+    assert path.read_bytes() == graph and content_sha256(path) != before
+    weights.unlink()
+    with pytest.raises(ArtifactError, match=r"keeps its weights in w\.data, which is not beside it"):
+        content_sha256(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": 5},
+        {"inputs": []},
+        {"engine": {"backend": None, "needs": {}}},
+        {"engine": {"backend": "openvino", "needs": 3}},
+        {"engine": {"backend": "openvino", "needs": {}, "files": [["a"]]}},
+        {"engine": {"backend": "openvino", "needs": {}, "flags": 3}},
+    ],
+)
+def test_a_record_that_was_edited_into_nonsense_is_refused(wrong):
+    engine = {"engine": {"backend": "openvino", "needs": {}}}
+    Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), **engine}))
+    with pytest.raises(ArtifactError, match="damaged"):
+        Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), **engine, **wrong}))

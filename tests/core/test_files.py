@@ -96,3 +96,27 @@ def test_a_place_that_cannot_be_written_is_refused_before_and_at_writing(tmp_pat
     with pytest.raises(OutputError, match="cannot write"):
         files.write_atomic(tmp_path / place, b"x")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_files_that_belong_together_are_replaced_all_or_none(tmp_path, monkeypatch, unnamed):
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    new = {tmp_path / "a.bin": b"new a", tmp_path / "b.bin": b"new b"}
+    for path in new:
+        path.write_bytes(b"old")
+    write, written = os.write, []
+
+    def full(descriptor, data):
+        written.append(bytes(data))
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patched, pytest.raises(OutputError, match=r"b\.bin: the disk is full"):
+        patched.setattr(os, "write", full)
+        files.write_together(new)
+    assert [path.read_bytes() for path in new] == [b"old", b"old"]
+    files.write_together(new)
+    assert {path: path.read_bytes() for path in new} == new
+    assert sorted(os.listdir(tmp_path)) == ["a.bin", "b.bin"]

@@ -1,6 +1,7 @@
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from small_classifier import classifier
 
 from edgecnn import onnx_metadata
 from edgecnn.errors import ArtifactError
@@ -52,3 +53,29 @@ def test_an_empty_file_is_called_empty(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     with pytest.raises(ArtifactError, match="is empty"):
         onnx_metadata.read(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_contents_are_what_the_onnx_package_reads(tmp_path, precision):
+    path = classifier(tmp_path / "m.onnx", precision)
+    graph = onnx.load(path).graph
+    found = onnx_metadata.contents(path)
+    assert found.operators == {node.op_type for node in graph.node}
+    assert found.types == {tensor.data_type for tensor in graph.initializer}
+    assert (onnx_metadata.FLOAT16 in found.types) == (precision == "float16")
+    assert found.files == ()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_files_that_hold_weights_are_named(tmp_path, together):
+    model = onnx.load(classifier(tmp_path / "m.onnx"))
+    onnx.save(
+        model,
+        tmp_path / "e.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=together,
+        location="e.onnx.data" if together else None,
+        size_threshold=0,
+    )
+    expected = {"e.onnx.data"} if together else {tensor.name for tensor in model.graph.initializer}
+    assert set(onnx_metadata.contents(tmp_path / "e.onnx").files) == expected

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError, UnknownNameError
 from edgecnn.measure.latency import profile
 from edgecnn.runtime import Preprocessing, load
@@ -115,8 +116,9 @@ def test_unknown_devices_and_impossible_threads_are_refused(exported):
     path = exported("lenet5", "--batch", "4")
     with pytest.raises(UnknownNameError, match="unknown device 'cpuu'"):
         load(path, device="cpuu")
-    with pytest.raises(InvalidValueError):
-        load(path, threads=-1)
+    for threads in (-1, 100_000):
+        with pytest.raises(InvalidValueError, match="threads cannot be used"):
+            load(path, threads=threads)
 
 
 def _foreign(path, inputs: int = 1):
@@ -199,3 +201,93 @@ def test_a_foreign_model_without_a_fixed_image_runs_but_cannot_be_profiled(tmp_p
         assert engine(given).shape[0] == 7
         with pytest.raises(InvalidValueError, match="no image of a fixed size"):
             profile([engine], seconds=0.1)
+
+
+@pytest.mark.parametrize("given", [[[1.0]], None, "photo.jpg", bytearray(3)])
+def test_what_is_no_array_is_refused_in_one_sentence(mobilenet, given):
+    with pytest.raises(InputError, match="takes a NumPy array, not an object of type"):
+        mobilenet(given)
+    with pytest.raises(InputError, match="takes a NumPy array"):
+        mobilenet.run(given)
+
+
+def test_no_images_are_refused_in_one_sentence(mobilenet):
+    with pytest.raises(InputError, match="no images"):
+        mobilenet.prepare([])
+    with pytest.raises(InputError, match="not 0 x 3 x 224 x 224"):
+        mobilenet.run(np.zeros((0, 3, 224, 224), np.float32))
+    with pytest.raises(InputError, match="not a scalar"):
+        mobilenet.run(np.array(1, np.float32))
+
+
+def test_big_endian_values_are_refused_and_not_misread(mobilenet, images):
+    with pytest.raises(InputError, match="float32, not 3 x 3 x 224 x 224 >f4"):
+        mobilenet(images.astype(">f4"))
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_below_one_is_refused(mobilenet, coffee, batch):
+    with pytest.raises(InvalidValueError, match="images at a time"):
+        mobilenet.predict(coffee, batch=batch)
+
+
+def _pooled(path, kind, shape, nhwc=False):
+    """A network that ends in a pooling, without a manifest: (n, 3, 1, 1) out of `shape`."""
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT16)]
+    nodes += [helper.make_node("Transpose", ["f"], ["t"], perm=[0, 3, 1, 2])] if nhwc else []
+    nodes.append(helper.make_node("GlobalAveragePool", ["t" if nhwc else "f"], ["y"]))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [shape[0], 3, 1, 1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8])
+@pytest.mark.parametrize("nhwc", [True, False])
+def test_a_foreign_network_predicts_with_preprocessing_in_its_own_type_and_layout(tmp_path, kind, nhwc):
+    path = _pooled(tmp_path / "f.onnx", kind, ["n", 8, 8, 3] if nhwc else ["n", 3, 8, 8], nhwc)
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    with load(path, preprocessing=Preprocessing(8, 1.0, mean=(0.0,) * 3, std=(1.0,) * 3)) as engine:
+        logits = engine(engine.prepare([red, red]))
+        assert logits.shape == (2, 3) and logits.dtype == np.float32 and engine.classes == 3
+        assert logits[0].tolist() == ([255, 0, 0] if kind == TensorProto.UINT8 else [1, 0, 0])
+        assert engine.predict(red)[0][0].index == 0
+
+
+def test_a_dimension_without_a_name_is_called_by_its_place(tmp_path):
+    with load(_pooled(tmp_path / "f.onnx", TensorProto.FLOAT, [None, 3, None, 8])) as engine:
+        assert engine.input.shape == ("batch", 3, "size2", 8)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_an_engine_that_is_closed_during_a_call_says_so(exported, tmp_path, suffix):
+    path = exported("lenet5", "--batch", "4")
+    if suffix == ".xml":
+        pytest.importorskip("openvino")
+        path = compile_file(CompileRequest(path, tmp_path / "m.xml", "openvino")).path
+    engine = load(path)
+    check = engine.check
+
+    def slow(array):
+        check(array)
+        engine.close()  # as another thread may, between the check and the inference
+
+    engine.check = slow
+    with pytest.raises(EngineError, match="is closed"):
+        engine(np.zeros((4, 1, 32, 32), np.float32))
+
+
+def test_preprocessing_that_cannot_be_is_refused_where_it_is_made():
+    with pytest.raises(UnknownNameError, match="unknown interpolation 'bicubc'") as caught:
+        Preprocessing(interpolation="bicubc")
+    assert "bicubic" in caught.value.hint
+    for values in ({"size": 0}, {"crop": 0.0}, {"mean": (0.5,)}, {"mean": (), "std": ()}, {"std": (1, 0, 1)}):
+        with pytest.raises(InvalidValueError):
+            Preprocessing(**values)
+    with pytest.raises(ArtifactError, match="preprocessing is damaged: KeyError: 'mean'"):
+        Preprocessing.from_json({"size": 8})

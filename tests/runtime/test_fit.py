@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shlex
 
 import pytest
 
@@ -93,3 +94,37 @@ def test_a_missing_library_is_named_with_its_command():
 
 def test_the_processor_has_an_architecture_and_instructions():
     assert fit.processor().split()[0] in ("x86_64", "aarch64", "arm64", "AMD64")
+
+
+def test_an_engine_that_was_renamed_with_its_parts_is_checked_under_its_new_name(engine):
+    parts = manifest(
+        files={f"old{suffix}": hashlib.sha256(CONTENT).hexdigest() for suffix in (".engine", ".bin")}
+    )
+    (engine.parent / "old.engine").write_bytes(CONTENT)
+    engine.with_suffix(".bin").write_bytes(CONTENT)
+    fit.check(engine, parts, HERE)
+    engine.write_bytes(CONTENT[:-1])  # the one under the old name is whole
+    with pytest.raises(ArtifactError, match=r"m\.engine is damaged"):
+        fit.check(engine, parts, HERE)
+
+
+def test_a_record_of_another_kind_of_file_is_refused(engine):
+    plan = engine.rename(engine.with_suffix(".plan"))
+    engine.write_bytes(CONTENT)
+    with pytest.raises(ArtifactError, match=r"was written for m\.engine, not for m\.plan"):
+        fit.check(plan, manifest(), HERE)
+
+
+def test_the_command_that_rebuilds_has_the_options_of_the_build_and_can_be_pasted(tmp_path):
+    from edgecnn.cli.compile import command
+
+    record = manifest(
+        parent="my model.onnx",
+        flags={"batch": [1, 8, 32], "threads": 2, "hint": "latency", "bf16": True, "dla": 0, "sm": ["8.9"]},
+    ).engine
+    words = shlex.split(fit.rebuild_command(tmp_path / "my engine.xml", record))
+    assert words[:2] == ["edgecnn", "compile"]
+    values = command.make_context("compile", words[2:]).params
+    assert values["source"] == tmp_path / "my model.onnx" and values["output"] == tmp_path / "my engine.xml"
+    assert (values["batch"], values["threads"], values["bf16"], values["dla"]) == ("1:8:32", 2, True, 0)
+    assert "--hint" not in words and "--sm" not in words

@@ -158,3 +158,59 @@ def test_thirty_two_bits_are_refused(tmp_path):
 def test_a_strip_that_would_be_enlarged_without_end_is_refused():
     with pytest.raises(DataError, match="too large to decode"):
         Preprocessing().frame(Image.new("L", (1, 300_000)))
+
+
+def _turned(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GRADIENT).save(path, exif=exif)
+
+
+def _deep(path):
+    Image.fromarray(np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)).save(path)
+
+
+@pytest.mark.parametrize(("write", "name"), [(_turned, "p.jpg"), (_deep, "p.png")])
+def test_a_picture_that_the_caller_opened_gives_the_pixels_of_its_file(tmp_path, write, name):
+    write(tmp_path / name)
+    expected = Preprocessing(size=32).frame(tmp_path / name)
+    with Image.open(tmp_path / name) as picture:
+        np.testing.assert_array_equal(Preprocessing(size=32).frame(picture), expected)
+
+
+def test_a_picture_that_the_caller_opened_is_refused_as_its_file_is(tmp_path):
+    stream = io.BytesIO()
+    sample_photo().save(stream, "JPEG")
+    with pytest.raises(DataError, match="the image is a damaged image"):
+        open_image(Image.open(io.BytesIO(stream.getvalue()[:2000])))
+    with pytest.raises(DataError, match="32 bits per pixel"):
+        open_image(Image.fromarray(np.ones((4, 4), np.float32)))
+
+
+def test_an_upright_picture_is_not_copied():
+    picture = Image.fromarray(GRADIENT)
+    assert open_image(picture) is picture
+
+
+@pytest.mark.parametrize(
+    "empty", [Image.new("RGB", (0, 5)), np.zeros((5, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)]
+)
+def test_an_image_without_pixels_is_refused(empty):
+    with pytest.raises(DataError, match="is empty: "):
+        Preprocessing().frame(empty)
+
+
+@pytest.mark.parametrize("given", [None, 3, iter(["p.png"]), {"p.png"}, object()])
+def test_what_is_no_image_is_refused_by_its_type(given):
+    with pytest.raises(DataError, match=r"an object of type \w+ is no image"):
+        open_image(given)
+
+
+def test_whatever_a_decoder_raises_is_one_clear_error():
+    """Found by changing bytes of files: what is sent to a server must not end it."""
+    stream = io.BytesIO()
+    Image.fromarray(GRADIENT).save(stream, "DDS")
+    content = bytearray(stream.getvalue())
+    content[80:84] = bytes(4)  # the pixel format's flags: Pillow raises NotImplementedError
+    with pytest.raises(DataError, match="damaged image: Unknown pixel format"):
+        open_image(bytes(content))

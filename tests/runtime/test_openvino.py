@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecnn.compile import CompileRequest, compile_file
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.compile import BatchRange, CompileRequest, compile_file
+from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
 from edgecnn.parity import compare
 from edgecnn.runtime import load
 from edgecnn.runtime.fit import processor
@@ -150,3 +150,14 @@ def test_inference_needs_no_other_library(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_any_number_of_images_is_cut_into_batches_of_the_range(exported, tmp_path):
+    source = exported("lenet5")
+    request = CompileRequest(source, tmp_path / "m.xml", "openvino", batch=BatchRange(2, 2, 4))
+    array = np.random.default_rng(0).random((9, 1, 32, 32), np.float32)
+    with load(compile_file(request).path) as engine, load(source) as reference:
+        assert engine.batches == (2, 4)
+        with pytest.raises(InputError, match="takes 2 to 4 images at a time, not 1"):
+            engine(array[:1])
+        np.testing.assert_allclose(engine.run(array), reference.run(array), rtol=1e-3, atol=1e-4)

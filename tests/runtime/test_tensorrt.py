@@ -277,6 +277,29 @@ def test_closing_while_another_thread_infers_frees_everything(engine_file, fake,
     assert fake.fake_live() == 0
 
 
+def test_closing_ends_the_wait_of_every_thread(engine_file, monkeypatch):
+    engine = load(engine_file())
+    inside = threading.Semaphore(0)
+    closed = threading.Event()
+    tell = type(engine)._tell
+
+    def slow(self, context):
+        inside.release()
+        closed.wait(5)
+        tell(self, context)
+
+    monkeypatch.setattr(type(engine), "_tell", slow)
+    with ThreadPoolExecutor(4 * tensorrt.CONTEXTS) as pool:
+        calls = [pool.submit(engine, images(1)) for _ in range(4 * tensorrt.CONTEXTS)]
+        for _ in range(tensorrt.CONTEXTS):
+            inside.acquire(timeout=5)
+        engine.close()
+        closed.set()
+        failures = [call.exception(timeout=5) for call in calls]
+    assert failures.count(None) == tensorrt.CONTEXTS
+    assert all("is closed" in str(failure) for failure in failures if failure)
+
+
 def test_it_runs_on_no_cpu(engine_file):
     with pytest.raises(InvalidValueError, match="NVIDIA GPU, not on 'cpu'"):
         load(engine_file(), device="cpu")
