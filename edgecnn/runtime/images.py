@@ -162,7 +162,7 @@ def open_image(image: ImageLike) -> Image.Image:
         if picture.width * picture.height > MAX_PIXELS:
             raise _too_large(name, f"{picture.width} x {picture.height} pixels")
         picture.load()
-        return _eight_bits(ImageOps.exif_transpose(picture), name)
+        return without_palette_alpha(_eight_bits(ImageOps.exif_transpose(picture), name))
     except Image.DecompressionBombError as error:
         raise _too_large(name, "a decompression bomb") from error
     except UnidentifiedImageError as error:
@@ -176,6 +176,16 @@ def open_image(image: ImageLike) -> Image.Image:
         raise DataError(
             f"{name} is a damaged image: {error}", hint="copy it again or leave it out"
         ) from error
+
+
+def without_palette_alpha(picture: Image.Image) -> Image.Image:
+    """Return a picture whose palette has transparency as RGBA, any other as it is.
+
+    Pillow converts such a palette to RGB or grey with the same pixels, but with a warning for every picture.
+    """
+    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+        return picture.convert("RGBA")
+    return picture
 
 
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
