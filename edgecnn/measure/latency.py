@@ -228,7 +228,7 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
     image, fixed = engine.input, engine.input.shape[0] if isinstance(engine.input.shape[0], int) else None
     if batch is not None and fixed is not None and batch != fixed:
         raise InvalidValueError(
-            f"{engine.path.name} takes {fixed} images at a time, not {batch}",
+            f"{engine.path.name} takes {fixed} image{'' if fixed == 1 else 's'} at a time, not {batch}",
             hint="export it without --batch for any number",
         )
     order = (1, 2, 3) if image.layout == "NHWC" else (2, 3, 1)

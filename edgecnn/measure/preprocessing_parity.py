@@ -18,7 +18,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.measure.sweep import sweep
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.images import ImageLike, Preprocessing, open_image
+from edgecnn.runtime.images import ImageLike, Preprocessing, open_image, without_palette_alpha
 from edgecnn.runtime.stream import BATCH
 
 #: What torchvision resizes: a Pillow image, or a tensor. The two do not give the same pixels.
@@ -127,7 +127,7 @@ def _largest(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> npt.NDArray[np.uint8]:
     """Return the pixels that torchvision's `Resize` and `CenterCrop` leave, (S, S, C) uint8."""
     mode = "L" if preprocessing.channels == 1 else "RGB"
-    picture = _unturned(image).convert(mode)
+    picture = without_palette_alpha(_unturned(image)).convert(mode)
     width, height = picture.size
     short, long = sorted((width, height))
     side, other = preprocessing.resize, int(preprocessing.resize * long / short)

@@ -187,7 +187,7 @@ def open_image(image: ImageLike) -> Image.Image:
     try:
         picture = image if isinstance(image, Image.Image) else _opened(image, name)
         picture.load()  # one that the caller opened need not be decoded yet
-        return _eight_bits(_upright(_not_empty(picture, name)), name)
+        return without_palette_alpha(_eight_bits(_upright(_not_empty(picture, name)), name))
     except Image.DecompressionBombError as error:
         raise _too_large(name, "a decompression bomb") from error
     except UnidentifiedImageError as error:
@@ -206,6 +206,7 @@ def open_image(image: ImageLike) -> Image.Image:
         ) from error
 
 
+<<<<<<< HEAD
 def _opened(image: str | Path | bytes, name: str) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
@@ -227,6 +228,18 @@ def _upright(picture: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
 
 
+=======
+def without_palette_alpha(picture: Image.Image) -> Image.Image:
+    """Return a picture whose palette has transparency as RGBA, any other as it is.
+
+    Pillow converts such a palette to RGB or grey with the same pixels, but with a warning for every picture.
+    """
+    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
+        return picture.convert("RGBA")
+    return picture
+
+
+>>>>>>> newcomer9
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
     # Pillow's own conversion of deeper pictures cuts every value above 255 to white.
     if picture.mode.startswith("I;16"):

@@ -141,6 +141,17 @@ def test_the_limit_is_no_smaller_than_a_large_camera_picture():
     assert images.MAX_PIXELS > 9504 * 6336
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_palette_with_transparency_is_read_in_silence(tmp_path, recwarn, mode):
+    picture = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    ).quantize(64)
+    picture.save(tmp_path / "p.png", transparency=bytes(range(64)))
+    found = np.asarray(open_image(tmp_path / "p.png").convert(mode))
+    assert not recwarn.list
+    assert np.array_equal(found, np.asarray(picture.convert(mode)))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, channels):
     deep = np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)
