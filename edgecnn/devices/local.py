@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgecnn import __version__
-from edgecnn.lazy import install_command
+from edgecnn.lazy import install_command, require
 from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
 from edgecnn.runtime.backends import BACKENDS
@@ -95,7 +95,7 @@ def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
 
 
 def _onnxruntime() -> str:
-    ort = importlib.import_module("onnxruntime")
+    ort = require("onnxruntime", "running an ONNX file")
     ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
     offered = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
     return f"runs a model on the CPU; providers built in: {', '.join(offered)}"

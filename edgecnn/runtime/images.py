@@ -206,7 +206,6 @@ def open_image(image: ImageLike) -> Image.Image:
         ) from error
 
 
-<<<<<<< HEAD
 def _opened(image: str | Path | bytes, name: str) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
@@ -228,7 +227,6 @@ def _upright(picture: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
 
 
-=======
 def without_palette_alpha(picture: Image.Image) -> Image.Image:
     """Return a picture whose palette has transparency as RGBA, any other as it is.
 
@@ -239,7 +237,6 @@ def without_palette_alpha(picture: Image.Image) -> Image.Image:
     return picture
 
 
->>>>>>> newcomer9
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
     # Pillow's own conversion of deeper pictures cuts every value above 255 to white.
     if picture.mode.startswith("I;16"):

@@ -1,6 +1,7 @@
 // classify MODEL.onnx PHOTO.ppm [LABELS.txt]: the five most probable classes, by ONNX Runtime.
 #include <onnxruntime_cxx_api.h>
 
+#include <cstdlib>
 #include <iostream>
 
 #include "image.hpp"
@@ -17,6 +18,8 @@ Manifest read_manifest(const Ort::Session& session, Ort::AllocatorWithDefaultOpt
 }
 
 int classify(const std::string& model, const std::string& photo, const std::string& labels) {
+    // Else ONNX Runtime, from 1.29 on, reports the model to its maker.
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     // One environment and one session for the life of the application. Session::Run may be called from
     // several threads at once.
     const Ort::Env env(ORT_LOGGING_LEVEL_WARNING, "classify");
