@@ -19,8 +19,8 @@ networks with themselves: they show that quantization works through the whole gr
 trained network keeps. A random network has no margin between its classes, and amplifies rounding more
 than a trained one. "int8 MACs" is the share of multiply-accumulates between Q/DQ pairs; "float" names
 what stays outside them; "RTX" says that TensorRT-RTX built an engine (SM 8.9) from the int8 file, which is
-tried with the smallest network of each family. The int8 figures of ViT and Swin are the export's; those of the others
-are of weights rounded to nearest, before the export corrected biases.
+tried with the smallest network of each family. The int8 figures of ViT and Swin are the export's; those of
+the others are of weights rounded to nearest, before the export corrected biases.
 
 | network | alpha | parameters | MACs | float32 dB | int8 dB | int8 agreement | int8 MACs | float | RTX |
 |---|--:|--:|--:|--:|--:|--:|--:|---|---|

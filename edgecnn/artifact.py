@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import files, onnx_metadata
-from edgecnn.errors import ArtifactError
+from edgecnn.errors import ArtifactError, InvalidValueError
 
 #: Raised by one when a reader of the old form would misread the new one.
 FORMAT_VERSION = 1
@@ -204,6 +204,20 @@ def content_sha256(path: str | Path) -> str:
             )
         digests.append(files.sha256(path.parent / name))
     return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
+
+
+def check_onnx_output(path: Path) -> None:
+    """Raise what would keep an ONNX file from being written there: OutputError.
+
+    InvalidValueError for a name by which it would be taken for something else when it is loaded.
+    """
+    if path.suffix in (*COMPILED, ".safetensors"):
+        raise InvalidValueError(
+            f"{path.name} is the name of {'a checkpoint' if path.suffix == '.safetensors' else 'an engine'},"
+            " and what is written is an ONNX file",
+            hint=f"call it {path.stem}.onnx; edgecnn compile makes engines of it",
+        )
+    files.check_writable(path)
 
 
 def sidecar(path: str | Path) -> Path:

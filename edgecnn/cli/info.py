@@ -68,20 +68,34 @@ def _artifact(path: str, as_json: bool) -> None:
     from edgecnn.artifact import read_manifest
 
     manifest = read_manifest(path)
+    found, reason = (None, "") if manifest else _look_into(Path(path))
     if as_json:
-        values = dataclasses.asdict(manifest) if manifest else {}
-        common.print_json(
-            {"path": path, "sha256": files.sha256(path), "bytes": Path(path).stat().st_size, **values}
-        )
+        known = manifest or found
+        values = dataclasses.asdict(known) if known else {"reason": reason}
+        size = Path(path).stat().st_size
+        made_here = {"manifest": manifest is not None}
+        common.print_json({"path": path, "sha256": files.sha256(path), "bytes": size, **made_here, **values})
         return
     facts = [
         ("file", f"{path}  ({common.size(Path(path).stat().st_size)}, sha256 {files.sha256(path)[:12]})")
     ]
     if manifest is None:
         facts.append(("manifest", "none: this file was not made by edgecnn"))
+        facts += _facts(found) if found else [("unusable", reason)]
     else:
         facts += _facts(manifest)
     common.print_facts(facts)
+
+
+def _look_into(path: Path) -> tuple[Manifest | None, str]:
+    """Return what there is to find out of a file without a manifest, or why nothing can be."""
+    from edgecnn.compile.pipeline import foreign
+    from edgecnn.errors import EdgecnnError
+
+    try:
+        return foreign(path), ""
+    except EdgecnnError as error:
+        return None, str(error)
 
 
 #: Parameters of a step that are too long to read; --json has them.
@@ -90,6 +104,7 @@ _LONG = ("structure", "attempts")
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     (image,), (logits,) = manifest.inputs, manifest.outputs
+    made = manifest.versions.items()
     steps = []
     for step in manifest.lineage:
         shown = {
@@ -99,15 +114,20 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         }
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
         steps.append(f"{step.what}" + (f" ({details})" if details else ""))
+    facts = []
+    if manifest.architecture is not None:
+        facts += [
+            ("network", f"{manifest.architecture} x {manifest.alpha:g} at {manifest.resolution} pixels"),
+            ("weights", str(manifest.weights)),
+            ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
+        ]
     return [
-        ("network", f"{manifest.architecture} x {manifest.alpha:g} at {manifest.resolution} pixels"),
-        ("weights", str(manifest.weights)),
-        ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
-        ("precision", f"{manifest.precision} for {manifest.target}"),
+        *facts,
+        ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
         ("output", f"{logits.dtype} {' x '.join(map(str, logits.shape))}"),
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
-        ("made by", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
+        *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
 
 

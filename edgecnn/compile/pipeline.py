@@ -93,7 +93,7 @@ def open_source(request: CompileRequest) -> Source:
                 hint="quantize or export it with edgecnn",
             )
         folder.split(request.check)
-    return Source(path, content_sha256(path), manifest or _foreign(path))
+    return Source(path, content_sha256(path), manifest or foreign(path))
 
 
 def engine_path(path: Path, backend: Backend) -> Path:
@@ -214,8 +214,11 @@ def _manifest(
     return dataclasses.replace(known, engine=record, target=request.target or known.target, versions=versions)
 
 
-def _foreign(path: Path) -> Manifest:
-    """Return what ONNX Runtime, and the file itself, say of one that carries no manifest."""
+def foreign(path: Path) -> Manifest:
+    """Return what ONNX Runtime, and the file itself, say of an ONNX file that carries no manifest.
+
+    Raises ArtifactError if it is no image classifier, EngineError if it does not run.
+    """
     found = onnx_metadata.contents(path)
     quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
     half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import __version__, files
-from edgecnn.artifact import METADATA_KEY, LayerRecord, Manifest, Step, TensorSpec
+from edgecnn.artifact import METADATA_KEY, LayerRecord, Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.data.source import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.request import ExportRequest
@@ -99,7 +99,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     The file is written whole or not at all, and only after it agreed with PyTorch on real images.
     Raises a subclass of EdgecnnError that says what was wrong.
     """
-    files.check_writable(request.output)
+    check_onnx_output(request.output)
     dataset = None
     if request.data is not None:
         dataset = open_for([request.network.manifest], request.data, progress=progress)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from edgecnn import __version__, files
-from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, read_manifest
+from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, DataError, InvalidValueError
@@ -91,7 +91,7 @@ def quantize_file(
     sees it in `met`. Raises a subclass of EdgecnnError that says what was wrong.
     """
     start = time.perf_counter()
-    files.check_writable(request.output)
+    check_onnx_output(request.output)
     progress("prepare")
     known = read_manifest(request.source)
     original = prepare.load(request.source)
@@ -166,7 +166,7 @@ def requantize_file(
 ) -> Written:
     """Write an int8 file of ours for another target, from the ranges that it carries; needs no images."""
     start = time.perf_counter()
-    files.check_writable(output)
+    check_onnx_output(output)
     goal = target(target_name)
     progress("requantize")
     known = read_manifest(source)

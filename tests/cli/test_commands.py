@@ -158,6 +158,12 @@ BAD = {
     "empty model": (1, "predict {}/empty.onnx {}/few/a.png", "is empty", ""),
     "missing model": (1, "info {}/none.onnx", "is not there", "edgecnn export"),
     "missing checkpoint of ours": (1, "export {}/none.safetensors", "is not there", "edgecnn train"),
+    "an ONNX file by an engine's name": (
+        1,
+        "export lenet5 -o {}/m.engine",
+        "is the name of an engine",
+        "m.onnx",
+    ),
     "a file for a network": (1, "export {}/m.onnx -o {}/n.onnx", "is an ONNX file", "edgecnn quantize"),
     "missing checkpoint": (
         1,

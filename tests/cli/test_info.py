@@ -3,7 +3,9 @@
 import json
 import os
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
+import onnx.parser
 import pytest
 from program import run, run_here
 
@@ -154,3 +156,19 @@ def test_no_compiler_is_imported_for_a_plain_network():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_file_without_a_manifest_is_looked_into():
+    squeezenet = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    printed = run_here("info", str(squeezenet)).stdout
+    assert "not made by edgecnn" in printed
+    assert "float32 NCHW 1 x 3 x 224 x 224" in printed and "float32 1 x 1000" in printed
+    found = json_of(str(squeezenet))
+    assert not found["manifest"] and found["inputs"][0]["shape"] == [1, 3, 224, 224]
+
+
+def test_a_file_that_is_no_classifier_says_why(tmp_path):
+    path = tmp_path / "two.onnx"
+    parts = "agraph (float[1] x, float[1] z) => (float[1] y) { y = Add(x, z) }"
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {parts}'), path)
+    assert "it has 2 inputs and 1 outputs" in run_here("info", str(path)).stdout
