@@ -6,21 +6,23 @@ import tempfile
 from pathlib import Path
 
 from edgecnn.compile.builders import Built, Progress, Source
-from edgecnn.compile.request import CompileRequest
-from edgecnn.errors import EngineError
+from edgecnn.compile.request import BatchRange, CompileRequest
+from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.runtime.fit import processor
 from edgecnn.runtime.ort import PROVIDERS, choose_device, first_line
 
-OPTIONS = frozenset({"threads", "device"})
+OPTIONS = frozenset({"batch", "threads", "device"})
 
 
 def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     """Return the model in ONNX Runtime's own format, optimized for this processor or GPU.
 
     The layouts and fusions that it chose hold for these instructions and this version alone.
-    Raises EngineError if the library refuses the network.
+    It takes what the file takes, any number of images where that is free. Raises EngineError if the library
+    refuses the network, InvalidValueError for a batch that the file does not take.
     """
+    _demand_batch(source, request.batch)
     ort = require("onnxruntime", "compiling for ONNX Runtime")
     device = choose_device(request.device, ort.get_available_providers())
     progress("optimize")
@@ -51,3 +53,12 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         built_on={"processor": processor()},
         flags={"device": device, "threads": request.threads},
     )
+
+
+def _demand_batch(source: Source, batch: BatchRange | None) -> None:
+    fixed = source.manifest.inputs[0].shape[0]
+    if batch is not None and isinstance(fixed, int) and (batch.least, batch.most) != (fixed, fixed):
+        raise InvalidValueError(
+            f"the file takes {fixed} images at a time, not {batch.least} to {batch.most}",
+            hint="export it without --batch for any number",
+        )

@@ -131,7 +131,6 @@ def test_a_foreign_file_is_compiled_too(tmp_path, float_file):
         ({"sparsity": True}, "ONNX Runtime knows no sparsity"),
         ({"hint": "speed"}, "unknown hint"),
         ({"sm": ("89",)}, "no compute capability"),
-        ({"batch": BatchRange(1, 2, 4)}, "ONNX Runtime knows no batch"),
         ({"workspace_mib": 0}, "positive"),
         ({"workspace_mib": 64}, "ONNX Runtime knows no workspace$"),
         ({"threads": 1025}, "1025 threads cannot be used"),
@@ -140,6 +139,15 @@ def test_a_foreign_file_is_compiled_too(tmp_path, float_file):
 def test_what_a_backend_does_not_know_is_refused(float_file, tmp_path, options, sentence):
     with pytest.raises(InvalidValueError, match=sentence):
         compiled(float_file, tmp_path, **options)
+
+
+def test_an_engine_takes_the_images_that_its_file_takes(float_file, exported, tmp_path):
+    with load(compiled(float_file, tmp_path, batch=BatchRange(1, 2, 4)).path) as engine:
+        assert engine.batches == (1, None)
+    fixed = exported("lenet5", "--batch", "4")
+    assert compiled(fixed, tmp_path, batch=BatchRange(4, 4, 4)).parity is not None
+    with pytest.raises(InvalidValueError, match="takes 4 images at a time, not 1 to 4"):
+        compiled(fixed, tmp_path, batch=BatchRange(1, 2, 4))
 
 
 def test_unknown_names_and_suffixes_are_refused(float_file, tmp_path):
