@@ -1,44 +1,18 @@
 """The engine's handling of memory, batches, threads and graphs, on a GPU that is none (fake_gpu)."""
 
-import shutil
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fake_gpu import _ExecutionContext, driver, install
-from small_classifier import classifier
+from fake_gpu import _ExecutionContext
 
-from edgecnn import artifact
-from edgecnn.compile import BatchRange, CompileRequest, compile_file
-from edgecnn.errors import ArtifactError, EdgecnnWarning, EngineError, InputError, InvalidValueError
+from edgecnn.errors import EdgecnnWarning, EngineError, InputError
 from edgecnn.measure.latency import profile
 from edgecnn.runtime import load, tensorrt
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    library = driver(tmp_path, monkeypatch)
-    yield library
-    assert library.fake_live() == 0, "something was not freed"
-    assert library.fake_depth() == 0, "a context was left current"
-
-
-@pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
-def engine_file(request, tmp_path, monkeypatch, fake):
-    """Return a function that builds an engine for a batch; the fake library is `engine_file.trt`."""
-    version = {"tensorrt": "10.3.0", "tensorrt-rtx": "1.7.1"}[request.param]
-
-    def make(batch=None, **classifier_options):
-        source = classifier(tmp_path / "m.onnx", **classifier_options)
-        asked = BatchRange.parse(batch) if batch else None
-        return compile_file(CompileRequest(source, tmp_path / "m.engine", request.param, batch=asked)).path
-
-    make.trt = install(tmp_path, monkeypatch, fake, request.param, version)
-    return make
 
 
 def images(count, dtype=np.float32):
@@ -308,57 +282,3 @@ def test_closing_ends_the_wait_of_every_thread(engine_file, monkeypatch):
         thread.join(2)
     assert not any(thread.is_alive() for thread in threads)
     assert len(said) == 3 * tensorrt.CONTEXTS and all("is closed" in text for text in said)
-
-
-def test_it_runs_on_no_cpu(engine_file):
-    with pytest.raises(InvalidValueError, match="NVIDIA GPU, not on 'cpu'"):
-        load(engine_file(), device="cpu")
-
-
-def test_a_gpu_of_another_capability_is_refused(engine_file):
-    path = engine_file()
-    manifest = artifact.read_manifest(path)
-    text = manifest.to_json().replace('"compute capability":["8.9"]', '"compute capability":["8.6"]')
-    artifact.sidecar(path).write_text(text)
-    with pytest.raises(EngineError, match=r"built for compute capability 8\.6; here it is 8\.9") as caught:
-        load(path)
-    assert "edgecnn compile" in caught.value.hint
-
-
-def test_another_version_is_refused(engine_file, tmp_path):
-    path = engine_file()
-    (information,) = tmp_path.glob("*.dist-info")
-    metadata = information / "METADATA"
-    metadata.write_text(metadata.read_text().replace("Version: 10.3.0", "Version: 10.4.0"))
-    metadata.write_text(metadata.read_text().replace("Version: 1.7.1", "Version: 1.8.0"))
-    with pytest.raises(EngineError, match=r"was built for TensorRT.*; here it is 1"):
-        load(path)
-
-
-def test_no_gpu_is_a_clear_refusal(engine_file, monkeypatch):
-    path = engine_file()
-    monkeypatch.setattr("edgecnn.runtime.cuda.LIBRARY", "libcuda_absent.so.1")
-    with pytest.raises(EngineError, match=r"built for compute capability 8\.9; here it is none: there is no"):
-        load(path)
-
-
-def test_a_damaged_engine_never_reaches_the_library(engine_file):
-    path = engine_file()
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match="damaged"):
-        load(path)
-
-
-def test_what_the_library_refuses_is_one_line_with_the_command(engine_file, fake):
-    path = engine_file()
-    path.write_bytes(b"{")
-    with pytest.raises(EngineError, match="magic tag does not match") as caught:
-        tensorrt.TensorRtEngine(path, artifact.read_manifest(path))
-    assert "edgecnn compile" in caught.value.hint
-
-
-def test_an_engine_without_its_record_is_refused(engine_file, tmp_path):
-    alone = tmp_path / "alone.engine"
-    shutil.copy(engine_file(), alone)
-    with pytest.raises(ArtifactError, match=r"no alone\.engine\.json beside it"):
-        load(alone)
