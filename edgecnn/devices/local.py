@@ -16,10 +16,12 @@ from importlib import metadata
 from pathlib import Path
 
 from edgecnn import __version__
+from edgecnn.errors import EngineError
 from edgecnn.lazy import install_command, require
 from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
 from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.ort import open_session
 from edgecnn.runtime.tensorrt_library import Library
 
 #: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
@@ -98,7 +100,14 @@ def _onnxruntime() -> str:
     ort = require("onnxruntime", "running an ONNX file")
     ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
     offered = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    return f"runs a model on the CPU; providers built in: {', '.join(offered)}"
+    where = "the CPU"
+    if "CUDA" in offered:
+        try:
+            open_session(_IDENTITY, device="cuda")
+            where = "the CPU and the GPU"
+        except EngineError as error:
+            where = f"the CPU, not on a GPU ({error})"
+    return f"runs a model on {where}; providers built in: {', '.join(offered)}"
 
 
 def _openvino() -> str:

@@ -125,14 +125,17 @@ class Latency:
 
     def _note_of_form(self) -> list[str]:
         manifest = self.engine.manifest
-        if (
-            manifest
-            and manifest.precision == "int8"
-            and (self.engine.backend, self.engine.device) == ("onnxruntime", "cpu")
-            and (manifest.quantization or {}).get("scheme") == "portable"
-        ):
+        if not manifest or manifest.precision != "int8" or self.engine.backend != "onnxruntime":
+            return []
+        name = self.engine.path.name
+        if self.engine.device == "cuda":
             return [
-                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
+                f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in between."
+                " There int8 is for TensorRT"
+            ]
+        if self.engine.device == "cpu" and (manifest.quantization or {}).get("scheme") == "portable":
+            return [
+                f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
                 " computes most of it in float on a CPU. For this machine: --target cpu"
             ]
         return []

@@ -148,6 +148,8 @@ def open_session(
     if device != "cpu":
         # Without this, what the provider cannot do would run on the CPU, and nobody would know.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        # Else it gives convolutions between pairs an int32 bias, for which a GPU has no kernel.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

@@ -120,3 +120,17 @@ def test_threads_do_not_mix_their_images(engine, bound, images):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_on_a_gpu_pairs_stay_as_they_stand_in_the_file(path, monkeypatch):
+    """Otherwise ONNX Runtime makes int32 biases, which a GPU has no kernel for, and refuses every int8 file."""
+    import onnxruntime
+
+    asked = {}
+
+    def session(model, options, providers):
+        asked[providers[0][0]] = options.get_session_config_entry("session.disable_quant_qdq")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    open_session(str(path), device="cuda")
+    assert asked == {"CUDAExecutionProvider": "1"}

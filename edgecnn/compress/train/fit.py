@@ -127,7 +127,7 @@ def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tup
             logits = network(torch.from_numpy(images).to(device)).float()
             loss = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             right = (logits.argmax(1) == wanted).sum()
-            sums += torch.stack([right, loss, torch.tensor(len(labels))]).to(sums)
+            sums += torch.stack([right.to(sums), loss.to(sums), sums.new_tensor(len(labels))])
     network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
     return hits / max(1, count), total / max(1, count), int(count)

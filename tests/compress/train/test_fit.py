@@ -178,3 +178,20 @@ def test_unreadable_images_do_not_count_in_an_evaluation(tmp_path):
     assert count == 4
     clean = Loader(Examples(images[:4], np.zeros(4, np.int64)), GREY, 4, shuffle=False, drop_last=False)
     assert (top1, loss, 4) == pytest.approx(evaluate(network(), clean))
+
+
+class NamedDevices(torch.overrides.TorchFunctionMode):
+    """Lets no tensor be made without a device: it would lie on the CPU, wherever the network is."""
+
+    FACTORIES = (torch.tensor, torch.zeros, torch.ones, torch.empty, torch.full)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        assert function not in self.FACTORIES or (kwargs or {}).get("device") is not None, function
+        return function(*args, **(kwargs or {}))
+
+
+def test_an_evaluation_makes_its_tensors_where_the_network_is():
+    loader = Loader(DIGITS.test, GREY, 50, shuffle=False, drop_last=False)
+    trained = network()
+    with NamedDevices():
+        evaluate(trained, loader)
