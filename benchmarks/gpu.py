@@ -232,8 +232,8 @@ def report(
         f"{seconds:g} s for each figure, after {WARM_UP} runs; images are real, and so are the weights of "
         f"{', '.join(WEIGHTS)}. p50, p99 and images/s: from the input array to the logits, transfers "
         "included, one call at a time. W and mJ: of the whole card, by NVML's counter of energy. GPU ms: the "
-        "network alone, in and out ms: the transfers; medians. against ONNX: signal to noise of the logits against "
-        "those of the same file in ONNX Runtime on the CPU. Float32 convolutions are computed in TF32.",
+        "network alone, in and out ms: the transfers; medians. against ONNX: signal to noise of the logits "
+        "against those of the same file in ONNX Runtime on the CPU. Float32 convolutions compute in TF32.",
         "\n".join(table(COLUMNS, rows)),
     ]
     if sections["torchrun"]:

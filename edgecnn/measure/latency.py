@@ -130,8 +130,8 @@ class Latency:
         name = self.engine.path.name
         if self.engine.device == "cuda":
             return [
-                f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in between."
-                " There int8 is for TensorRT"
+                f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in"
+                " between. There int8 is for TensorRT"
             ]
         if self.engine.device == "cpu" and (manifest.quantization or {}).get("scheme") == "portable":
             return [

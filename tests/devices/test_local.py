@@ -53,3 +53,12 @@ def test_a_library_that_fails_is_reported_with_its_reason():
 def test_onnx_runtime_is_tried_with_a_real_model():
     checks = {check.name: check for check in local.examine()}
     assert checks["ONNX Runtime"].works and "CPU" in checks["ONNX Runtime"].detail
+
+
+def test_the_gpu_is_tried_where_onnx_runtime_has_a_provider_for_it(monkeypatch):
+    ort = pytest.importorskip("onnxruntime")
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: offered)
+    assert local._onnxruntime().startswith("runs a model on the CPU, not on a GPU (")
+    monkeypatch.setattr(local, "open_session", lambda model, *, device: None)
+    assert local._onnxruntime().startswith("runs a model on the CPU and the GPU;")

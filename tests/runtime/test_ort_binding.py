@@ -123,7 +123,7 @@ def test_threads_do_not_mix_their_images(engine, bound, images):
 
 
 def test_on_a_gpu_pairs_stay_as_they_stand_in_the_file(path, monkeypatch):
-    """Otherwise ONNX Runtime makes int32 biases, which a GPU has no kernel for, and refuses every int8 file."""
+    """Else ONNX Runtime makes int32 biases, which a GPU has no kernel for, and refuses every int8 file."""
     import onnxruntime
 
     asked = {}
