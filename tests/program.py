@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fork_server import ForkServer
+
 from edgecnn.cli import main
 
 
@@ -35,7 +37,20 @@ def run_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does."""
+    """Run the program as a user does, in a process of its own: a fork of one that has imported PyTorch.
+
+    `options` are those of `subprocess.run`. With others than `cwd`, `env` and `timeout`, or with a variable
+    that something reads when it is imported, a new Python is started, as with `subprocess` itself.
+    """
+    options = {"timeout": 300, **options}
+    environment = options.get("env") or dict(os.environ)
+    if set(options) <= {"cwd", "env", "timeout"} and _server.suits(environment):
+        return _server.run(
+            arguments, Path(options.get("cwd") or "").absolute(), environment, options["timeout"]
+        )
     return subprocess.run(
-        [sys.executable, "-m", "edgecnn", *arguments], capture_output=True, text=True, timeout=300, **options
+        [sys.executable, "-m", "edgecnn", *arguments], capture_output=True, text=True, **options
     )
+
+
+_server = ForkServer()
