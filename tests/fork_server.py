@@ -38,6 +38,7 @@ PRELOADED = (
 MAY_DIFFER = (
     *("EDGECNN_", "HF_", "ORT_", "PIP_", "PYTEST_", "XDG_"),
     *("COLUMNS", "HOME", "NO_COLOR", "PATH", "TERM", "TMPDIR"),
+    *("LOCAL_RANK", "MASTER_", "RANK", "WORLD_SIZE"),
 )
 
 
