@@ -14,6 +14,9 @@ from fork_server import ForkServer
 
 from edgecnn.cli import main
 
+#: The export that tests take which do not ask for another: it is made once.
+SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
+
 
 def report(path: Path) -> dict:
     """What the export of a shared file printed."""
