@@ -36,9 +36,9 @@ PRELOADED = (
 #: Variables that those do not read when they are imported. A command for which any other one is not what it
 #: was for the server is one for a new process.
 MAY_DIFFER = (
-    *("EDGECNN_", "HF_", "ORT_", "PIP_", "PYTEST_", "XDG_"),
+    *("EDGECNN_", "HF_", "KMP_", "ORT_", "PIP_", "PYTEST_", "XDG_"),
     *("COLUMNS", "HOME", "NO_COLOR", "PATH", "TERM", "TMPDIR"),
-    *("LOCAL_RANK", "MASTER_", "RANK", "WORLD_SIZE"),
+    *("LOCAL_RANK", "MASTER_", "RANK", "TORCHINDUCTOR_", "WORLD_SIZE"),
 )
 
 
@@ -53,9 +53,14 @@ class ForkServer:
         self._requests: socket.socket | None = None
         self._start = threading.Lock()
 
-    def suits(self, environment: dict[str, str]) -> bool:
-        """Return whether a command with this environment would import the same as the server did."""
-        return _fixed(environment) == _fixed(self._environment)
+    def unlike(self, environment: dict[str, str]) -> list[str]:
+        """Return the variables for which a command might import something else than the server did."""
+        names = {*environment, *self._environment}
+        return sorted(
+            name
+            for name in names
+            if not name.startswith(MAY_DIFFER) and environment.get(name) != self._environment.get(name)
+        )
 
     def run(
         self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
@@ -98,10 +103,6 @@ class ForkServer:
 
 def _gone() -> NoReturn:
     raise AssertionError("the process that forks for commands has ended: see what it printed")
-
-
-def _fixed(environment: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(MAY_DIFFER)}
 
 
 def serve(requests: socket.socket) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 from fork_server import ForkServer
@@ -47,7 +48,10 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     """
     options = {"timeout": 300, **options}
     environment = options.get("env") or dict(os.environ)
-    if set(options) <= {"cwd", "env", "timeout"} and _server.suits(environment):
+    unlike = _server.unlike(environment)
+    if unlike and not options.get("env"):
+        warnings.warn(f"a new Python is started for {', '.join(unlike)}", stacklevel=2)
+    if not unlike and set(options) <= {"cwd", "env", "timeout"}:
         return _server.run(
             arguments, Path(options.get("cwd") or "").absolute(), environment, options["timeout"]
         )

@@ -243,8 +243,13 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr and "UnknownNameError" in done.stderr
 
 
-@pytest.mark.parametrize("stage", ["trace", "check"])
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        *(("SIGKILL", "check"), ("SIGINT", "check"), ("SIGTERM", "check"), ("SIGINT", "trace")),
+        *(pytest.param(name, "trace", marks=pytest.mark.slow) for name in ("SIGKILL", "SIGTERM")),
+    ],
+)
 def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
     import signal
 
