@@ -18,7 +18,7 @@ NAMES = [row.name for row in zoo.ARCHITECTURES]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "alphas", [(0.25, 0.75, 1.4), pytest.param((0.25, 0.5, 0.75, 1.0, 1.4), marks=pytest.mark.slow)], ids=str
+    "alphas", [(0.25, 0.5, 1.4), pytest.param((0.25, 0.5, 0.75, 1.0, 1.4), marks=pytest.mark.slow)], ids=str
 )
 def test_every_width_takes_any_number_of_classes_and_channels(name, alphas):
     row, side = zoo.architecture(name), SIDES.get(name, 64)
@@ -28,9 +28,10 @@ def test_every_width_takes_any_number_of_classes_and_channels(name, alphas):
             network = zoo.build(row, alpha=alpha, num_classes=7, in_channels=1, resolution=side).eval()
             assert network(torch.empty(3, 1, side, side)).shape == (3, 7)
         params.append(sum(item.numel() for item in network.parameters()))
-    assert params == sorted(params) and params[0] < params[-2] < params[-1]
+    assert params == sorted(params)
     # Transformers narrow by whole heads: a tiny one has too few of them for each step to differ.
-    assert len(set(params)) >= len(alphas) - 1
+    steps = [count for alpha, count in zip(alphas, params, strict=True) if alpha != 0.75]
+    assert len(set(steps)) == len(steps)
 
 
 @pytest.mark.parametrize("name", NAMES)
