@@ -40,12 +40,12 @@ demo: .venv/cpu
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
 test: .venv/dev | build/sshd
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal --durations 20
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
 test-slow: .venv/dev | build/onnxruntime build/sshd examples/browser/node_modules
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal --durations 20 -m slow
 
 # Every network through the whole export; makes docs/zoo.md.
 zoo: .venv/dev
