@@ -17,12 +17,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ORACLES := torchvision==0.28.0 timm==1.0.31
 ORT_HEADERS := http://deb.debian.org/debian/pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb
 ORT_HEADERS_SHA256 := 14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08
-# OpenSSH's server, for the tests of boards, and a library of its own.
+# OpenSSH's server, for the tests of boards, a library of its own, and one that shows it the user that root's needs.
 DEBIAN_POOL := http://deb.debian.org/debian/pool/main
 SSHD := o/openssh/openssh-server_9.2p1-2%2bdeb12u10_amd64.deb
 SSHD_SHA256 := 933cd92a2329f9bf26d22660a834ae18ebdbe8df9c6127e4d9fcb098dac9cf72
 LIBWRAP := t/tcp-wrappers/libwrap0_7.6.q-32_amd64.deb
 LIBWRAP_SHA256 := cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55f8
+NSSWRAPPER := n/nss-wrapper/libnss-wrapper_1.1.12-1_amd64.deb
+NSSWRAPPER_SHA256 := 8bdc077d4f69f152da4ebd75f3a60ecbfa7e449e7a73915f11f269699aee4163
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
@@ -37,13 +39,13 @@ demo: .venv/cpu
 	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
-test: .venv/dev | build/openssh
-	$(BIN)/pytest -n 2
+test: .venv/dev | build/sshd
+	$(BIN)/pytest -n 2 --dist worksteal --durations 20
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
-test-slow: .venv/dev | build/onnxruntime build/openssh examples/browser/node_modules
-	$(BIN)/pytest -n 2 -m slow
+test-slow: .venv/dev | build/onnxruntime build/sshd examples/browser/node_modules
+	$(BIN)/pytest -n 2 --dist worksteal --durations 20 -m slow
 
 # Every network through the whole export; makes docs/zoo.md.
 zoo: .venv/dev
@@ -77,13 +79,16 @@ build/onnxruntime:
 	  dpkg-deb --extract build/onnxruntime.deb $@
 
 # Only where the machine has none. Without it the tests of boards use a stand-in, and those of SSH itself are skipped.
-build/openssh:
+build/sshd:
 	@mkdir -p build
-	-test -x /usr/sbin/sshd || \
+	test -x /usr/sbin/sshd || \
 	  { curl -fsSo build/sshd.deb $(DEBIAN_POOL)/$(SSHD) && curl -fsSo build/libwrap.deb $(DEBIAN_POOL)/$(LIBWRAP) && \
+	  curl -fsSo build/nsswrapper.deb $(DEBIAN_POOL)/$(NSSWRAPPER) && \
 	  echo "$(SSHD_SHA256)  build/sshd.deb" | sha256sum --check --quiet && \
 	  echo "$(LIBWRAP_SHA256)  build/libwrap.deb" | sha256sum --check --quiet && \
-	  dpkg-deb --extract build/libwrap.deb $@ && dpkg-deb --extract build/sshd.deb $@; }
+	  echo "$(NSSWRAPPER_SHA256)  build/nsswrapper.deb" | sha256sum --check --quiet && \
+	  dpkg-deb --extract build/libwrap.deb $@ && dpkg-deb --extract build/nsswrapper.deb $@ && \
+	  dpkg-deb --extract build/sshd.deb $@; }
 
 examples/browser/node_modules: examples/browser/package-lock.json
 	-cd examples/browser && npm ci --no-audit --no-fund --silent

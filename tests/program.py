@@ -8,9 +8,15 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+from fork_server import ForkServer
+
 from edgecnn.cli import main
+
+#: The export that tests take which do not ask for another: it is made once.
+SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
 
 
 def report(path: Path) -> dict:
@@ -35,7 +41,23 @@ def run_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does."""
+    """Run the program as a user does, in a process of its own: a fork of one that has imported PyTorch.
+
+    `options` are those of `subprocess.run`. With others than `cwd`, `env` and `timeout`, or with a variable
+    that something reads when it is imported, a new Python is started, as with `subprocess` itself.
+    """
+    options = {"timeout": 300, **options}
+    environment = options.get("env") or dict(os.environ)
+    unlike = _server.unlike(environment)
+    if unlike and not options.get("env"):
+        warnings.warn(f"a new Python is started for {', '.join(unlike)}", stacklevel=2)
+    if not unlike and set(options) <= {"cwd", "env", "timeout"}:
+        return _server.run(
+            arguments, Path(options.get("cwd") or "").absolute(), environment, options["timeout"]
+        )
     return subprocess.run(
-        [sys.executable, "-m", "edgecnn", *arguments], capture_output=True, text=True, timeout=300, **options
+        [sys.executable, "-m", "edgecnn", *arguments], capture_output=True, text=True, **options
     )
+
+
+_server = ForkServer()

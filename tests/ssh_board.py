@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import io
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 #: Where `make test` puts OpenSSH's server if the machine has none.
-_BUILT = REPOSITORY / "build/openssh"
+_BUILT = REPOSITORY / "build/sshd"
 #: What edgecnn needs on a board, and pip.
 _NEEDED = ("click", "numpy", "pillow", "pyyaml", "rich", "onnxruntime", "matplotlib", "pip")
 
@@ -89,7 +90,7 @@ def start(folder: Path) -> Iterator[Board]:
     """Yield a board whose files are in `folder`."""
     home = folder / "home"
     home.mkdir(parents=True)
-    server = _server()
+    server = _server(folder)
     if isinstance(server, str):
         yield Board(home, folder, "stand-in", stand_in(folder, home), without_ssh=server)
         return
@@ -112,7 +113,7 @@ def start(folder: Path) -> Iterator[Board]:
     checked = subprocess.run(
         [program, "-t", "-f", folder / "sshd_config"], env=environment, capture_output=True, text=True
     )
-    if checked.returncode:  # root needs the user and the folder of Debian's package
+    if checked.returncode:
         yield Board(home, folder, "stand-in", stand_in(folder, home), without_ssh=checked.stderr.strip())
         return
     process = subprocess.Popen(
@@ -141,7 +142,7 @@ def stand_in(folder: Path, home: Path, before: str = "") -> str:
     return str(path)
 
 
-def _server() -> tuple[str, dict[str, str]] | str:
+def _server(folder: Path) -> tuple[str, dict[str, str]] | str:
     """Return sshd and its environment, or why there is none."""
     built = _BUILT / "usr/sbin/sshd"
     found = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or (built.exists() and str(built))
@@ -149,7 +150,24 @@ def _server() -> tuple[str, dict[str, str]] | str:
         return "OpenSSH is not installed"
     libraries = ":".join(str(item.parent) for item in _BUILT.glob("usr/lib/*/libwrap.so.0"))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries} if libraries else dict(os.environ)
-    return found, environment
+    return found, {**environment, **(_without_privileges(folder) if os.geteuid() == 0 else {})}
+
+
+def _without_privileges(folder: Path) -> dict[str, str]:
+    """Return what lets root's sshd find the user that its unprivileged half runs as; make the user's folder.
+
+    Where the package is not installed there is no such user. sshd alone is shown one: the machine gets none.
+    """
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    shims = [str(item) for item in _BUILT.glob("usr/lib/*/libnss_wrapper.so")]
+    if not shims or "sshd" in [entry.pw_name for entry in pwd.getpwall()]:
+        return {}
+    nobody, users = pwd.getpwnam("nobody"), folder / "passwd"
+    users.write_text(
+        f"{Path('/etc/passwd').read_text()}\n"
+        f"sshd:x:{nobody.pw_uid}:{nobody.pw_gid}::/run/sshd:/usr/sbin/nologin\n"
+    )
+    return {"LD_PRELOAD": shims[0], "NSS_WRAPPER_PASSWD": str(users), "NSS_WRAPPER_GROUP": "/etc/group"}
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from program import run_here
-
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
+from program import SMALL, run_here
 
 
 @pytest.fixture(scope="module")

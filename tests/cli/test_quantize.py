@@ -1,6 +1,7 @@
 """`edgecnn quantize` as a user meets it, on a small real network."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from program import run_here as run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
+from edgecnn.runtime import load
 
 SMALL = ("--calib-images", "8", "--check-images", "16")
 
@@ -163,14 +165,24 @@ def test_sensitivity_is_printed_plotted_and_in_the_json(network, tmp_path):
     assert layers[-1]["cumulative_db"] < min(layer["alone_db"] for layer in layers) + 3
 
 
-def test_the_latency_gate_measures_both_and_says_which_is_faster(network, tmp_path):
+@pytest.mark.parametrize("slowed", ["float", "int8"])
+def test_the_latency_gate_says_which_is_faster(network, tmp_path, monkeypatch, slowed):
+    out = tmp_path / "q.onnx"
+
+    def load_slowed(path):
+        engine = load(path)
+        if (path == out) == (slowed == "int8"):
+            infer = engine._infer
+            monkeypatch.setattr(engine, "_infer", lambda array: (time.sleep(0.05), infer(array))[1])
+        return engine
+
+    monkeypatch.setattr("edgecnn.runtime.load", load_slowed)
     done = run(
-        "quantize", str(network), "-o", str(tmp_path / "q.onnx"), *SMALL, "--effort", "fast",
-        "--gate", "latency", "--json",
-    )  # fmt: skip
+        "quantize", str(network), "-o", str(out), *SMALL, "--effort", "fast", "--gate", "latency", "--json"
+    )
     gate = json.loads(done.stdout)["gate"]
-    assert gate["met"] == (gate["int8_ms"] < gate["float_ms"])
-    assert done.returncode == (0 if gate["met"] else 3)
+    assert gate["met"] is (slowed == "float") and done.returncode == (0 if gate["met"] else 3)
+    assert gate[f"{slowed}_ms"] > 50 and gate["ratio"] == gate["float_ms"] / gate["int8_ms"]
 
 
 def test_a_foreign_file_gets_a_manifest_and_a_note_on_its_preprocessing(network, tmp_path):

@@ -5,14 +5,13 @@ import json
 import numpy as np
 import onnx
 import pytest
+from program import SMALL
 
 from edgecnn import compile as compiling
 from edgecnn.artifact import read_manifest, sidecar
 from edgecnn.compile import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError, UnknownNameError
 from edgecnn.runtime import load
-
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
 
 
 @pytest.fixture(params=[(), ("--int8", "--target", "cpu"), ("--fp16",)], ids=["float32", "int8", "float16"])
@@ -100,7 +99,7 @@ def test_what_was_built_from_another_file_is_not_rebuilt(float_file, tmp_path, e
 def test_an_engine_that_computes_something_else_is_not_written(float_file, tmp_path, monkeypatch, exported):
     from edgecnn.compile import ort
 
-    other = exported("mobilenet", "--alpha", "0.25", "--resolution", "96", "--seed", "1")
+    other = exported(*SMALL, "--seed", "1")
     build = ort.build
     monkeypatch.setattr(
         ort,

@@ -4,6 +4,7 @@ from pathlib import Path
 import jsonschema
 import onnx
 import pytest
+from program import SMALL
 from small_classifier import classifier
 
 from edgecnn import files
@@ -75,7 +76,7 @@ def test_a_sidecar_is_read_for_a_file_that_carries_no_manifest(tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_an_exported_file_carries_a_manifest_that_the_schema_accepts(exported, precision):
-    path = exported("mobilenet", "--alpha", "0.5", *(["--int8"] if precision == "int8" else []))
+    path = exported(*SMALL, *(["--int8"] if precision == "int8" else []))
     manifest = read_manifest(path)
     jsonschema.validate(json.loads(manifest.to_json()), SCHEMA)
     assert manifest.precision == precision

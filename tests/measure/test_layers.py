@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from program import SMALL
 from program import run_here as run
 
 from edgecnn import zoo
@@ -19,7 +20,6 @@ RECORDS = {
     "block.act": LayerRecord("Relu", 0, 0, 60, 60, "relu_1", ("block",)),
     "head": LayerRecord("Gemm", 30, 33, 10, 3, "logits", ("block.act",)),
 }
-NETWORK = ("mobilenet", "--alpha", "0.5")
 
 
 def kernel(name: str, operator: str, *milliseconds: float, also: tuple[str, ...] = ()) -> Kernel:
@@ -98,41 +98,41 @@ def test_a_trace_of_onnx_runtime_is_in_microseconds():
     assert found.seconds.tolist() == [5e-6, 7e-6]
 
 
-def weighted_modules() -> set[str]:
+def weighted_modules(alpha: float) -> set[str]:
     """Names of the convolution and linear layers, as PyTorch has them."""
-    network = zoo.create("mobilenet", alpha=0.5)
+    network = zoo.create("mobilenet", alpha=alpha)
     return {name for name, part in network.named_modules() if type(part).__name__ in ("Conv2d", "Linear")}
 
 
-def check(path) -> LayerProfile:
+def check(path, alpha: float = 0.25) -> LayerProfile:
     with load(path, threads=1) as engine:
         found = profile_layers(engine, seconds=0.1)
-        assert {layer.name for layer in found.layers if layer.macs} == weighted_modules()
+        assert {layer.name for layer in found.layers if layer.macs} == weighted_modules(alpha)
         assert sum(layer.macs for layer in found.layers) == engine.manifest.macs
     return found
 
 
 def test_onnx_runtime_names_every_float_layer_as_pytorch_does(exported):
-    check(exported(*NETWORK))
+    check(exported(*SMALL))
 
 
 def test_onnx_runtime_names_every_int8_layer_as_pytorch_does(exported):
-    check(exported(*NETWORK, "--int8", "--target", "cpu"))
+    check(exported(*SMALL, "--int8", "--target", "cpu"))
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_compiled_engines_name_every_layer_as_pytorch_does(exported, tmp_path, backend):
     path = tmp_path / ("m.xml" if backend == "openvino" else "m.ort")
-    done = run("compile", str(exported(*NETWORK)), "--backend", backend, "-o", str(path))
+    done = run("compile", str(exported("mobilenet", "--alpha", "0.5")), "--backend", backend, "-o", str(path))
     assert done.returncode == 0, done.stderr
-    check(path)
+    check(path, 0.5)
 
 
 def test_the_table_has_the_parameters_of_the_folded_network(exported):
     # Folding batch normalization leaves a weight and a bias; the network in PyTorch has weights and no bias.
-    records = read_manifest(exported(*NETWORK)).layers
-    network = zoo.create("mobilenet", alpha=0.5)
-    weights = {name: network.get_submodule(name).weight for name in weighted_modules()}
+    records = read_manifest(exported(*SMALL)).layers
+    network = zoo.create("mobilenet", alpha=0.25)
+    weights = {name: network.get_submodule(name).weight for name in weighted_modules(0.25)}
     expected = {name: weight.numel() + weight.shape[0] for name, weight in weights.items()}
     assert {name: layer.params for name, layer in records.items() if layer.params} == expected
 
@@ -140,27 +140,27 @@ def test_the_table_has_the_parameters_of_the_folded_network(exported):
 def test_a_foreign_file_that_is_quantized_gets_a_table(exported, tmp_path):
     import onnx
 
-    model = onnx.load(exported(*NETWORK))
+    model = onnx.load(exported(*SMALL))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
     output = tmp_path / "q.onnx"
     done = run("quantize", str(tmp_path / "foreign.onnx"), "-o", str(output), "--effort", "fast")
     assert done.returncode == 0, done.stderr
-    before, after = (read_manifest(path).layers for path in (exported(*NETWORK), output))
+    before, after = (read_manifest(path).layers for path in (exported(*SMALL), output))
     assert {name: layer.macs for name, layer in after.items() if layer.macs} == {
         name: layer.macs for name, layer in before.items() if layer.macs
     }
 
 
 def test_a_backend_without_a_clock_says_so(exported):
-    with load(exported(*NETWORK)) as engine:
+    with load(exported(*SMALL)) as engine:
         engine.backend = "tensorrt"
         with pytest.raises(EngineError, match="does not say how long"):
             profile_layers(engine)
 
 
 def test_the_plot_shows_layers_and_the_point_under_the_roof(tmp_path, exported):
-    with load(exported(*NETWORK)) as engine:
+    with load(exported(*SMALL)) as engine:
         rows = by_layer([kernel("stem", "Conv", 3), kernel("reorder", "Reorder")], RECORDS, 1)
         found = LayerProfile(engine, rows, 0.004, 20)
     point = Roofline(2.5, 10.0, 100.0, 20.0, "memory", 0.2, "measured")

@@ -23,11 +23,13 @@ class Sleeper(Engine):
     def __init__(self, path: Path, seconds: float = 0.002, batch: int | str = "batch") -> None:
         path.write_bytes(b"sleeper")
         super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
-        self.seconds, self.seen = seconds, []
+        self.seconds, self.seen, self.took = seconds, [], []
 
     def _infer(self, array):
         self.seen.append(len(array))
+        start = time.perf_counter()
         time.sleep(self.seconds)
+        self.took.append(time.perf_counter() - start)
         return np.zeros((len(array), 10), np.float32)
 
 
@@ -40,7 +42,8 @@ def test_single_stream_times_one_image_at_a_time(engine, tmp_path):
     found = run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.3)
     assert found.valid
     assert set(engine.seen) == {1}
-    assert 2 <= found.latency_ms["p50"] < 4
+    slept = 1e3 * np.median(engine.took)  # as long as asked, or longer on a machine that others use
+    assert 2 <= found.latency_ms["p50"] < 2 * slept
     assert found.latency_ms["p50"] <= found.latency_ms["p90"] <= found.latency_ms["max"]
 
 
@@ -60,7 +63,7 @@ def test_offline_fills_batches(engine, tmp_path):
     found = run_scenario(engine, "offline", tmp_path / "logs", batch=16, seconds=0.3)
     assert max(engine.seen) == 16
     assert np.mean(engine.seen) > 14
-    assert 16 / 0.002 / 2 < found.throughput_ips <= 16 / 0.002
+    assert 16 / np.mean(engine.took) / 2 < found.throughput_ips <= 16 / 0.002
     assert found.latency_ms is None
 
 

@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from datetime import datetime
 
 import numpy as np
@@ -216,9 +215,9 @@ def test_a_killed_writer_leaves_all_that_it_said_it_wrote():
     for _ in range(8):
         process = writer("killed", 10**6)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0, 0.15))
+        read = [process.stdout.readline() for _ in range(moments.randrange(1, 6))]
         process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0].splitlines()
+        output = [*read, *process.communicate()[0].splitlines()]
         written += len(output)
         found = store.query() if output or written else []
         # One more may be in the store than it came to say.

@@ -1,7 +1,7 @@
 """Many images: in order, few in memory, decoded beside the engine."""
 
+import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -38,24 +38,26 @@ def test_predictions_of_many_images_keep_their_order(engine, pictures):
 
 
 def test_the_next_images_are_decoded_while_the_engine_computes(engine, pictures, monkeypatch):
-    inside = threading.Event()
-    seen = []
+    computing, decoding = threading.Event(), threading.Event()
+    numbers = itertools.count()
     prepare, run = engine.prepare, engine.run
 
-    def slow(images):
-        seen.append(inside.is_set())
+    def prepare_and_tell(images):
+        if next(numbers) >= 4:  # of the second batch
+            assert computing.wait(60)
+            decoding.set()
+        else:
+            assert not computing.is_set()
         return prepare(images)
 
-    def busy(array):
-        inside.set()
-        time.sleep(0.1)
-        inside.clear()
+    def run_until_others_are_prepared(array):
+        computing.set()
+        assert decoding.wait(60)
         return run(array)
 
-    monkeypatch.setattr(engine, "prepare", slow)
-    monkeypatch.setattr(engine, "run", busy)
-    list(stream(engine, pictures[:8], 4))
-    assert not any(seen[:4]) and any(seen[4:])
+    monkeypatch.setattr(engine, "prepare", prepare_and_tell)
+    monkeypatch.setattr(engine, "run", run_until_others_are_prepared)
+    assert len(list(stream(engine, pictures[:8], 4))) == 2
 
 
 def test_no_more_than_two_batches_are_opened_ahead(engine, pictures):

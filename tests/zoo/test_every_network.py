@@ -17,16 +17,21 @@ NAMES = [row.name for row in zoo.ARCHITECTURES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_width_takes_any_number_of_classes_and_channels(name):
+@pytest.mark.parametrize(
+    "alphas", [(0.25, 0.5, 1.4), pytest.param((0.25, 0.5, 0.75, 1.0, 1.4), marks=pytest.mark.slow)], ids=str
+)
+def test_every_width_takes_any_number_of_classes_and_channels(name, alphas):
     row, side = zoo.architecture(name), SIDES.get(name, 64)
     params = []
-    for alpha in (0.25, 0.5, 0.75, 1.0, 1.4):
+    for alpha in alphas:
         with torch.device("meta"):
             network = zoo.build(row, alpha=alpha, num_classes=7, in_channels=1, resolution=side).eval()
             assert network(torch.empty(3, 1, side, side)).shape == (3, 7)
         params.append(sum(item.numel() for item in network.parameters()))
+    assert params == sorted(params)
     # Transformers narrow by whole heads: a tiny one has too few of them for each step to differ.
-    assert params == sorted(params) and params[0] < params[1] < params[3] < params[4]
+    steps = [count for alpha, count in zip(alphas, params, strict=True) if alpha != 0.75]
+    assert len(set(steps)) == len(steps)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,11 +1,11 @@
 """Architectures from other packages, and the ways a network's size is asked for."""
 
-import subprocess
-import sys
 import textwrap
+from subprocess import CompletedProcess
 
 import pytest
 import torch
+from program import run
 
 from edgecnn import zoo
 from edgecnn.errors import EdgecnnWarning, InvalidValueError, WeightsError
@@ -29,21 +29,17 @@ ROW = Architecture("tiny", "Tiny", 2026, "nobody", "tiny_networks:tiny", 32, Pre
 
 @pytest.fixture
 def outside(tmp_path):
-    """A folder with an installed package that brings an architecture; runs Python with it on the path."""
+    """Runs the program in a folder with an installed package that brings an architecture."""
     (tmp_path / "tiny_networks.py").write_text(textwrap.dedent(PLUGIN))
     info = tmp_path / "tiny_networks-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-networks\nVersion: 1\n")
 
-    def run(*arguments: str, entry: str = "tiny = tiny_networks:ROW") -> subprocess.CompletedProcess[str]:
+    def run_there(*arguments: str, entry: str = "tiny = tiny_networks:ROW") -> CompletedProcess[str]:
         (info / "entry_points.txt").write_text(f"[edgecnn.architectures]\n{entry}\n")
-        code = (
-            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-            f"sys.argv = ['edgecnn', *{arguments!r}]; from edgecnn.cli import main; main()"
-        )
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        return run(*arguments, cwd=tmp_path)  # Python looks there first
 
-    return run
+    return run_there
 
 
 def test_an_architecture_of_another_package_is_listed_and_exported(outside, tmp_path):

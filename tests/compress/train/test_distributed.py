@@ -1,12 +1,16 @@
 """Two processes train the network that one would."""
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from program import run
+from ssh_board import free_port
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -51,7 +55,12 @@ def test_the_command_runs_under_torchrun(tmp_path):
 
 def test_an_error_of_all_processes_is_said_once(tmp_path):
     arguments = ("lenet5", "--data", "digits", "--batch", "5000", "-o", str(tmp_path / "m.safetensors"))
-    done = subprocess.run(
-        [*TORCHRUN, "-m", "edgecnn", "train", *arguments], capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode != 0 and done.stderr.count("error: digits has") == 1
+    world = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+
+    def process(rank: str) -> subprocess.CompletedProcess[str]:
+        return run("train", *arguments, env={**world, "RANK": rank, "LOCAL_RANK": rank})
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(process, "01"))
+    assert all(end.returncode == 1 for end in done)
+    assert "".join(end.stderr for end in done).count("error: digits has") == 1

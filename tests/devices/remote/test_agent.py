@@ -33,7 +33,7 @@ def alive(pid):
         return False
 
 
-def gone(pid, seconds=10.0):
+def gone(pid, seconds=60.0):
     end = time.monotonic() + seconds
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
@@ -138,8 +138,8 @@ def test_a_program_prints_through_and_its_exit_code_comes_back(agent):
 
 def test_a_program_that_is_stopped_has_time_to_put_things_back(agent):
     agent.start(
-        "import time\nprint('begun', flush=True)\n"
-        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(1)\n    print('put back')"
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(1)\n    print('put back')"
     )
     assert agent.answer()["of"] == "stdout"
     agent.tell("stop")
@@ -158,7 +158,7 @@ def test_a_desk_that_leaves_interrupts_the_program_once(agent, tmp_path):
     )
     agent.answer()
     agent.input.close()
-    agent.process.wait(10)
+    agent.process.wait(60)
     assert (tmp_path / "count").read_text() == "1"
 
 
@@ -202,13 +202,13 @@ def test_a_desk_that_falls_silent_is_left(tmp_path):
         agent.ask("lock", owner="me@desk")
         agent.start("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
         pid = int(agent.read()[1])
-        assert gone(pid) and agent.process.wait(5) is not None
+        assert gone(pid) and agent.process.wait(60) is not None
 
 
 def test_a_desk_that_pings_is_not_left(tmp_path):
-    with AgentPipe(tmp_path / ".edgecnn", silence=0.6) as agent:
-        for _ in range(10):
-            time.sleep(0.15)
+    with AgentPipe(tmp_path / ".edgecnn", silence=2.5) as agent:
+        for _ in range(7):
+            time.sleep(0.4)
             assert agent.ask("ping") == {"pong": True}
 
 
@@ -222,7 +222,7 @@ def test_an_agent_that_is_killed_leaves_no_program(agent):
 def test_the_folder_of_jobs_goes_with_the_desk(agent):
     (agent.home / "jobs" / "left").write_text("x")
     agent.input.close()
-    agent.process.wait(5)
+    agent.process.wait(60)
     assert not (agent.home / "jobs").exists()
 
 

