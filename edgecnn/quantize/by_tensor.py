@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.parity import compare
-from edgecnn.quantize import qdq
+from edgecnn.quantize import batches, qdq
 from edgecnn.quantize.evaluate import before_softmax, logits
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.names import Names
@@ -29,7 +29,6 @@ Array = npt.NDArray[np.float32]
 _LEAST_GAIN = 0.01
 #: Ranges nearer to each other than this share of their width are one and the same.
 _SAME = 0.02
-_BATCH = 8
 
 
 def choose(
@@ -85,8 +84,6 @@ class _Rounded:
         self._images = images
         self._reference = logits(model, images)
         model, self._output = before_softmax(model)
-        self._source = model.graph.input[0].name
-        self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _BATCH
         # Scales are inputs of the graph: one session serves for all ranges. ONNX Runtime 1.31 drops a Clip
         # before a QuantizeLinear even where it cannot know the scale, so its optimizer stays out of it.
         opened, self._ends = _with_open_scales(model, placement.tensors, scheme)
@@ -98,13 +95,8 @@ class _Rounded:
         for name, ends in ranges.items():
             scale, zero = qdq.scale_and_zero(*ends, self._scheme)
             scales.update(zip(self._ends[name], (np.array(scale), zero), strict=True))
-        count = len(self._images)
-        images = np.concatenate([self._images, np.repeat(self._images[-1:], -count % self._batch, axis=0)])
-        parts = [
-            self._session.run([self._output], {self._source: images[at : at + self._batch], **scales})[0]
-            for at in range(0, len(images), self._batch)
-        ]
-        output = np.concatenate(parts)[:count].reshape(count, -1)
+        (output,) = batches.run(self._session, [self._output], self._images, scales)
+        output = output.reshape(len(self._images), -1)
         found = compare(self._reference, output, "the network with rounded activations", constant=True)
         return float(10 ** (-found.sqnr_db / 10))
 

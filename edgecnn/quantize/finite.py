@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph import Graph, is_standard
+from edgecnn.errors import ArtifactError, DataError
+from edgecnn.quantize import calibrate
+from edgecnn.quantize.graph import Graph, batch_of, is_standard
 from edgecnn.quantize.patterns import clip_bounds, output_axis
 
+Array = npt.NDArray[np.float32]
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: Operators that make finite numbers of infinite ones: exp(-inf) is 0, and what clips has an end.
 _ENDING = ("Softmax", "Sigmoid", "HardSigmoid", "Tanh", "Relu", "MaxPool", "GlobalMaxPool", "ReduceMax", "Exp")
@@ -44,6 +46,32 @@ def first_broken(value: npt.NDArray[np.floating], *, infinite: bool = True) -> s
         return ""
     place = [int(axis[0]) for axis in np.nonzero(broken)] if value.ndim else []
     return f"{count} of {value.size} values that are not finite, the first ({value[tuple(place)]}) at {place}"
+
+
+def check_outputs(model: onnx.ModelProto, outputs: Array, images: Array) -> None:
+    """Raise DataError naming the first tensor of a model that is not finite, if its outputs are not.
+
+    `images` are those that gave the outputs, (N, C, H, W) and (N, ...).
+    """
+    broken = ~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+    if not broken.any():
+        return
+    infinite = infinite_tensors(Graph(model))
+    made = [name for node in model.graph.node for name in node.output if name and name not in infinite]
+    image = int(np.flatnonzero(broken)[0])
+    batch = np.repeat(images[image : image + 1], batch_of(model) or 1, axis=0)
+    calibrate.observe(model, _floats(model, made), [batch])
+    raise DataError(
+        f"the network's output is not finite for {int(broken.sum())} of {len(outputs)} images",
+        hint="check the weights and the preprocessing",
+    )
+
+
+def _floats(model: onnx.ModelProto, names: list[str]) -> list[str]:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = (*inferred.input, *inferred.value_info, *inferred.output)
+    floats = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    return [name for name in names if name in floats]
 
 
 def infinite_tensors(graph: Graph) -> set[str]:

@@ -262,7 +262,7 @@ class _Pool:
             outputs: dict[str, Array] = {}
             for index in range(self._parts):
                 found = session.run(names, {name: self._part(values[name], index) for name in inputs})
-                for name, value in zip(names, found, strict=True):
+                for name, value in zip(names, map(np.atleast_1d, found), strict=True):
                     if name not in outputs:
                         outputs[name] = self._take(str(id(values)) + name, value)
                     self._part(outputs[name], index)[...] = value
