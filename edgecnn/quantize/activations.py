@@ -61,7 +61,9 @@ def _write(model: onnx.ModelProto, graph: Graph, clip: onnx.NodeProto) -> bool:
     else:
         return False
     alpha, beta = before.factor / high, before.shift / high
-    written = [helper.make_node("HardSigmoid", [before.source], [result], name=clip.name, alpha=alpha, beta=beta)]
+    written = [
+        helper.make_node("HardSigmoid", [before.source], [result], name=clip.name, alpha=alpha, beta=beta)
+    ]
     if product is not None:
         written.append(helper.make_node("Mul", [before.source, result], [product], name=gate[-1].name))
     _replace(model, gate, written)

@@ -19,7 +19,7 @@ from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
-from edgecnn.quantize import finite, float16, islands, layer_table, prepare
+from edgecnn.quantize import float16, infinite, islands, layer_table, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import as_given, logits
 from edgecnn.quantize.graph import macs_by_node
@@ -223,7 +223,7 @@ def _reference(
     except EngineError as error:
         notes.append(f"compared is the upgraded graph, since the file does not run as it is: {error}")
         reference = logits(model, checks)
-    finite.check_outputs(model, reference, checks)
+    infinite.check_outputs(model, reference, checks)
     exact = compare(reference[:8], logits(model, checks[:8]), "the prepared graph", constant=True)
     demand(exact, _MIN_PREPARED_DB, "the prepared graph")
     return reference

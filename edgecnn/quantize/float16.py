@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize import calibrate
-from edgecnn.quantize.finite import infinite_tensors
 from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.infinite import infinite_tensors
 from edgecnn.quantize.names import Names
 from edgecnn.quantize.opset import opset_of
 from edgecnn.quantize.placement import NOT_FINITE
@@ -267,9 +267,7 @@ class _Writer:
 
     def _cast(self, source: str, result: str, to: int) -> None:
         name = f"{source}/to_float{'16' if to == TensorProto.FLOAT16 else '32'}"
-        self._nodes.append(
-            helper.make_node("Cast", [source], [result], name=self._casts.fresh(name), to=to)
-        )
+        self._nodes.append(helper.make_node("Cast", [source], [result], name=self._casts.fresh(name), to=to))
 
 
 def _retype(node: onnx.NodeProto) -> None:

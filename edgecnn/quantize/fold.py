@@ -142,7 +142,7 @@ class _Weights:
         bias = self._value(node.input[2]) if has_bias else np.zeros(())
         if not channels or weight is None or bias is None:
             return
-        if bias.ndim == 2 and len(bias) > 1 or bias.ndim > 2 or bias.size not in (1, channels):
+        if (bias.ndim == 2 and len(bias) > 1) or bias.ndim > 2 or bias.size not in (1, channels):
             return
         alpha, beta = (_attribute(node, name, 1.0) for name in ("alpha", "beta"))
         if alpha != 1:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import onnx
 
 from edgecnn.quantize import patterns
-from edgecnn.quantize.finite import infinite_tensors
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.infinite import infinite_tensors
 from edgecnn.quantize.patterns import (
     ACTIVATION,
     ARITHMETIC,

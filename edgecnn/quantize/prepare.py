@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from edgecnn import onnx_metadata
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize import contrib, finite, limited, shapes
+from edgecnn.quantize import contrib, infinite, limited, shapes
 from edgecnn.quantize.graph import Graph, sizes
 from edgecnn.quantize.opset import upgrade
 from edgecnn.quantize.simplify import simplify
@@ -67,12 +67,11 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     """
     _check_size(model)
     _refuse(model)
-    finite.check_weights(model)
+    infinite.check_weights(model)
     if _has_work(model):
-        content = limited.call(_rewritten_bytes, model.SerializeToString(), size, what="preparing the graph")
-        result = onnx.ModelProto.FromString(content)
+        result = limited.call(rewritten, model, size, what="preparing the graph")
     else:
-        result = _rewritten(model, size)
+        result = rewritten(model, size)
     _refuse_what_is_left(result)
     try:
         onnx.checker.check_model(result, full_check=True)
@@ -101,11 +100,8 @@ def _has_work(model: onnx.ModelProto) -> bool:
     return bool(model.functions)
 
 
-def _rewritten_bytes(content: bytes, size: int | None) -> bytes:
-    return _rewritten(onnx.ModelProto.FromString(content), size).SerializeToString()
-
-
-def _rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
+def rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
+    """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
     given = onnx.ModelProto()
     given.CopyFrom(model)
     shapes.forget_declared(given)
@@ -145,7 +141,7 @@ def _refuse(model: onnx.ModelProto) -> None:
 
 
 def _refuse_what_is_left(model: onnx.ModelProto) -> None:
-    """Raise ArtifactError for a simplified graph that decides while it runs, has no weights or is too large."""
+    """Raise ArtifactError for a simplified graph that decides while it runs, is too large or has no weights."""
     for node in model.graph.node:
         if node.op_type in _CONTROL_FLOW:
             raise ArtifactError(

@@ -200,9 +200,7 @@ class _Writer:
             self._constant(f"{tensor}_zero", zero),
         ]
         node.input[position] = self._tensors.fresh(f"{tensor}_dequantized")
-        return self._node(
-            "DequantizeLinear", inputs, node.input[position], f"{tensor}/dequantize", axis=axis
-        )
+        return self._node("DequantizeLinear", inputs, node.input[position], f"{tensor}/dequantize", axis=axis)
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         name = self._tensors.fresh(name)

@@ -8,9 +8,9 @@ from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
 from edgecnn.quantize.activations import name_activations
-from edgecnn.quantize.finite import close_channels
 from edgecnn.quantize.fold import fold_affine, plain_gemms
 from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.infinite import close_channels
 from edgecnn.quantize.names import Names
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import ArtifactError, DataError
+from edgecnn.finite import first_broken
 from edgecnn.quantize import calibrate
 from edgecnn.quantize.graph import Graph, batch_of, is_standard
 from edgecnn.quantize.patterns import clip_bounds, output_axis
@@ -14,7 +15,17 @@ from edgecnn.quantize.patterns import clip_bounds, output_axis
 Array = npt.NDArray[np.float32]
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: Operators that make finite numbers of infinite ones: exp(-inf) is 0, and what clips has an end.
-_ENDING = ("Softmax", "Sigmoid", "HardSigmoid", "Tanh", "Relu", "MaxPool", "GlobalMaxPool", "ReduceMax", "Exp")
+_ENDING = (
+    "Softmax",
+    "Sigmoid",
+    "HardSigmoid",
+    "Tanh",
+    "Relu",
+    "MaxPool",
+    "GlobalMaxPool",
+    "ReduceMax",
+    "Exp",
+)
 
 
 def check_weights(model: onnx.ModelProto) -> None:
@@ -36,16 +47,6 @@ def check_weights(model: onnx.ModelProto) -> None:
                 f"weights {name!r} hold {broken}",
                 hint="the training diverged, or the file is damaged: take an earlier checkpoint",
             )
-
-
-def first_broken(value: npt.NDArray[np.floating], *, infinite: bool = True) -> str:
-    """Return what is undefined (or infinite) in an array, and where first; empty if nothing is."""
-    broken = ~np.isfinite(value) if infinite else np.isnan(value)
-    count = int(np.count_nonzero(broken))
-    if not count:
-        return ""
-    place = [int(axis[0]) for axis in np.nonzero(broken)] if value.ndim else []
-    return f"{count} of {value.size} values that are not finite, the first ({value[tuple(place)]}) at {place}"
 
 
 def check_outputs(model: onnx.ModelProto, outputs: Array, images: Array) -> None:
