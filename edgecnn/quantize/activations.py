@@ -31,7 +31,7 @@ class _Affine:
 
 
 def name_activations(model: onnx.ModelProto) -> None:
-    """Write, in place, clip(a x + b, 0, c) / c as HardSigmoid; the product with x then is HardSwish's gate."""
+    """Write, in place, clip(a x + b, 0, c) / c as HardSigmoid; times x it is a HardSwish."""
     changed = True
     while changed:
         graph = Graph(model)

@@ -20,9 +20,9 @@ def run(session: Any, outputs: Sequence[str], images: Array, feeds: Mapping[str,
     """Return each output of an onnxruntime session for images, (N, ...), its axis of images first.
 
     The session's first input takes the images; `feeds` are the others. A fixed batch is filled up. Where
-    an output's images lie along another axis than the first, as the (time, N, classes) of a sequence, that axis
-    is moved; where an image has several entries on it, they get an axis of their own. Raises ArtifactError
-    for an output that does not depend on the number of images.
+    an output's images lie along another axis than the first, as in the (time, N, classes) of a sequence, that
+    axis is moved; where an image has several entries on it, they get an axis of their own. Raises
+    ArtifactError for an output that does not depend on the number of images.
     """
     source = session.get_inputs()[0]
     batch = source.shape[0] if isinstance(source.shape[0], int) and source.shape[0] > 0 else None
@@ -58,7 +58,7 @@ def _declared_axis(shape: list[Any], batch: Any, found: tuple[int, ...]) -> int 
 
 
 def _fixed_axis(name: str, shape: tuple[int, ...], batch: int) -> int:
-    """Return the axis of a fixed batch: the first as long as it is, else one that it divides; -1 for none of 1."""
+    """Return the axis of a fixed batch: one as long as it is, or that it divides; -1 for none of 1."""
     exact = [axis for axis, size in enumerate(shape) if size == batch]
     if exact or batch == 1:
         return exact[0] if exact else -1

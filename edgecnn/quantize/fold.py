@@ -50,7 +50,7 @@ def fold_affine(model: onnx.ModelProto) -> None:
 
 
 def plain_gemms(model: onnx.ModelProto) -> None:
-    """Fold, in place, the factors of a Gemm into its weights and bias, and make the bias one value per output.
+    """Fold, in place, a Gemm's factors into its weights and bias, and make the bias one value per output.
 
     A bias that differs from row to row stays as it is.
     """

@@ -29,7 +29,7 @@ _ENDING = (
 
 
 def check_weights(model: onnx.ModelProto) -> None:
-    """Raise ArtifactError naming the tensor and the place where a constant is undefined, or a weight infinite.
+    """Raise ArtifactError naming the tensor and the place where a constant is NaN, or a weight infinite.
 
     An infinite constant that is no weight may be meant: a mask, the padding before a maximum, an open bound.
     """

@@ -91,8 +91,8 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 def _say_how_to_resize(model: onnx.ModelProto) -> None:
     """Give, in place, each Resize that the converter made the rule of the time when it had no attributes.
 
-    The converter leaves these at their defaults, half a pixel away from what was meant. A nearest pixel then was
-    that at or before the place where an image grows, and that at or after it where an image shrinks; a
+    The converter leaves these at their defaults, half a pixel away from what was meant. A nearest pixel then
+    was that at or before the place where an image grows, and that at or after it where an image shrinks; a
     node that does one along one axis and the other along another becomes two.
     """
     graph, names = Graph(model), Names.of_tensors(model)

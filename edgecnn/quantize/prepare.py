@@ -110,7 +110,8 @@ def rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
     result = upgrade(given)
     contrib.use_standard(result)  # those from inside of the model's functions
     shapes.declare_foreign(result)
-    result = onnx.shape_inference.infer_shapes(result)  # onnxsim asks for the outputs' shapes
+    result = onnx.shape_inference.infer_shapes(result)
+    shapes.declare_outputs(result)
     result = simplify(result)
     del result.graph.value_info[:]
     shapes.declare_foreign(result)
@@ -141,7 +142,7 @@ def _refuse(model: onnx.ModelProto) -> None:
 
 
 def _refuse_what_is_left(model: onnx.ModelProto) -> None:
-    """Raise ArtifactError for a simplified graph that decides while it runs, is too large or has no weights."""
+    """Raise ArtifactError for a simplified graph that decides while it runs, is too large or unweighted."""
     for node in model.graph.node:
         if node.op_type in _CONTROL_FLOW:
             raise ArtifactError(

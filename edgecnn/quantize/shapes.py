@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -35,7 +36,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def forget_declared(model: onnx.ModelProto) -> None:
-    """Drop, in place, the shapes that a file declares of anything but its input, and free sizes that are 0 or -1.
+    """Drop, in place, all shapes that a file declares but its input's, of which sizes below 1 are freed.
 
     They may be out of date, and inference gives them anew. Converters write -1, and some 0, for a size that
     is free.
@@ -51,8 +52,8 @@ def forget_declared(model: onnx.ModelProto) -> None:
 def fix_input(model: onnx.ModelProto, size: int | None) -> None:
     """Give the input's height and width numbers and its batch a number or a name, in place.
 
-    Raises InvalidValueError for a `size` that is missing or is not the input's, ArtifactError for an input that
-    is no image in NCHW.
+    Raises InvalidValueError for a `size` that is missing or is not the input's, ArtifactError for an input
+    that is no image in NCHW.
     """
     source = image_input(model)
     _complete(model, source)
@@ -109,9 +110,9 @@ def _reads_images(graph: Graph, node: onnx.NodeProto, name: str) -> bool:
 
 
 def declare_foreign(model: onnx.ModelProto) -> None:
-    """Declare, in place, types and shapes of what operators outside of the standard make, as ONNX Runtime sees them.
+    """Declare, in place, types and shapes of what operators outside of the standard make.
 
-    Raises ArtifactError, naming the operator, if ONNX Runtime does not know one.
+    ONNX Runtime tells them. Raises ArtifactError, naming the operator, if it does not know one.
     """
     foreign = [node for node in model.graph.node if not is_standard(node)]
     if not foreign:
@@ -128,8 +129,8 @@ def declare_foreign(model: onnx.ModelProto) -> None:
     except EngineError as error:
         culprit = next((node for node in foreign if node.op_type in str(error)), foreign[0])
         raise ArtifactError(
-            f"{culprit.op_type} {culprit.name or culprit.output[0]!r} of {culprit.domain!r} is no operator that"
-            " ONNX Runtime has",
+            f"{culprit.op_type} {culprit.name or culprit.output[0]!r} of {culprit.domain!r} is no operator of"
+            " ONNX Runtime",
             hint="export the network with standard operators",
         ) from error
     known = {value.name for value in model.graph.value_info} | outputs
@@ -139,3 +140,21 @@ def declare_foreign(model: onnx.ModelProto) -> None:
             model.graph.value_info.append(
                 helper.make_tensor_value_info(value.name, _TYPES[value.type], shape)
             )
+
+
+def declare_outputs(model: onnx.ModelProto) -> None:
+    """Declare, in place, the rank of outputs that inference does not tell, by running the model on zeros.
+
+    onnxsim takes no output without a shape. Raises EngineError if the model does not run.
+    """
+    unknown = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not unknown:
+        return
+    source = image_input(model)
+    image = np.zeros([dim.dim_value or 1 for dim in source.type.tensor_type.shape.dim], np.float32)
+    session = open_session(model.SerializeToString(), optimize=False)
+    found = session.run([value.name for value in unknown], {source.name: image})
+    for value, result in zip(unknown, found, strict=True):
+        free = [None] * result.ndim
+        kind = value.type.tensor_type.elem_type
+        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, free))

@@ -18,8 +18,9 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model simplified: constants computed, no Dropout, no Identity, no node that nothing reads.
 
     Batch normalizations and constant factors are folded into the layer before them (`fold.py`), a mean
-    over height and width is one GlobalAveragePool, a Sum is made of Adds, an activation that is spelled out is
-    one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if onnxsim fails.
+    over height and width is one GlobalAveragePool, a Sum is made of Adds, an activation that is spelled out
+    is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
+    onnxsim fails.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)

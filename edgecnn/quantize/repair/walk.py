@@ -244,8 +244,8 @@ def _shapes_of(group: list[onnx.NodeProto], shapes: dict[str, onnx.NodeProto]) -
 class _Pool:
     """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them.
 
-    The images go through a network in `parts` of one size, and what a part gives is appended to a tensor along
-    its first axis, whatever that axis counts: images, or steps of a sequence, or heads of an attention.
+    The images go through a network in `parts` of one size, and what a part gives is appended to a tensor
+    along its first axis, whatever that axis counts: images, or steps of a sequence, or heads of an attention.
     """
 
     def __init__(self, parts: int) -> None:
