@@ -73,6 +73,7 @@ def serve() -> None:
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answer:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
         task = json.loads(sys.stdin.buffer.readline())
+        sys.modules["torch"] = None  # type: ignore[assignment]  # onnxsim would import it, for nothing
         with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has such limits
             import resource
 

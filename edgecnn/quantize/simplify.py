@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx
-import onnxsim
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
@@ -22,6 +21,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
     onnxsim fails.
     """
+    import onnxsim  # seconds: it imports PyTorch where that is installed
+
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _without_dropout(result)

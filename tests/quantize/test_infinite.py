@@ -1,7 +1,6 @@
 """Numbers that are not finite: named where they are a defect, kept where a network means them."""
 
 import numpy as np
-import onnx
 import pytest
 from foreign_graphs import (
     constant,
