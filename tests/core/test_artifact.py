@@ -4,6 +4,7 @@ from pathlib import Path
 import jsonschema
 import onnx
 import pytest
+from foreign_graphs import head, model_of, stem
 from small_classifier import classifier
 
 from edgecnn import files
@@ -124,8 +125,6 @@ def test_a_record_that_was_edited_into_nonsense_is_refused(wrong):
 
 
 def test_a_model_takes_the_bytes_of_all_its_files(tmp_path):
-    from foreign_graphs import head, model_of, stem
-
     path = tmp_path / "m.onnx"
     onnx.save(
         model_of(stem(), head()), path, save_as_external_data=True, location="m.data", size_threshold=100
@@ -139,5 +138,5 @@ def test_a_model_takes_the_bytes_of_all_its_files(tmp_path):
         (tmp_path / name).write_bytes(bytes(count))
     assert content_bytes(engine) == 10
     record = EngineRecord("openvino", {}, {}, {}, "m.onnx", "0" * 64, {"m.xml": "", "m.bin": ""})
-    sidecar(engine).write_text(Manifest((), (), engine=record).to_json())
+    sidecar(engine).write_text(Manifest(MANIFEST.inputs, MANIFEST.outputs, engine=record).to_json())
     assert content_bytes(engine) == 1010
