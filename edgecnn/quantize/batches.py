@@ -25,7 +25,8 @@ def run(session: Any, outputs: Sequence[str], images: Array, feeds: Mapping[str,
     ArtifactError for an output that does not depend on the number of images.
     """
     source = session.get_inputs()[0]
-    batch = source.shape[0] if isinstance(source.shape[0], int) and source.shape[0] > 0 else None
+    first = source.shape[0] if source.shape else None
+    batch = first if isinstance(first, int) and first > 0 else None
     size, count = batch or _BATCH, len(images)
     if batch:
         images = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
@@ -39,7 +40,7 @@ def run(session: Any, outputs: Sequence[str], images: Array, feeds: Mapping[str,
     rows = []
     for index, name in enumerate(outputs):
         values = [part[index] for part in parts]
-        axis = _declared_axis(shapes[name], source.shape[0], values[0].shape)
+        axis = _declared_axis(shapes[name], first, values[0].shape)
         if axis is None and batch:
             axis = _fixed_axis(name, values[0].shape, batch)
         elif axis is None:

@@ -58,6 +58,11 @@ class OrtEngine(Engine):
             raise ArtifactError(
                 f"the input of {path} is {inputs[0].type}", hint=f"expected: {', '.join(_DTYPES.values())}"
             )
+        if not inputs[0].shape:
+            raise ArtifactError(
+                f"{path} does not say what shape its input {inputs[0].name!r} has; an image has four dimensions",
+                hint="edgecnn quantize --size 224 writes a file that says it",
+            )
         self._output = [outputs[0].name]
         classes = count_classes(outputs[0].shape)
         plain = classes and len(outputs[0].shape) == 2 and outputs[0].type == "tensor(float)"

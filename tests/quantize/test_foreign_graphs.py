@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from edgecnn.errors import ArtifactError, EdgecnnError
 from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.prepare import prepare
+from edgecnn.runtime import load
 
 PLAIN = model_of(stem(), head())
 
@@ -68,6 +69,17 @@ def test_shapes_that_are_declared_wrongly_do_not_matter(name):
     ]
     assert decibels(run(PLAIN, images()), run(prepared, images())) > 100
     assert macs_by_node(prepared) == {"c1": 8 * 256 * 27, "c2": 8 * 256 * 72, "fc": 80}
+
+
+@pytest.mark.parametrize("name", ["a batch of -1", "no shape at all", "an output of another rank"])
+def test_such_a_file_is_quantized(name, tmp_path):
+    model, size = DECLARED[name]
+    assert written(model, tmp_path, size=size).parity.sqnr_db > 25
+    if size is None:
+        assert load(tmp_path / "float.onnx")(images()).shape == (4, 10)
+    else:
+        with pytest.raises(ArtifactError, match="does not say what shape its input 'x' has"):
+            load(tmp_path / "float.onnx")
 
 
 def test_of_a_fixed_batch_one_image_is_counted():
