@@ -60,7 +60,7 @@ class OrtEngine(Engine):
             )
         if not inputs[0].shape:
             raise ArtifactError(
-                f"{path} does not say what shape its input {inputs[0].name!r} has; an image has four dimensions",
+                f"{path} does not say what shape its input {inputs[0].name!r} has; an image has four sizes",
                 hint="edgecnn quantize --size 224 writes a file that says it",
             )
         self._output = [outputs[0].name]
