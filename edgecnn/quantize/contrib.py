@@ -141,7 +141,9 @@ class _Writer:
         if kind in ("", *_PLAIN):
             return helper.make_node(kind or "Identity", [], [])
         if kind in _PARAMETERS:
-            return helper.make_node(kind, [], [], **dict(zip(_PARAMETERS[kind], values, strict=False)))
+            made = helper.make_node(kind, [], [])
+            made.attribute.extend(map(helper.make_attribute, _PARAMETERS[kind], values))
+            return made
         if kind == "Clip" and len(values) == 2:
             if self._opset < 11:
                 return helper.make_node(kind, [], [], min=values[0], max=values[1])

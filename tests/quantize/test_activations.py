@@ -55,3 +55,24 @@ def test_an_activation_is_named_only_if_it_is_one():
         prepared = prepare(model)
         assert "HardSigmoid" in {item.op_type for item in prepared.graph.node}
         assert decibels(run(model, images()), run(prepared, images())) > 90
+
+
+_ERF = [node("Div", ["b", "root"], ["d"]), node("Erf", ["d"], ["e"]), node("Add", ["e", "one"], ["g"])]
+GELU = {
+    "scaled at last": [*_ERF, node("Mul", ["b", "g"], ["m"]), node("Mul", ["m", "half"], ["f"])],
+    "scaled inside": [*_ERF, node("Mul", ["g", "half"], ["m"]), node("Mul", ["b", "m"], ["f"])],
+    "scaled first": [*_ERF, node("Mul", ["half", "b"], ["m"]), node("Mul", ["m", "g"], ["f"])],
+}
+
+
+@pytest.mark.parametrize("name", GELU)
+def test_a_gelu_is_one_gated_activation(name):
+    nodes, constants = stem()
+    more = [*BOUNDS, constant("root", 2**0.5)]
+    prepared = prepare(
+        model_of((nodes[:-1], constants), (GELU[name], more), convolution("f", "c3", "h"), head("h"))
+    )
+    found = place(Graph(prepared), CPU)
+    gate = {rule for rule in found.float_nodes.values() if rule != "it multiplies by a constant"}
+    assert gate == {"no int8 form: Gelu"}
+    assert not {*"bdeg"}.intersection(place(Graph(prepared), PORTABLE).tensors)
