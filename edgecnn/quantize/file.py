@@ -173,7 +173,7 @@ def requantize_file(
     before = islands.without_float16(prepare.load(source))
     model, placement = to_scheme(before, known.quantization, goal.scheme)
     macs = macs_by_node(strip(before).model)
-    share = sum(macs[node.name] for node in placement.compute) / max(1, sum(macs.values()))
+    share = sum(macs.get(node.name, 0) for node in placement.compute) / max(1, sum(macs.values()))
     if goal.backend == "tensorrt":
         model = islands.with_float16(model, picked(placement.float_nodes))
     # What was tried and measured belongs to the other file.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph import Graph, is_standard
 from edgecnn.quantize.names import Names
 from edgecnn.quantize.patterns import input_channels, output_axis
 from edgecnn.quantize.placement import Placement
@@ -216,4 +216,8 @@ class _Writer:
         kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
         del model.graph.initializer[:]
         model.graph.initializer.extend(kept)
+        # What operators from elsewhere make cannot be inferred; all else can, and may be out of date.
+        foreign = {name for node in self.graph.nodes if not is_standard(node) for name in node.output}
+        declared = [value for value in model.graph.value_info if value.name in foreign]
         del model.graph.value_info[:]
+        model.graph.value_info.extend(declared)

@@ -22,6 +22,7 @@ from foreign_graphs import (
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EdgecnnError
+from edgecnn.quantize.file import requantize_file
 from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.prepare import prepare
 from edgecnn.runtime import load
@@ -180,6 +181,9 @@ def test_what_stays_float_is_named_and_the_rest_is_int8(tmp_path):
     assert made.manifest.quantization["int8_mac_share"] == 1
     assert made.manifest.quantization["float_nodes"] == {"gelu": "no int8 form: FastGelu"}
     assert made.parity.sqnr_db > 25
+    other = requantize_file(made.path, tmp_path / "other.onnx", "cpu")
+    assert other.manifest.quantization["int8_mac_share"] == 1
+    assert written(CONTRIB["FastGelu"][0], tmp_path, precision="float16").parity.sqnr_db > 40
 
 
 def with_function(recursive=False):

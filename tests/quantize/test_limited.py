@@ -6,9 +6,10 @@ import pytest
 from foreign_graphs import constant, decibels, head, images, model_of, node, run, stem
 from onnx import TensorProto, helper
 
-from edgecnn.errors import ArtifactError
+from edgecnn.errors import ArtifactError, EngineError
 from edgecnn.quantize import limited
 from edgecnn.quantize.prepare import prepare
+from edgecnn.runtime import load, ort
 
 
 def with_constant(nodes, constants, result="k"):
@@ -93,3 +94,15 @@ def test_a_graph_with_nothing_to_compute_needs_no_other_process(monkeypatch):
     assert isinstance(prepare(model_of(stem(), head())), onnx.ModelProto)
     with pytest.raises(AssertionError, match="called"):
         prepare(repeated(2))
+
+
+def test_an_inference_that_never_ends_is_given_up(monkeypatch, tmp_path):
+    model = loop(10**15)
+    onnx.save(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(ort, "LOOP_SECONDS", 1.0)
+    over = pytest.raises(EngineError, match="which has loops, takes over 1 seconds")
+    with load(tmp_path / "m.onnx") as engine, over:
+        engine(images())
+    onnx.save(loop(10), tmp_path / "m.onnx")
+    with load(tmp_path / "m.onnx") as engine:
+        np.testing.assert_allclose(engine(images()), run(loop(10), images()), atol=1e-5)
