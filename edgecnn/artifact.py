@@ -206,6 +206,22 @@ def content_sha256(path: str | Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
 
 
+def content_bytes(path: str | Path) -> int:
+    """Return how many bytes a model takes: its file, and the files beside it that hold its weights.
+
+    Those are an ONNX file's external data, and the other files of an engine. One that is not there counts 0.
+    """
+    path = Path(path)
+    others: set[str] = set()
+    if path.suffix in COMPILED:
+        manifest = read_manifest(path) if sidecar(path).is_file() else None
+        others = set(manifest.engine.files) if manifest and manifest.engine else set()
+    elif path.suffix != ".safetensors":
+        others = set(onnx_metadata.contents(path).files)
+    beside = [path.parent / name for name in sorted(others - {path.name})]
+    return sum(place.stat().st_size for place in (path, *beside) if place.is_file())
+
+
 def check_onnx_output(path: Path) -> None:
     """Raise what would keep an ONNX file from being written there: OutputError.
 

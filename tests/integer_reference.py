@@ -1,11 +1,11 @@
 """What an int8 file of ours means, computed in integers and float64: a reference for the engines.
 
 Each quantized layer is computed by itself from the codes that it reads, so that errors do not add up:
-codes less zero point times int8 weights are summed in int64, exactly; the sum, with its int32 or float
-bias, is rescaled by real factors in float64; activations, sums of tensors and poolings follow in float64;
-the result is divided by the output's scale, rounded half to even, moved by its zero point and saturated
-(ONNX operator specification, QuantizeLinear). An engine that rescales in float32 differs by one step at
-most, and only where a value lies very near the middle between two codes.
+codes less zero point times int8 weights are summed in int64, exactly; the sum, with its bias, an int32 or
+made one as ONNX Runtime does, is rescaled by real factors in float64; activations, sums of tensors and
+poolings follow in float64; the result is divided by the output's scale, rounded half to even, moved by
+its zero point and saturated (ONNX operator specification, QuantizeLinear). An engine that rescales in
+float32 differs by one step at most, and only where a value lies very near the middle between two codes.
 """
 
 from __future__ import annotations
@@ -105,6 +105,18 @@ class _Layer:
             results = [results]
         return np.asarray(results[list(node.output).index(tensor)])
 
+    def _becomes_codes(self, tensor: str) -> bool:
+        """Return whether all that stands between a layer's output and its codes is what clips.
+
+        ONNX Runtime then makes an int32 of a bias that the file holds as float, in steps of the input's scale
+        times the weight's (its WeightBiasQuantization). Where these are coarse beside the output's
+        steps, that moves codes; a kernel has no part in it.
+        """
+        readers = self.graph.consumers(tensor)
+        if len(readers) != 1 or readers[0].op_type not in ("Relu", "Clip", "QuantizeLinear"):
+            return False
+        return readers[0].op_type == "QuantizeLinear" or self._becomes_codes(readers[0].output[0])
+
     def _weighted(self, node: onnx.NodeProto, settings: Mapping[str, Any]) -> Array:
         """Return a weighted sum: exact in integers, then times both scales, and the bias."""
         source = self.graph.producer(node.input[1])
@@ -121,7 +133,11 @@ class _Layer:
         assert scale.ndim == 0 and per_channel.size == weight.shape[axis]
         result = sums * _along(scale * per_channel, channels, sums.ndim)
         if len(node.input) > 2 and node.input[2]:
-            result = result + _along(self.real(node.input[2]).ravel(), channels, sums.ndim)
+            bias = self.real(node.input[2]).ravel()
+            if self._constant(node.input[2]) and self._becomes_codes(node.output[0]):
+                step = scale * per_channel
+                bias = np.rint(bias / step) * step
+            result = result + _along(bias, channels, sums.ndim)
         return np.asarray(result)
 
 

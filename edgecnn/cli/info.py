@@ -65,20 +65,18 @@ def _is_file(subject: str) -> bool:
 
 def _artifact(path: str, as_json: bool) -> None:
     from edgecnn import files
-    from edgecnn.artifact import read_manifest
+    from edgecnn.artifact import content_bytes, read_manifest
 
     manifest = read_manifest(path)
     found, reason = (None, "") if manifest else _look_into(Path(path))
     if as_json:
         known = manifest or found
         values = dataclasses.asdict(known) if known else {"reason": reason}
-        size = Path(path).stat().st_size
+        size = content_bytes(path)
         made_here = {"manifest": manifest is not None}
         common.print_json({"path": path, "sha256": files.sha256(path), "bytes": size, **made_here, **values})
         return
-    facts = [
-        ("file", f"{path}  ({common.size(Path(path).stat().st_size)}, sha256 {files.sha256(path)[:12]})")
-    ]
+    facts = [("file", f"{path}  ({common.size(content_bytes(path))}, sha256 {files.sha256(path)[:12]})")]
     if manifest is None:
         facts.append(("manifest", "none: this file was not made by edgecnn"))
         facts += _facts(found) if found else [("unusable", reason)]

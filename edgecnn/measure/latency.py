@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import files
+from edgecnn.artifact import content_bytes
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure import statistics
@@ -86,7 +87,7 @@ class Latency:
         return {
             "path": str(self.engine.path),
             "sha256": files.sha256(self.engine.path),
-            "bytes": self.engine.path.stat().st_size,
+            "bytes": content_bytes(self.engine.path),
             "params": manifest.params if manifest else None,
             "macs": manifest.macs if manifest else None,
             "precision": manifest.precision if manifest else None,

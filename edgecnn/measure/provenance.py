@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgecnn.artifact import content_bytes
 from edgecnn.runtime.engine import Engine
 
 #: Characters of a step's parameter or metric; what is longer (the structure of a pruned network) is left out.
@@ -18,7 +19,7 @@ def describe(engine: Engine) -> dict[str, Any]:
     """Return the network, the form and the lineage of an engine's file, with the keys of every result."""
     manifest = engine.manifest
     found: dict[str, Any] = {
-        "bytes": engine.path.stat().st_size,
+        "bytes": content_bytes(engine.path),
         "backend": engine.backend,
         "device": engine.device,
     }

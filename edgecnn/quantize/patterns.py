@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph import Graph, is_standard
 from edgecnn.targets import Scheme
 
 COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
@@ -74,9 +74,8 @@ class Pattern:
         self.inputs = variable if several else [name for name in node.input[:1] if name in variable]
         self.outputs = [name for name in node.output if name] if self.op == "Split" else [node.output[0]]
         if gate:
-            made = {name for part in gate for name in part.output}
             self.op = next((_GATES[part.op_type] for part in gate if part.op_type in _GATES), _GATED)
-            self.inputs = [name for name in variable if name not in made]
+            self.inputs = variable
 
 
 def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Pattern]:
@@ -103,6 +102,7 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
         gate = gates.get(node.name, [])
         if gate:
             kind, rule = ACTIVATION, None
+            variable = _read_from_outside(graph, [*gate, node])
         excluded = [exclude[part.name] for part in (*gate, node) if part.name in exclude]
         if excluded:
             kind, rule = FLOAT, excluded[0]
@@ -114,7 +114,7 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
 def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> tuple[str, str | None]:
     """Return the kind of a node that reads `variable` feature maps, and the rule by which it stays float."""
     op = node.op_type
-    kind = PATTERNS.get(op, FLOAT)
+    kind = PATTERNS.get(op, FLOAT) if is_standard(node) else FLOAT
     no_form = f"no int8 form: {op}"
     if kind in (FLOAT, POINTWISE):
         return kind, no_form
@@ -176,14 +176,16 @@ def input_channels(graph: Graph, node: onnx.NodeProto) -> int:
 def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
     """Return the nodes that make one factor of a product out of the other, in the graph's order.
 
-    They are pointwise functions, read by nothing else: x * sigmoid(x), GELU and their like. Empty if
-    the product is of another kind.
+    They are pointwise functions, read by nothing else: x * sigmoid(x), GELU and their like. The other factor
+    may be scaled first, as in 0.5 x * (1 + erf(x / sqrt(2))). Empty if the product is of another kind.
     """
     if len(product.input) != 2:
         return []
     for source, factor in (product.input, product.input[::-1]):
         gate: list[onnx.NodeProto] = []
-        while factor != source and len(gate) < _GATE_LENGTH:
+        scaling = _scaling(graph, source)
+        ends = {source, *_read_from_outside(graph, scaling)}
+        while factor not in ends and len(gate) < _GATE_LENGTH:
             node = graph.producer(factor)
             known = node is not None and PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
             if node is None or not known or graph.only_consumer(factor) is None:
@@ -193,9 +195,27 @@ def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
                 break
             gate.insert(0, node)
             factor = read[0]
-        if gate and factor == source:
-            return gate
+        if gate and factor in ends:
+            return gate if factor == source else [*scaling, *gate]
     return []
+
+
+def _scaling(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
+    """Return the node that makes a tensor, which has one reader, by a constant factor; else nothing."""
+    node = graph.producer(tensor)
+    if node is None or node.op_type not in ("Mul", "Div") or graph.only_consumer(tensor) is None:
+        return []
+    constant = graph.is_constant(node.input[1]) or (
+        node.op_type == "Mul" and graph.is_constant(node.input[0])
+    )
+    return [node] if constant else []
+
+
+def _read_from_outside(graph: Graph, nodes: list[onnx.NodeProto]) -> list[str]:
+    """Return the tensors, not constants, that nodes read and do not make."""
+    made = {name for node in nodes for name in node.output}
+    read = (name for node in nodes for name in node.input if name and not graph.is_constant(name))
+    return list(dict.fromkeys(name for name in read if name not in made))
 
 
 def over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -37,7 +37,7 @@ def quantize_weight(
     others = tuple(index for index in range(weight.ndim) if index != axis)
     scale = np.abs(weight).max(axis=others).astype(np.float64) / WEIGHT_LEVELS
     if bias is not None:
-        scale = np.maximum(scale, np.abs(bias) / (input_scale * _BIAS_LIMIT))
+        scale = np.maximum(scale, np.abs(bias).astype(np.float64) / (input_scale * _BIAS_LIMIT))
     # A channel of zeros needs some scale; the smallest normal float16 survives every engine's arithmetic.
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 2.0**-14).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
@@ -61,7 +61,8 @@ def make_room_for_bias(
     The others, whose weights are tiny, get a larger scale, and their integers are rounded once more.
     """
     # More than `quantize_weight` allows, so that what it gave is not rounded twice.
-    scale = np.maximum(weight.scale, np.abs(bias) / (input_scale * 3 * _BIAS_LIMIT)).astype(np.float32)
+    least = np.abs(bias).astype(np.float64) / (input_scale * 3 * _BIAS_LIMIT)
+    scale = np.maximum(weight.scale, least).astype(np.float32)
     if np.array_equal(scale, weight.scale):
         return weight
     shape = [-1 if index == weight.axis else 1 for index in range(weight.values.ndim)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from edgecnn import onnx_metadata
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, UnknownNameError
 from edgecnn.lazy import require
@@ -23,6 +25,9 @@ PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
+#: Seconds that an inference of a network with loops may take: some never end.
+LOOP_SECONDS = 60.0
+_LOOPS = {"Loop", "Scan", "If"}
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -58,7 +63,14 @@ class OrtEngine(Engine):
             raise ArtifactError(
                 f"the input of {path} is {inputs[0].type}", hint=f"expected: {', '.join(_DTYPES.values())}"
             )
+        if not inputs[0].shape:
+            raise ArtifactError(
+                f"{path} does not say what shape its input {inputs[0].name!r} has; an image has four sizes",
+                hint="edgecnn quantize --size 224 writes a file that says it",
+            )
         self._output = [outputs[0].name]
+        # An inference cannot be interrupted from outside of the library.
+        self._loops = path.suffix == ".onnx" and bool(_LOOPS & onnx_metadata.contents(path).operators)
         classes = count_classes(outputs[0].shape)
         plain = classes and len(outputs[0].shape) == 2 and outputs[0].type == "tensor(float)"
         self._bound = (
@@ -107,9 +119,31 @@ class OrtEngine(Engine):
         try:
             if self._bound is not None:
                 return self._bound(self.input.name, array)
-            return cast(Array, self._session.run(self._output, {self.input.name: array})[0])
+            return cast(Array, self._run(array)[0])
+        except EngineError:
+            raise
         except Exception as error:
             raise self._failure(error) from error
+
+    def _run(self, array: Array) -> Any:
+        feeds = {self.input.name: array}
+        if not self._loops:
+            return self._session.run(self._output, feeds)
+        options = require("onnxruntime", "running an ONNX file").RunOptions()
+        timer = threading.Timer(LOOP_SECONDS, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._session.run(self._output, feeds, options)
+        except Exception as error:
+            if not options.terminate:
+                raise
+            raise EngineError(
+                f"an inference of {self.path.name}, which has loops, takes over {LOOP_SECONDS:g} seconds",
+                hint="export the network without loops",
+            ) from error
+        finally:
+            timer.cancel()
 
     def _failure(self, error: Exception) -> EngineError:
         # The library's errors have no common base class of their own.

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import onnx.parser
 import pytest
+from foreign_graphs import head, model_of, stem
 from program import run, run_here
+
+from edgecnn.measure import provenance
+from edgecnn.runtime import load
 
 
 def json_of(*arguments: str) -> dict:
@@ -172,3 +176,12 @@ def test_a_file_that_is_no_classifier_says_why(tmp_path):
     parts = "agraph (float[1] x, float[1] z) => (float[1] y) { y = Add(x, z) }"
     onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {parts}'), path)
     assert "it has 2 inputs and 1 outputs" in run_here("info", str(path)).stdout
+
+
+def test_the_size_of_a_file_is_that_of_its_weights_beside_it_too(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(model_of(stem(), head()), path, save_as_external_data=True, location="w", size_threshold=100)
+    whole = path.stat().st_size + (tmp_path / "w").stat().st_size
+    assert json_of(str(path))["bytes"] == whole
+    assert f"({whole / 1000:.1f} kB," in run_here("info", str(path)).stdout
+    assert provenance.describe(load(path))["bytes"] == whole

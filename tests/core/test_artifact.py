@@ -4,15 +4,18 @@ from pathlib import Path
 import jsonschema
 import onnx
 import pytest
+from foreign_graphs import head, model_of, stem
 from program import SMALL
 from small_classifier import classifier
 
 from edgecnn import files
 from edgecnn.artifact import (
+    EngineRecord,
     LayerRecord,
     Manifest,
     Step,
     TensorSpec,
+    content_bytes,
     content_sha256,
     read_manifest,
     sidecar,
@@ -120,3 +123,21 @@ def test_a_record_that_was_edited_into_nonsense_is_refused(wrong):
     Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), **engine}))
     with pytest.raises(ArtifactError, match="damaged"):
         Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), **engine, **wrong}))
+
+
+def test_a_model_takes_the_bytes_of_all_its_files(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(
+        model_of(stem(), head()), path, save_as_external_data=True, location="m.data", size_threshold=100
+    )
+    beside = (tmp_path / "m.data").stat().st_size
+    assert beside > 2000 and content_bytes(path) == path.stat().st_size + beside
+    (tmp_path / "m.data").unlink()
+    assert content_bytes(path) == path.stat().st_size
+    engine = tmp_path / "m.xml"
+    for name, count in (("m.xml", 10), ("m.bin", 1000)):
+        (tmp_path / name).write_bytes(bytes(count))
+    assert content_bytes(engine) == 10
+    record = EngineRecord("openvino", {}, {}, {}, "m.onnx", "0" * 64, {"m.xml": "", "m.bin": ""})
+    sidecar(engine).write_text(Manifest(MANIFEST.inputs, MANIFEST.outputs, engine=record).to_json())
+    assert content_bytes(engine) == 1010

@@ -43,7 +43,7 @@ def correct(layer: Layer, weight: Array, patches: Patches) -> npt.NDArray[np.flo
             difference = np.clip(wanted, low, high) - np.clip(given, low, high)
             # A position at a bound in both outputs says nothing.
             counts = ((wanted > low) & (wanted < high)) | ((given > low) & (given < high))
-            total += difference.sum(axis=1, keepdims=True)
+            total += difference.sum(axis=1, keepdims=True, dtype=np.float64)
             count += counts.sum(axis=1, keepdims=True)
         found += total / np.maximum(count, 1)
     return found.reshape(-1).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ _OWN_MOMENTS = 1 << 22
 #: bounds it still counts in full, in deviations of the output.
 _CLIPPED_WEIGHT = 0.02
 _MARGIN = 0.25
+#: Sums of squares of numbers up to this one are far from float32's end.
+_SQUARED = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def collect(layer: Layer, patches: Patches) -> Moments:
     bias = bias.reshape(groups, 1, outputs)
     total: list[Array] | None = None
     origin = np.zeros((groups, 1, inputs), np.float32)
+    unit = _unit(layer.range)
     for block in patches.blocks():
         given = layer.quantized_input(block(layer.inexact))
         wanted = block(layer.exact)
@@ -79,7 +83,7 @@ def collect(layer: Layer, patches: Patches) -> Moments:
         if total is None:
             # Squares of numbers far from zero leave no digits of float32 for what they vary by.
             origin = given.mean(axis=1, keepdims=True)
-        given, wanted = given - origin, wanted - origin
+        given, wanted = (given - origin) / unit, (wanted - origin) / unit
         # (g, rows, 1), one entry per group and own output.
         weights = weights.transpose(0, 2, 1).reshape(groups * each, rows, 1)
         given, wanted = (np.repeat(part, each, axis=0) if each > 1 else part for part in (given, wanted))
@@ -94,7 +98,8 @@ def collect(layer: Layer, patches: Patches) -> Moments:
         total = sums if total is None else [old + new for old, new in zip(total, sums, strict=True)]
     if total is None:
         raise ValueError("no positions to take moments from")
-    moments = _centred(total)
+    power = unit.astype(np.float64) ** np.array([0, 1, 1, 2, 2])
+    moments = _centred([part * factor for part, factor in zip(total, power, strict=True)])
     shift = np.repeat(origin[:, 0].astype(np.float64), len(moments.weight) // groups, axis=0)
     return replace(moments, given=moments.given + shift, wanted=moments.wanted + shift)
 
@@ -105,11 +110,18 @@ def merge(parts: Iterable[Moments]) -> Moments:
     return _centred([sum(values[1:], values[0]) for values in zip(*sums, strict=True)])
 
 
+def _unit(ends: tuple[float, float]) -> np.float32:
+    """Return a power of two in which numbers as large as a range's have squares within float32."""
+    largest = max(-ends[0], ends[1])
+    return np.float32(2.0 ** math.frexp(largest)[1] if largest > _SQUARED else 1.0)  # exact where it is not 1
+
+
 def _weights(output: npt.NDArray[np.float32], bounds: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Return what each position of an output, (groups, rows, outputs), counts for."""
     low, high = bounds
     inside = np.clip(output, low, high)
-    margin = _MARGIN * inside.std(axis=1, keepdims=True) + 1e-12
+    unit = _unit((0.0, float(np.abs(inside).max(initial=0))))
+    margin = _MARGIN * unit * (inside / unit).std(axis=1, keepdims=True) + 1e-12
     counts = np.abs(output - inside) <= margin
     return np.where(counts, np.float32(1), np.float32(_CLIPPED_WEIGHT))
 

@@ -1,0 +1,78 @@
+"""An activation that a tool spelled out is one operator."""
+
+import pytest
+from foreign_graphs import constant, convolution, decibels, head, images, model_of, node, run, stem, written
+
+from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.placement import place
+from edgecnn.quantize.prepare import prepare
+from edgecnn.targets import CPU, PORTABLE
+
+SIX, THREE = constant("six", 6.0), constant("three", 3.0)
+BOUNDS = [
+    SIX,
+    THREE,
+    constant("zero", 0.0),
+    constant("sixth", 1 / 6),
+    constant("one", 1.0),
+    constant("half", 0.5),
+]
+_GATE = [node("Add", ["b", "three"], ["p"], name="n1"), node("Clip", ["p", "zero", "six"], ["q"], name="n2")]
+HARD_SWISH = {
+    "divided after": [*_GATE, node("Mul", ["b", "q"], ["m"]), node("Div", ["m", "six"], ["f"])],
+    "multiplied after": [*_GATE, node("Mul", ["q", "b"], ["m"]), node("Mul", ["sixth", "m"], ["f"])],
+    "divided before": [*_GATE, node("Div", ["q", "six"], ["m"]), node("Mul", ["b", "m"], ["f"])],
+    "the operator": [node("HardSwish", ["b"], ["f"])],
+}
+
+
+@pytest.mark.parametrize("name", HARD_SWISH)
+def test_a_hard_swish_is_one_gated_activation(name, tmp_path):
+    nodes, constants = stem()
+    model = model_of(
+        (nodes[:-1], constants), (HARD_SWISH[name], BOUNDS), convolution("f", "c3", "e"), head("e")
+    )
+    prepared = prepare(model)
+    assert decibels(run(model, images()), run(prepared, images())) > 90
+    assert not place(Graph(prepared), PORTABLE).float_nodes
+    assert set(place(Graph(prepared), CPU).float_nodes.values()) == {"no int8 form: HardSwish"}
+    if name == "divided after":
+        assert written(model, tmp_path).parity.sqnr_db > 25
+
+
+def test_an_activation_is_named_only_if_it_is_one():
+    """A clip at 6 of a sum that nothing divides by 6 is a ReLU6, and one of another scale is none either."""
+    nodes, constants = stem()
+    for tail in ([node("Div", ["q", "three"], ["f"])], [node("Identity", ["q"], ["f"])]):
+        model = model_of((nodes[:-1], constants), ([*_GATE, *tail], BOUNDS), head())
+        prepared = prepare(model)
+        assert "HardSigmoid" not in {item.op_type for item in prepared.graph.node}
+        assert decibels(run(model, images()), run(prepared, images())) > 90
+    scaled = [node("Mul", ["b", "sixth"], ["s"]), node("Add", ["s", "half"], ["p"])]
+    for scale, parts in (("six", _GATE), ("one", [*scaled, node("Clip", ["p", "zero", "one"], ["q"])])):
+        tail = [node("Div", ["q", scale], ["f"])]
+        model = model_of((nodes[:-1], constants), ([*parts, *tail], BOUNDS), head())
+        prepared = prepare(model)
+        assert "HardSigmoid" in {item.op_type for item in prepared.graph.node}
+        assert decibels(run(model, images()), run(prepared, images())) > 90
+
+
+_ERF = [node("Div", ["b", "root"], ["d"]), node("Erf", ["d"], ["e"]), node("Add", ["e", "one"], ["g"])]
+GELU = {
+    "scaled at last": [*_ERF, node("Mul", ["b", "g"], ["m"]), node("Mul", ["m", "half"], ["f"])],
+    "scaled inside": [*_ERF, node("Mul", ["g", "half"], ["m"]), node("Mul", ["b", "m"], ["f"])],
+    "scaled first": [*_ERF, node("Mul", ["half", "b"], ["m"]), node("Mul", ["m", "g"], ["f"])],
+}
+
+
+@pytest.mark.parametrize("name", GELU)
+def test_a_gelu_is_one_gated_activation(name):
+    nodes, constants = stem()
+    more = [*BOUNDS, constant("root", 2**0.5)]
+    prepared = prepare(
+        model_of((nodes[:-1], constants), (GELU[name], more), convolution("f", "c3", "h"), head("h"))
+    )
+    found = place(Graph(prepared), CPU)
+    gate = {rule for rule in found.float_nodes.values() if rule != "it multiplies by a constant"}
+    assert gate == {"no int8 form: Gelu"}
+    assert not {*"bdeg"}.intersection(place(Graph(prepared), PORTABLE).tensors)
