@@ -6,6 +6,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.quantize import front_end
+from edgecnn.quantize.names import Names
 from edgecnn.runtime.images import Preprocessing
 
 
@@ -13,18 +14,19 @@ def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> on
     """Return a copy that takes uint8 (N, H, W, C) frames instead of normalised float32 (N, C, H, W)."""
     (image,) = model.graph.input
     scale, offset = preprocessing.affine()
+    names = Names.of_tensors(model)
+    pixels, scaled, shifted, normalized, factor, summand = map(
+        names.fresh, ("pixels", "scaled", "shifted", "normalized", "pixel_scale", "pixel_offset")
+    )
     constants = [
         numpy_helper.from_array(value.reshape(1, 1, 1, -1), name)
-        for name, value in (("pixel_scale", scale), ("pixel_offset", offset))
+        for name, value in ((factor, scale), (summand, offset))
     ]
+    prefix = front_end.PREFIX
     steps = [
-        helper.make_node(
-            "Cast", [image.name], ["pixels"], name=f"{front_end.PREFIX}cast", to=TensorProto.FLOAT
-        ),
-        helper.make_node("Mul", ["pixels", "pixel_scale"], ["scaled"], name=f"{front_end.PREFIX}scale"),
-        helper.make_node("Add", ["scaled", "pixel_offset"], ["shifted"], name=f"{front_end.PREFIX}shift"),
-        helper.make_node(
-            "Transpose", ["shifted"], ["normalized"], name=f"{front_end.PREFIX}layout", perm=[0, 3, 1, 2]
-        ),
+        helper.make_node("Cast", [image.name], [pixels], name=f"{prefix}cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", [pixels, factor], [scaled], name=f"{prefix}scale"),
+        helper.make_node("Add", [scaled, summand], [shifted], name=f"{prefix}shift"),
+        helper.make_node("Transpose", [shifted], [normalized], name=f"{prefix}layout", perm=[0, 3, 1, 2]),
     ]
     return front_end.attach(model, front_end.FrontEnd(steps, constants))

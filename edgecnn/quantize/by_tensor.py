@@ -14,9 +14,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.parity import compare
-from edgecnn.quantize import qdq
+from edgecnn.quantize import batches, qdq
 from edgecnn.quantize.evaluate import before_softmax, logits
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.names import Names
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.runtime.ort import open_session
@@ -28,7 +29,6 @@ Array = npt.NDArray[np.float32]
 _LEAST_GAIN = 0.01
 #: Ranges nearer to each other than this share of their width are one and the same.
 _SAME = 0.02
-_BATCH = 8
 
 
 def choose(
@@ -84,11 +84,9 @@ class _Rounded:
         self._images = images
         self._reference = logits(model, images)
         model, self._output = before_softmax(model)
-        self._source = model.graph.input[0].name
-        self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _BATCH
         # Scales are inputs of the graph: one session serves for all ranges. ONNX Runtime 1.31 drops a Clip
         # before a QuantizeLinear even where it cannot know the scale, so its optimizer stays out of it.
-        opened = _with_open_scales(model, placement.tensors, scheme)
+        opened, self._ends = _with_open_scales(model, placement.tensors, scheme)
         self._session = open_session(opened.SerializeToString(), optimize=False)
 
     def noise(self, ranges: Mapping[str, Range]) -> float:
@@ -96,45 +94,43 @@ class _Rounded:
         scales: dict[str, npt.NDArray[np.generic]] = {}
         for name, ends in ranges.items():
             scale, zero = qdq.scale_and_zero(*ends, self._scheme)
-            scales[f"{name}_scale"], scales[f"{name}_zero"] = np.array(scale), zero
-        count = len(self._images)
-        images = np.concatenate([self._images, np.repeat(self._images[-1:], -count % self._batch, axis=0)])
-        parts = [
-            self._session.run([self._output], {self._source: images[at : at + self._batch], **scales})[0]
-            for at in range(0, len(images), self._batch)
-        ]
-        output = np.concatenate(parts)[:count].reshape(count, -1)
+            scales.update(zip(self._ends[name], (np.array(scale), zero), strict=True))
+        (output,) = batches.run(self._session, [self._output], self._images, scales)
+        output = output.reshape(len(self._images), -1)
         found = compare(self._reference, output, "the network with rounded activations", constant=True)
         return float(10 ** (-found.sqnr_db / 10))
 
 
-def _with_open_scales(model: onnx.ModelProto, tensors: list[str], scheme: Scheme) -> onnx.ModelProto:
-    """Return the model with a Q/DQ pair on each tensor; its scale and its zero point are graph inputs."""
+def _with_open_scales(
+    model: onnx.ModelProto, tensors: list[str], scheme: Scheme
+) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
+    """Return the model with a Q/DQ pair on each tensor, and the graph inputs of its scale and zero point."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     integer = TensorProto.INT8 if scheme.symmetric else TensorProto.UINT8
-    wanted = set(tensors)
+    names = Names.of_tensors(model)
+    inputs = {name: [names.fresh(f"{name}_scale"), names.fresh(f"{name}_zero")] for name in tensors}
+    codes = {name: names.fresh(f"{name}_quantized") for name in tensors}
+    dequantized = {name: names.fresh(f"{name}_dequantized") for name in tensors}
     nodes: list[onnx.NodeProto] = []
 
     def pair(name: str) -> None:
-        if name not in wanted:
+        if name not in inputs:
             return
-        ends = [f"{name}_scale", f"{name}_zero"]
+        ends = inputs[name]
         for end, kind in zip(ends, (TensorProto.FLOAT, integer), strict=True):
             result.graph.input.append(helper.make_tensor_value_info(end, kind, []))
-        nodes.append(helper.make_node("QuantizeLinear", [name, *ends], [f"{name}_quantized"]))
-        nodes.append(
-            helper.make_node("DequantizeLinear", [f"{name}_quantized", *ends], [f"{name}_dequantized"])
-        )
+        nodes.append(helper.make_node("QuantizeLinear", [name, *ends], [codes[name]]))
+        nodes.append(helper.make_node("DequantizeLinear", [codes[name], *ends], [dequantized[name]]))
 
     for name in Graph(model).inputs:
         pair(name)
     for node in result.graph.node:
-        node.input[:] = [f"{name}_dequantized" if name in wanted else name for name in node.input]
+        node.input[:] = [dequantized.get(name, name) for name in node.input]
         nodes.append(node)
         for name in node.output:
             pair(name)
     del result.graph.node[:]
     result.graph.node.extend(nodes)
     del result.graph.value_info[:]
-    return result
+    return result, inputs

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
+from onnx import helper, inliner
 
+from edgecnn.quantize import batches, shapes
 from edgecnn.quantize.graph import Graph
 from edgecnn.runtime.ort import open_session
 
-#: Images per inference where the model takes any number.
-_BATCH = 8
+#: Operators after a softmax that change no value.
+_PASSING = ("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 
 def before_softmax(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
@@ -22,7 +23,10 @@ def before_softmax(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     A model that does not end in one is returned as it is, with the name of its first output.
     """
     name = model.graph.output[0].name
-    last = Graph(model).producer(name)
+    graph = Graph(model)
+    last = graph.producer(name)
+    while last is not None and last.op_type in _PASSING:
+        last = graph.producer(last.input[0])
     if last is None or last.op_type not in ("Softmax", "LogSoftmax"):
         return model, name
     probe = onnx.ModelProto()
@@ -31,21 +35,26 @@ def before_softmax(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     return probe, last.input[0]
 
 
-def logits(model: onnx.ModelProto, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def logits(
+    model: onnx.ModelProto, images: npt.NDArray[Any], *, optimize: bool = True
+) -> npt.NDArray[np.float32]:
     """Return the first output for images, flattened to (N, values); a fixed batch is filled up.
 
-    Of a network that ends in a Softmax, what enters it: probabilities near 0 and 1 hide what changed.
+    Of a network that ends in a Softmax, what enters it: probabilities near 0 and 1 hide what changed. Without
+    `optimize` each node is computed as it stands in the graph.
     """
     model, name = before_softmax(model)
-    session = open_session(model.SerializeToString())
-    source = session.get_inputs()[0]
-    batch = source.shape[0] if isinstance(source.shape[0], int) else None
-    size, count = batch or _BATCH, len(images)
-    if batch:
-        images = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
-    parts = [
-        session.run([name], {source.name: images[start : start + size]})[0]
-        for start in range(0, len(images), size)
-    ]
-    joined = np.concatenate(parts)[:count]
-    return np.asarray(joined.reshape(count, -1))
+    session = open_session(model.SerializeToString(), optimize=optimize)
+    (values,) = batches.run(session, [name], images)
+    return np.asarray(values.reshape(len(images), -1), np.float32)
+
+
+def as_given(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a foreign model that ONNX Runtime computes as it is, without the shapes it declares.
+
+    Its own functions are written out, so that its last operators can be seen.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    shapes.forget_declared(result)
+    return inliner.inline_local_functions(result) if result.functions else result

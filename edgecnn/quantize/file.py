@@ -17,11 +17,11 @@ from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, DataError, InvalidValueError
+from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
-from edgecnn.quantize import float16, islands, layer_table, opset, prepare
+from edgecnn.quantize import float16, infinite, islands, layer_table, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
-from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.evaluate import as_given, logits
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.request import QuantizeRequest
@@ -108,12 +108,7 @@ def quantize_file(
         seed=request.seed,
     )
     checks = preprocessing.normalize(images.check_frames())
-    reference = logits(model, checks)
-    if request.size is None:
-        # The graph was rewritten: before anything else, it must still be the network that was given.
-        given = logits(opset.upgrade(original), checks[:8])
-        exact = compare(given, reference[:8], "the prepared graph", constant=True)
-        demand(exact, _MIN_PREPARED_DB, "the prepared graph")
+    reference = _reference(original, model, checks, notes)
     if not spread(reference) > MIN_SPREAD:
         notes.append(
             "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
@@ -214,6 +209,24 @@ def _int8(
 
     outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
     return outcome, ranked(outcome.quantized) if request.sensitivity else None
+
+
+def _reference(
+    original: onnx.ModelProto, model: onnx.ModelProto, checks: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """Return the logits of the file as it was given, after the prepared model was compared with them.
+
+    The graph was rewritten: before anything else, it must still be the network that was given.
+    """
+    try:
+        reference = logits(as_given(original), checks, optimize=False)
+    except EngineError as error:
+        notes.append(f"compared is the upgraded graph, since the file does not run as it is: {error}")
+        reference = logits(model, checks)
+    infinite.check_outputs(model, reference, checks)
+    exact = compare(reference[:8], logits(model, checks[:8]), "the prepared graph", constant=True)
+    demand(exact, _MIN_PREPARED_DB, "the prepared graph")
+    return reference
 
 
 class _Labelled:

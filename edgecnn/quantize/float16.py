@@ -17,7 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize import calibrate
 from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.infinite import infinite_tensors
+from edgecnn.quantize.names import Names
 from edgecnn.quantize.opset import opset_of
+from edgecnn.quantize.placement import NOT_FINITE
 
 _LARGEST = float(np.finfo(np.float16).max)
 #: Measured values may reach this share of float16's largest. Images that were not measured go higher;
@@ -73,8 +76,8 @@ def extremes(model: onnx.ModelProto, batches: Iterable[npt.NDArray[np.float32]])
     Raises DataError if there are no batches, or if values are not finite.
     """
     produced = [model.graph.input[0].name, *(name for node in model.graph.node for name in node.output)]
-    types = _types(model)
-    wanted = [name for name in produced if types.get(name) == TensorProto.FLOAT]
+    types, infinite = _types(model), infinite_tensors(Graph(model))
+    wanted = [name for name in produced if types.get(name) == TensorProto.FLOAT and name not in infinite]
     observers = calibrate.observe(model, wanted, batches)
     return {name: max(-item.minimum, item.maximum, 0.0) for name, item in observers.items()}
 
@@ -112,10 +115,12 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
 
 def _kept(graph: Graph, types: Mapping[str, int], extremes: Mapping[str, float]) -> dict[str, str]:
     kept = {}
+    infinite = infinite_tensors(graph)
     for node in graph.nodes:
         floats = [name for name in (*node.input, *node.output) if types.get(name) == TensorProto.FLOAT]
         constants = [name for name in floats if graph.is_constant(name)]
         reasons = [
+            NOT_FINITE if infinite.intersection(floats) else "",
             *(_out_of_range(name, extremes[name]) for name in floats if name in extremes),
             *(_ill_suited(node, name, graph.constant(name)) for name in constants),
             _squares(node, max((extremes.get(name, 0.0) for name in floats), default=0.0)),
@@ -169,7 +174,7 @@ class _Writer:
         self._kept = kept
         self._opset = opset_of(model)
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._taken = set(types)
+        self._names, self._casts = Names.of_tensors(model), Names.of_nodes(model)
         self._single: dict[str, str] = {}  # float32 tensor: its name in float32, once there is one
         self._half: dict[str, str] = {}  # and in float16
         self._halved: dict[str, TensorProto] = {}
@@ -207,7 +212,7 @@ class _Writer:
                 if not (half and _HALF in allowed):
                     self._single[name] = name
                 elif name in outputs:
-                    written.output[position] = self._half[name] = self._fresh(f"{name}_half")
+                    written.output[position] = self._half[name] = self._names.fresh(f"{name}_half")
                     self._cast(written.output[position], name, TensorProto.FLOAT)
                     self._single[name] = name
                 else:
@@ -244,7 +249,7 @@ class _Writer:
             return self._constant(name, half)
         known, other = (self._half, self._single) if half else (self._single, self._half)
         if name not in known:
-            known[name] = self._fresh(f"{name}_{'half' if half else 'single'}")
+            known[name] = self._names.fresh(f"{name}_{'half' if half else 'single'}")
             self._cast(other[name], known[name], TensorProto.FLOAT16 if half else TensorProto.FLOAT)
         return known[name]
 
@@ -255,20 +260,14 @@ class _Writer:
         if name not in self._half:
             value = numpy_helper.to_array(self._constants[name])
             # Its own name, unless a node in float32 reads it as well.
-            self._half[name] = self._fresh(f"{name}_half") if name in self._singles else name
+            self._half[name] = self._names.fresh(f"{name}_half") if name in self._singles else name
             narrow = np.clip(value, -_LARGEST, _LARGEST).astype(np.float16)
             self._halved[name] = numpy_helper.from_array(narrow, self._half[name])
         return self._half[name]
 
     def _cast(self, source: str, result: str, to: int) -> None:
         name = f"{source}/to_float{'16' if to == TensorProto.FLOAT16 else '32'}"
-        self._nodes.append(helper.make_node("Cast", [source], [result], name=name, to=to))
-
-    def _fresh(self, name: str) -> str:
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
-        return name
+        self._nodes.append(helper.make_node("Cast", [source], [result], name=self._casts.fresh(name), to=to))
 
 
 def _retype(node: onnx.NodeProto) -> None:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from edgecnn.quantize.names import Names
+
 Array = npt.NDArray[np.float64]
 #: y = factor * x + shift, each with one entry per channel.
 Affine = tuple[Array, Array]
@@ -47,6 +49,20 @@ def fold_affine(model: onnx.ModelProto) -> None:
     model.graph.initializer.extend(tensors)
 
 
+def plain_gemms(model: onnx.ModelProto) -> None:
+    """Fold, in place, a Gemm's factors into its weights and bias, and make the bias one value per output.
+
+    A bias that differs from row to row stays as it is.
+    """
+    weights = _Weights(model)
+    for node in model.graph.node:
+        if node.op_type == "Gemm":
+            weights.plain(node)
+    tensors = weights.used(list(model.graph.node), {value.name for value in model.graph.output})
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(tensors)
+
+
 def _folded_input(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> str:
     """Return the tensor that a node would scale and shift; empty if it does something else."""
     if node.op_type == "BatchNormalization" and len(node.output) == 1:
@@ -61,6 +77,7 @@ class _Weights:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._names = Names.of_tensors(model)
         self._readers = Counter(name for node in model.graph.node for name in node.input)
 
     def used(self, nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.TensorProto]:
@@ -118,6 +135,23 @@ class _Weights:
             self._replace(node, 2, bias.reshape(-1) * factor + shift / beta)
         return True
 
+    def plain(self, node: onnx.NodeProto) -> None:
+        """Fold a Gemm's factors, and give its bias the shape (outputs,), where its constants allow that."""
+        channels, weight = self._channels(node), self._value(node.input[1])
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        bias = self._value(node.input[2]) if has_bias else np.zeros(())
+        if not channels or weight is None or bias is None:
+            return
+        if (bias.ndim == 2 and len(bias) > 1) or bias.ndim > 2 or bias.size not in (1, channels):
+            return
+        alpha, beta = (_attribute(node, name, 1.0) for name in ("alpha", "beta"))
+        if alpha != 1:
+            self._replace(node, 1, weight * alpha)
+        if has_bias and (beta != 1 or bias.shape != (channels,)):
+            self._replace(node, 2, np.broadcast_to(beta * bias.reshape(-1), channels))
+        for item in [item for item in node.attribute if item.name in ("alpha", "beta")]:
+            node.attribute.remove(item)
+
     def _channels(self, node: onnx.NodeProto) -> int:
         """Return the output channels of a layer that can be scaled, 0 of any other node."""
         if node.op_type not in ("Conv", "Gemm", "BatchNormalization") or len(node.output) != 1:
@@ -144,7 +178,8 @@ class _Weights:
 
     def _replace(self, node: onnx.NodeProto, position: int, value: Array) -> None:
         old = node.input[position] if position < len(node.input) else ""
-        name = old if old and self._readers[old] == 1 else f"{node.output[0]}_folded_{position}"
+        own = old and self._readers[old] == 1
+        name = old if own else self._names.fresh(f"{node.output[0]}_folded_{position}")
         self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name)
         self._readers[name] = 1
         while len(node.input) <= position:

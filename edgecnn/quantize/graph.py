@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import numpy as np
@@ -60,6 +61,11 @@ class Graph:
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
 
+def is_standard(node: onnx.NodeProto) -> bool:
+    """Return whether a node's operator is one of ONNX itself, and no other of the same name."""
+    return node.domain in ("", "ai.onnx")
+
+
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     """Return an integer attribute of a node."""
     for item in node.attribute:
@@ -87,28 +93,56 @@ def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     }
 
 
+def batch_of(model: onnx.ModelProto) -> int | None:
+    """Return the fixed batch of a model; None if it takes any number of images."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+
+
+def sizes(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many values of one image each tensor holds, whichever of its axes counts the images.
+
+    Tensors whose shapes cannot be inferred are left out. A fixed batch is divided by.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    graph, batch = probe.graph, batch_of(model)
+    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if free and dim.dim_param == free:
+                dim.dim_value = 1
+    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
+    found = {}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        shape = value.type.tensor_type.shape
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
+            found[value.name] = math.prod(dim.dim_value for dim in shape.dim) // (batch or 1)
+    return found
+
+
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
     """Return the multiply-accumulates of each weighted node for one image, by node name.
 
-    As `zoo.cost` counts them. Needs a model whose shapes can be inferred, with the batch first.
+    As `zoo.cost` counts them. A node whose output's shape cannot be inferred is left out.
     """
-    shapes = inferred_shapes(model)
+    values = sizes(model)
     graph = Graph(model)
     macs = {}
     for node in graph.nodes:
-        if node.op_type not in _WEIGHTED or not graph.is_constant(node.input[1]):
+        if node.op_type not in _WEIGHTED or not is_standard(node) or not graph.is_constant(node.input[1]):
             continue
         weight = graph.constant(node.input[1]).shape
-        if node.op_type == "ConvTranspose":  # each input value meets one filter per output channel
-            macs[node.name] = int(np.prod(shapes[node.input[0]][1:])) * int(np.prod(weight[1:]))
+        counted = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+        if counted not in values:
             continue
-        outputs = int(np.prod(shapes[node.output[0]][1:]))
-        if node.op_type == "Conv":
-            macs[node.name] = outputs * int(np.prod(weight[1:]))
+        if node.op_type in ("Conv", "ConvTranspose"):
+            # Each output value of a Conv, and each input value of a ConvTranspose, meets one filter.
+            each = math.prod(weight[1:])
         else:
-            inputs = weight[1] if attribute(node, "transB", 0) else weight[0]
-            macs[node.name] = outputs * int(inputs)
+            transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
+            each = weight[-1] if transposed or len(weight) == 1 else weight[-2]
+        macs[node.name] = values[counted] * each
     return macs

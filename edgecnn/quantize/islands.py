@@ -9,20 +9,28 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.names import Names
 
 _LARGEST = float(np.finfo(np.float16).max)
+#: How the names of the two casts of a layer end.
+_BEFORE, _AFTER = "/to_float16", "/to_float32"
 
 
-def with_float16(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """Return a copy in which the weighted nodes called `names` compute in float16.
+def with_float16(model: onnx.ModelProto, layers: Iterable[str]) -> onnx.ModelProto:
+    """Return a copy in which the weighted nodes called `layers` compute in float16.
 
     A node with a constant beyond float16's range stays float32.
     """
-    chosen = set(names)
+    chosen = set(layers)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = Graph(result)
+    tensors, names = Names.of_tensors(result), Names.of_nodes(result)
     nodes: list[onnx.NodeProto] = []
+
+    def cast(source: str, output: str, name: str, to: int) -> None:
+        nodes.append(helper.make_node("Cast", [source], [output], name=names.fresh(name), to=to))
+
     for node in graph.nodes:
         constants = [name for name in node.input[1:] if name]
         if node.name not in chosen or any(
@@ -31,25 +39,17 @@ def with_float16(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProt
         ):
             nodes.append(node)
             continue
-        half, output = f"{node.name}/input_half", node.output[0]
-        nodes.append(
-            helper.make_node(
-                "Cast", [node.input[0]], [half], name=f"{node.name}/to_float16", to=TensorProto.FLOAT16
-            )
-        )
+        half, output = tensors.fresh(f"{node.name}/input_half"), node.output[0]
+        cast(node.input[0], half, f"{node.name}{_BEFORE}", TensorProto.FLOAT16)
         for index, name in enumerate(node.input[1:], start=1):
             if name:
-                node.input[index] = f"{node.name}/constant_{index}_half"
+                node.input[index] = tensors.fresh(f"{node.name}/constant_{index}_half")
                 value = graph.constant(name).astype(np.float16)
                 result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
         node.input[0] = half
-        node.output[0] = f"{node.name}/output_half"
+        node.output[0] = tensors.fresh(f"{node.name}/output_half")
         nodes.append(node)
-        nodes.append(
-            helper.make_node(
-                "Cast", [node.output[0]], [output], name=f"{node.name}/to_float32", to=TensorProto.FLOAT
-            )
-        )
+        cast(node.output[0], output, f"{node.name}{_AFTER}", TensorProto.FLOAT)
     return _with_nodes(result, nodes)
 
 
@@ -57,13 +57,13 @@ def without_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Undo `with_float16`, but for what its constants lost."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    graph = Graph(result)
+    graph, tensors = Graph(result), Names.of_tensors(result)
     sources, sinks = {}, {}
     nodes = []
     for node in graph.nodes:
-        if node.op_type == "Cast" and node.name.endswith("/to_float16"):
+        if node.op_type == "Cast" and node.name.rstrip("_").endswith(_BEFORE):
             sources[node.output[0]] = node.input[0]
-        elif node.op_type == "Cast" and node.name.endswith("/to_float32"):
+        elif node.op_type == "Cast" and node.name.rstrip("_").endswith(_AFTER):
             sinks[node.input[0]] = node.output[0]
         else:
             nodes.append(node)
@@ -73,7 +73,7 @@ def without_float16(model: onnx.ModelProto) -> onnx.ModelProto:
             node.output[0] = sinks[node.output[0]]
             for index, name in enumerate(node.input[1:], start=1):
                 if name:
-                    node.input[index] = name.removesuffix("_half")
+                    node.input[index] = tensors.fresh(name.rstrip("_").removesuffix("_half"))
                     value = graph.constant(name).astype(np.float32)
                     result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
     return _with_nodes(result, nodes)

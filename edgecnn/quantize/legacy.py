@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import ArtifactError
+from edgecnn.quantize.names import Names
 
 #: Attributes that only told a training framework something.
 _MEANINGLESS = ("consumed_inputs", "is_test")
@@ -26,6 +27,7 @@ def to_opset_7(model: onnx.ModelProto, opset: int) -> None:
     ranks = _ranks(model)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     added: dict[str, TensorProto] = {}
+    names = Names.of_tensors(model)
 
     def stretch(node: onnx.NodeProto, position: int, axis: int | None) -> None:
         """Give a constant ones at its end, so that its axes meet `axis` and those after it."""
@@ -36,7 +38,7 @@ def to_opset_7(model: onnx.ModelProto, opset: int) -> None:
         value = numpy_helper.to_array(constants[name])
         start = rank - value.ndim if axis is None else axis % rank
         shape = value.shape + (1,) * (rank - start - value.ndim)
-        node.input[position] = f"{name}_as_{'x'.join(map(str, shape))}"
+        node.input[position] = names.fresh(f"{name}_as_{'x'.join(map(str, shape))}")
         added[node.input[position]] = numpy_helper.from_array(value.reshape(shape), node.input[position])
 
     for node in model.graph.node:
@@ -54,7 +56,7 @@ def to_opset_7(model: onnx.ModelProto, opset: int) -> None:
         elif kind == "PRelu" and ranks.get(node.input[0], 0) > 2 and ranks.get(node.input[1]) == 1:
             stretch(node, 1, 1)
         elif kind == "Reshape" and "shape" in new:
-            shape = f"{node.output[0]}_shape"
+            shape = names.fresh(f"{node.output[0]}_shape")
             added[shape] = numpy_helper.from_array(np.array(new.pop("shape"), np.int64), shape)
             node.input.append(shape)
         elif kind == "Cast" and isinstance(new.get("to"), bytes):

@@ -57,7 +57,7 @@ class Observer:
         step = _step(images.shape[1], values.shape[-1] if values.ndim else 1)
         # A copy side by side: a strided view would be fetched from memory anew by each operation.
         self._sample(np.ascontiguousarray(images[:, ::step]).reshape(-1), step)
-        if step > 1:
+        if step > 1 and self.reach:
             # The extremes are known without sampling: each stands for itself alone.
             extremes = np.concatenate([low, high])
             extremes = extremes[extremes != 0]

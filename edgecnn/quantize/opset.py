@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import helper, inliner, version_converter
+from onnx import helper, inliner, numpy_helper, version_converter
 
 from edgecnn.errors import ArtifactError
+from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.legacy import to_opset_7, unknown_form
+from edgecnn.quantize.names import Names
 
 #: The operator set that graphs are brought to; TensorRT and ONNX Runtime both know it well.
 OPSET = 18
@@ -16,6 +20,8 @@ MIN_OPSET = 13
 IR_VERSION = 8
 #: From this operator set on, Resize says how it finds its source pixels.
 _RESIZE_SPEAKS = 11
+#: How it says so.
+_PLACES, _NEAREST = "coordinate_transformation_mode", "nearest_mode"
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -75,17 +81,53 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             hint="export the network again with operator set 13 or later",
         ) from error
     if opset < _RESIZE_SPEAKS:
-        # The converter leaves the new attributes at their defaults, half a pixel away from what was meant.
-        for node in converted.graph.node:
-            if node.op_type == "Resize" and "coordinate_transformation_mode" not in {
-                item.name for item in node.attribute
-            }:
-                node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-                node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+        _say_how_to_resize(converted)
     # Custom operator sets do not come through the converter.
     known = {item.domain for item in converted.opset_import}
     converted.opset_import.extend(item for item in model.opset_import if item.domain not in known)
     return converted
+
+
+def _say_how_to_resize(model: onnx.ModelProto) -> None:
+    """Give, in place, each Resize that the converter made the rule of the time when it had no attributes.
+
+    The converter leaves these at their defaults, half a pixel away from what was meant. A nearest pixel then
+    was that at or before the place where an image grows, and that at or after it where an image shrinks; a
+    node that does one along one axis and the other along another becomes two.
+    """
+    graph, names = Graph(model), Names.of_tensors(model)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.nodes:
+        if node.op_type != "Resize" or any(item.name == _PLACES for item in node.attribute):
+            nodes.append(node)
+            continue
+        scales = node.input[2] if len(node.input) > 2 else ""
+        factors = graph.constant(scales) if graph.is_constant(scales) else np.ones(1, np.float32)
+        node.attribute.append(helper.make_attribute(_PLACES, "asymmetric"))
+        if (factors < 1).any() and (factors > 1).any():
+            nodes.append(_growing(model, node, factors, names))
+        node.attribute.append(helper.make_attribute(_NEAREST, "ceil" if (factors < 1).any() else "floor"))
+        nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _growing(
+    model: onnx.ModelProto, node: onnx.NodeProto, factors: npt.NDArray[np.float32], names: Names
+) -> onnx.NodeProto:
+    """Return a Resize that grows by those factors that do, and leave the shrinking ones to the given node."""
+    first = onnx.NodeProto()
+    first.CopyFrom(node)
+    first.name = ""
+    for part, ends in ((first, (1, np.inf)), (node, (0, 1))):
+        name = names.fresh(f"{node.output[0]}_scales")
+        value = np.clip(factors, *ends).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+        part.input[2] = name
+    first.output[0] = node.input[0] = names.fresh(f"{node.output[0]}_grown")
+    first.attribute.append(helper.make_attribute(_NEAREST, "floor"))
+    return first
 
 
 def _reason(model: onnx.ModelProto, error: Exception) -> str:

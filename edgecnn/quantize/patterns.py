@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph import Graph, is_standard
 from edgecnn.targets import Scheme
 
 COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
@@ -114,7 +114,7 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
 def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> tuple[str, str | None]:
     """Return the kind of a node that reads `variable` feature maps, and the rule by which it stays float."""
     op = node.op_type
-    kind = PATTERNS.get(op, FLOAT)
+    kind = PATTERNS.get(op, FLOAT) if is_standard(node) else FLOAT
     no_form = f"no int8 form: {op}"
     if kind in (FLOAT, POINTWISE):
         return kind, no_form

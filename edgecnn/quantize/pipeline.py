@@ -12,7 +12,7 @@ import onnx
 
 from edgecnn.quantize import by_tensor, calibrate, qdq, ranges
 from edgecnn.quantize.calibrate import Observed
-from edgecnn.quantize.graph import Graph, macs_by_node
+from edgecnn.quantize.graph import Graph, batch_of, macs_by_node
 from edgecnn.quantize.observers import Observer
 from edgecnn.quantize.placement import Placement, place
 from edgecnn.quantize.recipes import PLAIN, Recipe
@@ -209,7 +209,8 @@ class Quantizer:
     def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
         if self._images is None:
             kept: list[npt.NDArray[np.float32]] = []
-            wanted = min(REPAIR_IMAGES, affordable(model))
+            batch = batch_of(model) or 1
+            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // batch) * batch
             for batch in self._batches():
                 kept.append(batch)
                 if sum(map(len, kept)) >= wanted:

@@ -9,6 +9,7 @@ import onnx
 
 from edgecnn.quantize import patterns
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.infinite import infinite_tensors
 from edgecnn.quantize.patterns import (
     ACTIVATION,
     ARITHMETIC,
@@ -27,6 +28,10 @@ _FUSED = "fused"  # into the quantized node before it
 _BELONGS = "belongs"  # to a float node before it, or is exact
 _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
+
+
+#: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
+NOT_FINITE = "its values are not finite"
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,11 @@ def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Plac
 
     `exclude` maps the name of a node to the rule by which it stays float, for mixed precision.
     """
-    placer = _Placer(graph, scheme, exclude)
+    infinite = infinite_tensors(graph)
+    open_ended = {
+        node.name: NOT_FINITE for node in graph.nodes if infinite.intersection((*node.input, *node.output))
+    }
+    placer = _Placer(graph, scheme, {**open_ended, **exclude})
     placer.want()
     placer.move()
     position: dict[str, int] = {}

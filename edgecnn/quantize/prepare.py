@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
 from edgecnn import onnx_metadata
-from edgecnn.errors import ArtifactError, InvalidValueError
-from edgecnn.quantize.graph import Graph
+from edgecnn.errors import ArtifactError
+from edgecnn.quantize import contrib, infinite, limited, shapes
+from edgecnn.quantize.graph import Graph, sizes
 from edgecnn.quantize.opset import upgrade
 from edgecnn.quantize.simplify import simplify
 
 #: The largest message that protocol buffers can write.
 _MAX_BYTES = 2**31 - 1
-#: Channels that an image has; more of them in the second place and these in the last mean NHWC.
-_IMAGE_CHANNELS = (1, 3, 4)
-_QUANTIZED = (
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "QLinearConv",
-    "QLinearMatMul",
-    "ConvInteger",
-    "MatMulInteger",
+#: Bytes of the largest tensor that one image may need.
+_MAX_TENSOR = 2 << 30
+_QUANTIZED = re.compile(
+    "(Quantize|Dequantize|DynamicQuantize|QLinear|QGemm|QAttention|QEmbed|QMoE|MatMulNBits|MatMulInteger)"
+    "|ConvInteger"
 )
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -62,30 +59,20 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
 
     Its constants are initializers, its batch normalizations are folded (`simplify.py`), and the shapes
     inside it are known. `size` is the height and width of an input that leaves them open. A batch
-    size that is fixed stays so. The metadata of the file are kept.
+    size that is fixed stays so. The metadata of the file are kept. What other libraries compute of a model
+    beforehand has an end (`limited.py`).
 
     Raises ArtifactError for a model that is no float network of one image input with weights of its
     own, and InvalidValueError for a `size` that is missing or is not the input's.
     """
     _check_size(model)
     _refuse(model)
-    result = upgrade(model)
-    _fix_input(result, size)
-    if not all(value.type.tensor_type.HasField("shape") for value in result.graph.output):
-        result = onnx.shape_inference.infer_shapes(result)  # onnxsim asks for it
-    result = simplify(result)
-    _refuse_control_flow(result)
-    graph = Graph(result)
-    weighted = [
-        node
-        for node in graph.nodes
-        if node.op_type in ("Conv", "Gemm", "MatMul") and any(graph.is_constant(name) for name in node.input)
-    ]
-    if not weighted:
-        raise ArtifactError(
-            "the model is no convolutional network: no Conv, Gemm or MatMul has constant weights",
-            hint="if its weights are inputs, export it with them inside",
-        )
+    infinite.check_weights(model)
+    if _has_work(model):
+        result = limited.call(rewritten, model, size, what="preparing the graph")
+    else:
+        result = rewritten(model, size)
+    _refuse_what_is_left(result)
     try:
         onnx.checker.check_model(result, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -95,88 +82,89 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     return result
 
 
+def _has_work(model: onnx.ModelProto) -> bool:
+    """Return whether there is something in a graph to be computed or unpacked beforehand."""
+    graph = Graph(model)
+    known: set[str] = set()
+    for node in graph.nodes:
+        if any(item.HasField("g") or item.graphs for item in node.attribute):
+            return True
+        if node.op_type == "Constant":
+            continue
+        given = [name for name in node.input if name]
+        # Shapes are constants too, where they are fixed.
+        if node.op_type == "Shape" or all(graph.is_constant(name) or name in known for name in given):
+            known.update(node.output)
+            if node.op_type not in ("Shape", "Identity", "Cast"):
+                return True
+    return bool(model.functions)
+
+
+def rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
+    """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
+    given = onnx.ModelProto()
+    given.CopyFrom(model)
+    shapes.forget_declared(given)
+    shapes.fix_input(given, size)
+    contrib.use_standard(given)
+    result = upgrade(given)
+    contrib.use_standard(result)  # those from inside of the model's functions
+    shapes.declare_foreign(result)
+    result = onnx.shape_inference.infer_shapes(result)
+    shapes.declare_outputs(result)
+    result = simplify(result)
+    del result.graph.value_info[:]
+    shapes.declare_foreign(result)
+    return result
+
+
 def _refuse(model: onnx.ModelProto) -> None:
     """Raise ArtifactError for what no rewriting makes a float network of one image input."""
     graph = model.graph
-    quantized = next((node for node in graph.node if node.op_type in _QUANTIZED), None)
+    quantized = next((node for node in graph.node if _QUANTIZED.match(node.op_type)), None)
     if quantized is not None:
         raise ArtifactError(
             f"the model is quantized already: it has a {quantized.op_type}",
             hint="give the float32 model that it was made from",
         )
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in constants]
-    types = {value.name: value.type.tensor_type.elem_type for value in (*inputs, *graph.output)}
+    source = shapes.image_input(model)
+    types = {value.name: value.type.tensor_type.elem_type for value in (source, *graph.output)}
     if any(tensor.data_type in _HALF for tensor in graph.initializer) or set(types.values()) & set(_HALF):
         raise ArtifactError("the model is float16 already", hint="give the float32 model it was made from")
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise ArtifactError(
-            f"the model has {len(inputs)} inputs ({names}); one image input is expected",
-            hint="export the network with its other inputs as constants",
-        )
-    source = inputs[0]
     if types[source.name] != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(types[source.name]).lower()
         raise ArtifactError(
             f"the input {source.name!r} is {kind}; float32 is expected",
             hint="export the network without the conversion from pixels",
         )
-    dimensions = source.type.tensor_type.shape.dim
-    if len(dimensions) != 4:
-        raise ArtifactError(
-            f"the input {source.name!r} has {len(dimensions)} dimensions; an image has four, NCHW",
-            hint="export the network for images of a known shape",
-        )
-    channels, last = dimensions[1].dim_value, dimensions[3].dim_value
-    if channels not in _IMAGE_CHANNELS and last in _IMAGE_CHANNELS:
-        raise ArtifactError(
-            f"the input {source.name!r} is NHWC; NCHW is expected",
-            hint="tf2onnx makes it so with --inputs-as-nchw",
-        )
     if TensorProto.FLOAT not in {types[value.name] for value in graph.output}:
         raise ArtifactError("the model has no float32 output", hint="export it without the final argmax")
 
 
-def _refuse_control_flow(model: onnx.ModelProto) -> None:
+def _refuse_what_is_left(model: onnx.ModelProto) -> None:
+    """Raise ArtifactError for a simplified graph that decides while it runs, is too large or unweighted."""
     for node in model.graph.node:
         if node.op_type in _CONTROL_FLOW:
             raise ArtifactError(
                 f"the model decides while it runs: {node.op_type} {node.name!r}",
                 hint="export the network without control flow (torch.onnx.export with dynamo=True)",
             )
-
-
-def _fix_input(model: onnx.ModelProto, size: int | None) -> None:
-    """Give the input's height and width numbers and its batch a number or a name, in place."""
-    source = model.graph.input[0]
-    batch, channels, *sides = source.type.tensor_type.shape.dim
-    fixed = [side.dim_value for side in sides]
-    if size is not None and (size < 1 or any(side and side != size for side in fixed)):
-        raise InvalidValueError(
-            f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size} x {size}",
-            hint="leave --size out",
-        )
-    if size is None and not all(fixed):
-        raise InvalidValueError(
-            f"the input {source.name!r} has no fixed height and width",
-            hint="say which images the network is for: --size 224",
-        )
-    if not channels.dim_value:
+    graph = Graph(model)
+    if not any(
+        node.op_type in ("Conv", "Gemm", "MatMul") and any(graph.is_constant(name) for name in node.input)
+        for node in graph.nodes
+    ):
         raise ArtifactError(
-            f"the input {source.name!r} has no fixed number of channels",
-            hint="export the network with only the batch left open",
+            "the model is no convolutional network: no Conv, Gemm or MatMul has constant weights",
+            hint="if its weights are inputs, export it with them inside",
         )
-    changed = size is not None and not all(fixed)
-    for side in sides:
-        side.dim_value = side.dim_value or size or 0
-    if not batch.dim_value and not batch.dim_param:
-        batch.dim_param = "batch"
-    if changed:  # what was inferred for any size says nothing any more
-        del model.graph.value_info[:]
-        for value in model.graph.output:
-            for item in list(value.type.tensor_type.shape.dim)[1:]:
-                item.Clear()
+    for name, count in sizes(model).items():
+        node = graph.producer(name)
+        if node is not None and 4 * count > _MAX_TENSOR:
+            raise ArtifactError(
+                f"{node.op_type} {node.name!r} makes {4 * count / 2**30:.1f} GB of one image",
+                hint="networks of this size are not meant for the edge; --size asks for smaller images",
+            )
 
 
 def _check_size(model: onnx.ModelProto) -> None:

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.names import Names
 from edgecnn.quantize.patterns import input_channels, output_axis
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
@@ -91,6 +92,8 @@ class _Writer:
         self.ranges = ranges
         self.rounded = weights
         self.dequantized: dict[str, str] = {}
+        self._codes: dict[str, str] = {}
+        self._tensors, self._nodes = Names.of_tensors(graph.model), Names.of_nodes(graph.model)
         #: Node that must stay float: what it reads in place of its input.
         self._shielded: dict[str, str] = {}
         self._constants: dict[str, onnx.TensorProto] = {}
@@ -100,18 +103,20 @@ class _Writer:
         """Return QuantizeLinear and DequantizeLinear for a tensor, and send its readers to the latter."""
         scale, zero = self._scales[tensor]
         names = [self._constant(f"{tensor}_scale", np.array(scale)), self._constant(f"{tensor}_zero", zero)]
-        self.dequantized[tensor] = f"{tensor}_dequantized"
+        self._codes[tensor] = self._tensors.fresh(f"{tensor}_quantized")
+        self.dequantized[tensor] = self._tensors.fresh(f"{tensor}_dequantized")
         return [
-            helper.make_node(
-                "QuantizeLinear", [tensor, *names], [f"{tensor}_quantized"], name=f"{tensor}/quantize"
-            ),
-            helper.make_node(
+            self._node("QuantizeLinear", [tensor, *names], self._codes[tensor], f"{tensor}/quantize"),
+            self._node(
                 "DequantizeLinear",
-                [f"{tensor}_quantized", *names],
-                [self.dequantized[tensor]],
-                name=f"{tensor}/dequantize",
+                [self._codes[tensor], *names],
+                self.dequantized[tensor],
+                f"{tensor}/dequantize",
             ),
         ]
+
+    def _node(self, op: str, inputs: list[str], output: str, name: str, **attributes: int) -> onnx.NodeProto:
+        return helper.make_node(op, inputs, [output], name=self._nodes.fresh(name), **attributes)
 
     def read(self, node: onnx.NodeProto, tensor: str) -> str:
         """Return what a node reads in place of one of the float model's tensors."""
@@ -141,21 +146,14 @@ class _Writer:
             return []
         count = input_channels(self.graph, node)
         scale, zero = self._scales[source]
-        self._shielded[node.name] = f"{node.name}/input_dequantized"
+        self._shielded[node.name] = self._tensors.fresh(f"{node.name}/input_dequantized")
         inputs = [
-            f"{source}_quantized",
+            self._codes[source],
             self._constant(f"{node.name}/input_scale", np.full(count, scale)),
             self._constant(f"{node.name}/input_zero", np.full(count, zero)),
         ]
-        return [
-            helper.make_node(
-                "DequantizeLinear",
-                inputs,
-                [self._shielded[node.name]],
-                name=f"{node.name}/input/dequantize",
-                axis=1,
-            )
-        ]
+        shielded, name = self._shielded[node.name], f"{node.name}/input/dequantize"
+        return [self._node("DequantizeLinear", inputs, shielded, name, axis=1)]
 
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
@@ -201,12 +199,11 @@ class _Writer:
             self._constant(f"{tensor}_scale", scale),
             self._constant(f"{tensor}_zero", zero),
         ]
-        node.input[position] = f"{tensor}_dequantized"
-        return helper.make_node(
-            "DequantizeLinear", inputs, [node.input[position]], name=f"{tensor}/dequantize", axis=axis
-        )
+        node.input[position] = self._tensors.fresh(f"{tensor}_dequantized")
+        return self._node("DequantizeLinear", inputs, node.input[position], f"{tensor}/dequantize", axis=axis)
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        name = self._tensors.fresh(name)
         self._constants[name] = numpy_helper.from_array(
             np.ascontiguousarray(value).reshape(value.shape), name
         )

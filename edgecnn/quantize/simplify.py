@@ -7,20 +7,25 @@ import onnxsim
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
-from edgecnn.quantize.fold import fold_affine
+from edgecnn.quantize.activations import name_activations
+from edgecnn.quantize.fold import fold_affine, plain_gemms
 from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.infinite import close_channels
+from edgecnn.quantize.names import Names
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model simplified: constants computed, no Dropout, no Identity, no node that nothing reads.
 
     Batch normalizations and constant factors are folded into the layer before them (`fold.py`), a mean
-    over height and width is one GlobalAveragePool, a Sum is made of Adds, and every node has a name of
-    its own. Raises EdgecnnError if onnxsim fails.
+    over height and width is one GlobalAveragePool, a Sum is made of Adds, an activation that is spelled out
+    is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
+    onnxsim fails.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _without_dropout(result)
+    name_activations(result)  # before a constant of theirs is folded into the layer before
     try:
         simplified, checked = onnxsim.simplify(result)
     except Exception as error:  # onnxsim raises bare RuntimeErrors and the checker's own kind
@@ -30,7 +35,10 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     result = simplified
     _take_out_constants(result)
     _rewrite_nodes(result)
+    name_activations(result)
     fold_affine(result)
+    plain_gemms(result)
+    close_channels(result)
     _name(result)
     return result
 
@@ -72,16 +80,17 @@ def _rewrite_nodes(model: onnx.ModelProto) -> None:
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*model.graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
     }
+    names = Names.of_tensors(model)
     nodes = []
     for node in model.graph.node:
         if node.op_type == "Sum" and len(node.input) > 1:
-            nodes += _adds(node)
+            nodes += _adds(node, names)
         elif (
             node.op_type == "ReduceMean"
             and ranks.get(node.input[0]) == 4
             and _axes(graph, node) in ([2, 3], [-2, -1], [-1, 2], [-2, 3])
         ):
-            nodes += _pooling(node)
+            nodes += _pooling(node, names)
         else:
             nodes.append(node)
     replace_nodes(model, nodes)
@@ -94,23 +103,23 @@ def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
     return sorted(int(axis) for axis in graph.constant(node.input[1]).reshape(-1))
 
 
-def _pooling(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+def _pooling(node: onnx.NodeProto, names: Names) -> list[onnx.NodeProto]:
     source, result = node.input[0], node.output[0]
     if attribute(node, "keepdims", 1):
         return [helper.make_node("GlobalAveragePool", [source], [result], name=node.name)]
-    pooled, name = f"{result}_pooled", node.name or "mean"
+    pooled, name = names.fresh(f"{result}_pooled"), node.name or "mean"
     return [
         helper.make_node("GlobalAveragePool", [source], [pooled], name=name),
         helper.make_node("Flatten", [pooled], [result], name=f"{name}/flatten"),
     ]
 
 
-def _adds(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    names, last = list(node.input), node.output[0]
-    results = [f"{last}_part_{number}" for number in range(1, len(names) - 1)] + [last]
+def _adds(node: onnx.NodeProto, names: Names) -> list[onnx.NodeProto]:
+    parts, last = list(node.input), node.output[0]
+    results = [names.fresh(f"{last}_part_{number}") for number in range(1, len(parts) - 1)] + [last]
     return [
         helper.make_node("Add", [left, right], [result], name=node.name)
-        for left, right, result in zip([names[0], *results], names[1:], results, strict=False)
+        for left, right, result in zip([parts[0], *results], parts[1:], results, strict=False)
     ]
 
 

@@ -15,6 +15,7 @@ from edgecnn.errors import ArtifactError
 from edgecnn.quantize import front_end, qdq
 from edgecnn.quantize.front_end import FrontEnd
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.names import Names, is_ours
 from edgecnn.quantize.patterns import output_axis
 from edgecnn.quantize.placement import Placement, place
 from edgecnn.quantize.ranges import Range
@@ -153,7 +154,7 @@ class _Reader:
         self.weights: dict[str, QuantizedWeight] = {}
         self.ranges: dict[str, Range] = {}
         self.symmetric: bool | None = None
-        self._names = {name for node in graph.nodes for name in (*node.input, *node.output)}
+        self._names = Names.of_tensors(graph.model)
         for node in graph.nodes:
             if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
                 raise _foreign(f"it has a {node.op_type} instead of Q/DQ pairs")
@@ -176,7 +177,7 @@ class _Reader:
             raise _foreign(f"{tensor!r} is quantized to {zero.dtype}")
         if scale.ndim or zero.ndim:
             raise _foreign(f"{tensor!r} has more than one scale")
-        if node.name != f"{tensor}/quantize":
+        if not is_ours(node.name, f"{tensor}/quantize"):
             raise _foreign(f"its pairs have other names: {node.name!r} quantizes {tensor!r}")
         if self.symmetric not in (None, symmetric) or (symmetric and zero):
             raise _foreign(f"{tensor!r} follows no scheme: zero point {zero.item()} of type {zero.dtype}")
@@ -208,7 +209,7 @@ class _Reader:
         """Return the weight or bias of a node as float32; keeps the integers of a weight."""
         stored = self.stored[node.input[position]]
         kind = {1: "weight", 2: "bias"}.get(position)
-        if kind is None or stored.name != f"{node.name}/{kind}/dequantize":
+        if kind is None or not is_ours(stored.name, f"{node.name}/{kind}/dequantize"):
             raise _foreign(f"its constants have other names: {node.name!r} reads {stored.name!r}")
         values, scale = (self.graph.constant(name) for name in stored.input[:2])
         axis = output_axis(node) if kind == "weight" else 0
@@ -219,10 +220,7 @@ class _Reader:
 
     def free_name(self, node: onnx.NodeProto, position: int) -> str:
         """Return a name for a constant of a node that no tensor of the file has."""
-        name = f"{node.name}/{'weight' if position == 1 else 'bias'}"
-        while name in self._names:
-            name += "_"
-        return name
+        return self._names.fresh(f"{node.name}/{'weight' if position == 1 else 'bias'}")
 
 
 def _foreign(why: str) -> ArtifactError:

@@ -34,6 +34,11 @@ class Opened:
     notes: list[str]
     lineage: tuple[Step, ...]
 
+    def __post_init__(self) -> None:
+        from edgecnn.zoo.trained import demand_finite
+
+        demand_finite(self.network)
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -187,7 +192,7 @@ class NetworkSpec:
         return Path(self.name).stem if self.is_checkpoint else self.name
 
     def open(self) -> Opened:
-        """Return the network. Raises WeightsError for weights that cannot be loaded."""
+        """Return the network. Raises WeightsError for weights that cannot be loaded or are not finite."""
         from edgecnn.zoo import checkpoint, weights
         from edgecnn.zoo.create import create
 

@@ -256,7 +256,9 @@ REFUSED = {
     "NHWC": lambda: model_of([("Transpose", "x", "z", {"perm": [0, 3, 1, 2]}), CONV], shape=(1, 8, 8, 3)),
     "no float32 output": lambda: with_output_type(TensorProto.INT64),
     "no convolutional network": lambda: model_of([("Relu", "x", "y", {})]),
-    "number of channels": lambda: model_of([CONV], shape=(1, "c", 8, 8)),
+    "number of channels": lambda: model_of(
+        [("Relu", "x", "z", {}), ("Conv", "z w", "y", {})], shape=(1, "c", 8, 8)
+    ),
     "decides while it runs: If": with_branches,
     "Crop '.*' is no standard operator": lambda: model_of([CONV, ("Crop", "a", "y", {})], 1, ir=3),
     "Tile .* of operator set 1": lambda: model_of([CONV, ("Tile", "a one one", "y", {})], 1, ir=3),

@@ -7,6 +7,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.names import Names
 from edgecnn.quantize.patterns import output_axis
 
 
@@ -14,7 +15,7 @@ def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy in which each Conv and Gemm with constant weights has a bias that no other node reads."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    graph = Graph(result)
+    graph, names = Graph(result), Names.of_tensors(result)
     for node in graph.nodes:
         if node.op_type not in ("Conv", "Gemm") or not graph.is_constant(node.input[1]):
             continue
@@ -26,6 +27,6 @@ def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             continue
         del node.input[2:]
-        node.input.append(f"{node.name}/own_bias")
-        result.graph.initializer.append(numpy_helper.from_array(value, f"{node.name}/own_bias"))
+        node.input.append(names.fresh(f"{node.name}/own_bias"))
+        result.graph.initializer.append(numpy_helper.from_array(value, node.input[2]))
     return result

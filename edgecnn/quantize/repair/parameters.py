@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph import Graph, attribute
+from edgecnn.quantize.graph import Graph, attribute, is_standard
+from edgecnn.quantize.names import Names
 from edgecnn.quantize.patterns import output_axis, setting
 from edgecnn.quantize.repair.patches import as_matrix, from_matrix, groups
 
@@ -20,7 +21,7 @@ LAYERS = ("Conv", "Gemm")
 
 def is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether a node is a Conv or Gemm whose weights and bias are constants, one bias per output."""
-    if node.op_type not in LAYERS or not graph.is_constant(node.input[1]):
+    if node.op_type not in LAYERS or not is_standard(node) or not graph.is_constant(node.input[1]):
         return False
     if graph.is_constant(node.input[0]) or (node.op_type == "Gemm" and attribute(node, "transA", 0)):
         return False
@@ -29,7 +30,8 @@ def is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
     if not graph.is_constant(node.input[2]):
         return False
     bias = graph.constant(node.input[2])
-    return bias.size in (1, outputs(graph, node)) and (not bias.ndim or bias.size == bias.shape[-1])
+    fits = bias.size in (1, outputs(graph, node)) and np.isfinite(bias).all()
+    return bool(fits) and (not bias.ndim or bias.size == bias.shape[-1])
 
 
 def outputs(graph: Graph, node: onnx.NodeProto) -> int:
@@ -97,10 +99,7 @@ class Editor:
 
     def new_constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         """Add an initializer; return its name, which is another than `name` where that one is taken."""
-        taken = {item.name for item in self.model.graph.initializer}
-        taken.update(made for node in self.graph.nodes for made in node.output)
-        while name in taken:
-            name += "_"
+        name = Names.of_tensors(self.model).fresh(name)
         self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         # What was known of the graph's constants is out of date.
         self.graph = Graph(self.model)

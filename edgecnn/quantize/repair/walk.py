@@ -6,6 +6,7 @@ repaired. Both networks are computed once for all layers, instead of once for ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.quantize import qdq
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph import Graph, batch_of, sizes
 from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
@@ -91,18 +92,10 @@ def affordable(model: onnx.ModelProto) -> int:
 
     The two networks keep a few tensors each for all images, the largest ones included.
     """
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = [*inferred.graph.value_info, *inferred.graph.input]
-    shapes = ([dim.dim_value for dim in value.type.tensor_type.shape.dim[1:]] for value in values)
-    largest = max((int(np.prod(shape)) for shape in shapes if shape), default=1)
+    largest = max(sizes(model).values(), default=1)
     count = max(8, _MEMORY // (_KEPT_TENSORS * 4 * max(1, largest)))
-    batch = _batch(model)
+    batch = batch_of(model)
     return count if batch is None else max(1, count // batch) * batch
-
-
-def _batch(model: onnx.ModelProto) -> int | None:
-    """Return the fixed batch of a model; None if it takes any number."""
-    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
 
 
 def walk(
@@ -126,7 +119,9 @@ def walk(
     exact = {graph.inputs[0]: images}
     inexact = dict(exact)
     pieces = list(_pieces(graph, placement))
-    pool = _Pool(_batch(model) or _CHUNK)
+    # Parts of one size: of a tensor whose first axis counts something else, each image's share depends on it.
+    part = batch_of(model) or max(size for size in range(1, _CHUNK + 1) if len(images) % size == 0)
+    pool = _Pool(len(images) // part)
     for index, piece in enumerate(pieces):
         progress(index, len(pieces))
         if piece.layer is not None:
@@ -247,10 +242,14 @@ def _shapes_of(group: list[onnx.NodeProto], shapes: dict[str, onnx.NodeProto]) -
 
 
 class _Pool:
-    """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them."""
+    """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them.
 
-    def __init__(self, chunk: int) -> None:
-        self._chunk = chunk
+    The images go through a network in `parts` of one size, and what a part gives is appended to a tensor
+    along its first axis, whatever that axis counts: images, or steps of a sequence, or heads of an attention.
+    """
+
+    def __init__(self, parts: int) -> None:
+        self._parts = parts
         self._free: list[npt.NDArray[np.uint8]] = []
         self._in_use: dict[str, npt.NDArray[np.uint8]] = {}
 
@@ -260,25 +259,28 @@ class _Pool:
         if names:
             session = open_session(piece.SerializeToString())
             inputs = [value.name for value in piece.graph.input]
-            count = len(values[inputs[0]])
             outputs: dict[str, Array] = {}
-            for start in range(0, count, self._chunk):
-                part = slice(start, start + self._chunk)
-                found = session.run(names, {name: values[name][part] for name in inputs})
-                for name, value in zip(names, found, strict=True):
+            for index in range(self._parts):
+                found = session.run(names, {name: self._part(values[name], index) for name in inputs})
+                for name, value in zip(names, map(np.atleast_1d, found), strict=True):
                     if name not in outputs:
-                        outputs[name] = self._take(
-                            str(id(values)) + name, (count, *value.shape[1:]), value.dtype
-                        )
-                    outputs[name][part] = value
+                        outputs[name] = self._take(str(id(values)) + name, value)
+                    self._part(outputs[name], index)[...] = value
             values.update(outputs)
         for name in last_used:
             values.pop(name, None)
             if (buffer := self._in_use.pop(str(id(values)) + name, None)) is not None:
                 self._free.append(buffer)
 
-    def _take(self, key: str, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-        size = int(np.prod(shape)) * dtype.itemsize
+    def _part(self, value: Array, index: int) -> Array:
+        """Return the view of one part of a tensor of all the images."""
+        size = len(value) // self._parts
+        return value[index * size : (index + 1) * size]
+
+    def _take(self, key: str, part: Array) -> Array:
+        """Return room for as many tensors like `part` as there are parts."""
+        shape = (self._parts * part.shape[0], *part.shape[1:])
+        size = math.prod(shape) * part.dtype.itemsize
         fitting = [buffer for buffer in self._free if buffer.nbytes >= size]
         if fitting:
             buffer = min(fitting, key=lambda buffer: buffer.nbytes)
@@ -286,4 +288,4 @@ class _Pool:
         else:
             buffer = np.empty(size, np.uint8)
         self._in_use[key] = buffer
-        return buffer[:size].view(dtype).reshape(shape)
+        return buffer[:size].view(part.dtype).reshape(shape)

@@ -1,0 +1,90 @@
+"""Run a model over many images, and bring what it gives into rows, one for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.errors import ArtifactError
+
+Array = npt.NDArray[Any]
+
+#: Images per inference where the model takes any number.
+_BATCH = 8
+
+
+def run(session: Any, outputs: Sequence[str], images: Array, feeds: Mapping[str, Array] = {}) -> list[Array]:
+    """Return each output of an onnxruntime session for images, (N, ...), its axis of images first.
+
+    The session's first input takes the images; `feeds` are the others. A fixed batch is filled up. Where
+    an output's images lie along another axis than the first, as in the (time, N, classes) of a sequence, that
+    axis is moved; where an image has several entries on it, they get an axis of their own. Raises
+    ArtifactError for an output that does not depend on the number of images.
+    """
+    source = session.get_inputs()[0]
+    batch = source.shape[0] if isinstance(source.shape[0], int) and source.shape[0] > 0 else None
+    size, count = batch or _BATCH, len(images)
+    if batch:
+        images = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
+
+    def once(part: Array) -> list[Array]:
+        return list(session.run(list(outputs), {source.name: part, **feeds}))
+
+    parts = [once(images[start : start + size]) for start in range(0, len(images), size)]
+    shapes = {value.name: list(value.shape) for value in session.get_outputs()}
+    probes: list[list[Array]] = []
+    rows = []
+    for index, name in enumerate(outputs):
+        values = [part[index] for part in parts]
+        axis = _declared_axis(shapes[name], source.shape[0], values[0].shape)
+        if axis is None and batch:
+            axis = _fixed_axis(name, values[0].shape, batch)
+        elif axis is None:
+            probes = probes or [once(images[:1]), once(np.concatenate([images[:1]] * 2))]
+            axis = _varying_axis(name, *(probe[index].shape for probe in probes))
+        lengths = [min(size, len(images) - start) for start in range(0, len(images), size)]
+        joined = [_by_image(value, axis, length) for value, length in zip(values, lengths, strict=True)]
+        rows.append(np.concatenate(joined)[:count])
+    return rows
+
+
+def _declared_axis(shape: list[Any], batch: Any, found: tuple[int, ...]) -> int | None:
+    """Return the axis that has the name of the input's batch."""
+    named = isinstance(batch, str) and len(shape) == len(found) and shape.count(batch) == 1
+    return shape.index(batch) if named else None
+
+
+def _fixed_axis(name: str, shape: tuple[int, ...], batch: int) -> int:
+    """Return the axis of a fixed batch: one as long as it is, or that it divides; -1 for none of 1."""
+    exact = [axis for axis, size in enumerate(shape) if size == batch]
+    if exact or batch == 1:
+        return exact[0] if exact else -1
+    if shape and shape[0] % batch == 0:
+        return 0
+    raise _no_axis(name)
+
+
+def _varying_axis(name: str, one: tuple[int, ...], two: tuple[int, ...]) -> int:
+    """Return the axis along which two images give twice as much as one."""
+    axes = [axis for axis, sizes in enumerate(zip(one, two, strict=True)) if sizes[1] != sizes[0]]
+    if len(axes) != 1 or two[axes[0]] != 2 * one[axes[0]]:
+        raise _no_axis(name)
+    return axes[0]
+
+
+def _by_image(value: Array, axis: int, count: int) -> Array:
+    if axis < 0:
+        return np.asarray(value)[None]
+    value = np.moveaxis(value, axis, 0)
+    entries = len(value) // count
+    return value if entries == 1 else value.reshape(count, entries, *value.shape[1:])
+
+
+def _no_axis(name: str) -> ArtifactError:
+    return ArtifactError(
+        f"output {name!r} has no axis for the images of a batch",
+        hint="export the network so that each output holds one entry per image",
+    )
