@@ -40,7 +40,7 @@ def test_what_an_activation_clips_does_not_count(rng):
     layer, rows, target, scale, nearest = case(rng, clip=(0.0, 1.0))
     inside = adaround.learn(layer, rows, target, scale, nearest, QUICK)
     whole = layer_of("Gemm", layer.weight, layer.exact, layer.exact, layer.bias)
-    everywhere = adaround.learn(whole, patches, target, scale, nearest, QUICK)
+    everywhere = adaround.learn(whole, rows, target, scale, nearest, QUICK)
     bounds = (0.0, 1.0)
     assert loss(layer, inside * scale, bounds) < loss(layer, everywhere * scale, bounds)
 
@@ -84,6 +84,7 @@ def test_convolutions_of_all_kinds_are_learned(rng, group):
     rows, start = moments.sample(layer), np.rint(target / scale)
     learned = adaround.learn(layer, rows, target, scale, start, QUICK)
     errors = [
-        np.square(rows.wanted @ ((steps * scale - target).transpose(0, 2, 1))).mean() for steps in (start, learned)
+        np.square(rows.wanted @ (steps * scale - target).transpose(0, 2, 1)).mean()
+        for steps in (start, learned)
     ]
     assert learned.shape == target.shape and errors[1] < 0.9 * errors[0]
