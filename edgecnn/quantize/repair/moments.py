@@ -16,8 +16,8 @@ Single = npt.NDArray[np.float32]
 
 #: Rows that a layer is repaired by: this many times the inputs of an output, within these bounds; and no
 #: more than so many values, unless these are fewer rows than the last number.
-_ROWS_PER_INPUT = 4
-_ROWS = (4096, 6144)
+_ROWS_PER_INPUT = 8
+_ROWS = (4096, 8192)
 _VALUES = 1 << 24
 _FEWEST = 1024
 #: Where each output is to have moments of its own, they take at most this many numbers.
