@@ -31,26 +31,26 @@ def loss(layer, weight, clip=None) -> float:
 
 
 def test_the_output_is_nearer_than_of_weights_rounded_to_nearest(rng):
-    layer, patches, target, scale, nearest = case(rng)
-    learned = adaround.learn(layer, patches, target, scale, nearest, QUICK)
+    layer, rows, target, scale, nearest = case(rng)
+    learned = adaround.learn(layer, rows, target, scale, nearest, QUICK)
     assert loss(layer, learned * scale) < 0.7 * loss(layer, nearest * scale)
 
 
 def test_what_an_activation_clips_does_not_count(rng):
-    layer, patches, target, scale, nearest = case(rng, clip=(0.0, 1.0))
-    inside = adaround.learn(layer, patches, target, scale, nearest, QUICK)
+    layer, rows, target, scale, nearest = case(rng, clip=(0.0, 1.0))
+    inside = adaround.learn(layer, rows, target, scale, nearest, QUICK)
     whole = layer_of("Gemm", layer.weight, layer.exact, layer.exact, layer.bias)
-    everywhere = adaround.learn(whole, patches, target, scale, nearest, QUICK)
+    everywhere = adaround.learn(whole, rows, target, scale, nearest, QUICK)
     bounds = (0.0, 1.0)
     assert loss(layer, inside * scale, bounds) < loss(layer, everywhere * scale, bounds)
 
 
 def test_the_result_is_whole_steps_next_to_the_start(rng):
-    layer, patches, target, scale, _ = case(rng, levels=127)
+    layer, rows, target, scale, _ = case(rng, levels=127)
     target[0, 0, :] = 127.4 * scale[0, 0]
     target[0, 1, :] = -127.4 * scale[0, 1]
     start = np.clip(np.rint(target / scale), -127, 127)
-    learned = adaround.learn(layer, patches, target, scale, start, QUICK)
+    learned = adaround.learn(layer, rows, target, scale, start, QUICK)
     assert np.all(learned == np.rint(learned)) and np.abs(learned).max() == 127
     assert np.abs(learned - start).max() <= 1
 
@@ -81,10 +81,10 @@ def test_convolutions_of_all_kinds_are_learned(rng, group):
     layer = layer_of("Conv", weight, values, group=group, pads=[1, 1, 1, 1])
     target = as_matrix(layer.node, weight).astype(np.float64)
     scale = np.abs(target).max(axis=2, keepdims=True) / 12
-    patches, start = moments.sample(layer), np.rint(target / scale)
-    learned = adaround.learn(layer, patches, target, scale, start, QUICK)
-    rows = patches(values)
+    rows, start = moments.sample(layer), np.rint(target / scale)
+    learned = adaround.learn(layer, rows, target, scale, start, QUICK)
     errors = [
-        np.square(rows @ ((steps * scale - target).transpose(0, 2, 1))).mean() for steps in (start, learned)
+        np.square(rows.wanted @ (steps * scale - target).transpose(0, 2, 1)).mean()
+        for steps in (start, learned)
     ]
     assert learned.shape == target.shape and errors[1] < 0.9 * errors[0]

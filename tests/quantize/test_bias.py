@@ -28,7 +28,7 @@ def test_the_mean_of_the_output_is_that_of_the_float_network(rng, group):
     layer = layer_of("Conv", weight, exact, bias=old, group=group)
     rounded = np.round(weight, 1)
     new = corrected(layer, rounded)
-    rows = moments.sample(layer)(exact)
+    rows = moments.sample(layer).wanted
     means = [
         (rows @ as_matrix(layer.node, values).transpose(0, 2, 1)).mean(1).ravel() + offset
         for values, offset in ((weight, old), (rounded, new))

@@ -68,9 +68,16 @@ def test_positions_that_an_activation_clips_hardly_count(rng):
 
 @pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
 def test_merged_parts_equal_the_whole(rng, clip, monkeypatch):
-    # The activation's margin is measured on each block: without it, parts and whole are weighed alike.
+    # The activation's margin is measured on each part: without it, parts and whole are weighed alike.
     monkeypatch.setattr(moments, "_MARGIN", 0)
     layer = case(rng, clip)
-    patches = moments.sample(layer)
-    parts = [moments.collect(layer, part) for part in patches.split(3)]
-    assert_same(moments.merge(parts), moments.collect(layer, patches))
+    rows = moments.sample(layer)
+    parts = [moments.collect(layer, part) for part in rows.split(3)]
+    assert_same(moments.merge(parts), moments.collect(layer, rows))
+
+
+def test_products_in_blocks_are_those_of_all_rows(rng, monkeypatch):
+    layer = case(rng, clip=(0.0, 1.0), outputs=3)
+    whole = moments.collect(layer, moments.sample(layer))
+    monkeypatch.setattr(moments, "_BLOCK", 25 * 7)  # seven rows of 5 x 5 products
+    assert_same(moments.collect(layer, moments.sample(layer)), whole)

@@ -5,7 +5,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from small_layers import layer_of, node_of
 
-from edgecnn.quantize.repair.patches import Patches, as_matrix, from_matrix
+from edgecnn.quantize.repair.patches import Patches, Rows, as_matrix, from_matrix
 
 
 def every_row(node: onnx.NodeProto, weight: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -61,25 +61,22 @@ def test_a_sample_is_the_same_positions_of_every_input(rng):
     np.testing.assert_array_equal(patches(values) * 2, patches(values * 2))
 
 
+def rows_of(values: np.ndarray, count: int = 10**9) -> Rows:
+    every = Patches(node_of("Conv"), (1, 1, 1, 1), values.shape, count)(values)
+    return Rows(every, every + 0.5)
+
+
 def test_split_takes_other_images_for_each_part():
-    node, shape = node_of("Conv"), (4, 1, 6, 6)
-    number = np.broadcast_to(np.arange(4, dtype=np.float32)[:, None, None, None], shape)
-    first, second = (part(number) for part in Patches(node, (1, 1, 1, 1), shape, 10**9).split(2))
-    assert set(first.ravel()) == {0, 1} and set(second.ravel()) == {2, 3}
+    number = np.broadcast_to(np.arange(4, dtype=np.float32)[:, None, None, None], (4, 1, 6, 6))
+    first, second = rows_of(number).split(2)
+    assert set(first.wanted.ravel()) == {0, 1} and set(second.wanted.ravel()) == {2, 3}
+    assert set(first.given.ravel()) == {0.5, 1.5}
 
 
 @pytest.mark.parametrize("count", [7, 10**6])
-def test_picked_positions_are_some_of_all_and_no_two_the_same(rng, count):
-    values = np.arange(2 * 36, dtype=np.float32).reshape(2, 1, 6, 6)
-    every = Patches(node_of("Conv"), (1, 1, 1, 1), values.shape, 60)
-    picked = every.pick(count, np.random.default_rng(1))(values).ravel()
-    assert len(picked) == len(set(picked)) == min(count, 60) and set(picked) <= set(every(values).ravel())
-
-
-def test_blocks_are_the_whole_in_order(rng, monkeypatch):
-    monkeypatch.setattr("edgecnn.quantize.repair.patches._BLOCK", 64)
-    values = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
-    patches = Patches(node_of("Conv"), (4, 3, 3, 3), values.shape, 40)
-    blocks = [block(values) for block in patches.blocks()]
-    assert len(blocks) > 1
-    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), patches(values))
+def test_picked_rows_are_some_of_all_and_no_two_the_same(count):
+    every = rows_of(np.arange(2 * 36, dtype=np.float32).reshape(2, 1, 6, 6), 60)
+    picked = every.pick(count, np.random.default_rng(1))
+    chosen = picked.wanted.ravel()
+    assert picked.count == len(set(chosen)) == min(count, 60) and set(chosen) <= set(every.wanted.ravel())
+    np.testing.assert_array_equal(picked.given, picked.wanted + 0.5)

@@ -76,3 +76,25 @@ def test_shapes_are_computed_for_each_piece_and_not_joined_over_the_images(model
     assert seen["Gemm"].inexact.shape == expected.shape
     # Rounded to steps of 1/16, and the mean of five of them.
     assert 0 < np.abs(seen["Gemm"].inexact - expected).max() < 0.2
+
+
+def test_images_join_where_tensors_are_small_and_are_then_like_the_others(model, rng, monkeypatch):
+    images = rng.normal(size=(16, 3, 8, 8)).astype(np.float32)
+    placement = place(Graph(model), PORTABLE)
+    ranges = dict.fromkeys(placement.tensors, (-8.0, 8.0))
+
+    def walked() -> dict[str, Layer]:
+        seen: dict[str, Layer] = {}
+        walk(
+            model, placement, ranges, PORTABLE, images,
+            lambda layer: seen.setdefault(layer.node.op_type, layer) and Repaired(),
+        )  # fmt: skip
+        return seen
+
+    every = walked()
+    # Two networks' tensors of the first piece do not fit for more than eight images, those of the last do.
+    monkeypatch.setattr("edgecnn.quantize.repair.walk._MEMORY", 8000)
+    some = walked()
+    assert (len(some["Conv"].exact), len(some["Gemm"].exact)) == (8, 16)
+    np.testing.assert_allclose(some["Gemm"].exact, every["Gemm"].exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(some["Gemm"].inexact, every["Gemm"].inexact, rtol=1e-6, atol=1e-6)

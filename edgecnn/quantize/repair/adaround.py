@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.lazy import require
-from edgecnn.quantize.repair.patches import Patches, as_matrix
+from edgecnn.quantize.repair.patches import Rows, as_matrix
 from edgecnn.quantize.repair.walk import Layer
 from edgecnn.quantize.weights import WEIGHT_LEVELS
 
@@ -62,7 +62,7 @@ _DEFAULTS = Settings()
 
 def learn(
     layer: Layer,
-    patches: Patches,
+    rows: Rows,
     target: Array,
     scale: Array,
     start: Array,
@@ -74,7 +74,7 @@ def learn(
     the size of their steps, (groups, outputs, 1). Needs torch: raises MissingPackageError without it.
     """
     torch = require("torch", "learned rounding")
-    train, test = (_Rows(torch, layer, part, settings) for part in patches.cut(1 - _HELD_OUT))
+    train, test = (_Examples(torch, layer, part, settings) for part in rows.cut(1 - _HELD_OUT))
     below = np.where(target >= start * scale, start, start - 1)
     below = np.clip(below, -WEIGHT_LEVELS, WEIGHT_LEVELS - 1)
     lean = np.log((_START - _LOW) / (_HIGH - _START))
@@ -105,19 +105,19 @@ def learn(
     return np.where(better.numpy()[:, :, None], learned.numpy(), start).astype(np.float64)
 
 
-class _Rows:
+class _Examples:
     """What a layer gets and what it should give, at random positions, as tensors.
 
     `given` is (groups, rows, k). Where the layer has a bias, that is corrected later, so that only what
     differs from the mean counts.
     """
 
-    def __init__(self, torch: ModuleType, layer: Layer, patches: Patches, settings: Settings) -> None:
+    def __init__(self, torch: ModuleType, layer: Layer, rows: Rows, settings: Settings) -> None:
         rng = np.random.default_rng(settings.seed)
         matrix = as_matrix(layer.node, layer.weight).transpose(0, 2, 1)
         groups, inputs, outputs = matrix.shape
-        rows = patches.pick(min(settings.rows, max(256, _VALUES // (groups * inputs))), rng)
-        exact, given = rows(layer.exact), layer.quantized_input(rows(layer.inexact))
+        rows = rows.pick(min(settings.rows, max(256, _VALUES // (groups * inputs))), rng)
+        exact, given = rows.wanted, rows.given
         wanted = exact @ matrix
         if settings.drop:
             given = np.where(rng.random(given.shape, np.float32) < settings.drop, exact, given)

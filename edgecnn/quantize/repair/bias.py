@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.quantize.repair.patches import Patches, as_matrix
+from edgecnn.quantize.repair.patches import Rows, as_matrix
 from edgecnn.quantize.repair.walk import Layer
 
 Array = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 _ROUNDS = 3
 
 
-def correct(layer: Layer, weight: Array, patches: Patches) -> npt.NDArray[np.float32]:
+def correct(layer: Layer, weight: Array, rows: Rows) -> npt.NDArray[np.float32]:
     """Return the bias with which dequantized weights (groups, outputs, k) give the float output's mean.
 
     Where an activation clips the output, the mean over positions that at least one of the two outputs
@@ -30,20 +30,14 @@ def correct(layer: Layer, weight: Array, patches: Patches) -> npt.NDArray[np.flo
     if bias is None:
         raise ValueError(f"{layer.node.name} has no bias")
     low, high = layer.clip or (-np.inf, np.inf)
-    blocks = [
-        (block(layer.exact) @ matrix, layer.quantized_input(block(layer.inexact)) @ rounded)
-        for block in patches.blocks()
-    ]
+    exact, inexact = rows.wanted @ matrix, rows.given @ rounded
     start = bias.astype(np.float64).reshape(matrix.shape[0], 1, -1)
     found = start.copy()
     for _ in range(_ROUNDS if layer.clip else 1):
-        total, count = np.zeros_like(start), np.zeros_like(start)
-        for exact, inexact in blocks:
-            wanted, given = exact + start, inexact + found
-            difference = np.clip(wanted, low, high) - np.clip(given, low, high)
-            # A position at a bound in both outputs says nothing.
-            counts = ((wanted > low) & (wanted < high)) | ((given > low) & (given < high))
-            total += difference.sum(axis=1, keepdims=True, dtype=np.float64)
-            count += counts.sum(axis=1, keepdims=True)
-        found += total / np.maximum(count, 1)
+        wanted, given = exact + start, inexact + found
+        difference = np.clip(wanted, low, high) - np.clip(given, low, high)
+        # A position at a bound in both outputs says nothing.
+        counts = ((wanted > low) & (wanted < high)) | ((given > low) & (given < high))
+        count = counts.sum(axis=1, keepdims=True)
+        found += difference.sum(axis=1, keepdims=True, dtype=np.float64) / np.maximum(count, 1)
     return found.reshape(-1).astype(np.float32)

@@ -41,11 +41,11 @@ class LayerRepair:
         if node.op_type == "ConvTranspose":
             return Repaired()
         matrix = as_matrix(node, layer.weight).astype(np.float64)
-        patches = moments.sample(layer)
+        rows = moments.sample(layer)
         target = matrix
         square = None
         if (self.refit or self.scales or self.rounding != "nearest") and matrix.shape[2] <= LARGEST:
-            parts = [moments.collect(layer, part) for part in patches.split(_FOLDS if self.refit else 1)]
+            parts = [moments.collect(layer, part) for part in rows.split(_FOLDS if self.refit else 1)]
             square = moments.merge(parts).square
             # Where each output has moments of its own, it is a group by itself.
             target = matrix.reshape(len(square), -1, matrix.shape[2])
@@ -62,8 +62,8 @@ class LayerRepair:
         target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
         scale = scale.reshape(*matrix.shape[:2], 1)
         if self.rounding == "learned" and square is not None:
-            steps = adaround.learn(layer, patches, target, scale, steps, self.learning)
+            steps = adaround.learn(layer, rows, target, scale, steps, self.learning)
         values = from_matrix(node, steps, layer.weight.shape).astype(np.int8)
         weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)
         correct = self.bias and layer.bias is not None
-        return Repaired(weight, bias.correct(layer, steps * scale, patches) if correct else None)
+        return Repaired(weight, bias.correct(layer, steps * scale, rows) if correct else None)

@@ -9,16 +9,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.quantize.repair.patches import Patches, as_matrix
+from edgecnn.quantize.repair.patches import Patches, Rows, as_matrix
 from edgecnn.quantize.repair.walk import Layer
 
 Array = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
-#: Rows that moments are taken from: this many times the inputs of an output, within these bounds.
-_ROWS_PER_INPUT = 16
-_ROWS = (4096, 24576)
+#: Rows that a layer is repaired by: this many times the inputs of an output, within these bounds; and no
+#: more than so many values, unless these are fewer rows than the last number.
+_ROWS_PER_INPUT = 8
+_ROWS = (4096, 8192)
+_VALUES = 1 << 24
+_FEWEST = 1024
 #: Where each output is to have moments of its own, they take at most this many numbers.
 _OWN_MOMENTS = 1 << 22
+#: Products of two inputs that are held at a time.
+_BLOCK = 1 << 22
 #: What an output counts for where the activation after it clips it, and how far beyond the activation's
 #: bounds it still counts in full, in deviations of the output.
 _CLIPPED_WEIGHT = 0.02
@@ -49,59 +55,75 @@ class Moments:
         return np.einsum("gkk->gk", self.square).mean(axis=1)[:, None, None] + 1e-20
 
 
-def sample(layer: Layer) -> Patches:
-    """Return the positions that a layer is repaired by."""
-    inputs = as_matrix(layer.node, layer.weight).shape[2]
+def sample(layer: Layer) -> Rows:
+    """Return the rows that a layer is repaired by."""
+    groups, _, inputs = as_matrix(layer.node, layer.weight).shape
     count = int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS))
-    return Patches(layer.node, layer.weight.shape, layer.inexact.shape, count)
+    count = max(_FEWEST, min(count, _VALUES // (groups * inputs)))
+    positions = Patches(layer.node, layer.weight.shape, layer.inexact.shape, count)
+    return Rows(positions(layer.exact), layer.quantized_input(positions(layer.inexact)))
 
 
-def collect(layer: Layer, patches: Patches) -> Moments:
-    """Return the moments of a layer at some positions.
+def collect(layer: Layer, rows: Rows) -> Moments:
+    """Return the moments of a layer at some rows.
 
     Where the layer's output is clipped by the activation after it, what it is does not matter. If that
     can be afforded, each output then has moments of its own, in which clipped positions hardly count.
     """
+    if not rows.count:
+        raise ValueError("no positions to take moments from")
     matrix = as_matrix(layer.node, layer.weight).astype(np.float32)
     groups, outputs, inputs = matrix.shape
-    bounds = layer.clip
-    own = bounds is not None and groups * outputs * inputs**2 <= _OWN_MOMENTS
-    bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
-    bias = bias.reshape(groups, 1, outputs)
-    total: list[Array] | None = None
-    origin = np.zeros((groups, 1, inputs), np.float32)
+    # Squares of numbers far from zero leave no digits of float32 for what they vary by.
+    origin = rows.given.mean(axis=1, keepdims=True)
     unit = _unit(layer.range)
-    for block in patches.blocks():
-        given = layer.quantized_input(block(layer.inexact))
-        wanted = block(layer.exact)
-        rows = given.shape[1]
-        if own and bounds is not None:
-            weights = _weights(wanted @ matrix.transpose(0, 2, 1) + bias, bounds)
-        else:
-            weights = np.ones((groups, rows, 1), np.float32)
-        each = weights.shape[2]
-        if total is None:
-            # Squares of numbers far from zero leave no digits of float32 for what they vary by.
-            origin = given.mean(axis=1, keepdims=True)
-        given, wanted = (given - origin) / unit, (wanted - origin) / unit
-        # (g, rows, 1), one entry per group and own output.
-        weights = weights.transpose(0, 2, 1).reshape(groups * each, rows, 1)
-        given, wanted = (np.repeat(part, each, axis=0) if each > 1 else part for part in (given, wanted))
-        weighted = given * weights if own else given
-        sums = [
-            weights.sum(axis=(1, 2), dtype=np.float64),
-            weighted.sum(axis=1, dtype=np.float64),
-            (wanted * weights).sum(axis=1, dtype=np.float64),
-            (given.transpose(0, 2, 1) @ weighted).astype(np.float64),
-            (wanted.transpose(0, 2, 1) @ weighted).astype(np.float64),
-        ]
-        total = sums if total is None else [old + new for old, new in zip(total, sums, strict=True)]
-    if total is None:
-        raise ValueError("no positions to take moments from")
+    given, wanted = (rows.given - origin) / unit, (rows.wanted - origin) / unit
+    if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
+        sums = _plain_sums(given, wanted)
+    else:
+        bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
+        output = rows.wanted @ matrix.transpose(0, 2, 1) + bias.reshape(groups, 1, outputs)
+        sums = _weighted_sums(given, wanted, _weights(output, layer.clip))
     power = unit.astype(np.float64) ** np.array([0, 1, 1, 2, 2])
-    moments = _centred([part * factor for part, factor in zip(total, power, strict=True)])
+    moments = _centred([part * factor for part, factor in zip(sums, power, strict=True)])
     shift = np.repeat(origin[:, 0].astype(np.float64), len(moments.weight) // groups, axis=0)
     return replace(moments, given=moments.given + shift, wanted=moments.wanted + shift)
+
+
+def _plain_sums(given: Single, wanted: Single) -> list[Single]:
+    """Return the sums of weights, inputs and products over all rows, by group."""
+    groups, rows, _ = given.shape
+    count = np.full(groups, rows, np.float32)
+    turned = given.transpose(0, 2, 1)
+    return [count, given.sum(axis=1), wanted.sum(axis=1), turned @ given, wanted.transpose(0, 2, 1) @ given]
+
+
+def _weighted_sums(given: Single, wanted: Single, weights: Single) -> list[Single]:
+    """Return the same sums for each output, whose rows count by `weights`, (groups, rows, outputs)."""
+    groups, rows, inputs = given.shape
+    outputs = weights.shape[2]
+    weights = weights.transpose(0, 2, 1)
+    if outputs == 1:
+        weighted = given * weights.transpose(0, 2, 1)
+        square, cross = given.transpose(0, 2, 1) @ weighted, wanted.transpose(0, 2, 1) @ weighted
+    else:
+        # One product for all outputs: rows of x x^T, flattened, by the outputs' weights.
+        square, cross = (np.zeros((groups, outputs, inputs**2), np.float32) for _ in range(2))
+        step = max(1, _BLOCK // (groups * inputs**2))
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            right = given[:, part, None, :]
+            for sums, left in ((square, given), (cross, wanted)):
+                products = left[:, part, :, None] * right
+                sums += weights[:, :, part] @ products.reshape(groups, -1, inputs**2)
+    own = groups * outputs
+    return [
+        weights.sum(axis=2).reshape(own),
+        (weights @ given).reshape(own, inputs),
+        (weights @ wanted).reshape(own, inputs),
+        square.reshape(own, inputs, inputs),
+        cross.reshape(own, inputs, inputs),
+    ]
 
 
 def merge(parts: Iterable[Moments]) -> Moments:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,8 +14,6 @@ from edgecnn.quantize.graph import attribute, attribute_list, attribute_text
 
 Array = npt.NDArray[np.float32]
 Number = TypeVar("Number", bound=np.generic)
-#: Values of a block of rows.
-_BLOCK = 1 << 19
 
 
 def groups(node: onnx.NodeProto) -> int:
@@ -40,6 +37,39 @@ def from_matrix(
         return matrix.reshape(shape)
     transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
     return np.ascontiguousarray(matrix[0] if transposed else matrix[0].T)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a layer gets at some positions, images in order; both (groups, rows, inputs per output).
+
+    `wanted` is the float network's, `given` the quantized network's, rounded to the steps of its range.
+    """
+
+    wanted: Array
+    given: Array
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self.given.shape[1]
+
+    def split(self, parts: int) -> list[Rows]:
+        """Return the rows in so many parts, each of other images."""
+        bounds = [self.count * index // parts for index in range(parts + 1)]
+        return [self._part(slice(*ends)) for ends in itertools.pairwise(bounds)]
+
+    def cut(self, share: float) -> tuple[Rows, Rows]:
+        """Return the first so many of the rows and the others, of other images."""
+        end = round(self.count * share)
+        return self._part(slice(end)), self._part(slice(end, None))
+
+    def pick(self, count: int, rng: np.random.Generator) -> Rows:
+        """Return at most `count` of the rows, in random order."""
+        return self._part(rng.permutation(self.count)[:count])
+
+    def _part(self, part: slice | npt.NDArray[np.int64]) -> Rows:
+        return Rows(self.wanted[:, part], self.given[:, part])
 
 
 class Patches:
@@ -74,32 +104,6 @@ class Patches:
             tuple(int(tap) * step for tap, step in zip(taps, dilations, strict=True))
             for taps in np.ndindex(*kernel)
         ]
-
-    def split(self, parts: int) -> list[Patches]:
-        """Return the positions in so many parts, each of other images."""
-        bounds = [self.count * index // parts for index in range(parts + 1)]
-        return [self._part(slice(*ends)) for ends in itertools.pairwise(bounds)]
-
-    def cut(self, share: float) -> tuple[Patches, Patches]:
-        """Return the first so many of the positions and the others, of other images."""
-        end = round(self.count * share)
-        return self._part(slice(end)), self._part(slice(end, None))
-
-    def pick(self, count: int, rng: np.random.Generator) -> Patches:
-        """Return at most `count` of the positions, in random order."""
-        return self._part(rng.permutation(self.count)[:count])
-
-    def _part(self, part: slice | npt.NDArray[np.int64]) -> Patches:
-        result = copy.copy(self)
-        result._rows = self._rows[part]
-        result._corners = [corner[part] for corner in self._corners]
-        return result
-
-    def blocks(self) -> Iterator[Patches]:
-        """Yield the positions in blocks whose rows fit into a processor's cache."""
-        size = max(1, _BLOCK // self._width)
-        for start in range(0, self.count, size):
-            yield self._part(slice(start, start + size))
 
     @property
     def count(self) -> int:

@@ -37,20 +37,19 @@ def refit(weight: Array, parts: list[Moments]) -> tuple[Array, float]:
 
 
 class _Fits:
-    """Solutions for any ridge, from one decomposition."""
+    """Solutions for any ridge."""
 
     def __init__(self, weight: Array, given: Moments) -> None:
         self._weight = weight
-        self._values, self._vectors = np.linalg.eigh(given.square / given.size)
         # Relative to the size of the inputs, as the ridge is.
-        self._gain = weight @ (given.cross - given.square) / given.size @ self._vectors
+        self._square = given.square / given.size
+        self._gain = (given.cross - given.square).transpose(0, 2, 1) / given.size @ weight.transpose(0, 2, 1)
 
     def __call__(self, ridge: float) -> Array:
         if np.isinf(ridge):
             return self._weight
-        inverse = 1 / (np.maximum(self._values, 0) + ridge)
-        change = (self._gain * inverse[:, None, :]) @ self._vectors.transpose(0, 2, 1)
-        return np.asarray(self._weight + change)
+        damped = self._square + ridge * np.eye(self._square.shape[1])
+        return np.asarray(self._weight + np.linalg.solve(damped, self._gain).transpose(0, 2, 1))
 
 
 def _error(weight: Array, fitted: Array, test: Moments) -> float:

@@ -6,7 +6,6 @@ repaired. Both networks are computed once for all layers, instead of once for ea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,16 +19,16 @@ from edgecnn.quantize.graph import Graph, batch_of, sizes
 from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
+from edgecnn.quantize.repair.kept import Buffers, Kept
 from edgecnn.quantize.weights import QuantizedWeight
-from edgecnn.runtime.ort import open_session
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
 #: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
 _CHUNK = 4
-#: Bytes that the kept tensors may take, and how many of the largest size there are at a time.
-_MEMORY = 4 << 30
-_KEPT_TENSORS = 6
+#: Bytes that kept tensors may take where so many images fit at least.
+_MEMORY = 384 << 20
+_FEWEST = 8
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,10 @@ class Layer:
 
 
 def affordable(model: onnx.ModelProto) -> int:
-    """Return how many images a walk may keep of a network, at least 8, a multiple of its batch.
-
-    The two networks keep a few tensors each for all images, the largest ones included.
-    """
-    largest = max(sizes(model).values(), default=1)
-    count = max(8, _MEMORY // (_KEPT_TENSORS * 4 * max(1, largest)))
-    batch = batch_of(model)
-    return count if batch is None else max(1, count // batch) * batch
+    """Return how many images a walk may hold as inputs of a network, at least 8, a multiple of its batch."""
+    batch = batch_of(model) or 1
+    values = sizes(model).get(model.graph.input[0].name, 1)
+    return max(1, max(_FEWEST, _MEMORY // (4 * max(1, values))) // batch) * batch
 
 
 def walk(
@@ -109,48 +104,68 @@ def walk(
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
     """Call `repair` for each quantized layer in the graph's order.
 
-    Returns the float model with the new biases, and the new integer weights by node. `images` is
-    one input of the model, (N, C, H, W); what both networks keep of it at a time grows with N.
+    Returns the float model with the new biases, and the new integer weights by node. `images` is one input of
+    the model, (N, C, H, W). Where tensors are large a few of the images are enough, and as many as fit
+    into a fixed memory take part; the others join where the tensors are smaller.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = Graph(result)
     weights: dict[str, QuantizedWeight] = {}
-    exact = {graph.inputs[0]: images}
-    inexact = dict(exact)
     pieces = list(_pieces(graph, placement))
     # Parts of one size: of a tensor whose first axis counts something else, each image's share depends on it.
-    part = batch_of(model) or max(size for size in range(1, _CHUNK + 1) if len(images) % size == 0)
-    pool = _Pool(len(images) // part)
-    for index, piece in enumerate(pieces):
+    size = batch_of(model) or max(size for size in range(1, _CHUNK + 1) if len(images) % size == 0)
+    total = len(images) // size
+    buffers = Buffers()
+    exact, inexact = (Kept(graph.inputs[0], images, total, buffers) for _ in range(2))
+
+    def quantized(piece: _Piece) -> onnx.ModelProto:
+        return qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
+
+    for index, (piece, parts) in enumerate(zip(pieces, _parts(model, pieces, size, total), strict=True)):
         progress(index, len(pieces))
-        if piece.layer is not None:
-            source = piece.layer.input[0]
-            layer = Layer(piece.layer, graph, exact[source], inexact[source], ranges[source], scheme)
-            repaired = repair(layer)
+        if parts > exact.parts:
+            for kept, computed in ((exact, lambda whole: whole.model(graph, model)), (inexact, quantized)):
+                whole = _joined(pieces[:index], kept.names)
+                kept.join(computed(whole) if kept.names else None, parts)
+        if piece.layers:
+            node = piece.layers[0]
+            source = node.input[0]
+            repaired = repair(Layer(node, graph, exact[source], inexact[source], ranges[source], scheme))
             if repaired.weight is not None:
-                weights[piece.layer.name] = repaired.weight
+                weights[node.name] = repaired.weight
             if repaired.bias is not None:
-                graph.set_constant(piece.layer.input[2], repaired.bias)
-            del layer
-        plain = piece.model(graph, model)
-        repaired_plain = piece.model(graph, result)
-        local = replace(
-            placement,
-            tensors=[name for name in placement.tensors if name in piece.tensors],
-            compute=[piece.layer] if piece.layer is not None else [],
-        )
-        quantized = qdq.insert(repaired_plain, local, ranges, scheme, weights)
-        pool.advance(plain, exact, piece.last_used)
-        pool.advance(quantized, inexact, piece.last_used)
+                graph.set_constant(node.input[2], repaired.bias)
+        exact.advance(piece.model(graph, model), piece.last_used)
+        inexact.advance(quantized(piece), piece.last_used)
     return result, weights
+
+
+def _parts(model: onnx.ModelProto, pieces: list[_Piece], size: int, total: int) -> list[int]:
+    """Return how many of `total` parts of `size` images fit into memory at each piece and all later ones."""
+    values = sizes(model)
+    fitting = [total]
+    for piece in reversed(pieces):
+        # Both networks keep what a piece reads and what it makes.
+        image = 2 * 4 * sum(values.get(name, 0) for name in (*piece.inputs, *piece.outputs))
+        count = max(_FEWEST, _MEMORY // max(1, image)) // size
+        fitting.append(max(1, min(count, fitting[-1])))
+    return fitting[:0:-1]
+
+
+def _joined(pieces: list[_Piece], outputs: list[str]) -> _Piece:
+    """Return pieces as one that gives `outputs`."""
+    nodes = list({node.output[0]: node for piece in pieces for node in piece.nodes}.values())
+    made = {name for node in nodes for name in node.output}
+    inputs = sorted({name for piece in pieces for name in piece.inputs} - made)
+    return _Piece([layer for piece in pieces for layer in piece.layers], nodes, inputs, outputs, [])
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A weighted layer and all nodes up to the next one, with the shapes that they read."""
+    """A weighted layer and all nodes up to the next one, with the shapes that they read; or several such."""
 
-    layer: onnx.NodeProto | None
+    layers: list[onnx.NodeProto]
     nodes: list[onnx.NodeProto]
     inputs: list[str]
     outputs: list[str]
@@ -160,6 +175,11 @@ class _Piece:
     @property
     def tensors(self) -> set[str]:
         return {name for node in self.nodes for name in (*node.input, *node.output)}
+
+    def place(self, placement: Placement) -> Placement:
+        """Return what of a placement belongs here."""
+        tensors = [name for name in placement.tensors if name in self.tensors]
+        return replace(placement, tensors=tensors, compute=self.layers)
 
     def model(self, graph: Graph, source: onnx.ModelProto) -> onnx.ModelProto:
         """Return the piece as a model of its own, with the constants of `source`."""
@@ -203,7 +223,7 @@ def _pieces(graph: Graph, placement: Placement) -> Iterator[_Piece]:
         made = {name for node in group for name in node.output}
         inputs = sorted(_read_by(group, graph) - made)
         yield _Piece(
-            layer=next((node for node in group if node.name in layers), None),
+            layers=[node for node in group if node.name in layers],
             nodes=group,
             inputs=inputs,
             outputs=sorted(made & later),
@@ -239,53 +259,3 @@ def _shapes_of(group: list[onnx.NodeProto], shapes: dict[str, onnx.NodeProto]) -
             found[node.output[0]] = node
             waiting.extend(node.input)
     return list(found.values())
-
-
-class _Pool:
-    """Memory for tensors of all the images. Fresh pages cost more than the arithmetic done on them.
-
-    The images go through a network in `parts` of one size, and what a part gives is appended to a tensor
-    along its first axis, whatever that axis counts: images, or steps of a sequence, or heads of an attention.
-    """
-
-    def __init__(self, parts: int) -> None:
-        self._parts = parts
-        self._free: list[npt.NDArray[np.uint8]] = []
-        self._in_use: dict[str, npt.NDArray[np.uint8]] = {}
-
-    def advance(self, piece: onnx.ModelProto, values: dict[str, Array], last_used: list[str]) -> None:
-        """Compute a piece's outputs from `values`, add them there, and drop what is no longer read."""
-        names = [value.name for value in piece.graph.output]
-        if names:
-            session = open_session(piece.SerializeToString())
-            inputs = [value.name for value in piece.graph.input]
-            outputs: dict[str, Array] = {}
-            for index in range(self._parts):
-                found = session.run(names, {name: self._part(values[name], index) for name in inputs})
-                for name, value in zip(names, map(np.atleast_1d, found), strict=True):
-                    if name not in outputs:
-                        outputs[name] = self._take(str(id(values)) + name, value)
-                    self._part(outputs[name], index)[...] = value
-            values.update(outputs)
-        for name in last_used:
-            values.pop(name, None)
-            if (buffer := self._in_use.pop(str(id(values)) + name, None)) is not None:
-                self._free.append(buffer)
-
-    def _part(self, value: Array, index: int) -> Array:
-        """Return the view of one part of a tensor of all the images."""
-        size = len(value) // self._parts
-        return value[index * size : (index + 1) * size]
-
-    def _take(self, key: str, part: Array) -> Array:
-        """Return room for as many tensors like `part` as there are parts."""
-        shape = (self._parts * part.shape[0], *part.shape[1:])
-        size = math.prod(shape) * part.dtype.itemsize
-        fitting = [buffer for buffer in self._free if buffer.nbytes >= size]
-        if fitting:
-            buffer = min(fitting, key=lambda buffer: buffer.nbytes)
-            self._free = [other for other in self._free if other is not buffer]
-        else:
-            buffer = np.empty(size, np.uint8)
-        self._in_use[key] = buffer
-        return buffer[:size].view(part.dtype).reshape(shape)
