@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from edgecnn.errors import OutputError
 
+#: Bytes that are read at once.
+_BLOCK = 1 << 20
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write somewhere else with -o"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write somewhere else with -o"),
@@ -30,7 +33,7 @@ def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
@@ -61,11 +64,11 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     write_together({Path(path): content}, durable=durable)
 
 
-def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> None:
+def write_together(contents: Mapping[Path, bytes | Path], *, durable: bool = True) -> None:
     """Write files that belong together as `write_atomic` does: if one cannot be written, none is replaced.
 
-    All content is on the disk before the first file gets its name; they get them in the order given. Raises
-    OutputError.
+    Content that is a path is read from there. All content is on the disk before the first file gets its name;
+    they get them in the order given. Raises OutputError.
     """
     with contextlib.ExitStack() as stack:
         written: dict[Path, tuple[int, Path | None]] = {}
@@ -93,10 +96,12 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> N
             _sync_folder(folder)
 
 
-def _fill(descriptor: int, content: bytes, *, durable: bool) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _fill(descriptor: int, content: bytes | Path, *, durable: bool) -> None:
+    with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as stream:
+        while block := stream.read(_BLOCK):
+            view = memoryview(block)
+            while view:
+                view = view[os.write(descriptor, view) :]
     if durable:
         os.fsync(descriptor)
 

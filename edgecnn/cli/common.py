@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -200,6 +201,12 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
         click.echo(f"{label:<{width}}  {value}")
 
 
+#: Ends a line of progress where nothing is drawn.
+STEP = " ..."
+#: The variable is set on a board: what its progress says is drawn elsewhere, each step and how far it is.
+EVERY_STEP = "EDGECNN_EVERY_STEP"
+
+
 @contextlib.contextmanager
 def progress(total: int | None) -> Iterator[Callable[[str], None]]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
@@ -210,14 +217,15 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    every = bool(os.environ.get(EVERY_STEP))
+    if every or not console.is_terminal:
         said: set[str] = set()
 
         def say(step: str) -> None:
-            step = step.partition(":")[0]  # what follows counts
+            step = step if every else step.partition(":")[0]  # what follows counts
             if step not in said:
                 said.add(step)
-                click.echo(f"{step} ...", err=True)
+                click.echo(f"{step}{STEP}", err=True)
 
         yield say
         return

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from edgecnn.compile.pipeline import Compiled
 
 
-@click.command("compile", cls=BoardCommand)
+def _outputs(source: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any) -> list[Path]:
+    from edgecnn.compile.pipeline import engine_files
+
+    return [*engine_files(output or source, backend), *([timing_cache] if timing_cache else [])]
+
+
+@click.command("compile", cls=BoardCommand, outputs=_outputs)
 @click.argument("source", type=BoardPath(sent=True, path_type=Path))
 @click.option(
     "--backend",

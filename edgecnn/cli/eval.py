@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
-@click.command("eval", cls=BoardCommand)
+def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
+    from edgecnn.measure.contact_sheet import sheet_path
+
+    return [] if plot is None else [plot, *([sheet_path(plot)] if reference else [])]
+
+
+@click.command("eval", cls=BoardCommand, outputs=_outputs)
 @click.argument("model", type=BoardPath(sent=True))
 @click.option(
     "--data",
@@ -78,7 +84,7 @@ def command(
     from edgecnn.measure.accuracy import evaluate
     from edgecnn.measure.preprocessing_parity import compare_preprocessing
 
-    plots = [] if plot is None else [plot, *([contact_sheet.sheet_path(plot)] if reference else [])]
+    plots = _outputs(plot, reference)
     for path in plots:
         figure.check(path)
     workers = threads or None

@@ -51,8 +51,13 @@ def print_layers(found: dict[str, Any]) -> None:
     click.echo(f"{named(found)}: layers add up to {found['layers_over_latency']:.0%} of the latency{others}")
 
 
+def log_folder(models: Sequence[str], scenario: str, chosen: Path | None) -> Path:
+    """Return where LoadGen's logs go."""
+    return chosen or Path(f"{Path(models[0]).stem}-{scenario}-logs")
+
+
 def scenario(
-    models: Sequence[str], name: str, log_folder: Path | None, loading: dict[str, Any], **options: Any
+    models: Sequence[str], name: str, log_dir: Path | None, loading: dict[str, Any], **options: Any
 ) -> dict[str, Any]:
     """Run one of LoadGen's scenarios, and return its result."""
     from edgecnn.measure.loadgen import run_scenario
@@ -60,7 +65,7 @@ def scenario(
 
     if len(models) > 1:
         raise InvalidValueError("a scenario takes one model", hint="run it once for each")
-    folder = log_folder or Path(f"{Path(models[0]).stem}-{name}-logs")
+    folder = log_folder(models, name, log_dir)
     with load(models[0], **loading) as engine, common.progress(None) as show:
         return run_scenario(engine, name, folder, progress=show, **options).to_json()
 

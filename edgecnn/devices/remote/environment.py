@@ -115,13 +115,13 @@ def _make(
 
 def _run(connection: Connection, argv: list[str]) -> None:
     """Run a step in the folder where the environment is made; raises BoardError with its last words."""
-    said: list[bytes] = []
-    code = connection.run(argv, _MAKING, lambda of, body: said.append(body), variables(connection.facts))
+    said = bytearray()
+    code = connection.run(argv, _MAKING, lambda of, body: said.extend(body), variables(connection.facts))
     if code:
-        lines = b"".join(said).decode(errors="replace").strip().splitlines()
+        lines = said.decode(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {code}"]
         last = errors[-1].removeprefix("ERROR:").strip()
         raise BoardError(
-            f"{connection.device.name}: its environment cannot be made: {last}",
+            f"{connection.device.name}: its environment cannot be made: {last:.300}",
             hint="edgecnn devices check says what the board has",
         )

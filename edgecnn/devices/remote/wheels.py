@@ -58,7 +58,7 @@ def platforms(machine: str, libc: tuple[str, str]) -> list[str]:
 
     Source: PEP 600 (manylinux_2_N), PEP 513, 571 and 599 (its older names).
     """
-    found = re.fullmatch(r"2\.(\d+).*", libc[1])
+    found = re.fullmatch(r"2\.(\d{1,2})(\D.*)?", libc[1])
     if not re.fullmatch(r"\w+", machine):
         raise BoardError(f"there are no wheels for a processor {machine!r}", hint="use aarch64 or x86_64")
     if libc[0] != "glibc" or not found:
