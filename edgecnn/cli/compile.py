@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from edgecnn.compile.pipeline import Compiled
 
 
-def _outputs(source: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any) -> list[Path]:
+def _outputs(
+    source: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any
+) -> list[Path]:
     from edgecnn.compile.pipeline import engine_files
 
     return [*engine_files(output or source, backend), *([timing_cache] if timing_cache else [])]

@@ -50,8 +50,8 @@ class BoardPath(click.Path):
 class BoardCommand(click.Command):
     """A command that runs here, or with `--on` on a board.
 
-    With `several`, the option takes more than one; the command then gets their names as `on`. `outputs` returns,
-    given the command's values, every file that it may write: no other comes back from a board.
+    With `several`, the option takes more than one; the command then gets their names as `on`. `outputs`
+    returns, given the command's values, every file that it may write: no other comes back from a board.
     """
 
     several = False
@@ -111,10 +111,10 @@ def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str,
             told = _Told(places, show)
             try:
                 code = job.run(connection, python, words, told, {REBUILD: "1", **_terminal()})
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # the program there has said so
+                raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None
+            finally:
                 told.end()
-                raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None  # the program there has said so
-            told.end()
         with noting():
             written = job.collect(connection, places, ctx.command.name or "")
             if written:
@@ -123,7 +123,7 @@ def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str,
 
 
 class _Told:
-    """What a program on a board prints: `printed`, its answer, is kept until the files that it names are here.
+    """What a program on a board prints: `printed`, its answer, is kept until the files it names are here.
 
     What it says on standard error is shown at once; its progress goes to this machine's own.
     """
@@ -167,7 +167,7 @@ def connected(device: Device) -> Iterator[Connection]:
 
 
 def answer(device: Device, printed: str, places: Places) -> dict[str, Any]:
-    """Return the JSON object that a board printed, with the names of here; raises BoardError if it is none."""
+    """Return the JSON object that a board printed, with the names of here; raises BoardError."""
     from edgecnn.errors import BoardError
 
     try:
@@ -261,7 +261,7 @@ def _expect(ctx: click.Context, places: Places) -> None:
 
 
 def _terminal() -> dict[str, str]:
-    """Return what lets the board's tables fit this terminal, without a control character, and all steps be told."""
+    """Return the variables by which a board's tables fit this terminal, and each step is told."""
     every = {common.EVERY_STEP: "1"} if sys.stderr.isatty() else {}
     if not (sys.stderr.isatty() and sys.stdout.isatty()):
         return every

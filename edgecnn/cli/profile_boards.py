@@ -69,7 +69,7 @@ def _there(host: str, ctx: click.Context) -> dict[str, Any]:
     found = answer(device, printed, places)
     several = found.get("results", [found]), found.get("sweeps", [])
     if not all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in several):
-        raise BoardError(f"{host}: the answer is not what profile prints", hint="edgecnn doctor --on the board")
+        raise BoardError(f"{host}: its answer is not what profile prints", hint="edgecnn doctor --on it")
     return found
 
 

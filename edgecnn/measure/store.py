@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 import time as clock
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -135,23 +135,26 @@ def append(
     return _insert([result], store or place())
 
 
-def merge(other: Path, kind: str, path_here: Callable[[str], str], *, store: Path | None = None) -> Path:
-    """Add what another machine's command of that `kind` put into a store, as measured now; return this one's path.
+def received(other: Path, kind: str) -> list[Result]:
+    """Return what a command of that `kind` put into another machine's store, as measured now.
 
-    That machine's clock may be wrong, as a board's is that has no battery for it. `path_here` turns a file's
-    absolute path there into its path here. That machine may be anybody's: its file is no store unless it is just
-    what this version writes. Raises StoreError.
+    That machine's clock may be wrong, as a board's is that has no battery for it. It may be anybody's: its
+    file is no store unless it is just what this version writes. Raises StoreError.
     """
     now = clock.time()
     with _translated(other), contextlib.closing(_connect(other)) as connection:
         _check_foreign(connection, other)
     found, damaged = read(store=other)
-    if damaged or any(item.kind != kind for item in found):
-        raise StoreError("the results of that machine are damaged", hint="run the command again")
-    return _insert(
-        [dataclasses.replace(item, time=now, path=os.path.abspath(path_here(item.path))) for item in found],
-        store or place(),
-    )
+    if damaged:
+        raise StoreError(damaged[0], hint="run the command again")
+    if any(item.kind != kind for item in found):
+        raise StoreError(f"there are results that no {kind} measured", hint="run the command again")
+    return [dataclasses.replace(item, time=now) for item in found]
+
+
+def add(results: Sequence[Result], *, store: Path | None = None) -> Path:
+    """Append results, and return the store's path; raises StoreError."""
+    return _insert(results, store or place())
 
 
 def _insert(results: Sequence[Result], store: Path) -> Path:

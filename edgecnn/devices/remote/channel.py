@@ -39,8 +39,8 @@ class Closed(Exception):
 class Channel:
     """Frames to and from what `command` runs.
 
-    Whatever the other end does, a call returns or raises within its time: `Silent`, `Closed`, or `Damaged` where
-    what comes is no frame.
+    Whatever the other end does, a call returns or raises within its time: `Silent`, `Closed`, or `Damaged`
+    where what comes is no frame.
     """
 
     def __init__(self, command: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ _REACHING, _ASKING = 15, 5
 _GREETING = 180.0
 #: Seconds without a frame after which an agent hangs: it answers a ping at any time.
 _PATIENCE = 60.0
-#: Seconds for an answer of an agent that is alive: it reads gigabytes for a digest, or deletes an environment.
+#: Seconds for an answer of an agent that is alive: for a digest it reads gigabytes.
 _ANSWERING = 600.0
 #: Seconds more than a program's limit that its end may take: the agent ends it at its limit.
 _ENDING = 60.0
@@ -73,8 +73,8 @@ Output = Callable[[str, bytes], object]
 class Connection:
     """A board that answers. Use it as a context manager; raises BoardError, in one line, whatever fails.
 
-    What a board sends is bounded in size and time, and looked at before it is used: a board that is silent, that
-    talks without end, or that is none, ends in such an error. `facts` is what the agent found there: `board.facts`.
+    What a board sends is bounded in size and time, and looked at before it is used: a board that is silent,
+    that talks without end, or that is none, ends in such an error. `facts` is what `board.facts` found there.
     """
 
     def __init__(self, device: Device) -> None:
@@ -157,10 +157,9 @@ class Connection:
         An interrupt stops it there before it comes through here; a second one does not wait for that.
         """
         seconds = self.device.max_seconds
+        asked = {"argv": list(argv), "folder": folder, "env": dict(env or {}), "seconds": seconds}
         with self._translated():
-            self._send(
-                {"do": "run", "argv": list(argv), "folder": folder, "env": dict(env or {}), "seconds": seconds}
-            )
+            self._send({"do": "run", **asked})
             try:
                 code, why = self._printed(output, seconds + _ENDING)
             except KeyboardInterrupt:

@@ -44,8 +44,7 @@ def prepare(
             hint="apt install python3-venv there",
         )
     own = wheel.build()
-    known = json.dumps([hashlib.sha256(own).hexdigest(), facts["executable"], facts["python"]])
-    stem = f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+    stem = _stem(own, facts)
     wanted = {*extras, *(() if facts["onnxruntime"] else ("ort",))}
     whole = [name for name, finished in facts["environments"].items() if finished]
     had = {name: set(name.split("+")[1:]) for name in whole if name.startswith(stem)}
@@ -55,6 +54,12 @@ def prepare(
         name = "+".join([stem, *everything])
         _make(connection, name, own, tuple(everything), progress)
     return str(PurePosixPath(facts["home"]) / name / "bin" / "python")
+
+
+def _stem(own: bytes, facts: Mapping[str, Any]) -> str:
+    """Return how the name begins of environments with `own`, edgecnn's wheel, for a board's Python."""
+    known = json.dumps([hashlib.sha256(own).hexdigest(), facts["executable"], facts["python"]])
+    return f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 
 def variables(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,7 +13,7 @@ from edgecnn.devices.remote.connection import Connection, Output
 from edgecnn.devices.remote.environment import variables
 from edgecnn.devices.remote.places import Places
 from edgecnn.devices.remote.transfer import send as send_files
-from edgecnn.errors import OutputError
+from edgecnn.errors import BoardError, OutputError, StoreError
 from edgecnn.measure import store
 
 _FOLDER = "jobs/command"
@@ -36,7 +38,7 @@ def run(
 
 
 def collect(connection: Connection, places: Places, kind: str) -> list[Path]:
-    """Write here what was asked for and the command made there, and delete the folder; return what was written.
+    """Write here what was asked for and made there, and delete the folder there; return what was written.
 
     All files are written, or none. Nothing else than `places.outputs` comes here. The results of a command of
     that `kind` go into the store here, last. Raises OutputError, BoardError or StoreError.
@@ -44,18 +46,31 @@ def collect(connection: Connection, places: Places, kind: str) -> list[Path]:
     with tempfile.TemporaryDirectory() as folder:
         fetched = _fetch(connection, {*places.outputs, _RESULTS}, Path(folder))
         connection.ask("remove", paths=[_FOLDER])
-        results = fetched.pop(_RESULTS, None)
+        results = _results(fetched.pop(_RESULTS, None), connection, places, kind)
         written = {places.outputs[name]: path for name, path in fetched.items()}
         _write(written)
-        if results is not None:
-            there = PurePosixPath(connection.facts["home"]) / _FOLDER
-            store.merge(results, kind, lambda path: places.sent_as(path, there))
+        if results:
+            store.add(results)
     return list(written)
+
+
+def _results(path: Path | None, connection: Connection, places: Places, kind: str) -> list[store.Result]:
+    """Return the results that a board's file holds, each of a file that was named, by its path here."""
+    there = PurePosixPath(connection.facts["home"]) / _FOLDER
+    try:
+        found = store.received(path, kind) if path else []
+    except StoreError as error:
+        raise BoardError(
+            f"{connection.device.name}: its results are none: {error}", hint=error.hint
+        ) from error
+    return [
+        dataclasses.replace(item, path=os.path.abspath(places.sent_as(item.path, there))) for item in found
+    ]
 
 
 def _fetch(connection: Connection, names: set[str], folder: Path) -> dict[str, Path]:
     """Return where the files of `names` that are there lie in a folder here, by name."""
-    found = {}
+    found: dict[str, Path] = {}
     for name, (size, sha256) in connection.made(_FOLDER, names, _MOST).items():
         # The board's names are only compared with ours.
         found[name] = folder / str(len(found))

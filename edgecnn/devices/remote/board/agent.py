@@ -165,7 +165,7 @@ class Agent:
         return {"missing": missing}
 
     def make_room(self, limit, wanted):
-        """Delete files that the desk has not named, oldest first, until `wanted` bytes more stay within `limit`."""
+        """Delete files that are not wanted, oldest first, until `wanted` bytes more stay within `limit`."""
         folders = (self.home / "files", self.home / "partial")
         there = [(item.stat(), item) for folder in folders for item in folder.iterdir()]
         total = wanted + sum(stat.st_size for stat, _ in there)
