@@ -49,9 +49,27 @@ def check_writable(path: str | Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return where what can be made again is kept: `$XDG_CACHE_HOME/edgecnn`, else ~/.cache/edgecnn."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgecnn"
+    """Return where what can be made again is kept: `$XDG_CACHE_HOME/edgecnn`, else ~/.cache/edgecnn.
+
+    Raises OutputError where there is no home folder.
+    """
+    return home("XDG_CACHE_HOME", ".cache") / "edgecnn"
+
+
+def home(variable: str, name: str) -> Path:
+    """Return a folder of the user's by its variable, else by its name in the home folder (XDG).
+
+    A variable that holds no absolute path says nothing. Raises OutputError where the user has no home.
+    """
+    chosen = os.environ.get(variable, "")
+    if os.path.isabs(chosen):
+        return Path(chosen)
+    try:
+        return Path.home() / name
+    except RuntimeError as error:
+        raise OutputError(
+            "this user has no home folder", hint=f"set HOME, or {variable} to a folder that can be written"
+        ) from error
 
 
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:

@@ -11,6 +11,7 @@ import click
 
 from edgecnn import __version__
 from edgecnn.cli.common import EXIT_INTERRUPTED
+from edgecnn.cli.terminal import say
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import suggest
 
@@ -103,9 +104,9 @@ def main() -> NoReturn:
 
 
 def _report(message: str, hint: str | None) -> None:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    say("error: " + " ".join(message.split()), err=True)
     if hint:
-        click.echo("hint: " + " ".join(hint.split()), err=True)
+        say("hint: " + " ".join(hint.split()), err=True)
 
 
 def _leave(code: int) -> NoReturn:

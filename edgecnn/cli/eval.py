@@ -11,6 +11,7 @@ from edgecnn.cli import common
 from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.data.frame_cache import FrameCache
@@ -136,9 +137,9 @@ def command(
     if per_class:
         _print_classes(accuracy)
     for skipped in accuracy.skipped[:_NAMED]:
-        click.secho(str(skipped), fg="yellow", err=True)
+        say(str(skipped), fg="yellow", err=True)
     if manifest and manifest.weights == "random":
-        click.secho("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
+        say("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
 
 
 def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from edgecnn import files
 from edgecnn.cli import common
 from edgecnn.cli.engines import REBUILD
 from edgecnn.cli.results import noting
+from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class BoardCommand(click.Command):
         if printed and ctx.params.get("as_json"):
             common.print_json(answer(device, printed, places))
         else:
-            click.echo(places.as_typed(printed), nl=False)
+            for line in printed.splitlines():
+                say(places.as_typed(line))
         return code
 
 
@@ -118,7 +120,7 @@ def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str,
         with noting():
             written = job.collect(connection, places, ctx.command.name or "")
             if written:
-                click.echo(f"wrote here: {', '.join(map(str, written))}", err=True)
+                say(f"wrote here: {', '.join(map(str, written))}", err=True)
     return code, told.printed.decode(errors="replace"), places
 
 
@@ -153,7 +155,7 @@ class _Told:
         if line.endswith(common.STEP):
             self._show(line.removesuffix(common.STEP))
         else:
-            click.echo(line, err=True)
+            say(line, err=True)
 
 
 @contextlib.contextmanager
@@ -161,7 +163,7 @@ def connected(device: Device) -> Iterator[Connection]:
     """Connect to a board. Nothing is drawn meanwhile: ssh may ask for a password, or about a host key."""
     from edgecnn.devices.remote.connection import Connection
 
-    click.echo(f"connecting to {device.name} ...", err=True)
+    say(f"connecting to {device.name} ...", err=True)
     with Connection(device) as connection:
         yield connection
 

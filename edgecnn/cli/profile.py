@@ -17,6 +17,7 @@ from edgecnn.cli.profile_boards import ProfileCommand
 from edgecnn.cli.profile_details import log_folder, print_scenario, scenario
 from edgecnn.cli.profile_table import show
 from edgecnn.cli.results import keep, store_option
+from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ def _prepared(power_mode: str | None) -> Iterator[None]:
 
     with prepare(power_mode) as state:
         for line in state.done:
-            click.echo(f"prepared: {line}", err=True)
+            say(f"prepared: {line}", err=True)
         for line in state.could_not:
-            click.secho(f"could not prepare: {line}", fg="yellow", err=True)
+            say(f"could not prepare: {line}", fg="yellow", err=True)
         yield
     for line in state.not_restored:
-        click.secho(f"could not put back: {line}", fg="red", err=True)
+        say(f"could not put back: {line}", fg="red", err=True)
 
 
 def _command(

@@ -11,6 +11,7 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.on import BoardCommand, answer, run_there, typed_words
+from edgecnn.cli.terminal import say
 from edgecnn.errors import BoardError, EdgecnnError
 
 
@@ -41,9 +42,9 @@ class ProfileCommand(BoardCommand):
         elif results:
             _show(results, sweeps)
         for item in failed:
-            click.echo(f"error: {item['error']}", err=True)
+            say(f"error: {item['error']}", err=True)
             if item["hint"]:
-                click.echo(f"hint: {item['hint']}", err=True)
+                say(f"hint: {item['hint']}", err=True)
         return 1 if failed else 0
 
 

@@ -19,6 +19,7 @@ from edgecnn.lazy import require
 from edgecnn.measure import store
 from edgecnn.report.comparisons import comparisons
 from edgecnn.report.rows import rows
+from edgecnn.visible import visible
 
 #: In the order in which they need each other.
 _SCRIPTS = ("format.js", "rows.js", "charts.js", "tables.js", "comparisons.js", "main.js")
@@ -74,7 +75,7 @@ def render(data: dict[str, Any]) -> str:
     plotly = require("plotly.offline", "a report").get_plotlyjs()
     own = "".join(_part(name) for name in _SCRIPTS)
     # Inside a script element "<" could begin its end.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
+    text = json.dumps(_visible(data), separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
     return string.Template(_part("page.html")).substitute(
         style=_part("page.css"),
         plotly=plotly,
@@ -83,6 +84,15 @@ def render(data: dict[str, Any]) -> str:
         # Nothing but these two scripts may run, and nothing may be fetched.
         allowed=" ".join(f"'sha256-{_digest(script)}'" for script in (plotly, own)),
     )
+
+
+def _visible(value: Any) -> Any:
+    """Return JSON in which every text shows all of its characters."""
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _part(name: str) -> str:

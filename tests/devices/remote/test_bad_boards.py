@@ -1,4 +1,4 @@
-"""A board that means ill: what it does ends soon, in one line, and nothing is written that nobody asked for."""
+"""A board that means ill: what it does ends soon, in one line; nothing is written that nobody asked for."""
 
 import json
 import re
