@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,10 +42,8 @@ def sha256(path: str | Path) -> str:
 def check_writable(path: str | Path) -> Path:
     """Return `path` if a file can be written there; raises OutputError before any work is done otherwise."""
     path = Path(path)
-    with _reporting(path):
-        _refuse_special(path)
-        with _unnamed_or_named(path):
-            pass
+    with _reporting(path), _unnamed_or_named(_target(path)):
+        pass
     return path
 
 
@@ -75,6 +74,9 @@ def home(variable: str, name: str) -> Path:
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path`, whole or not at all; an existing file is replaced in one step.
 
+    It keeps its mode and, where that is allowed, its owner. A link stays one: what it leads to is written,
+    which need not be there yet. Of a file with several names (hard links) the others keep the old content.
+
     Where the file system allows it the data goes into a file without a name, so that even a run
     that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
     file may be there without its content. Raises OutputError.
@@ -90,15 +92,16 @@ def write_together(contents: Mapping[Path, bytes | Path], *, durable: bool = Tru
     """
     with contextlib.ExitStack() as stack:
         written: dict[Path, tuple[int, Path | None]] = {}
+        targets: dict[Path, Path] = {}
         for path, content in contents.items():
             with _reporting(path):
-                _refuse_special(path)
-                written[path] = stack.enter_context(_unnamed_or_named(path))
+                targets[path] = _target(path)
+                written[path] = stack.enter_context(_unnamed_or_named(targets[path]))
                 _fill(written[path][0], content, durable=durable)
         named = {}
         for path, (descriptor, temporary) in written.items():
             if temporary is None:
-                temporary = _temporary_name(path)
+                temporary = _temporary_name(targets[path])
                 stack.callback(temporary.unlink, missing_ok=True)
                 with _reporting(path):
                     # Python only follows the link (linkat, not link) if it is given a folder to start from,
@@ -108,9 +111,9 @@ def write_together(contents: Mapping[Path, bytes | Path], *, durable: bool = Tru
             named[path] = temporary
         for path, temporary in named.items():
             with _reporting(path):
-                os.replace(temporary, path)
+                os.replace(temporary, targets[path])
     if durable:
-        for folder in {path.parent for path in contents}:
+        for folder in {path.parent for path in targets.values()}:
             _sync_folder(folder)
 
 
@@ -137,6 +140,7 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
         temporary = _temporary_name(path)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
+        _make_like(descriptor, path)
         yield descriptor, temporary
     finally:
         os.close(descriptor)
@@ -144,15 +148,36 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
             temporary.unlink(missing_ok=True)
 
 
-def _refuse_special(path: Path) -> None:
-    if path.is_dir():
+def _make_like(descriptor: int, path: Path) -> None:
+    """Give a new file the owner and the mode of the one that it is to replace, before anything is in it."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        before = path.stat()
+        for change in (
+            lambda: os.fchown(descriptor, before.st_uid, before.st_gid),
+            lambda: os.fchmod(descriptor, stat.S_IMODE(before.st_mode)),
+        ):
+            with contextlib.suppress(PermissionError):  # another's file, or a disk that keeps no modes
+                change()
+
+
+def _target(path: Path) -> Path:
+    """Return the file that is written for `path`: where a link leads to. Raises OSError for another thing."""
+    if str(path) == "-":
+        raise OutputError("cannot write to standard output: a result is a file", hint="give -o a file's name")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link that leads to itself")
+    if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder")
-    if path.exists() and not path.is_file():
+    if target.exists() and not target.is_file():
         raise OSError(errno.ENOTSUP, "it is a device or a pipe, not a file")
+    return target
 
 
 def _temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    # Bytes are what a name has a limit of.
+    beginning = os.fsencode(path.name)[:200].decode(errors="ignore")
+    return path.with_name(f".{beginning}.{secrets.token_hex(4)}.part")
 
 
 def _sync_folder(folder: Path) -> None:
