@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import printing, say
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: 
                 break
             widths[widest] -= 1
     table = _table(columns, rows, text, widths, gap)
-    Console(width=max(_width(widths, gap), console.width if console.is_terminal else 0)).print(table)
+    width = max(_width(widths, gap), console.width if console.is_terminal else 0)
+    with printing():
+        Console(width=width).print(table)
 
 
 #: Characters that a cut text keeps.
