@@ -30,6 +30,11 @@ _REASONS = {
 }
 
 
+def reason(error: OSError) -> tuple[str, str]:
+    """Return what an error of the system means, and what to do about it."""
+    return _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another place with -o"))
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -69,6 +74,14 @@ def home(variable: str, name: str) -> Path:
         raise OutputError(
             "this user has no home folder", hint=f"set HOME, or {variable} to a folder that can be written"
         ) from error
+
+
+def make_folder(path: Path, hint: str) -> None:
+    """Make a folder and those above it; raises OutputError with a hint."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {reason(error)[0]}", hint=hint) from error
 
 
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
@@ -195,7 +208,5 @@ def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what, hint = _REASONS.get(
-            error.errno or 0, (error.strerror or str(error), "choose another place with -o")
-        )
+        what, hint = reason(error)
         raise OutputError(f"cannot write {path}: {what}", hint=hint) from error

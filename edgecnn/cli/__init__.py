@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edgecnn import __version__
+from edgecnn import __version__, files
 from edgecnn.cli.common import EXIT_INTERRUPTED
 from edgecnn.cli.terminal import open_missing, printing, say
 from edgecnn.errors import EdgecnnError
@@ -88,6 +88,12 @@ def main() -> NoReturn:
             raise
         _report(str(error), error.hint)
         _leave(error.exit_code)
+    except OSError as error:  # a full disk, a name that is too long, a file that may not be read
+        if debug:
+            raise
+        what, hint = files.reason(error)
+        _report(f"{error.filename}: {what}" if error.filename else what, hint)
+        _leave(1)
     except Exception as error:
         if debug:
             raise

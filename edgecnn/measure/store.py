@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import json
-import math
 import os
 import platform
 import sqlite3
@@ -26,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.errors import InvalidValueError, StoreError
+from edgecnn import files, strict_json
+from edgecnn.errors import InvalidValueError, OutputError, StoreError
 from edgecnn.registry import suggest
 
 #: Raised by one when a reader of the old form would misread the new one. It stands in the file's header.
@@ -101,10 +101,9 @@ def place() -> Path:
     chosen = os.environ.get("EDGECNN_RESULTS")
     if chosen:
         return Path(chosen)
-    data = os.environ.get("XDG_DATA_HOME")
     try:
-        return (Path(data) if data else Path.home() / ".local" / "share") / "edgecnn" / "results.sqlite"
-    except RuntimeError as error:
+        return files.home("XDG_DATA_HOME", ".local/share") / "edgecnn" / "results.sqlite"
+    except OutputError as error:
         raise StoreError(
             "there is no home folder to keep results in", hint="set EDGECNN_RESULTS to a file"
         ) from error
@@ -213,7 +212,7 @@ def read(filters: Sequence[str] = (), *, store: Path | None = None) -> tuple[lis
         for number, *row in rows:
             try:
                 result = _result(row)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 damaged.append(f"result {number} of {store} is damaged: {error!s:.100}")
                 continue
             if all(_meets(result, key, value) for key, value in wanted):
@@ -222,7 +221,7 @@ def read(filters: Sequence[str] = (), *, store: Path | None = None) -> tuple[lis
 
 
 def _result(row: Sequence[Any]) -> Result:
-    """Return a row as a result; raises ValueError or RecursionError for what no edgecnn has written."""
+    """Return a row as a result; raises ValueError for what no edgecnn has written."""
     time, *texts, samples = row
     if not isinstance(time, int | float) or not 0 <= time < _LATEST:
         raise ValueError("it has no time")
@@ -231,21 +230,10 @@ def _result(row: Sequence[Any]) -> Result:
     if not (samples is None or isinstance(samples, bytes)):
         raise ValueError("its samples are none")
     kind, path, sha256, host, text = texts
-    values = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    values = strict_json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("its values are no object")
     return Result(time, kind, path, sha256, host, values, samples)
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is too large for a number")
-    return value
 
 
 def _parse(text: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def gather(
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     folder = files.cache_folder() / "wheels" / f"{facts['machine']}-python{version}-{key}"
     if not (folder / _COMPLETE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder, "set XDG_CACHE_HOME to a folder that can be written")
         _download(facts, version, extras, own, folder, progress)
         (folder / _COMPLETE).touch()
     return sorted(folder.glob("*.whl"))
