@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import onnx
-import onnxsim
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
+from edgecnn.lazy import require
 from edgecnn.quantize.fold import fold_affine
 from edgecnn.quantize.graph import Graph, attribute
 
@@ -18,6 +18,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     over height and width is one GlobalAveragePool, a Sum is made of Adds, and every node has a name of
     its own. Raises EdgecnnError if onnxsim fails.
     """
+    onnxsim = require("onnxsim", "simplifying a graph")  # it imports ONNX Runtime, which is told before
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _without_dropout(result)

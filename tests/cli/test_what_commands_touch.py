@@ -14,7 +14,6 @@ from small_classifier import classifier
 from edgecnn import cli
 
 _TRAINING = "--data digits --epochs 1"
-#: Files that a command needs beside the model: made by the one named first.
 COMMANDS = {
     "models": "models",
     "info": "info m.onnx",
@@ -30,9 +29,11 @@ COMMANDS = {
     "quantize": "quantize known.onnx -o q.onnx --plot plot.png",
     "train": f"train lenet5 {_TRAINING} -o t.safetensors",
     "prune": f"prune lenet5 --weights random --ratio 0.3 {_TRAINING} --seconds 0.1 -o p.safetensors",
-    "distill": f"distill lenet5 --teacher lenet5 {_TRAINING} -o d.safetensors",
+    "distill": f"distill lenet5 --teacher t.safetensors {_TRAINING} -o d.safetensors",
     "run": "run recipe.yaml -o folder",
 }
+#: Commands that need what another has made.
+_NEEDED = {"report": "profile", "distill": "train"}
 #: Those that take less than a second and import neither PyTorch nor a library that they do not need.
 _QUICK = ("models", "info", "profile", "devices")
 _RECIPE = """
@@ -97,8 +98,8 @@ def test_a_command_keeps_to_its_place(name, place, exported):
 
     shutil.copy(exported("lenet5"), place / "work/known.onnx")
     shutil.copy(Path(images.__file__).with_name("espresso.jpg"), place / "work/picture.jpg")
-    if name == "report":
-        check(place, run(place, COMMANDS["profile"]))
+    if name in _NEEDED:
+        check(place, run(place, COMMANDS[_NEEDED[name]]))
     check(place, run(place, COMMANDS[name]))
 
 

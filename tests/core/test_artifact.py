@@ -172,7 +172,7 @@ def edited(**changes) -> str:
         edited(preprocessing={"mean": [float("inf")]}),
         "[" * 100_000,
         edited(quantization={}).replace("{}", "[" * 500 + "]" * 500),
-        edited(preprocessing={"mean": [0.0] * 5_000_000}),
+        edited()[:-1] + f', "more": "{"x" * (16 << 20)}"}}',
     ],
     ids=lambda text: str(zlib.crc32(text.encode())),
 )
