@@ -669,6 +669,19 @@ class HasTooLongAResult(_Results):
         return """UPDATE results SET result = '{"a": "' || hex(zeroblob(3000000)) || '"}';"""
 
 
+class _Steers(Board):
+    """Writes wherever it may what would steer a terminal."""
+
+    evil = "\x1b]0;title\x07\x1b[2J\x1b[1A\r\x9b2J[/x]"
+
+    def do_run(self, header: dict[str, Any]) -> None:
+        self.send({"of": "stderr"}, f"{self.evil} ...\n{self.evil}\nno end {self.evil}".encode())
+        super().do_run(header)
+
+    def printed(self) -> bytes:
+        return f"table {self.evil}\nend\n".encode()
+
+
 #: What is done ill, by name.
 BEHAVIOURS = {
     name: kind
@@ -678,4 +691,4 @@ BEHAVIOURS = {
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        {"Board": Board, **BEHAVIOURS}[sys.argv[1]](Path(sys.argv[2])).serve()
+        {"Board": Board, "Steers": _Steers, **BEHAVIOURS}[sys.argv[1]](Path(sys.argv[2])).serve()

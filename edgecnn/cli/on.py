@@ -87,8 +87,8 @@ class BoardCommand(click.Command):
         code, printed, places = run_there(device, ctx)
         if printed and ctx.params.get("as_json"):
             common.print_json(answer(device, printed, places))
-        else:
-            for line in printed.splitlines():
+        elif printed:
+            for line in printed.removesuffix("\n").split("\n"):
                 say(places.as_typed(line))
         return code
 

@@ -137,3 +137,16 @@ def test_an_input_or_a_link_as_an_output_is_refused_before_connecting(output, ev
     Path("m.ort").symlink_to("m.onnx")
     done = meet(monkeypatch, evil, "Board", ("compile", "m.onnx", "--backend", "ort", "-o", output))
     assert done.returncode == 1 and "is a link" in done.stderr and "connecting" not in done.stderr
+
+
+def test_what_a_board_says_steers_no_terminal(evil, desk, monkeypatch):
+    done = meet(monkeypatch, evil, "Steers", ("profile", "m.onnx"))
+    assert done.returncode == 0, done.stderr
+    shown = r"\x1b]0;title\x07\x1b[2J\x1b[1A\x0d\x9b2J[/x]"
+    assert done.stdout == f"table {shown}\nend\n"
+    assert [line for line in done.stderr.splitlines() if shown in line] == [
+        f"{shown} ...",
+        shown,
+        f"no end {shown}",
+    ]
+    assert not set(done.stdout + done.stderr) & set("\x1b\x07\r\x9b")
