@@ -192,7 +192,7 @@ class Manifest:
 
 def _demand(record: Any) -> None:
     """Raise TypeError for a field of a record, or of one within it, that is not of its kind."""
-    for name, kind in _kinds(type(record)).items():
+    for name, kind in _kinds(record.__class__).items():
         value = getattr(record, name)
         if not _fits(value, kind):
             raise TypeError(f"{name} is {repr(value)[:60]}")
@@ -214,15 +214,13 @@ def _fits(value: object, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and all(_fits(item, parts[1]) for item in value.values())
-    if dataclasses.is_dataclass(kind):
-        if isinstance(value, kind):
-            _demand(value)
-            return True
+    if not isinstance(value, kind) and kind is not float:
         return False
+    if dataclasses.is_dataclass(value):
+        _demand(value)
     if kind in (int, float):
-        numbers = (int, float) if kind is float else int
-        return isinstance(value, numbers) and not isinstance(value, bool) and abs(value) < _MOST_NUMBER
-    return isinstance(value, kind)
+        return isinstance(value, int | float) and type(value) is not bool and abs(value) < _MOST_NUMBER
+    return True
 
 
 def _flatten(values: dict[str, Json]) -> dict[str, Json]:

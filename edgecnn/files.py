@@ -165,12 +165,11 @@ def _make_like(descriptor: int, path: Path) -> None:
     """Give a new file the owner and the mode of the one that it is to replace, before anything is in it."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         before = path.stat()
-        for change in (
-            lambda: os.fchown(descriptor, before.st_uid, before.st_gid),
-            lambda: os.fchmod(descriptor, stat.S_IMODE(before.st_mode)),
-        ):
-            with contextlib.suppress(PermissionError):  # another's file, or a disk that keeps no modes
-                change()
+        # Not of another's file, nor on a disk that keeps no modes.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def _target(path: Path) -> Path:

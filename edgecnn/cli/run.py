@@ -42,8 +42,8 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     from edgecnn.recipe import summary
     from edgecnn.recipe.run import run
 
-    with training.progress() as report, common.progress(None) as say:
-        ran = run(plan, folder, _Listener(report, say))
+    with training.progress() as report, common.progress(None) as tell:
+        ran = run(plan, folder, _Listener(report, tell))
     if as_json:
         common.print_json(ran.to_json())
     else:
@@ -58,8 +58,8 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
 
 
 class _Listener:
-    def __init__(self, report: Callable[[Report], None], say: Callable[[str], None]) -> None:
-        self._report, self._say, self._step = report, say, ""
+    def __init__(self, report: Callable[[Report], None], tell: Callable[[str], None]) -> None:
+        self._report, self._say, self._step = report, tell, ""
 
     def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:
         self._step = f"step {number} of {total}, {step}"

@@ -70,8 +70,8 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
     fields = training.request(name, values)
     output = output or Path(f"{fields['network'].stem}-int8.onnx")
     request = QatRequest(**fields, output=output, target=target)
-    with training.progress() as show, common.progress(None) as say:
-        done = train_quantized(request, show, say)
+    with training.progress() as show, common.progress(None) as tell:
+        done = train_quantized(request, show, tell)
     if as_json:
         common.print_json(done.to_json())
         return 0
