@@ -25,6 +25,11 @@ LIBWRAP := t/tcp-wrappers/libwrap0_7.6.q-32_amd64.deb
 LIBWRAP_SHA256 := cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55f8
 NSSWRAPPER := n/nss-wrapper/libnss-wrapper_1.1.12-1_amd64.deb
 NSSWRAPPER_SHA256 := 8bdc077d4f69f152da4ebd75f3a60ecbfa7e449e7a73915f11f269699aee4163
+# strace, for the tests of what commands write and connect to, and a library of its own.
+STRACE := s/strace/strace_6.1-0.1_amd64.deb
+STRACE_SHA256 := 1942d086a6244a1a9643489d3b0aa604ac44b88991d6c69217a63a193671bd4f
+LIBUNWIND := libu/libunwind/libunwind8_1.6.2-3_amd64.deb
+LIBUNWIND_SHA256 := 7b297868682836e4c87be349f17e4a56bc287586e3576503e84a5cb5485ce925
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
@@ -39,12 +44,12 @@ demo: .venv/cpu
 	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
-test: .venv/dev | build/sshd
+test: .venv/dev | build/sshd build/strace
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
-test-slow: .venv/dev | build/onnxruntime build/sshd examples/browser/node_modules
+test-slow: .venv/dev | build/onnxruntime build/sshd build/strace examples/browser/node_modules
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20 -m slow
 
 # Every network through the whole export; makes docs/zoo.md.
@@ -89,6 +94,15 @@ build/sshd:
 	  echo "$(NSSWRAPPER_SHA256)  build/nsswrapper.deb" | sha256sum --check --quiet && \
 	  dpkg-deb --extract build/libwrap.deb $@ && dpkg-deb --extract build/nsswrapper.deb $@ && \
 	  dpkg-deb --extract build/sshd.deb $@; }
+
+# Likewise. Without it the tests that need it are skipped.
+build/strace:
+	@mkdir -p build
+	-command -v strace > /dev/null || \
+	  { curl -fsSo build/strace.deb $(DEBIAN_POOL)/$(STRACE) && curl -fsSo build/libunwind.deb $(DEBIAN_POOL)/$(LIBUNWIND) && \
+	  echo "$(STRACE_SHA256)  build/strace.deb" | sha256sum --check --quiet && \
+	  echo "$(LIBUNWIND_SHA256)  build/libunwind.deb" | sha256sum --check --quiet && \
+	  dpkg-deb --extract build/libunwind.deb $@ && dpkg-deb --extract build/strace.deb $@; }
 
 examples/browser/node_modules: examples/browser/package-lock.json
 	-cd examples/browser && npm ci --no-audit --no-fund --silent

@@ -12,10 +12,12 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from edgecnn import files, onnx_metadata
+from edgecnn import files, onnx_metadata, strict_json
 from edgecnn.errors import ArtifactError, InvalidValueError
 
 #: Raised by one when a reader of the old form would misread the new one.
@@ -26,6 +28,8 @@ METADATA_KEY = "edgecnn"
 #: Files that cannot carry a manifest: of ONNX Runtime, OpenVINO, and both TensorRTs.
 COMPILED = (".ort", ".xml", ".engine", ".plan")
 
+#: Characters of a manifest, and the first number that is too large for one.
+_MOST_TEXT, _MOST_NUMBER = 16 << 20, 2**63
 #: The format's own limit on its header.
 _MAX_HEADER = 100_000_000
 
@@ -145,12 +149,16 @@ class Manifest:
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read a manifest; raises ArtifactError if it is damaged or of a newer format."""
         try:
-            values = json.loads(text)
+            if len(text) > _MOST_TEXT:
+                raise ValueError(f"it has more than {_MOST_TEXT >> 20} MiB")
+            values = strict_json.loads(text)
             if values["format_version"] > FORMAT_VERSION:
                 raise ArtifactError(
                     f"manifest format {values['format_version']}; this edgecnn reads up to {FORMAT_VERSION}",
                     hint="pip install --upgrade edgecnn",
                 )
+            if not all(isinstance(values[key], list) for key in ("inputs", "outputs", "lineage")):
+                raise TypeError("inputs, outputs and lineage are lists")
             for key in ("inputs", "outputs"):
                 values[key] = tuple(
                     TensorSpec(**_known(TensorSpec, {**spec, "shape": tuple(spec["shape"])}))
@@ -173,9 +181,46 @@ class Manifest:
                 values["labels"] = tuple(values["labels"])
             if not isinstance(values.get("labels"), str | tuple | None):
                 raise TypeError("labels are a name, a list of names or null")
-            return cls(**_known(cls, values))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"the manifest is damaged: {type(error).__name__}: {error}") from error
+            manifest = cls(**_known(cls, values))
+            _demand(manifest)
+            return manifest
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"the manifest is damaged: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
+
+
+def _demand(record: Any) -> None:
+    """Raise TypeError for a field of a record, or of one within it, that is not of its kind."""
+    for name, kind in _kinds(record.__class__).items():
+        value = getattr(record, name)
+        if not _fits(value, kind):
+            raise TypeError(f"{name} is {repr(value)[:60]}")
+
+
+@cache
+def _kinds(record: type) -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Return whether a value is of a kind, as a record of this module states it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(item, parts[1]) for item in value.values())
+    if not isinstance(value, kind) and kind is not float:
+        return False
+    if dataclasses.is_dataclass(value):
+        _demand(value)
+    if kind in (int, float):
+        return isinstance(value, int | float) and type(value) is not bool and abs(value) < _MOST_NUMBER
+    return True
 
 
 def _flatten(values: dict[str, Json]) -> dict[str, Json]:
@@ -277,8 +322,10 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
             if length > _MAX_HEADER:
                 raise ValueError(f"a header of {length} bytes")
             metadata: dict[str, str] = json.loads(stream.read(length)).get("__metadata__", {})
+            if not _fits(metadata, Mapping[str, str]):
+                raise ValueError("its metadata are no texts")
             return metadata
-    except (ValueError, AttributeError, struct.error) as error:
+    except (ValueError, AttributeError, RecursionError, struct.error) as error:
         raise ArtifactError(
             f"{path} is no safetensors file, or a damaged one: {error}", hint="copy it again"
         ) from error

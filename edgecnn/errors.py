@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from edgecnn.visible import visible
+
 
 class EdgecnnError(Exception):
     """Root of the tree. `str(error)` is one line; `error.hint`, if there is one, says what to do."""
@@ -16,6 +18,10 @@ class EdgecnnError(Exception):
 
 class EdgecnnWarning(UserWarning):
     """Something was done in another way than a caller might assume: a layer adapted, a classifier dropped."""
+
+    def __str__(self) -> str:
+        """Return the warning as one line; Python prints it as it is, with the names that are in it."""
+        return visible(super().__str__())
 
 
 class UnknownNameError(EdgecnnError):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgecnn.errors import OutputError
 
+#: Bytes that are read at once.
+_BLOCK = 1 << 20
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write somewhere else with -o"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write somewhere else with -o"),
@@ -26,11 +30,16 @@ _REASONS = {
 }
 
 
+def reason(error: OSError) -> tuple[str, str]:
+    """Return what an error of the system means, and what to do about it."""
+    return _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another place with -o"))
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
@@ -38,21 +47,48 @@ def sha256(path: str | Path) -> str:
 def check_writable(path: str | Path) -> Path:
     """Return `path` if a file can be written there; raises OutputError before any work is done otherwise."""
     path = Path(path)
-    with _reporting(path):
-        _refuse_special(path)
-        with _unnamed_or_named(path):
-            pass
+    with _reporting(path), _unnamed_or_named(_target(path)):
+        pass
     return path
 
 
 def cache_folder() -> Path:
-    """Return where what can be made again is kept: `$XDG_CACHE_HOME/edgecnn`, else ~/.cache/edgecnn."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgecnn"
+    """Return where what can be made again is kept: `$XDG_CACHE_HOME/edgecnn`, else ~/.cache/edgecnn.
+
+    Raises OutputError where there is no home folder.
+    """
+    return home("XDG_CACHE_HOME", ".cache") / "edgecnn"
+
+
+def home(variable: str, name: str) -> Path:
+    """Return a folder of the user's by its variable, else by its name in the home folder (XDG).
+
+    A variable that holds no absolute path says nothing. Raises OutputError where the user has no home.
+    """
+    chosen = os.environ.get(variable, "")
+    if os.path.isabs(chosen):
+        return Path(chosen)
+    try:
+        return Path.home() / name
+    except RuntimeError as error:
+        raise OutputError(
+            "this user has no home folder", hint=f"set HOME, or {variable} to a folder that can be written"
+        ) from error
+
+
+def make_folder(path: Path, hint: str) -> None:
+    """Make a folder and those above it; raises OutputError with a hint."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {reason(error)[0]}", hint=hint) from error
 
 
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path`, whole or not at all; an existing file is replaced in one step.
+
+    It keeps its mode and, where that is allowed, its owner. A link stays one: what it leads to is written,
+    which need not be there yet. Of a file with several names (hard links) the others keep the old content.
 
     Where the file system allows it the data goes into a file without a name, so that even a run
     that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
@@ -61,23 +97,24 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     write_together({Path(path): content}, durable=durable)
 
 
-def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> None:
+def write_together(contents: Mapping[Path, bytes | Path], *, durable: bool = True) -> None:
     """Write files that belong together as `write_atomic` does: if one cannot be written, none is replaced.
 
-    All content is on the disk before the first file gets its name; they get them in the order given. Raises
-    OutputError.
+    Content that is a path is read from there. All content is on the disk before the first file gets its name;
+    they get them in the order given. Raises OutputError.
     """
     with contextlib.ExitStack() as stack:
         written: dict[Path, tuple[int, Path | None]] = {}
+        targets: dict[Path, Path] = {}
         for path, content in contents.items():
             with _reporting(path):
-                _refuse_special(path)
-                written[path] = stack.enter_context(_unnamed_or_named(path))
+                targets[path] = _target(path)
+                written[path] = stack.enter_context(_unnamed_or_named(targets[path]))
                 _fill(written[path][0], content, durable=durable)
         named = {}
         for path, (descriptor, temporary) in written.items():
             if temporary is None:
-                temporary = _temporary_name(path)
+                temporary = _temporary_name(targets[path])
                 stack.callback(temporary.unlink, missing_ok=True)
                 with _reporting(path):
                     # Python only follows the link (linkat, not link) if it is given a folder to start from,
@@ -87,16 +124,18 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> N
             named[path] = temporary
         for path, temporary in named.items():
             with _reporting(path):
-                os.replace(temporary, path)
+                os.replace(temporary, targets[path])
     if durable:
-        for folder in {path.parent for path in contents}:
+        for folder in {path.parent for path in targets.values()}:
             _sync_folder(folder)
 
 
-def _fill(descriptor: int, content: bytes, *, durable: bool) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _fill(descriptor: int, content: bytes | Path, *, durable: bool) -> None:
+    with open(content, "rb") if isinstance(content, Path) else io.BytesIO(content) as stream:
+        while block := stream.read(_BLOCK):
+            view = memoryview(block)
+            while view:
+                view = view[os.write(descriptor, view) :]
     if durable:
         os.fsync(descriptor)
 
@@ -114,6 +153,7 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
         temporary = _temporary_name(path)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
+        _make_like(descriptor, path)
         yield descriptor, temporary
     finally:
         os.close(descriptor)
@@ -121,15 +161,35 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
             temporary.unlink(missing_ok=True)
 
 
-def _refuse_special(path: Path) -> None:
-    if path.is_dir():
+def _make_like(descriptor: int, path: Path) -> None:
+    """Give a new file the owner and the mode of the one that it is to replace, before anything is in it."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        before = path.stat()
+        # Not of another's file, nor on a disk that keeps no modes.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _target(path: Path) -> Path:
+    """Return the file that is written for `path`: where a link leads to. Raises OSError for another thing."""
+    if str(path) == "-":
+        raise OutputError("cannot write to standard output: a result is a file", hint="give -o a file's name")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link that leads to itself")
+    if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder")
-    if path.exists() and not path.is_file():
+    if target.exists() and not target.is_file():
         raise OSError(errno.ENOTSUP, "it is a device or a pipe, not a file")
+    return target
 
 
 def _temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    # Bytes are what a name has a limit of.
+    beginning = os.fsencode(path.name)[:200].decode(errors="ignore")
+    return path.with_name(f".{beginning}.{secrets.token_hex(4)}.part")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -147,7 +207,5 @@ def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what, hint = _REASONS.get(
-            error.errno or 0, (error.strerror or str(error), "choose another place with -o")
-        )
+        what, hint = reason(error)
         raise OutputError(f"cannot write {path}: {what}", hint=hint) from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
 
-from edgecnn.errors import MissingPackageError
+from edgecnn import files
+from edgecnn.errors import MissingPackageError, OutputError
 
 #: Which extra of this package brings a module.
 EXTRA = {
@@ -51,8 +53,12 @@ def require(module: str, purpose: str) -> ModuleType:
 
     Raises MissingPackageError with the pip command when it, or a package that it needs, is absent.
     """
-    for name, value in SETTINGS.get(module.split(".")[0], {}).items():
-        os.environ.setdefault(name, value)
+    # All of them: a module may import another of these, as onnxsim does.
+    for settings in SETTINGS.values():
+        for name, value in settings.items():
+            os.environ.setdefault(name, value)
+    if module.split(".")[0] == "matplotlib":
+        _keep_out_of_home()
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -76,6 +82,13 @@ def package_folder(module: str, purpose: str) -> Path:
             f"{purpose} needs {module}, which is not installed", hint=install_command(module)
         )
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _keep_out_of_home() -> None:
+    """Let matplotlib use the cache unless its user has a folder of settings: it makes one when imported."""
+    with contextlib.suppress(OutputError):
+        if not (files.home("XDG_CONFIG_HOME", ".config") / "matplotlib").exists():
+            os.environ.setdefault("MPLCONFIGDIR", str(files.cache_folder() / "matplotlib"))
 
 
 def _one_line(error: Exception) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
 import sys
+import traceback
 from typing import Any, NoReturn
 
 import click
 
-from edgecnn import __version__
+from edgecnn import __version__, files
 from edgecnn.cli.common import EXIT_INTERRUPTED
+from edgecnn.cli.terminal import open_missing, printing, say
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import suggest
 
@@ -69,13 +71,9 @@ def group() -> None:
 def main() -> NoReturn:
     """Run the program. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met."""
     debug = "--debug" in sys.argv
+    open_missing()
     try:
-        code = group.main(standalone_mode=False)
-        sys.stdout.flush()
-        _leave(code if isinstance(code, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        _leave(0)
+        _leave(_run())
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "edgecnn"
         _report(error.format_message().rstrip("."), f"{path} --help")
@@ -84,14 +82,18 @@ def main() -> NoReturn:
         _report("interrupted; no file is half written", None)
         _leave(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has seen enough. The rest of the buffer must not be tried again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(0)
+        _leave(0)  # whoever read the output has seen enough
     except EdgecnnError as error:
         if debug:
             raise
         _report(str(error), error.hint)
         _leave(error.exit_code)
+    except OSError as error:  # a full disk, a name that is too long, a file that may not be read
+        if debug:
+            raise
+        what, hint = files.reason(error)
+        _report(f"{error.filename}: {what}" if error.filename else what, hint)
+        _leave(1)
     except Exception as error:
         if debug:
             raise
@@ -102,10 +104,27 @@ def main() -> NoReturn:
         _leave(1)
 
 
+def _run() -> int:
+    """Run the command, and return its exit code."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        code = 0
+        with printing():
+            click.echo(error.format_message())
+    except OSError as error:
+        last, _ = [*traceback.walk_tb(error.__traceback__)][-1]
+        with printing() if last.f_globals["__name__"] == click.utils.__name__ else contextlib.nullcontext():
+            raise  # help and the version are printed by click itself
+    with printing():
+        sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
 def _report(message: str, hint: str | None) -> None:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    say("error: " + " ".join(message.split()), err=True)
     if hint:
-        click.echo("hint: " + " ".join(hint.split()), err=True)
+        say("hint: " + " ".join(hint.split()), err=True)
 
 
 def _leave(code: int) -> NoReturn:

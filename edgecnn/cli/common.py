@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+from edgecnn.cli.terminal import printing, say
+from edgecnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,7 +143,7 @@ def print_attempts(attempts: Sequence[Any]) -> None:
 
 def print_json(values: Any) -> None:
     """Print one JSON object on standard output."""
-    click.echo(json.dumps(values, allow_nan=False))
+    say(json.dumps(values, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> None:
@@ -150,6 +154,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: 
     """
     from rich.console import Console
 
+    columns, *rows = ([visible(cell) for cell in row] for row in (columns, *rows))
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     console, gap = Console(), 3
     if console.is_terminal and console.width < _width(widths, gap):
@@ -161,7 +166,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: 
                 break
             widths[widest] -= 1
     table = _table(columns, rows, text, widths, gap)
-    Console(width=max(_width(widths, gap), console.width if console.is_terminal else 0)).print(table)
+    width = max(_width(widths, gap), console.width if console.is_terminal else 0)
+    with printing():
+        Console(width=width).print(table)
 
 
 #: Characters that a cut text keeps.
@@ -182,14 +189,15 @@ def _table(
 ) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     # The box itself puts one space between columns.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, (gap - 1) // 2), header_style="bold")
     for index, (column, width) in enumerate(zip(columns, widths, strict=True)):
         justify: Literal["left", "right"] = "left" if index in text else "right"
-        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+        table.add_column(Text(column), justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        table.add_row(*map(Text, row))  # a text is taken as it is, whatever brackets are in it
     return table
 
 
@@ -197,7 +205,13 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print label and value pairs, aligned."""
     width = max((len(label) for label, _ in facts), default=0)
     for label, value in facts:
-        click.echo(f"{label:<{width}}  {value}")
+        say(f"{label:<{width}}  {value}")
+
+
+#: Ends a line of progress where nothing is drawn.
+STEP = " ..."
+#: The variable is set on a board: what its progress says is drawn elsewhere, each step and how far it is.
+EVERY_STEP = "EDGECNN_EVERY_STEP"
 
 
 @contextlib.contextmanager
@@ -210,19 +224,20 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    every = bool(os.environ.get(EVERY_STEP))
+    if every or not console.is_terminal:
         said: set[str] = set()
 
-        def say(step: str) -> None:
-            step = step.partition(":")[0]  # what follows counts
+        def tell(step: str) -> None:
+            step = step if every else step.partition(":")[0]  # what follows counts
             if step not in said:
                 said.add(step)
-                click.echo(f"{step} ...", err=True)
+                say(f"{step}{STEP}", err=True)
 
-        yield say
+        yield tell
         return
     bar = Progress(
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<24}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
         console=console,
@@ -234,7 +249,7 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
         def show(step: str) -> None:
             nonlocal begun
-            bar.update(task, description=step, completed=begun)
+            bar.update(task, description=visible(step), completed=begun)
             begun += 1
 
         yield show

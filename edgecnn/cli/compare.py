@@ -10,6 +10,7 @@ from edgecnn.cli import common
 from edgecnn.cli.engines import backend_option, loaders
 from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
+from edgecnn.cli.terminal import say
 
 
 @click.command("compare", cls=BoardCommand)
@@ -104,9 +105,9 @@ def _print(found: dict[str, Any]) -> None:
         )
     common.print_table(["", "backend", "p50 ms", "ratio", "95 %", ""], rows, text=(0, 1, 5))
     for line in found["unlike"]:
-        click.secho(f"unlike: {line}", fg="yellow")
+        say(f"unlike: {line}", fg="yellow")
     for note in found["notes"]:
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
     gate = found.get("gate")
     if gate is not None and not gate["met"]:
-        click.secho(f"the gate was NOT passed: a ratio is above {gate['fail_above']:g}", fg="red")
+        say(f"the gate was NOT passed: a ratio is above {gate['fail_above']:g}", fg="red")

@@ -9,13 +9,22 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.on import BoardCommand, BoardPath
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.compile.auto import Tried
     from edgecnn.compile.pipeline import Compiled
 
 
-@click.command("compile", cls=BoardCommand)
+def _outputs(
+    source: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any
+) -> list[Path]:
+    from edgecnn.compile.pipeline import engine_files
+
+    return [*engine_files(output or source, backend), *([timing_cache] if timing_cache else [])]
+
+
+@click.command("compile", cls=BoardCommand, outputs=_outputs)
 @click.argument("source", type=BoardPath(sent=True, path_type=Path))
 @click.option(
     "--backend",
@@ -123,7 +132,7 @@ def _print_trials(tried: Tried) -> None:
         ["engine", "size", "parity", "agreement", "p50 ms", "p99 ms", "images/s", ""], rows, text=(0, 7)
     )
     for note in dict.fromkeys(notes):
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
 
 
 def _print(compiled: Compiled, layers: bool) -> None:
@@ -149,5 +158,5 @@ def _print(compiled: Compiled, layers: bool) -> None:
         keys = list(dict.fromkeys(key for layer in found for key in layer))
         common.print_table(keys, [[str(layer.get(key, "")) for key in keys] for layer in found], text=(0,))
     for note in compiled.notes:
-        click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn profile {compiled.path}")
+        say(f"note: {note}", fg="yellow")
+    say(f"next: edgecnn profile {compiled.path}")

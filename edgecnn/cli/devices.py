@@ -8,6 +8,7 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.on import connected
+from edgecnn.cli.terminal import say
 
 
 @click.group("devices")
@@ -36,9 +37,9 @@ def list_command(as_json: bool) -> None:
             [[item.name, item.address, item.target or "-", item.power_mode or "-"] for item in found],
             text=(0, 1, 2, 3),
         )
-        click.echo(f"in {inventory.place()}")
+        say(f"in {inventory.place()}")
     else:
-        click.echo("none yet; next: edgecnn devices add NAME ssh://USER@HOST --target jetson-orin-nano")
+        say("none yet; next: edgecnn devices add NAME ssh://USER@HOST --target jetson-orin-nano")
 
 
 @command.command("add")
@@ -77,7 +78,7 @@ def add_command(no_check: bool, as_json: bool, **values: Any) -> None:
         common.print_json({**device.to_json(), "check": found or None})
         return
     common.print_facts(_told(found))
-    click.echo(f"added to {path}; next: edgecnn profile m.onnx --on {device.name}")
+    say(f"added to {path}; next: edgecnn profile m.onnx --on {device.name}")
 
 
 @command.command("check")
@@ -124,9 +125,9 @@ def remove_command(name: str, keep_files: bool, as_json: bool) -> None:
         common.print_json({"name": name, "removed": folder, "listed": listed})
         return
     if folder:
-        click.echo(f"deleted {folder} on {name}")
+        say(f"deleted {folder} on {name}")
     if listed:
-        click.echo(f"took {name} out of {inventory.place()}")
+        say(f"took {name} out of {inventory.place()}")
 
 
 def _check(device: Any) -> dict[str, Any]:

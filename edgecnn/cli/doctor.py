@@ -9,6 +9,7 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.on import BoardCommand
+from edgecnn.cli.terminal import say
 
 
 @click.command("doctor", cls=BoardCommand)
@@ -44,12 +45,12 @@ def command(measure: bool, as_json: bool) -> None:
     )
     for threads, row in limits.items():
         rates = f"float32 {row.float32_gflops:.0f} GFLOP/s, int8 {row.int8_gops:.0f} GOP/s"
-        click.echo(f"at best, threads {threads}: {rates}, memory {row.bandwidth_gbs:.1f} GB/s")
+        say(f"at best, threads {threads}: {rates}, memory {row.bandwidth_gbs:.1f} GB/s")
     if limits:
-        click.echo(f"kept in {peaks.kept_in()}")
+        say(f"kept in {peaks.kept_in()}")
     remedies: dict[str, list[str]] = {}
     for check in checks:
         if not check.works and check.remedy:
             remedies.setdefault(check.remedy, []).append(check.name)
     for remedy, names in remedies.items():
-        click.echo(f"{remedy}   brings {', '.join(names)}")
+        say(f"{remedy}   brings {', '.join(names)}")

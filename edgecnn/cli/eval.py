@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from edgecnn.cli import common
 from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardCommand, BoardPath
 from edgecnn.cli.results import keep, store_option
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.data.frame_cache import FrameCache
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
-@click.command("eval", cls=BoardCommand)
+def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
+    from edgecnn.measure.contact_sheet import sheet_path
+
+    return [] if plot is None else [plot, *([sheet_path(plot)] if reference else [])]
+
+
+@click.command("eval", cls=BoardCommand, outputs=_outputs)
 @click.argument("model", type=BoardPath(sent=True))
 @click.option(
     "--data",
@@ -78,7 +85,7 @@ def command(
     from edgecnn.measure.accuracy import evaluate
     from edgecnn.measure.preprocessing_parity import compare_preprocessing
 
-    plots = [] if plot is None else [plot, *([contact_sheet.sheet_path(plot)] if reference else [])]
+    plots = _outputs(plot, reference)
     for path in plots:
         figure.check(path)
     workers = threads or None
@@ -130,9 +137,9 @@ def command(
     if per_class:
         _print_classes(accuracy)
     for skipped in accuracy.skipped[:_NAMED]:
-        click.secho(str(skipped), fg="yellow", err=True)
+        say(str(skipped), fg="yellow", err=True)
     if manifest and manifest.weights == "random":
-        click.secho("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
+        say("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
 
 
 def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.export import Exported
@@ -104,15 +105,15 @@ def _print(exported: Exported) -> None:
     if len(attempts) > 1:
         common.print_attempts(attempts)
     if exported.met is False:
-        click.secho("the budget was NOT met; written is the best without layers in float", fg="red")
+        say("the budget was NOT met; written is the best without layers in float", fg="red")
     for note in exported.notes:
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
     if manifest.weights == "random":
-        click.secho(
+        say(
             "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",
             fg="yellow",
         )
-    click.echo(f"next: edgecnn profile {exported.path}")
+    say(f"next: edgecnn profile {exported.path}")
 
 
 def _precision(quantization: Any, precision: str, target: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.artifact import Manifest
@@ -172,13 +173,11 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
     fused = [layer for layer in analysis.layers if layer.is_fused]
     if fused and not everything:
         params = sum(layer.params for layer in fused)
-        click.echo(
-            f"not listed without --all: {len(fused)} normalizations and activations, {params:,} parameters"
-        )
+        say(f"not listed without --all: {len(fused)} normalizations and activations, {params:,} parameters")
     idle = analysis.params - sum(layer.params for layer in analysis.layers)
     if idle:
-        click.echo(f"{idle:,} of the parameters are only used in training")
-    click.echo("memory is float32's, for one image; field and step are in input pixels")
+        say(f"{idle:,} of the parameters are only used in training")
+    say("memory is float32's, for one image; field and step are in input pixels")
 
 
 def _title(found: Study) -> str:

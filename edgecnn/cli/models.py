@@ -8,6 +8,7 @@ import re
 import click
 
 from edgecnn.cli.common import amount, common, print_json, print_table
+from edgecnn.cli.terminal import say
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
@@ -71,7 +72,7 @@ def command(
         print_json({"models": fields})
         return
     if not rows:
-        click.echo("no network is like that; edgecnn models lists all")
+        say("no network is like that; edgecnn models lists all")
         return
     print_table(
         ["name", "year", "params", "MACs", "input", "weights", "paper"],

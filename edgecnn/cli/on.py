@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from edgecnn import files
 from edgecnn.cli import common
 from edgecnn.cli.engines import REBUILD
 from edgecnn.cli.results import noting
+from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ class BoardPath(click.Path):
 class BoardCommand(click.Command):
     """A command that runs here, or with `--on` on a board.
 
-    With `several`, the option takes more than one; the command then gets their names as `on`.
+    With `several`, the option takes more than one; the command then gets their names as `on`. `outputs`
+    returns, given the command's values, every file that it may write: no other comes back from a board.
     """
 
     several = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, outputs: Callable[..., Sequence[Path]] = lambda **values: (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.outputs = outputs
         words = "; several, with commas: orin1,orin2,local" if self.several else ""
         option = click.Option(
             ["--on"],
@@ -78,11 +83,13 @@ class BoardCommand(click.Command):
 
         if len(hosts) > 1:
             raise click.UsageError(f"{self.name} runs on one board at a time", ctx)
-        code, printed, places = run_there(find(hosts[0]), ctx)
+        device = find(hosts[0])
+        code, printed, places = run_there(device, ctx)
         if printed and ctx.params.get("as_json"):
-            common.print_json(as_typed(json.loads(printed), places))
-        else:
-            click.echo(places.as_typed(printed), nl=False)
+            common.print_json(answer(device, printed, places))
+        elif printed:
+            for line in printed.removesuffix("\n").split("\n"):
+                say(places.as_typed(line))
         return code
 
 
@@ -96,30 +103,59 @@ def run_there(device: Device, ctx: click.Context, *more: str) -> tuple[int, str,
 
     places = Places()
     words = _words(ctx, lambda value, kind: _place(value, kind, places), [*more, *_settings(ctx, device)])
+    _expect(ctx, places)
     extras = {extra for name, extra in _EXTRAS.items() if ctx.params.get(name)}
-    # The answer is short; it is kept until the files that it names are here.
-    printed = bytearray()
-    errors = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def output(of: str, body: bytes) -> None:
-        if of == "stdout":
-            printed.extend(body)
-        else:
-            click.echo(places.as_typed(errors.decode(body)), nl=False, err=True)
-
     with connected(device) as connection:
         connection.lock()
         with common.progress(None) as show:
             python = environment.prepare(connection, tuple(extras), show)
             job.send(connection, places, show)
-        # The board draws its own progress.
-        try:
-            code = job.run(connection, python, words, output, {REBUILD: "1", **_terminal()})
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None  # the program there has said so
+            told = _Told(places, show)
+            try:
+                code = job.run(connection, python, words, told, {REBUILD: "1", **_terminal()})
+            except KeyboardInterrupt:  # the program there has said so
+                raise click.exceptions.Exit(common.EXIT_INTERRUPTED) from None
+            finally:
+                told.end()
         with noting():
-            job.collect(connection, places)
-    return code, printed.decode(errors="replace"), places
+            written = job.collect(connection, places, ctx.command.name or "")
+            if written:
+                say(f"wrote here: {', '.join(map(str, written))}", err=True)
+    return code, told.printed.decode(errors="replace"), places
+
+
+class _Told:
+    """What a program on a board prints: `printed`, its answer, is kept until the files it names are here.
+
+    What it says on standard error is shown at once; its progress goes to this machine's own.
+    """
+
+    def __init__(self, places: Places, show: Callable[[str], None]) -> None:
+        self.printed = bytearray()
+        self._places, self._show = places, show
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+
+    def __call__(self, of: str, body: bytes) -> None:
+        if of == "stdout":
+            self.printed.extend(body)
+            return
+        *lines, self._line = (self._line + self._decoder.decode(body)).split("\n")
+        for line in lines:
+            self._say(line)
+
+    def end(self) -> None:
+        """Show the line that was not ended."""
+        if self._line:
+            self._say(self._line)
+            self._line = ""
+
+    def _say(self, line: str) -> None:
+        line = self._places.as_typed(line)
+        if line.endswith(common.STEP):
+            self._show(line.removesuffix(common.STEP))
+        else:
+            say(line, err=True)
 
 
 @contextlib.contextmanager
@@ -127,9 +163,27 @@ def connected(device: Device) -> Iterator[Connection]:
     """Connect to a board. Nothing is drawn meanwhile: ssh may ask for a password, or about a host key."""
     from edgecnn.devices.remote.connection import Connection
 
-    click.echo(f"connecting to {device.name} ...", err=True)
+    say(f"connecting to {device.name} ...", err=True)
     with Connection(device) as connection:
         yield connection
+
+
+def answer(device: Device, printed: str, places: Places) -> dict[str, Any]:
+    """Return the JSON object that a board printed, with the names of here; raises BoardError."""
+    from edgecnn.errors import BoardError
+
+    try:
+        found = json.loads(printed)
+        json.dumps(found, allow_nan=False)
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+        shown: dict[str, Any] = as_typed(found, places)
+        return shown
+    except (ValueError, RecursionError) as error:
+        raise BoardError(
+            f"{device.name}: what the command printed there is no JSON object",
+            hint="edgecnn doctor --on the board",
+        ) from error
 
 
 def as_typed(value: Any, places: Places) -> Any:
@@ -196,14 +250,22 @@ def _place(value: str, kind: BoardPath, places: Places) -> str:
     return places.name(value)
 
 
-def _terminal() -> dict[str, str]:
-    """Return what lets the board draw its progress on this terminal."""
-    if not (sys.stderr.isatty() and sys.stdout.isatty()):
-        return {"NO_COLOR": "1"} if os.environ.get("NO_COLOR") else {}
-    columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    return {
-        "TTY_COMPATIBLE": "1",
-        "TTY_INTERACTIVE": "1",
-        "COLUMNS": str(columns),
-        "TERM": os.environ.get("TERM", ""),
+def _expect(ctx: click.Context, places: Places) -> None:
+    """Say which files may come back."""
+    kept_up = {
+        ctx.params.get(item.name or "")
+        for item in ctx.command.params
+        if isinstance(item.type, BoardPath) and item.type.sent and item.type.fetched
     }
+    if isinstance(ctx.command, BoardCommand):
+        for path in ctx.command.outputs(**ctx.params):
+            places.expect(path, kept_up=path in kept_up)
+
+
+def _terminal() -> dict[str, str]:
+    """Return the variables by which a board's tables fit this terminal, and each step is told."""
+    every = {common.EVERY_STEP: "1"} if sys.stderr.isatty() else {}
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        return every
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    return {**every, "TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": str(columns)}

@@ -7,6 +7,7 @@ import click
 from edgecnn.cli import common
 from edgecnn.cli.engines import opened
 from edgecnn.cli.on import BoardCommand, BoardPath
+from edgecnn.cli.terminal import say
 
 
 @click.command("predict", cls=BoardCommand)
@@ -38,8 +39,8 @@ def command(model: str, images: tuple[str, ...], top: int, device: str, as_json:
         )
         return
     for image, result in zip(images, results, strict=True):
-        click.echo(image)
+        say(image)
         for item in result:
-            click.echo(f"  {item.probability:6.1%}  {item.label} ({item.index})")
+            say(f"  {item.probability:6.1%}  {item.label} ({item.index})")
     if random:
-        click.secho("this model's weights are random: the classes mean nothing", fg="yellow", err=True)
+        say("this model's weights are random: the classes mean nothing", fg="yellow", err=True)

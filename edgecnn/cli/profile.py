@@ -14,9 +14,10 @@ from edgecnn.cli.batches import Batches
 from edgecnn.cli.engines import backend_option, opened
 from edgecnn.cli.on import BoardPath
 from edgecnn.cli.profile_boards import ProfileCommand
-from edgecnn.cli.profile_details import print_scenario, scenario
+from edgecnn.cli.profile_details import log_folder, print_scenario, scenario
 from edgecnn.cli.profile_table import show
 from edgecnn.cli.results import keep, store_option
+from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -30,7 +31,17 @@ _OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "
 _OF_LATENCY = {"layers": "--layers", "plot": "--plot", "backend": "--backend"}
 
 
-@click.command("profile", cls=ProfileCommand)
+def _outputs(
+    models: tuple[str, ...], plot: Path | None, scenario_name: str | None, log_dir: Path | None, **_: Any
+) -> list[Path]:
+    if scenario_name is None:
+        return [] if plot is None else [plot]
+    from edgecnn.measure.loadgen import log_files
+
+    return log_files(log_folder(models, scenario_name, log_dir))
+
+
+@click.command("profile", cls=ProfileCommand, outputs=_outputs)
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=Batches(), help="Images per inference: 8, or 1,2,4,8  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
@@ -91,12 +102,12 @@ def _prepared(power_mode: str | None) -> Iterator[None]:
 
     with prepare(power_mode) as state:
         for line in state.done:
-            click.echo(f"prepared: {line}", err=True)
+            say(f"prepared: {line}", err=True)
         for line in state.could_not:
-            click.secho(f"could not prepare: {line}", fg="yellow", err=True)
+            say(f"could not prepare: {line}", fg="yellow", err=True)
         yield
     for line in state.not_restored:
-        click.secho(f"could not put back: {line}", fg="red", err=True)
+        say(f"could not put back: {line}", fg="red", err=True)
 
 
 def _command(

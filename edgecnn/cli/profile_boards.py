@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.on import BoardCommand, as_typed, run_there, typed_words
-from edgecnn.errors import EdgecnnError
+from edgecnn.cli.on import BoardCommand, answer, run_there, typed_words
+from edgecnn.cli.terminal import say
+from edgecnn.errors import BoardError, EdgecnnError
 
 
 class ProfileCommand(BoardCommand):
@@ -21,8 +22,6 @@ class ProfileCommand(BoardCommand):
 
     def invoke_on(self, hosts: list[str], ctx: click.Context) -> int:
         """Measure on each; a machine that fails does not keep the others from being measured."""
-        from edgecnn.cli.profile_table import show
-
         if len(hosts) == 1:
             return super().invoke_on(hosts, ctx)
         if ctx.params.get("plot") or ctx.params.get("scenario_name"):
@@ -41,21 +40,37 @@ class ProfileCommand(BoardCommand):
         if ctx.params.get("as_json"):
             common.print_json({"results": results, "sweeps": sweeps, "failed": failed})
         elif results:
-            show(results, sweeps)
+            _show(results, sweeps)
         for item in failed:
-            click.echo(f"error: {item['error']}", err=True)
+            say(f"error: {item['error']}", err=True)
             if item["hint"]:
-                click.echo(f"hint: {item['hint']}", err=True)
+                say(f"hint: {item['hint']}", err=True)
         return 1 if failed else 0
+
+
+def _show(results: list[dict[str, Any]], sweeps: list[dict[str, Any]]) -> None:
+    from edgecnn.cli.profile_table import show
+
+    try:
+        show(results, sweeps)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BoardError(
+            f"one of the answers is not what profile prints: {type(error).__name__}: {error}",
+            hint="--json shows them as they are",
+        ) from error
 
 
 def _there(host: str, ctx: click.Context) -> dict[str, Any]:
     from edgecnn.devices.inventory import find
 
-    code, printed, places = run_there(find(host), ctx, "--json")
+    device = find(host)
+    code, printed, places = run_there(device, ctx, "--json")
     if code:
         raise EdgecnnError(f"{host}: the measurement failed there", hint="its own words are above")
-    found: dict[str, Any] = as_typed(json.loads(printed), places)
+    found = answer(device, printed, places)
+    several = found.get("results", [found]), found.get("sweeps", [])
+    if not all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for rows in several):
+        raise BoardError(f"{host}: its answer is not what profile prints", hint="edgecnn doctor --on it")
     return found
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
 
 #: Rows of the table of layers; `--json` has all.
@@ -25,7 +24,7 @@ def print_transfers(found: dict[str, Any]) -> None:
     """Print how long the ways to the GPU and back take, where there are such ways."""
     parts = found["transfers_ms"]
     if parts is not None:
-        click.echo(
+        say(
             f"{named(found)} took {parts['in']:.3f} ms in, {parts['compute']:.3f} ms to compute,"
             f" {parts['out']:.3f} ms out (medians)"
         )
@@ -48,11 +47,16 @@ def print_layers(found: dict[str, Any]) -> None:
     common.print_table(["layer", "kernel", "ms", "share", "MACs", "GMAC/s"], rows, text=(0, 1))
     rest = len(slowest) - len(rows)
     others = f"; {rest} more take {sum(layer['share'] for layer in slowest[_TOP:]):.1%}" if rest else ""
-    click.echo(f"{named(found)}: layers add up to {found['layers_over_latency']:.0%} of the latency{others}")
+    say(f"{named(found)}: layers add up to {found['layers_over_latency']:.0%} of the latency{others}")
+
+
+def log_folder(models: Sequence[str], scenario: str, chosen: Path | None) -> Path:
+    """Return where LoadGen's logs go."""
+    return chosen or Path(f"{Path(models[0]).stem}-{scenario}-logs")
 
 
 def scenario(
-    models: Sequence[str], name: str, log_folder: Path | None, loading: dict[str, Any], **options: Any
+    models: Sequence[str], name: str, log_dir: Path | None, loading: dict[str, Any], **options: Any
 ) -> dict[str, Any]:
     """Run one of LoadGen's scenarios, and return its result."""
     from edgecnn.measure.loadgen import run_scenario
@@ -60,7 +64,7 @@ def scenario(
 
     if len(models) > 1:
         raise InvalidValueError("a scenario takes one model", hint="run it once for each")
-    folder = log_folder or Path(f"{Path(models[0]).stem}-{name}-logs")
+    folder = log_folder(models, name, log_dir)
     with load(models[0], **loading) as engine, common.progress(None) as show:
         return run_scenario(engine, name, folder, progress=show, **options).to_json()
 
@@ -82,7 +86,7 @@ def print_scenario(found: dict[str, Any]) -> None:
     ]
     common.print_facts(facts)
     for note in found["notes"]:
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
 
 
 def facts(conditions: dict[str, Any]) -> dict[str, str]:

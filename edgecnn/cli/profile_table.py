@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from edgecnn.cli import common
 from edgecnn.cli.profile_details import facts, named, print_layers, print_transfers
+from edgecnn.cli.terminal import say
 
 
 def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -> None:
@@ -22,10 +21,11 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
     rows = [_row(item, with_batch, with_energy) for item in results]
     common.print_table(columns, rows, text=(0, 1, 2) if several else (0, 1))
     for sweep in sweeps:
-        click.echo(sweep["verdict"] + (f" on {sweep['on']}" if "on" in sweep else ""))
+        say(sweep["verdict"] + (f" on {sweep['on']}" if "on" in sweep else ""))
     for machine in dict.fromkeys(item.get("on") for item in results):
         if machine is not None:
-            click.echo(f"\n{machine}")
+            say()
+            say(machine)
         conditions = [facts(item["conditions"]) for item in results if item.get("on") == machine]
         shown = [(key, dict.fromkeys(of[key] for of in conditions if of[key])) for key in conditions[0]]
         common.print_facts([(key, "; ".join(told)) for key, told in shown if told])
@@ -35,7 +35,7 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
         if "layers" in item:
             print_layers(item)
     for note in dict.fromkeys(note for item in results for note in item["notes"]):
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
 
 
 def _print_rooflines(results: list[dict[str, Any]]) -> None:
@@ -44,9 +44,9 @@ def _print_rooflines(results: list[dict[str, Any]]) -> None:
     for item in results:
         if item["roofline"] is not None:
             on = f" on {item['on']}" if "on" in item else ""
-            click.echo(f"{named(item)}{on} {Roofline(**item['roofline'])}")
+            say(f"{named(item)}{on} {Roofline(**item['roofline'])}")
     if any(item["roofline"] is None for item in results):
-        click.echo(HOW_TO_KNOW)
+        say(HOW_TO_KNOW)
 
 
 def _row(item: dict[str, Any], with_batch: bool, with_energy: bool) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common, training
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.compress.prune.file import Written
@@ -171,5 +172,5 @@ def _print(written: Written) -> None:
         facts.append(("top-1", f"{written.top1:.2%} of the test images"))
     common.print_facts(facts)
     for note in written.notes:
-        click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn export {written.path} --int8")
+        say(f"note: {note}", fg="yellow")
+    say(f"next: edgecnn export {written.path} --int8")

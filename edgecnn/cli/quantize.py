@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ def command(
     else:
         _print(written, budget, speed)
         if plot is not None:
-            click.echo(f"plot       {plot}")
+            say(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
     return common.EXIT_BUDGET if failed else 0
 
@@ -215,15 +216,15 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     if written.sensitivity:
         _print_sensitivity(written.sensitivity)
     if written.met is False:
-        click.secho(
+        say(
             f"the budget ({_asked(budget)}) was NOT met; written is the best without layers in float",
             fg="red",
         )
     if speed and not speed["met"]:
-        click.secho("the gate was NOT passed: int8 is not faster than float here", fg="red")
+        say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     for note in written.notes:
-        click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn profile {written.path}")
+        say(f"note: {note}", fg="yellow")
+    say(f"next: edgecnn profile {written.path}")
 
 
 def _asked(budget: Any) -> str:

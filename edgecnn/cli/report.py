@@ -8,6 +8,10 @@ from pathlib import Path
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
+
+#: Damaged results that are named.
+_NAMED = 3
 
 
 @click.command("report")
@@ -51,3 +55,7 @@ def command(filters: tuple[str, ...], output: Path, everything: bool, as_json: b
             ("shows", f"{written.rows} of {written.results} results, of {written.files} files{compared}"),
         ]
     )
+    for sentence in written.damaged[:_NAMED]:
+        say(f"note: {sentence}", fg="yellow")
+    if more := written.damaged[_NAMED:]:
+        say(f"note: and {len(more)} more", fg="yellow")

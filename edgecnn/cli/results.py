@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.cli.terminal import say
 from edgecnn.errors import StoreError
 
 if TYPE_CHECKING:
@@ -36,4 +37,4 @@ def noting() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        click.secho(f"note: not stored: {error} ({error.hint}, or --no-store)", fg="yellow", err=True)
+        say(f"note: not stored: {error} ({error.hint}, or --no-store)", fg="yellow", err=True)

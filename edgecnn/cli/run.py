@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli import common, training
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,24 +42,24 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     from edgecnn.recipe import summary
     from edgecnn.recipe.run import run
 
-    with training.progress() as report, common.progress(None) as say:
-        ran = run(plan, folder, _Listener(report, say))
+    with training.progress() as report, common.progress(None) as tell:
+        ran = run(plan, folder, _Listener(report, tell))
     if as_json:
         common.print_json(ran.to_json())
     else:
         common.print_table(summary.COLUMNS, summary.rows(ran.outcomes), text=(0, 1))
         for line in summary.details(ran.outcomes):
-            click.echo(line)
+            say(line)
         for outcome in ran.outcomes:
             for note in outcome.notes:
-                click.secho(f"note: {outcome.id}: {note}", fg="yellow")
-        click.echo(f"wrote {ran.folder}")
+                say(f"note: {outcome.id}: {note}", fg="yellow")
+        say(f"wrote {ran.folder}")
     return 0 if ran.met else common.EXIT_BUDGET
 
 
 class _Listener:
-    def __init__(self, report: Callable[[Report], None], say: Callable[[str], None]) -> None:
-        self._report, self._say, self._step = report, say, ""
+    def __init__(self, report: Callable[[Report], None], tell: Callable[[str], None]) -> None:
+        self._report, self._say, self._step = report, tell, ""
 
     def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:
         self._step = f"step {number} of {total}, {step}"
@@ -79,7 +80,7 @@ def _print_plan(plan: Plan, folder: Path, as_json: bool) -> None:
         ]
         common.print_json({"name": plan.name, "path": str(folder), "steps": steps})
         return
-    click.echo(f"{plan.name}: {plan.about}".strip(": "))
+    say(f"{plan.name}: {plan.about}".strip(": "))
     rows = []
     for number, step in enumerate(plan.steps, start=1):
         defaults = step.kind.defaults()

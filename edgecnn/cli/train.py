@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common, training
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.pipeline import Trained, TrainRequest
@@ -69,15 +70,15 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
     fields = training.request(name, values)
     output = output or Path(f"{fields['network'].stem}-int8.onnx")
     request = QatRequest(**fields, output=output, target=target)
-    with training.progress() as show, common.progress(None) as say:
-        done = train_quantized(request, show, say)
+    with training.progress() as show, common.progress(None) as tell:
+        done = train_quantized(request, show, tell)
     if as_json:
         common.print_json(done.to_json())
         return 0
     found = done.manifest.lineage[-1].metrics
     parity = found["parity"]
     if done.done_before:
-        click.secho("this very run was done before; nothing was trained", fg="yellow")
+        say("this very run was done before; nothing was trained", fg="yellow")
     common.print_facts(
         [
             ("wrote", f"{done.path}  ({common.size(done.path.stat().st_size)}, sha256 {done.sha256[:12]})"),
@@ -95,8 +96,8 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
         ]
     )
     for note in done.notes:
-        click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn profile {done.path}")
+        say(f"note: {note}", fg="yellow")
+    say(f"next: edgecnn profile {done.path}")
     return 0
 
 
@@ -106,7 +107,7 @@ def _print(trained: Trained) -> None:
     step = manifest.lineage[-1]
     metrics = step.metrics
     if trained.done_before:
-        click.secho("this very run was done before; nothing was trained", fg="yellow")
+        say("this very run was done before; nothing was trained", fg="yellow")
     width = "" if manifest.alpha == 1 else f" x {manifest.alpha:g}"
     size = trained.path.stat().st_size
     common.print_facts(
@@ -122,5 +123,5 @@ def _print(trained: Trained) -> None:
         ]
     )
     for note in trained.notes:
-        click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn export {trained.path} --int8")
+        say(f"note: {note}", fg="yellow")
+    say(f"next: edgecnn export {trained.path} --int8")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.fit import Report
@@ -113,12 +114,15 @@ def progress() -> Iterator[Callable[[Report], None]]:
         yield lambda report: None
         return
     if not console.is_terminal:
-        yield lambda report: click.echo(_line(report), err=True) if report.row else None
+        yield lambda report: say(_line(report), err=True) if report.row else None
         return
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), console=console,
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        console=console,
         transient=True,
-    )  # fmt: skip
+    )
     with bar:
         task = bar.add_task("starting", total=None, rate="")
 
@@ -127,7 +131,7 @@ def progress() -> Iterator[Callable[[Report], None]]:
             rate = f"loss {report.loss:.3f}  {speed}  {_time(report.seconds_left)} left"
             bar.update(task, description=report.stage, completed=report.done, total=report.total, rate=rate)
             if report.row:
-                bar.console.print(_line(report), highlight=False)
+                bar.console.print(_line(report), highlight=False, markup=False)
 
         yield show
 

@@ -26,7 +26,7 @@ from edgecnn.artifact import (
     sidecar,
 )
 from edgecnn.compile.builders import Built, Progress, Source, builder
-from edgecnn.compile.request import CompileRequest
+from edgecnn.compile.request import AUTO, CompileRequest
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, InvalidValueError
@@ -101,6 +101,21 @@ def engine_path(path: Path, backend: Backend) -> Path:
     known = {".onnx", *(suffix for row in BACKENDS for suffix in row.suffixes)}
     stem = path.stem if path.suffix.lower() in known else path.name
     return path.with_name(f"{stem}{backend.suffixes[-1]}")
+
+
+def engine_files(path: Path, backend: str) -> list[Path]:
+    """Return every file that a compilation of a model, or to an engine, at `path` may write.
+
+    Raises UnknownNameError for a backend that is none.
+    """
+    rows = list(BACKENDS) if backend == AUTO else [BACKENDS.get(backend)]
+    engines = dict.fromkeys(engine_path(path, row) for row in rows)
+    return [part for engine in engines for part in (engine, sidecar(engine), *weights_beside(engine))]
+
+
+def weights_beside(engine: Path) -> list[Path]:
+    """Return the second file of an engine that has one: OpenVINO's weights."""
+    return [engine.with_suffix(".bin")] if engine.suffix == ".xml" else []
 
 
 def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import files
-from edgecnn.errors import InvalidValueError, UnknownNameError
+from edgecnn.errors import InvalidValueError, OutputError, UnknownNameError
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
 from edgecnn.targets import target as target_row
@@ -69,8 +69,7 @@ def place() -> Path:
     chosen = os.environ.get("EDGECNN_DEVICES")
     if chosen:
         return Path(chosen)
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "edgecnn" / "devices.toml"
+    return files.home("XDG_CONFIG_HOME", ".config") / "edgecnn" / "devices.toml"
 
 
 def devices() -> dict[str, Device]:
@@ -126,7 +125,10 @@ def _device(name: str, row: dict[str, Any]) -> Device:
 
 
 def _read() -> Any:
-    path = place()
+    try:
+        path = place()
+    except OutputError:  # a user without a home has no list
+        return {}
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -152,6 +154,6 @@ def _read() -> Any:
 
 def _write(document: Any) -> Path:
     path = place()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent, "set EDGECNN_DEVICES to a file")
     files.write_atomic(path, document.as_string().encode())
     return path

@@ -132,7 +132,7 @@ def _torch() -> str:
 
 def _importing(module: str, use: str) -> Callable[[], str]:
     def attempt() -> str:
-        importlib.import_module(module)
+        require(module, use)
         return use
 
     return attempt

@@ -47,6 +47,10 @@ _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
 #: MLPerf's least duration, in seconds. Shorter runs are good measurements and no submissions.
 _OFFICIAL_SECONDS = 600
 _DETAIL = "mlperf_log_detail.txt"
+#: Every file that LoadGen writes in a run.
+_LOGS = ("mlperf_log_summary.txt", _DETAIL, "mlperf_log_accuracy.json", "mlperf_log_trace.json")
+#: Halving ends well before so many rates were tried.
+_MOST_RATES = 20
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,16 @@ def _rate(engine: Engine, data: npt.NDArray[Any], size: int) -> float:
     return size / float(np.median(samples))
 
 
+def log_files(folder: Path) -> list[Path]:
+    """Return every file that a scenario may write, with its logs in `folder`."""
+    runs = [folder, *(_search_folder(folder, number) for number in range(1, _MOST_RATES + 1))]
+    return [run / name for run in runs for name in _LOGS]
+
+
+def _search_folder(folder: Path, number: int) -> Path:
+    return folder / "search" / str(number)
+
+
 def _search(run: _Run, log_folder: Path, trials: list[Trial], progress: Callable[[str], None]) -> float:
     """Return the highest rate that LoadGen calls valid, by bisection below what the engine manages at all."""
     low, high = 0.0, run.rate
@@ -207,7 +221,7 @@ def _search(run: _Run, log_folder: Path, trials: list[Trial], progress: Callable
                 hint="allow more with --latency-bound, or use single-stream",
             )
         progress(f"LoadGen: server at {rate:.0f} queries per second")
-        logged = run(log_folder / "search" / f"{len(trials) + 1}", rate)
+        logged = run(_search_folder(log_folder, len(trials) + 1), rate)
         valid = logged["validity"] == "VALID"
         trials.append(Trial(rate, valid, logged["99.00_percentile_latency_ns"] / 1e6))
         low, high = (rate, high) if valid else (low, rate)

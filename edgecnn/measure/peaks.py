@@ -123,7 +123,7 @@ def known(engine: Engine) -> Peaks | None:
             return None
         measured = {int(threads): Peaks(**values) for threads, values in record["peaks"].items()}
         return _with_threads(measured, min(engine.threads or cores, cores))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, OutputError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # nothing was measured yet, or by a version that kept it differently
 
 

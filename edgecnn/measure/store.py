@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import time as clock
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.errors import InvalidValueError, StoreError
+from edgecnn import files, strict_json
+from edgecnn.errors import InvalidValueError, OutputError, StoreError
 from edgecnn.registry import suggest
 
 #: Raised by one when a reader of the old form would misread the new one. It stands in the file's header.
@@ -51,6 +52,12 @@ CREATE INDEX results_time ON results (time);
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """
+
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+#: Results of one command, and characters of one.
+_FOREIGN_ROWS, _FOREIGN_TEXT = 1000, 4 << 20
+#: Seconds since 1970 until a year that a calendar still has, and values that samples may be.
+_LATEST, _SAMPLES = 2.5e11, 1 << 28
 
 #: Keys of a filter that are columns; the others stand in the result.
 _COLUMNS = ("kind", "path", "sha256", "host")
@@ -80,7 +87,11 @@ class Result:
         if self.packed_samples is None:
             return None
         try:
-            return np.frombuffer(zlib.decompress(self.packed_samples), "<f4")
+            unpacking = zlib.decompressobj()
+            found = np.frombuffer(unpacking.decompress(self.packed_samples, 4 * _SAMPLES), "<f4")
+            if not unpacking.eof or not np.isfinite(found).all():
+                raise ValueError("they are too many, too few or no numbers")
+            return found
         except (zlib.error, ValueError) as error:
             raise StoreError(f"the samples of a result of {self.path} are damaged: {error}") from error
 
@@ -90,10 +101,9 @@ def place() -> Path:
     chosen = os.environ.get("EDGECNN_RESULTS")
     if chosen:
         return Path(chosen)
-    data = os.environ.get("XDG_DATA_HOME")
     try:
-        return (Path(data) if data else Path.home() / ".local" / "share") / "edgecnn" / "results.sqlite"
-    except RuntimeError as error:
+        return files.home("XDG_DATA_HOME", ".local/share") / "edgecnn" / "results.sqlite"
+    except OutputError as error:
         raise StoreError(
             "there is no home folder to keep results in", hint="set EDGECNN_RESULTS to a file"
         ) from error
@@ -124,18 +134,26 @@ def append(
     return _insert([result], store or place())
 
 
-def merge(other: Path, path_here: Callable[[str], str], *, store: Path | None = None) -> Path:
-    """Add what another machine's store holds, as measured now, and return this one's path.
+def received(other: Path, kind: str) -> list[Result]:
+    """Return what a command of that `kind` put into another machine's store, as measured now.
 
-    That machine's clock may be wrong, as a board's is that has no battery for it. `path_here` turns a file's
-    absolute path there into its path here. Raises StoreError.
+    That machine's clock may be wrong, as a board's is that has no battery for it. It may be anybody's: its
+    file is no store unless it is just what this version writes. Raises StoreError.
     """
     now = clock.time()
-    found = query(store=other)
-    return _insert(
-        [dataclasses.replace(item, time=now, path=os.path.abspath(path_here(item.path))) for item in found],
-        store or place(),
-    )
+    with _translated(other), contextlib.closing(_connect(other)) as connection:
+        _check_foreign(connection, other)
+    found, damaged = read(store=other)
+    if damaged:
+        raise StoreError(damaged[0], hint="run the command again")
+    if any(item.kind != kind for item in found):
+        raise StoreError(f"there are results that no {kind} measured", hint="run the command again")
+    return [dataclasses.replace(item, time=now) for item in found]
+
+
+def add(results: Sequence[Result], *, store: Path | None = None) -> Path:
+    """Append results, and return the store's path; raises StoreError."""
+    return _insert(results, store or place())
 
 
 def _insert(results: Sequence[Result], store: Path) -> Path:
@@ -167,27 +185,55 @@ def query(filters: Sequence[str] = (), *, store: Path | None = None) -> list[Res
 
     A filter is `key=value` with a key of `FILTER_KEYS`. Values may have wildcards (`*`, `?`, `[ab]`); `path`
     is met by the file's name too, `sha256` by its beginning, and `since=2026-01-31` by what was measured on
-    that day or later. Raises InvalidValueError for another filter, StoreError if there is no store or it
-    cannot be read.
+    that day or later. Raises InvalidValueError for another filter, StoreError if there is no store, if it
+    cannot be read or if one of its results is damaged.
     """
+    found, damaged = read(filters, store=store)
+    if damaged:
+        raise StoreError(damaged[0], hint="edgecnn report shows the others")
+    return found
+
+
+def read(filters: Sequence[str] = (), *, store: Path | None = None) -> tuple[list[Result], list[str]]:
+    """Return the results as `query` does, and a sentence for each row of the store that is none."""
     wanted = [_parse(text) for text in filters]
     since = max((float(value) for key, value in wanted if key == "since"), default=0.0)
     store = store or place()
     if not store.is_file():
         raise StoreError(f"there are no results yet in {store}", hint="edgecnn profile m.onnx")
-    found = []
+    found, damaged = [], []
     with _translated(store), contextlib.closing(_connect(store)) as connection:
         _check(connection, store)
         rows = connection.execute(
-            "SELECT time, kind, path, sha256, host, result, samples FROM results WHERE time >= ?"
+            "SELECT id, time, kind, path, sha256, host, result, samples FROM results WHERE time >= ?"
             " ORDER BY time, id",
             (since,),
         )
-        for time, kind, path, sha256, host, text, samples in rows:
-            result = Result(time, kind, path, sha256, host, json.loads(text), samples)
+        for number, *row in rows:
+            try:
+                result = _result(row)
+            except ValueError as error:
+                damaged.append(f"result {number} of {store} is damaged: {error!s:.100}")
+                continue
             if all(_meets(result, key, value) for key, value in wanted):
                 found.append(result)
-    return found
+    return found, damaged
+
+
+def _result(row: Sequence[Any]) -> Result:
+    """Return a row as a result; raises ValueError for what no edgecnn has written."""
+    time, *texts, samples = row
+    if not isinstance(time, int | float) or not 0 <= time < _LATEST:
+        raise ValueError("it has no time")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("its texts are none")
+    if not (samples is None or isinstance(samples, bytes)):
+        raise ValueError("its samples are none")
+    kind, path, sha256, host, text = texts
+    values = strict_json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("its values are no object")
+    return Result(time, kind, path, sha256, host, values, samples)
 
 
 def _parse(text: str) -> tuple[str, str]:
@@ -218,7 +264,9 @@ def _meets(result: Result, key: str, value: str) -> bool:
 def _connect(store: Path) -> sqlite3.Connection:
     """Open a file that exists; without a transaction of Python's own, so that each statement is one."""
     uri = f"{store.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
 
 
 def _check(connection: sqlite3.Connection, store: Path) -> None:
@@ -231,6 +279,25 @@ def _check(connection: sqlite3.Connection, store: Path) -> None:
         raise StoreError(
             f"the store of results {store} has version {version}; this edgecnn reads up to {VERSION}",
             hint="pip install --upgrade edgecnn, or set EDGECNN_RESULTS to another file",
+        )
+
+
+def _check_foreign(connection: sqlite3.Connection, store: Path) -> None:
+    """Raise StoreError for a file whose tables are not just ours, or hold more than a command measures.
+
+    A view in place of a table could compute for ever.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+        ours.executescript(_SCHEMA)
+        expected = ours.execute(_TABLES).fetchall()
+    if connection.execute(_TABLES).fetchall() != expected:
+        raise StoreError(f"{store} is no store of results", hint="run the command again")
+    rows, longest = connection.execute(
+        "SELECT count(*), coalesce(max(length(result) + length(path)), 0) FROM results"
+    ).fetchone()
+    if rows > _FOREIGN_ROWS or longest > _FOREIGN_TEXT:
+        raise StoreError(
+            f"{rows} results of up to {longest / 1e6:.0f} MB, of one command", hint="run it with fewer models"
         )
 
 

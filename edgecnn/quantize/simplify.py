@@ -6,6 +6,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
+from edgecnn.lazy import require
 from edgecnn.quantize.activations import name_activations
 from edgecnn.quantize.fold import fold_affine, plain_gemms
 from edgecnn.quantize.graph import Graph, attribute
@@ -21,8 +22,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
     onnxsim fails.
     """
-    import onnxsim  # seconds: it imports PyTorch where that is installed
-
+    onnxsim = require("onnxsim", "simplifying a graph")  # seconds; it imports ONNX Runtime, which is told before
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _without_dropout(result)

@@ -283,6 +283,7 @@ def load(
     """
     path = Path(path)
     manifest = artifact.read_manifest(path)
+    _demand_text(path)
     backend = backend_of(path, manifest)
     kind = backend.engine_class()
     if manifest is not None and manifest.engine is not None:
@@ -299,3 +300,13 @@ def load(
     if preprocessing is not None:
         engine._preprocessing = preprocessing
     return engine
+
+
+def _demand_text(path: Path) -> None:
+    """Raise ArtifactError for a name that engine libraries cannot open, and would blame the model for."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(
+            f"the name of {path} is no UTF-8, and engine libraries open no such file", hint="rename it"
+        ) from error

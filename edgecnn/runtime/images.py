@@ -31,6 +31,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", 
 #: EXIF's tag for how a camera was held.
 _ORIENTATION = 0x0112
 
+#: Channels that an image may have.
+_MOST_CHANNELS = 1024
+
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -67,7 +70,16 @@ class Preprocessing:
             raise InvalidValueError(
                 f"no image can be cut to size {self.size}, crop {self.crop}", hint="both are above 0"
             )
-        if not 0 < len(self.mean) == len(self.std) or 0 in self.std:
+        if max(len(self.mean), len(self.std)) > _MOST_CHANNELS:
+            raise InvalidValueError(
+                f"{len(self.mean)} means and {len(self.std)} deviations normalize no image",
+                hint="give one of each for each channel",
+            )
+        if (
+            not 0 < len(self.mean) == len(self.std)
+            or 0 in self.std
+            or not np.isfinite(self.mean + self.std).all()
+        ):
             raise InvalidValueError(
                 f"mean {self.mean} and std {self.std} normalize no image",
                 hint="give one of each for each channel, and no deviation of 0",
@@ -117,9 +129,9 @@ class Preprocessing:
             fields = {key: value for key, value in values.items() if key in known}
             mean, std = (tuple(map(float, values[key])) for key in ("mean", "std"))
             return cls(**{**fields, "mean": mean, "std": std})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(
-                f"the manifest's preprocessing is damaged: {type(error).__name__}: {error}",
+                f"the manifest's preprocessing is damaged: {type(error).__name__}: {str(error)[:200]}",
                 hint="export the model again",
             ) from error
 

@@ -1,4 +1,5 @@
 import json
+import zlib
 from pathlib import Path
 
 import jsonschema
@@ -141,3 +142,78 @@ def test_a_model_takes_the_bytes_of_all_its_files(tmp_path):
     record = EngineRecord("openvino", {}, {}, {}, "m.onnx", "0" * 64, {"m.xml": "", "m.bin": ""})
     sidecar(engine).write_text(Manifest(MANIFEST.inputs, MANIFEST.outputs, engine=record).to_json())
     assert content_bytes(engine) == 1010
+
+
+def edited(**changes) -> str:
+    """The manifest with other values at dotted paths, as they would be typed."""
+    values = json.loads(MANIFEST.to_json())
+    for path, value in changes.items():
+        *parts, last = path.split("__")
+        place = values
+        for part in parts:
+            place = place[int(part) if part.isdigit() else part]
+        place[last] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        edited(alpha="wide"),
+        edited(alpha=True),
+        edited(resolution=224.5),
+        edited(params=[]),
+        edited(macs=2**70),
+        edited(weights=5),
+        edited(precision=None),
+        edited(architecture={}),
+        edited(target=["cpu"]),
+        edited(labels=["cat", 5]),
+        edited(versions={"edgecnn": 0}),
+        edited(preprocessing=[1]),
+        edited(quantization="int8"),
+        edited(inputs=[]) + "x",
+        edited(inputs="input"),
+        edited(inputs__0__name=5),
+        edited(inputs__0__shape=[[3]]),
+        edited(inputs__0__shape=[1.5]),
+        edited(outputs__0__dtype=None),
+        edited(lineage={}),
+        edited(lineage=[[]]),
+        edited(lineage__0__what=None),
+        edited(lineage__0__seconds="long"),
+        edited(lineage__0__parameters=[]),
+        edited(layers=[]),
+        edited(layers__stem__macs="many"),
+        edited(layers__stem__inputs=[5]),
+        edited(format_version=[1]),
+        edited(alpha=0).replace('"alpha": 0', '"alpha": NaN'),
+        edited(alpha=0).replace('"alpha": 0', '"alpha": 1e999'),
+        edited(alpha=0).replace('"alpha": 0', f'"alpha": {"9" * 5000}'),
+        edited(lineage__0__metrics={"x": float("nan")}),
+        edited(preprocessing={"mean": [float("inf")]}),
+        "[" * 100_000,
+        edited(quantization={}).replace("{}", "[" * 500 + "]" * 500),
+        edited()[:-1] + f', "more": "{"x" * (16 << 20)}"}}',
+    ],
+    ids=lambda text: str(zlib.crc32(text.encode())),
+)
+def test_a_manifest_of_other_kinds_is_refused_where_it_is_read(text):
+    """Before any work is done with it, and not with a page of values."""
+    with pytest.raises(ArtifactError, match="the manifest is damaged") as caught:
+        Manifest.from_json(text)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_checkpoint_with_a_header_of_other_kinds_is_refused(tmp_path):
+    for header in (
+        b"[]",
+        b"[" * 100_000,
+        b'{"__metadata__": []}',
+        b'{"__metadata__": {"edgecnn": 5}}',
+        b'"x"',
+    ):
+        path = tmp_path / "m.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(ArtifactError, match="no safetensors file"):
+            read_manifest(path)

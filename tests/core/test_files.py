@@ -1,6 +1,7 @@
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -120,3 +121,86 @@ def test_files_that_belong_together_are_replaced_all_or_none(tmp_path, monkeypat
     files.write_together(new)
     assert {path: path.read_bytes() for path in new} == new
     assert sorted(os.listdir(tmp_path)) == ["a.bin", "b.bin"]
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
+def test_a_file_keeps_its_mode(tmp_path, monkeypatch, unnamed, mode):
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    seen = []
+    fill = files._fill
+    monkeypatch.setattr(
+        files, "_fill", lambda fd, *more, **how: seen.append(os.fstat(fd)) or fill(fd, *more, **how)
+    )
+    files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == mode
+    assert stat.S_IMODE(seen[0].st_mode) == mode, "nobody reads it while it is written either"
+
+
+def test_a_file_keeps_its_owner(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a file away")
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    os.chown(path, 12345, 54321)
+    files.write_atomic(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+@pytest.mark.parametrize("target", ["real.bin", "folder/real.bin", "second"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path, target, there):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "second").symlink_to("folder/other.bin")
+    path = tmp_path / "a.bin"
+    path.symlink_to(target)
+    if there:
+        path.write_bytes(b"old")
+        path.chmod(0o600)
+    assert files.check_writable(path) == path and path.exists() == there
+    files.write_together({path: b"new", tmp_path / "b.bin": b"other"})
+    assert path.is_symlink() and os.readlink(path) == target and path.read_bytes() == b"new"
+    assert not there or stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [("folder", "it is a folder"), ("a.bin", "leads to itself"), ("nowhere/x", "the folder does not exist")],
+)
+def test_a_link_to_what_is_no_file_is_refused_and_stays(tmp_path, target, why):
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "a.bin"
+    path.symlink_to(target)
+    for write in (lambda: files.check_writable(path), lambda: files.write_atomic(path, b"new")):
+        with pytest.raises(OutputError, match=why):
+            write()
+    assert path.is_symlink() and sorted(os.listdir(tmp_path)) == ["a.bin", "folder"]
+
+
+def test_the_other_names_of_a_file_keep_the_old_content(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"old")
+    os.link(tmp_path / "a.bin", tmp_path / "b.bin")
+    files.write_atomic(tmp_path / "a.bin", b"new")
+    assert (tmp_path / "b.bin").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, os.fsdecode(b"mod\xe8le"), "[x]\n"])
+def test_a_name_that_the_system_takes_is_written(tmp_path, monkeypatch, unnamed, name):
+    if not unnamed:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    files.write_atomic(files.check_writable(tmp_path / name), b"content")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_standard_output_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write in (lambda: files.check_writable("-"), lambda: files.write_atomic("-", b"x")):
+        with pytest.raises(OutputError, match="standard output"):
+            write()
+    assert os.listdir(tmp_path) == []

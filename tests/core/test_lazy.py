@@ -4,6 +4,30 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from edgecnn.lazy import require
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "json"])
+def test_whatever_is_imported_onnx_runtime_is_told_before(module, monkeypatch):
+    """Others import it in turn, as onnxsim does."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    require(module, "a test")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_matplotlib_makes_no_folder_of_settings(monkeypatch, tmp_path):
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    require("matplotlib", "a test")
+    assert os.environ["MPLCONFIGDIR"] == str(tmp_path / "cache/edgecnn/matplotlib")
+    (tmp_path / "config/matplotlib").mkdir(parents=True)
+    monkeypatch.delenv("MPLCONFIGDIR")
+    require("matplotlib", "a test")
+    assert "MPLCONFIGDIR" not in os.environ, "its user's settings are heeded"
+
 
 def test_onnx_runtime_reports_nothing(exported, tmp_path):
     model = exported("lenet5", "--batch", "4")

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+import sqlite3
 import sys
 
 import numpy as np
@@ -103,4 +104,46 @@ def test_comparisons_alone_make_a_page(tmp_path):
 def test_other_kinds_of_results_alone_make_no_page(tmp_path):
     store.append("loadgen", profiled("a").values)
     with pytest.raises(InvalidValueError, match="profile, eval or compare"):
+        write(tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "time = 'yesterday'",
+        "time = 1e300",
+        "result = '[]'",
+        "path = x'ff'",
+        "result = 'no json'",
+        "kind = 'eval', result = '{}'",
+        "kind = 'compare', result = '{}'",
+        "result = '" + "[" * 100_000 + "'",
+        "result = '" + '{"a": ' * 200 + "1" + "}" * 200 + "'",
+        """result = '{"latency_ms": {"p50": NaN}}'""",
+        """result = '{"latency_ms": {"p50": 1e999}}'""",
+        """result = '{"latency_ms": {"p50": "fast"}, "conditions": {}}'""",
+        """result = '{"latency_ms": [], "conditions": {}, "notes": "many"}'""",
+        """result = '{"lineage": [5], "conditions": {}}'""",
+        """result = '{"bytes": true, "conditions": {}}'""",
+        "samples = x'00'",
+        "samples = 'text'",
+    ],
+)
+def test_one_damaged_result_is_named_and_the_others_are_shown(tmp_path, change):
+    keep(profiled("a"), profiled("b"))
+    with sqlite3.connect(store.place()) as opened:
+        opened.execute(f"UPDATE results SET {change} WHERE id = 1")
+    opened.close()
+    report = write(tmp_path / "r.html")
+    assert [item["architecture"] for item in data_of(report.path.read_text())["files"]] == ["b"]
+    (sentence,) = report.damaged
+    assert "is damaged" in sentence and len(sentence) < 400
+
+
+def test_a_store_of_damaged_results_is_an_error(tmp_path):
+    keep(profiled("a"))
+    with sqlite3.connect(store.place()) as opened:
+        opened.execute("UPDATE results SET result = '5'")
+    opened.close()
+    with pytest.raises(StoreError, match=r"result 1 of .* is damaged"):
         write(tmp_path / "r.html")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.errors import DataError
+from edgecnn.errors import ArtifactError, DataError, InvalidValueError
 from edgecnn.runtime import images
 from edgecnn.runtime.images import Preprocessing, find_images, open_image, sample_photo
 
@@ -225,3 +225,19 @@ def test_whatever_a_decoder_raises_is_one_clear_error():
     content[80:84] = bytes(4)  # the pixel format's flags: Pillow raises NotImplementedError
     with pytest.raises(DataError, match="damaged image: Unknown pixel format"):
         open_image(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mean": [0.5] * 1_000_000, "std": [0.5] * 1_000_000},
+        {"mean": [float("nan")], "std": [1.0]},
+        {"mean": [0.5], "std": [float("inf")]},
+        {"mean": [10**400], "std": [1.0]},
+    ],
+    ids=["a million", "not a number", "infinite", "too large"],
+)
+def test_means_that_normalize_no_image_are_refused_in_a_line(values):
+    with pytest.raises((ArtifactError, InvalidValueError)) as caught:
+        Preprocessing.from_json(values)
+    assert len(str(caught.value)) < 300

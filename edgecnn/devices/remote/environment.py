@@ -44,8 +44,7 @@ def prepare(
             hint="apt install python3-venv there",
         )
     own = wheel.build()
-    known = json.dumps([hashlib.sha256(own).hexdigest(), facts["executable"], facts["python"]])
-    stem = f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
+    stem = _stem(own, facts)
     wanted = {*extras, *(() if facts["onnxruntime"] else ("ort",))}
     whole = [name for name, finished in facts["environments"].items() if finished]
     had = {name: set(name.split("+")[1:]) for name in whole if name.startswith(stem)}
@@ -55,6 +54,12 @@ def prepare(
         name = "+".join([stem, *everything])
         _make(connection, name, own, tuple(everything), progress)
     return str(PurePosixPath(facts["home"]) / name / "bin" / "python")
+
+
+def _stem(own: bytes, facts: Mapping[str, Any]) -> str:
+    """Return how the name begins of environments with `own`, edgecnn's wheel, for a board's Python."""
+    known = json.dumps([hashlib.sha256(own).hexdigest(), facts["executable"], facts["python"]])
+    return f"environment-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 
 def variables(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -115,13 +120,13 @@ def _make(
 
 def _run(connection: Connection, argv: list[str]) -> None:
     """Run a step in the folder where the environment is made; raises BoardError with its last words."""
-    said: list[bytes] = []
-    code = connection.run(argv, _MAKING, lambda of, body: said.append(body), variables(connection.facts))
+    said = bytearray()
+    code = connection.run(argv, _MAKING, lambda of, body: said.extend(body), variables(connection.facts))
     if code:
-        lines = b"".join(said).decode(errors="replace").strip().splitlines()
+        lines = said.decode(errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines or [f"exit code {code}"]
         last = errors[-1].removeprefix("ERROR:").strip()
         raise BoardError(
-            f"{connection.device.name}: its environment cannot be made: {last}",
+            f"{connection.device.name}: its environment cannot be made: {last:.300}",
             hint="edgecnn devices check says what the board has",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from edgecnn import artifact
-from edgecnn.errors import ArtifactError, BoardError
+from edgecnn.errors import ArtifactError, BoardError, InvalidValueError
 
 #: Characters of a folder's name there.
 _LONGEST = 200
@@ -29,6 +29,8 @@ class Places:
     folders: dict[str, Path] = field(default_factory=lambda: {".": Path()})
     #: Name there: as it was typed.
     typed: dict[str, str] = field(default_factory=dict)
+    #: Name there: file that is written here. Nothing else comes back.
+    outputs: dict[str, Path] = field(default_factory=dict)
 
     def name(self, typed: str) -> str:
         """Return what a path is called there, the same at every call; nothing travels for that."""
@@ -61,14 +63,29 @@ class Places:
                 self.sources[str(PurePosixPath(name).with_name(item.name))] = item
         return name
 
-    def here(self, name: str) -> Path:
-        """Return where a file that was made there belongs here; raises BoardError for one outside."""
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise BoardError(f"the board names a file {name!r}, which leads out of its folder")
-        # "." is a parent of every relative path.
-        folder = next(folder for folder in path.parents if str(folder) in self.folders)
-        return self.folders[str(folder)] / path.relative_to(folder)
+    def expect(self, path: Path, *, kept_up: bool = False) -> None:
+        """Let a file that the command writes come back, to `path`. What travels is known by now.
+
+        Raises InvalidValueError for a link, and for a file that the command reads, unless it is one that is
+        `kept_up` by it.
+        """
+        if path.is_symlink():
+            raise InvalidValueError(
+                f"{path} is a link, and what a board makes goes through none", hint="name the file itself"
+            )
+        if not kept_up and path.exists() and any(path.samefile(item) for item in self._existing()):
+            raise InvalidValueError(f"{path} is what the command reads", hint="choose another name with -o")
+        self.outputs[self.name(str(path))] = path
+
+    def sent_as(self, path: str, folder: PurePosixPath) -> str:
+        """Return the name here, as it was typed, of what has that path there, below the command's `folder`.
+
+        Raises BoardError for what was not named by the user.
+        """
+        try:
+            return self.typed[str(PurePosixPath(path).relative_to(folder))]
+        except (KeyError, ValueError) as error:
+            raise BoardError(f"the board has a result of {path!r:.100}, which nobody asked for") from error
 
     def as_typed(self, text: str) -> str:
         """Return text of the board's with the folders of here."""
@@ -78,6 +95,9 @@ class Places:
                 text = str(here / "x")[:-1].join(re.split(f"{name}/", text))
                 text = str(here).join(re.split(rf"{name}(?![\w/.-])", text))
         return text
+
+    def _existing(self) -> list[Path]:
+        return [path for path in self.sources.values() if path.exists()]
 
     def _elsewhere(self, folder: Path) -> str:
         name = "_" + re.sub(r"[/.]", "_", str(folder))[1:][-_LONGEST:]

@@ -54,7 +54,7 @@ def send(
     contents = {name: _Content.of(source) for name, source in sources.items()}
     by_digest = {item.sha256: item for item in contents.values()}
     asked = {digest: item.size for digest, item in by_digest.items()}
-    missing = connection.ask("have", files=asked, limit=connection.device.max_mb * 1e6)["missing"]
+    missing = connection.missing(asked)
     left = {digest: (by_digest[digest], offset) for digest, offset in missing.items()}
     whole, done = sum(item.size - offset for item, offset in left.values()), 0
     parts: list[list[object]] = []

@@ -47,7 +47,7 @@ def gather(
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     folder = files.cache_folder() / "wheels" / f"{facts['machine']}-python{version}-{key}"
     if not (folder / _COMPLETE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder, "set XDG_CACHE_HOME to a folder that can be written")
         _download(facts, version, extras, own, folder, progress)
         (folder / _COMPLETE).touch()
     return sorted(folder.glob("*.whl"))
@@ -58,7 +58,7 @@ def platforms(machine: str, libc: tuple[str, str]) -> list[str]:
 
     Source: PEP 600 (manylinux_2_N), PEP 513, 571 and 599 (its older names).
     """
-    found = re.fullmatch(r"2\.(\d+).*", libc[1])
+    found = re.fullmatch(r"2\.(\d{1,2})(\D.*)?", libc[1])
     if not re.fullmatch(r"\w+", machine):
         raise BoardError(f"there are no wheels for a processor {machine!r}", hint="use aarch64 or x86_64")
     if libc[0] != "glibc" or not found:

@@ -120,7 +120,17 @@ def test_more_than_the_disk_has_is_refused_before_it_is_sent(agent):
 def test_what_a_program_made_is_told_apart_from_what_it_was_given(agent):
     agent.ask("link", folder="jobs/command", files={"a/m.onnx": agent.put(CONTENT)}, folders=["a", "b"])
     (agent.home / "jobs/command/b/new").write_bytes(b"new")
-    assert agent.ask("list", folder="jobs/command")["files"] == [["b/new", 3, name_of(b"new")]]
+    (agent.home / "jobs/command/b/link").symlink_to("new")
+    asked = ["a/m.onnx", "b/new", "b/link", "b", "nowhere"]
+    found = agent.ask("list", folder="jobs/command", names=asked)["files"]
+    assert found == [["b/new", 3, name_of(b"new")]]
+
+
+def test_files_that_are_named_in_parts_are_all_kept(agent):
+    first, second = agent.put(b"1" * 1000), agent.put(b"2" * 1000)
+    agent.ask("have", files={first: 1000}, first=True, limit=10)
+    agent.ask("have", files={second: 1000}, first=False, limit=10)
+    assert (agent.home / "files" / first).exists()
 
 
 def test_a_given_file_that_was_replaced_comes_back(agent):
@@ -128,7 +138,8 @@ def test_a_given_file_that_was_replaced_comes_back(agent):
     other = agent.home / "jobs/command/other"
     other.write_bytes(b"new")
     other.replace(agent.home / "jobs/command/cache")
-    assert agent.ask("list", folder="jobs/command")["files"] == [["cache", 3, name_of(b"new")]]
+    found = agent.ask("list", folder="jobs/command", names=["cache"])["files"]
+    assert found == [["cache", 3, name_of(b"new")]]
 
 
 def test_a_program_prints_through_and_its_exit_code_comes_back(agent):

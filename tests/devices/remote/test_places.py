@@ -1,11 +1,11 @@
 """Which file here is which on a board."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from edgecnn.devices.remote.places import Places, companions
-from edgecnn.errors import BoardError
+from edgecnn.errors import BoardError, InvalidValueError
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def here(tmp_path, monkeypatch):
 def test_a_relative_name_stays_as_it_is(here):
     places = Places()
     assert places.name("a/b/m.onnx") == "a/b/m.onnx"
-    assert places.here("a/b/m.engine") == Path("a/b/m.engine")
+    places.expect(Path("a/b/m.engine"))
+    assert places.outputs == {"a/b/m.engine": Path("a/b/m.engine")}
 
 
 @pytest.mark.parametrize("typed", ["/x/y/m.onnx", "../m.onnx", "a/../../m.onnx", "/m.onnx", "../.."])
@@ -30,8 +31,9 @@ def test_what_lies_elsewhere_leads_nowhere_but_down(here, typed):
 @pytest.mark.parametrize("typed", ["/x/y/m.onnx", "../m.onnx", "a/../../m.onnx", "/m.onnx"])
 def test_what_was_made_beside_a_file_belongs_beside_it(here, typed):
     places = Places()
-    made = str(Path(places.name(typed)).with_suffix(".engine"))
-    assert places.here(made) == Path(typed).with_suffix(".engine")
+    made, here = str(Path(places.name(typed)).with_suffix(".engine")), Path(typed).with_suffix(".engine")
+    places.expect(here)
+    assert places.outputs == {made: here}
 
 
 @pytest.mark.parametrize("typed", ["/x/y/m.onnx", "../m.onnx", "a/../../m.onnx"])
@@ -92,10 +94,33 @@ def test_the_present_folder_is_apart_from_what_else_travels(here):
     assert set(places.sources) == {f"{data}/cats/a.png", model}
 
 
-@pytest.mark.parametrize("name", ["../.bashrc", "/etc/passwd", "a/../../x"])
-def test_a_board_cannot_have_files_written_elsewhere(here, name):
-    with pytest.raises(BoardError, match="leads out of its folder"):
-        Places().here(name)
+def test_what_a_command_reads_is_not_written_by_a_board(here):
+    Path("m.onnx").touch()
+    Path("other.onnx").hardlink_to("m.onnx")
+    places = Places()
+    places.send("m.onnx")
+    for name in ("m.onnx", "./m.onnx", str(here / "work/m.onnx"), "other.onnx"):
+        with pytest.raises(InvalidValueError, match="is what the command reads"):
+            places.expect(Path(name))
+    places.expect(Path("m.onnx"), kept_up=True)
+    assert places.outputs == {"m.onnx": Path("m.onnx")}
+
+
+@pytest.mark.parametrize("target", ["there", "nowhere"])
+def test_nothing_of_a_board_goes_through_a_link(here, target):
+    Path("there").touch()
+    Path("m.engine").symlink_to(target)
+    with pytest.raises(InvalidValueError, match="is a link"):
+        Places().expect(Path("m.engine"))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/job/other.onnx", "/job/../m.onnx", "m.onnx", "/job"])
+def test_a_result_is_of_what_was_named(here, path):
+    places = Places()
+    places.name("m.onnx")
+    assert places.sent_as("/job/m.onnx", PurePosixPath("/job")) == "m.onnx"
+    with pytest.raises(BoardError, match="nobody asked for"):
+        places.sent_as(path, PurePosixPath("/job"))
 
 
 def test_the_weights_beside_a_model_travel_with_it(here):

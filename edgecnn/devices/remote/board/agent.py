@@ -9,24 +9,20 @@ that breaks without a word leaves no process behind and no lock.
 
 import contextlib
 import errno
-import getpass
 import hashlib
-import importlib.machinery
 import os
-import platform
 import queue
 import shutil
 import signal
-import site
-import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+from edgecnn.devices.remote.board.facts import facts
 from edgecnn.devices.remote.board.frames import FRAME, HELLO, SILENCE, read_frame, write_frame
-from edgecnn.devices.remote.board.lock import Busy, Lock, owner
+from edgecnn.devices.remote.board.lock import Busy, Lock
 
 #: Seconds that a program has to end by itself, which is when it puts clocks and governors back.
 GRACE = 20.0
@@ -58,6 +54,7 @@ class Agent:
         self.stopped = threading.Event()
         self.heard = time.monotonic()
         self.lock = None
+        self.wanted = {}  # bytes that are to come of each file that the desk has named
 
     def serve(self):
         """Answer until the desk is gone."""
@@ -140,20 +137,25 @@ class Agent:
     def do_have(self, header, body):
         """Say what is missing of "files" (size by SHA-256): how many bytes of each are there.
 
-        What was used longest ago goes, as far as all files together would be more than "limit" bytes.
+        What was used longest ago goes, as far as all files together would be more than "limit" bytes. A desk
+        names many files in parts, and says which is the "first".
         """
         kept, partial = self.home / "files", self.home / "partial"
         for folder in (kept, partial):
             folder.mkdir(exist_ok=True)
         missing = {}
+        if header.get("first", True):
+            self.wanted = {}
         for name, size in header["files"].items():
+            self.wanted[name] = 0
             if (kept / name).is_file():
                 os.utime(str(kept / name))
             else:
                 there = (partial / name).stat().st_size if (partial / name).is_file() else 0
                 missing[name] = min(there, size)
-        wanted = sum(header["files"][name] - there for name, there in missing.items())
-        self.make_room(header.get("limit"), wanted, set(header["files"]))
+                self.wanted[name] = size - missing[name]
+        wanted = sum(self.wanted.values())
+        self.make_room(header.get("limit"), wanted)
         free = shutil.disk_usage(str(self.home)).free
         if wanted > free:
             raise Refusal(
@@ -162,15 +164,15 @@ class Agent:
             )
         return {"missing": missing}
 
-    def make_room(self, limit, wanted, needed):
-        """Delete files that are not `needed`, oldest first, until `wanted` bytes more stay within `limit`."""
+    def make_room(self, limit, wanted):
+        """Delete files that are not wanted, oldest first, until `wanted` bytes more stay within `limit`."""
         folders = (self.home / "files", self.home / "partial")
         there = [(item.stat(), item) for folder in folders for item in folder.iterdir()]
         total = wanted + sum(stat.st_size for stat, _ in there)
         for stat, item in sorted(there, key=lambda pair: pair[0].st_mtime):
             if limit is None or total <= limit:
                 return
-            if item.name not in needed:
+            if item.name not in self.wanted:
                 item.unlink()
                 total -= stat.st_size
 
@@ -251,14 +253,17 @@ class Agent:
             self.send({"of": name}, body)
 
     def do_list(self, header, body):
-        """Return [name, bytes, SHA-256] of the files under "folder" that the desk did not put there."""
+        """Return [name, bytes, SHA-256] of the "names" under "folder" that are files of the program's own.
+
+        What the desk put there is none, nor is a link.
+        """
         folder, kept = self.home / header["folder"], self.home / "files"
         given = {(item.stat().st_ino) for item in kept.iterdir()}
-        found = [
-            [str(item.relative_to(folder)), item.stat().st_size, digest(item)]
-            for item in sorted(folder.rglob("*"))
-            if item.is_file() and item.stat().st_ino not in given
-        ]
+        found = []
+        for name in header["names"]:
+            path = folder / name
+            if path.is_file() and not path.is_symlink() and path.stat().st_ino not in given:
+                found.append([name, path.stat().st_size, digest(path)])
         return {"files": found}
 
     def do_get(self, header, body):
@@ -308,36 +313,6 @@ def describe(error, home):
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {home} is full"
     return f"{error.filename or home}: {(error.strerror or str(error)).lower()}"
-
-
-def facts(home):
-    """Return what the desk must know to make an environment, and how much room there is."""
-    folder = Path(home)
-    there = next(item for item in (folder, *folder.parents) if item.exists())
-    return {
-        "home": str(folder),
-        "user": getpass.getuser(),
-        "host": socket.gethostname(),
-        "machine": platform.machine(),
-        "libc": platform.libc_ver(),
-        "python": list(sys.version_info[:3]),
-        "executable": sys.executable,
-        "user_base": site.getuserbase(),
-        "venv": has("venv"),
-        "onnxruntime": has("onnxruntime"),
-        "tensorrt": has("tensorrt"),
-        "free": shutil.disk_usage(str(there)).free,
-        "in_use": owner(folder / "lock"),
-        # Whether each has the last file that is put there: without it, it was never finished.
-        "environments": {item.name: (item / "complete").exists() for item in folder.glob("environment-*")},
-    }
-
-
-def has(module):
-    """Return whether an environment made by this Python would find a module: not one of this Python's own."""
-    own = sys.prefix if sys.prefix != sys.base_prefix else None
-    paths = [path for path in sys.path if path and not (own and path.startswith(own + os.sep))]
-    return importlib.machinery.PathFinder.find_spec(module, paths) is not None
 
 
 def main():

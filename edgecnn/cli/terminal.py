@@ -1,0 +1,58 @@
+"""The one way out to the terminal: nothing that a stranger wrote steers it, and a full one is said to be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from edgecnn.errors import OutputError
+from edgecnn.visible import visible
+
+
+def say(text: str = "", *, fg: str | None = None, err: bool = False) -> None:
+    """Print a line, in the colour `fg` on a terminal; what would steer a terminal is shown escaped.
+
+    A standard error that takes nothing does not end the work that it tells of. Raises as `printing`.
+    """
+    line = visible(text)
+    with contextlib.suppress(OSError) if err else printing():
+        click.echo(click.style(line, fg=fg) if fg else line, err=err)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Raise OutputError where standard output takes nothing, but BrokenPipeError where nobody reads it."""
+    try:
+        yield
+    except BrokenPipeError:
+        _let_go()
+        raise
+    except OSError as error:
+        _let_go()
+        raise OutputError(
+            f"cannot write to standard output: {error.strerror}", hint="what was written to files is whole"
+        ) from error
+
+
+def open_missing() -> None:
+    """Let what was started without standard streams have some that lead nowhere.
+
+    Else the next file that is opened takes their number, and gets what a library prints.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _let_go() -> None:
+    """Let what is still in the buffer go nowhere: Python would try it again at the end."""
+    with contextlib.suppress(OSError, ValueError):  # a test's output has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
