@@ -26,8 +26,8 @@ METADATA_KEY = "edgecnn"
 #: Files that cannot carry a manifest: of ONNX Runtime, OpenVINO, and both TensorRTs.
 COMPILED = (".ort", ".xml", ".engine", ".plan")
 
-#: The format's own limit on its header.
-_MAX_HEADER = 100_000_000
+#: Bytes of a safetensors header: some 100 for each tensor, and the manifest.
+_MAX_HEADER = 16 << 20
 
 Json = Any  # what json.loads gives: the manifest's free-form parts
 
@@ -258,11 +258,14 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
     try:
         with open(path, "rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _MAX_HEADER:
+            if length > min(_MAX_HEADER, path.stat().st_size - 8):
                 raise ValueError(f"a header of {length} bytes")
-            metadata: dict[str, str] = json.loads(stream.read(length)).get("__metadata__", {})
-            return metadata
-    except (ValueError, AttributeError, struct.error) as error:
+            header = json.loads(stream.read(length))
+        metadata = header.get("__metadata__", {})
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("metadata that is no text")
+        return dict(metadata)
+    except (ValueError, AttributeError, RecursionError, struct.error) as error:
         raise ArtifactError(
             f"{path} is no safetensors file, or a damaged one: {error}", hint="copy it again"
         ) from error
