@@ -46,13 +46,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the lineage: what was done, to what (`parent`, a SHA-256), and what came of it."""
+    """One entry of the lineage: what was done, to what (`parent`, a SHA-256), and what came of it.
+
+    How long it took is no part of it: who does the same again gets the same bytes.
+    """
 
     what: str
     parameters: Mapping[str, Json] = field(default_factory=dict)
     seed: int | None = None
     parent: str | None = None
-    seconds: float | None = None
     metrics: Mapping[str, Json] = field(default_factory=dict)
     extra: Mapping[str, Json] = field(default_factory=dict)
 

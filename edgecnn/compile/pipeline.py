@@ -154,7 +154,6 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
         "compile",
         {"backend": backend.name, **built.flags},
         parent=source.sha256,
-        seconds=seconds,
         metrics=parity.to_json() if parity else {},
     )
     manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))

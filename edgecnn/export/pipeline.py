@@ -199,11 +199,10 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
 
 
 class _Lineage:
-    """Collects steps; a step's seconds run from the one before it."""
+    """Collects steps."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._last = time.perf_counter()
 
     def add(
         self,
@@ -213,9 +212,7 @@ class _Lineage:
         parent: str | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        now = time.perf_counter()
-        seconds, self._last = round(now - self._last, 3), now
-        self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
+        self.steps.append(Step(what, parameters, seed, parent, metrics or {}))
 
 
 def _int8(

@@ -147,7 +147,6 @@ def quantize_file(
         {**parameters, "target": request.target, "images": images.description, **images.tally.to_json()},
         request.seed,
         files.sha256(request.source),
-        round(time.perf_counter() - start, 3),
         parity.to_json(),
     )
     manifest = replace(
