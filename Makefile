@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes.
 #   make demo    the main job, a real prediction and a latency table
 #   make test    the test suite            make test-slow    the long tests
-#   make lint    style, types, layers      make bench        the benchmarks of docs/benchmarks.md
+#   make lint    style, types, layers      make bench        the first table of docs/benchmarks.md
 #   make zoo     every network through the whole export; makes docs/zoo.md
 #   make backends  each family through every backend; makes docs/backends.md
 #
@@ -66,6 +66,9 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/profile_overhead.py
 	$(BIN)/python benchmarks/calibration_memory.py
+	$(BIN)/python benchmarks/eval_throughput.py
+	$(BIN)/python benchmarks/train_throughput.py
+	$(BIN)/python benchmarks/predict_overlap.py
 	$(BIN)/python benchmarks/quantization.py
 
 # ONNX Runtime's C++ headers, which its wheel leaves out, from Debian's package; a library takes the headers of
