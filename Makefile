@@ -3,6 +3,7 @@
 #   make test    the test suite            make test-slow    the long tests
 #   make lint    style, types, layers      make bench        the first table of docs/benchmarks.md
 #   make zoo     every network through the whole export; makes docs/zoo.md
+#   make fuzz    wrong inputs, by the hundred thousand
 #   make backends  each family through every backend; makes docs/backends.md
 #
 # INDEX is another package index to look in, for instance PyTorch's CPU builds:
@@ -26,7 +27,7 @@ LIBWRAP_SHA256 := cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
-.PHONY: demo test test-slow zoo backends lint bench clean
+.PHONY: demo test test-slow fuzz zoo backends lint bench clean
 
 demo: .venv/cpu
 	@mkdir -p demo
@@ -44,6 +45,15 @@ test: .venv/dev | build/openssh
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
 test-slow: .venv/dev | build/onnxruntime build/openssh examples/browser/node_modules
 	$(BIN)/pytest -n 2 -m slow
+
+# Inputs that were made wrong, FUZZ_CHEAP for each door that opens in microseconds and FUZZ_DEAR for the others; what is
+# found lies in build/fuzz. Another FUZZ_SEED makes others.
+FUZZ_SEED ?= 1
+FUZZ_CHEAP ?= 100000
+FUZZ_DEAR ?= 5000
+fuzz: .venv/dev
+	$(BIN)/python tests/fuzz/fuzz.py metadata manifests images frames pickles --count $(FUZZ_CHEAP) --seed $(FUZZ_SEED)
+	$(BIN)/python tests/fuzz/fuzz.py checkpoints recipes stores "command lines" --count $(FUZZ_DEAR) --seed $(FUZZ_SEED)
 
 # Every network through the whole export; makes docs/zoo.md.
 zoo: .venv/dev

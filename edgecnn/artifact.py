@@ -176,8 +176,10 @@ class Manifest:
             if not isinstance(values.get("labels"), str | tuple | None):
                 raise TypeError("labels are a name, a list of names or null")
             return cls(**_known(cls, values))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"the manifest is damaged: {type(error).__name__}: {error}") from error
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ArtifactError(
+                f"the manifest is damaged: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
 
 
 def _flatten(values: dict[str, Json]) -> dict[str, Json]:

@@ -67,7 +67,10 @@ def group() -> None:
 
 
 def main() -> NoReturn:
-    """Run the program. Exit codes: 0 done, 1 error, 2 wrong usage, 3 a budget or gate not met, 130 interrupted."""
+    """Run the program.
+
+    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met, 130 interrupted.
+    """
     debug = "--debug" in sys.argv
     try:
         code = group.main(standalone_mode=False)
