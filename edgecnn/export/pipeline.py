@@ -139,7 +139,8 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
     with clock("trace"):
         model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
-        lineage.add("trace", {"opset": request.opset, "batch": request.batch}, parent=spec.sha256)
+        traced = {"opset": request.opset, "batch": request.batch, "asked": request.to_json()}
+        lineage.add("trace", traced, parent=spec.sha256)
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})

@@ -29,9 +29,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 os.environ["EDGECNN_RESULTS"] = os.path.join(tempfile.gettempdir(), "edgecnn-fuzz.sqlite")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from targets import Target, targets
+from targets import Target, targets  # noqa: E402 - found by the path above
 
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import EdgecnnError  # noqa: E402
 
 SECONDS, MEMORY = 30, 2_000_000_000
 

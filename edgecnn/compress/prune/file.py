@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecnn import files, targets, zoo
+from edgecnn import asked, files, targets, zoo
 from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.latency import Attempt, LatencyGoal, prune_to_latency
@@ -85,6 +85,12 @@ class PruneRequest:
         if not self.seconds > 0:
             raise InvalidValueError(f"{self.seconds:g} seconds measure nothing")
         _ = self.alignment
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
+        values = asked.to_json(self, "output", "measure", "seconds", "threads")
+        values["network"]["name"] = Path(self.network.name).name
+        return values
 
     @property
     def alignment(self) -> int:
@@ -273,6 +279,7 @@ class _Job:
             resolution=spec.size,
         )
         parameters: dict[str, Any] = {
+            "asked": request.to_json(),
             "goal": "2:4 sparsity" if request.sparse else str(request.goal),
             **({} if request.sparse else self._asked()),
             "attempts": [attempt.to_json() for attempt in attempts],
