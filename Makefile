@@ -1,8 +1,9 @@
 # Everything runs in .venv, which the first target that needs it makes.
 #   make demo    the main job, a real prediction and a latency table
 #   make test    the test suite            make test-slow    the long tests
-#   make lint    style, types, layers      make bench        the benchmarks of docs/benchmarks.md
+#   make lint    style, types, layers      make bench        the first table of docs/benchmarks.md
 #   make zoo     every network through the whole export; makes docs/zoo.md
+#   make fuzz    wrong inputs, by the hundred thousand
 #   make backends  each family through every backend; makes docs/backends.md
 #
 # INDEX is another package index to look in, for instance PyTorch's CPU builds:
@@ -33,7 +34,7 @@ LIBUNWIND_SHA256 := 7b297868682836e4c87be349f17e4a56bc287586e3576503e84a5cb5485c
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
-.PHONY: demo test test-slow zoo backends lint bench clean
+.PHONY: demo test test-slow fuzz zoo backends lint bench clean
 
 demo: .venv/cpu
 	@mkdir -p demo
@@ -51,6 +52,15 @@ test: .venv/dev | build/sshd build/strace
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
 test-slow: .venv/dev | build/onnxruntime build/sshd build/strace examples/browser/node_modules
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20 -m slow
+
+# Inputs that were made wrong, FUZZ_CHEAP for each door that opens in microseconds and FUZZ_DEAR for the others; what is
+# found lies in build/fuzz. Another FUZZ_SEED makes others.
+FUZZ_SEED ?= 1
+FUZZ_CHEAP ?= 100000
+FUZZ_DEAR ?= 5000
+fuzz: .venv/dev
+	$(BIN)/python tests/fuzz/fuzz.py metadata manifests images frames pickles --count $(FUZZ_CHEAP) --seed $(FUZZ_SEED)
+	$(BIN)/python tests/fuzz/fuzz.py checkpoints recipes stores "command lines" --count $(FUZZ_DEAR) --seed $(FUZZ_SEED)
 
 # Every network through the whole export; makes docs/zoo.md.
 zoo: .venv/dev
@@ -73,6 +83,9 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/profile_overhead.py
 	$(BIN)/python benchmarks/calibration_memory.py
+	$(BIN)/python benchmarks/eval_throughput.py
+	$(BIN)/python benchmarks/train_throughput.py
+	$(BIN)/python benchmarks/predict_overlap.py
 	$(BIN)/python benchmarks/quantization.py
 
 # ONNX Runtime's C++ headers, which its wheel leaves out, from Debian's package; a library takes the headers of

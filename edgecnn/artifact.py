@@ -30,8 +30,8 @@ COMPILED = (".ort", ".xml", ".engine", ".plan")
 
 #: Characters of a manifest, and the first number that is too large for one.
 _MOST_TEXT, _MOST_NUMBER = 16 << 20, 2**63
-#: The format's own limit on its header.
-_MAX_HEADER = 100_000_000
+#: Bytes of a safetensors header: some 100 for each tensor, and the manifest.
+_MAX_HEADER = 16 << 20
 
 Json = Any  # what json.loads gives: the manifest's free-form parts
 
@@ -50,13 +50,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of the lineage: what was done, to what (`parent`, a SHA-256), and what came of it."""
+    """One entry of the lineage: what was done, to what (`parent`, a SHA-256), and what came of it.
+
+    How long it took is no part of it: who does the same again gets the same bytes.
+    """
 
     what: str
     parameters: Mapping[str, Json] = field(default_factory=dict)
     seed: int | None = None
     parent: str | None = None
-    seconds: float | None = None
     metrics: Mapping[str, Json] = field(default_factory=dict)
     extra: Mapping[str, Json] = field(default_factory=dict)
 
@@ -184,7 +186,7 @@ class Manifest:
             manifest = cls(**_known(cls, values))
             _demand(manifest)
             return manifest
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(
                 f"the manifest is damaged: {type(error).__name__}: {str(error)[:200]}"
             ) from error
@@ -319,12 +321,12 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
     try:
         with open(path, "rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > _MAX_HEADER:
+            if length > min(_MAX_HEADER, path.stat().st_size - 8):
                 raise ValueError(f"a header of {length} bytes")
             metadata: dict[str, str] = json.loads(stream.read(length)).get("__metadata__", {})
             if not _fits(metadata, Mapping[str, str]):
                 raise ValueError("its metadata are no texts")
-            return metadata
+            return dict(metadata)
     except (ValueError, AttributeError, RecursionError, struct.error) as error:
         raise ArtifactError(
             f"{path} is no safetensors file, or a damaged one: {error}", hint="copy it again"

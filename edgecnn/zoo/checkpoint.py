@@ -23,8 +23,8 @@ from edgecnn.zoo import cost
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.spec import NetworkSpec
+from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.structure import restructure
-from edgecnn.zoo.weights import read_state
 
 _MAKERS = ("torch", "numpy")
 
@@ -87,18 +87,10 @@ def load(path: str | Path, *, num_classes: int | None = None, seed: int = 0) -> 
     manifest = spec.manifest
     if manifest is None:
         raise ArtifactError(f"{path} is no checkpoint", hint="its name must end with .safetensors")
+    _check_size(path, spec, manifest)
     with torch.random.fork_rng(devices=[]):
-        network = build(
-            spec.architecture,
-            alpha=manifest.alpha,
-            num_classes=num_classes or spec.classes,
-            in_channels=int(manifest.inputs[0].shape[1]),
-            resolution=manifest.resolution,
-        )
-    structures = [step.parameters["structure"] for step in manifest.lineage if "structure" in step.parameters]
-    if structures:  # each was compared with the architecture's own
-        restructure(network, structures[-1])
-    state = read_state(Path(path))
+        network = _build(spec, manifest, num_classes or spec.classes)
+    state = read_state(Path(path), memory_limit(network)).tensors
     anew: list[str] = []
     if num_classes not in (None, spec.classes):
         initialize(network, seed)
@@ -112,6 +104,34 @@ def load(path: str | Path, *, num_classes: int | None = None, seed: int = 0) -> 
         raise WeightsError(f"{path} does not fit the network that it names: {reason}") from error
     notes = [f"the classifier ({', '.join(anew)}) starts anew: {num_classes} classes"] if anew else []
     return Loaded(network.eval(), manifest, notes)
+
+
+def _build(spec: NetworkSpec, manifest: Manifest, classes: int) -> nn.Module:
+    """Return the bare network that a manifest describes, with the sizes that pruning left."""
+    network = build(
+        spec.architecture,
+        alpha=manifest.alpha,
+        num_classes=classes,
+        in_channels=int(manifest.inputs[0].shape[1]),
+        resolution=manifest.resolution,
+    )
+    structures = [step.parameters["structure"] for step in manifest.lineage if "structure" in step.parameters]
+    if structures:  # each was compared with the architecture's own
+        restructure(network, structures[-1])
+    return network
+
+
+def _check_size(path: str | Path, spec: NetworkSpec, manifest: Manifest) -> None:
+    """Raise WeightsError where the file is smaller than the network that it names, which may be any size."""
+    with torch.device("meta"):
+        network = _build(spec, manifest, spec.classes)
+    needed = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    size = Path(path).stat().st_size
+    if needed > size:
+        raise WeightsError(
+            f"{path} does not fit the network that it names: it has {size:,} bytes, the network {needed:,}",
+            hint="copy it again",
+        )
 
 
 def _is_classifier(given: Tensor, own: Tensor, classes: int) -> bool:

@@ -16,6 +16,8 @@ from edgecnn.zoo.width import check_alpha
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgecnn.zoo.weights import Checkpoint
+
 
 def create(
     name: str | Architecture,
@@ -25,7 +27,7 @@ def create(
     in_channels: int | None = None,
     resolution: int | None = None,
     phi: float | None = None,
-    weights: str = "random",
+    weights: str | Checkpoint = "random",
     seed: int = 0,
 ) -> nn.Module:
     """Return a network in evaluation mode.
@@ -34,7 +36,8 @@ def create(
     network's, and so does `resolution`, which only matters to the few networks with a layer whose
     shape depends on the input's size. `phi` is compound scaling, for "efficientnet". `weights` is
     "random" (drawn by `seed`, leaving torch's own generator as it was), "imagenet", a checkpoint
-    file, or "hf:OWNER/REPO"; an EdgecnnWarning says what of it was adapted.
+    file, "hf:OWNER/REPO@REVISION", or what `zoo.weights.find` found; an EdgecnnWarning says what of it was
+    adapted.
 
     Raises UnknownNameError (with suggestions), InvalidValueError for an unusable alpha, number of
     classes or channels, WeightsError for a checkpoint that does not fit.

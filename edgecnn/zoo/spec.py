@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn import files
-from edgecnn.artifact import Manifest, Step, read_manifest
-from edgecnn.errors import ArtifactError, EdgecnnWarning, InvalidValueError
+from edgecnn.artifact import Manifest, Step
+from edgecnn.errors import EdgecnnWarning, InvalidValueError
 from edgecnn.runtime.images import Preprocessing
+from edgecnn.zoo import checkpoint_manifest
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import check_alpha
@@ -115,13 +116,7 @@ class NetworkSpec:
         """What a checkpoint says of itself; None for an architecture. Raises ArtifactError."""
         if not self.is_checkpoint:
             return None
-        found = read_manifest(self.name)
-        if found is None or found.architecture is None:
-            raise ArtifactError(
-                f"{self.name} does not say which network it belongs to",
-                hint=f"name the architecture: edgecnn export NAME --weights {self.name}",
-            )
-        return found
+        return checkpoint_manifest.read(self.name)
 
     @property
     def architecture(self) -> Architecture:
@@ -199,6 +194,7 @@ class NetworkSpec:
         if self.is_checkpoint:
             loaded = checkpoint.load(self.name, num_classes=self.num_classes, seed=self.seed)
             return Opened(loaded.network, loaded.notes, loaded.manifest.lineage)
+        checkpoint_file = None if self.weights == "random" else weights.find(self.architecture, self.weights)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", EdgecnnWarning)
             network = create(
@@ -207,17 +203,14 @@ class NetworkSpec:
                 num_classes=self.num_classes,
                 in_channels=self.in_channels,
                 resolution=self.size,
-                weights=self.weights,
+                weights=checkpoint_file or "random",
                 seed=self.seed,
             )
         notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
         size = {"alpha": self.alpha, "phi": self.phi, "resolution": self.size}
         steps = [Step("build", {"architecture": self.architecture.name, **size, "classes": self.classes})]
-        if self.weights == "random":
+        if checkpoint_file is None:
             steps.append(Step("initialize", seed=self.seed))
         else:
-            found = weights.find(self.architecture, self.weights)
-            steps.append(
-                Step("load weights", {"source": found.source, "sha256": found.sha256, "notes": notes})
-            )
+            steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
         return Opened(network, notes, tuple(steps))

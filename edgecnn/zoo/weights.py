@@ -1,28 +1,26 @@
-"""Weights from a file, a package or the Hugging Face hub. Nothing that could run code is unpickled."""
+"""Weights from a file, a package or the Hugging Face hub, fitted into a network strictly."""
 
 from __future__ import annotations
 
-import os
-import pickle
 import textwrap
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
-from edgecnn.lazy import package_folder, require
+from edgecnn.lazy import install_command, package_folder
+from edgecnn.zoo import hub
+from edgecnn.zoo.state_file import memory_limit, read_state
+from edgecnn.zoo.state_names import match
 
 if TYPE_CHECKING:
     from edgecnn.zoo.architecture import Architecture
-
-#: Keys under which training loops put the weights.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -31,32 +29,50 @@ class Checkpoint:
 
     source: str
     path: Path
+    #: Which of several dictionaries in the file: FILE#PART.
+    part: str | None = None
+    #: Where it lies on the hub, with the commit: "hf:OWNER/REPO@COMMIT".
+    pinned: str | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of the file."""
         return files.sha256(self.path)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage says of it: enough to find the very same again."""
+        pinned = {"pinned": self.pinned} if self.pinned else {}
+        return {"source": self.source, **pinned, "sha256": self.sha256}
 
-def load_weights(network: nn.Module, row: Architecture, source: str) -> Checkpoint:
+
+def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint) -> Checkpoint:
     """Load "imagenet", a .safetensors or .pth file, or "hf:OWNER/REPO" into `network`, strictly.
+
+    FILE#PART takes one of several dictionaries in a .pth, hf:OWNER/REPO@REVISION a branch, tag or commit.
 
     Where the network was asked for with another number of input channels or classes than its
     reference, the checkpoint's first layer is adapted and its classifier left as initialised; an
     EdgecnnWarning says so. Raises WeightsError: no such file, a pickle that would run code, a
     checkpoint of another network (naming the first keys and shapes), no known ImageNet weights.
     """
-    checkpoint = find(row, source)
-    state = read_state(checkpoint.path)
-    if source == "imagenet" and row.imagenet and row.imagenet.startswith("package:"):
-        state = _rename_in_order(network, state)
+    checkpoint = find(row, source) if isinstance(source, str) else source
+    read = read_state(checkpoint.path, memory_limit(network), checkpoint.part)
+    for note in read.notes:
+        _warn(note)
+    # The catalogue's own files are known to fit, whatever their names.
+    tell = _silent if checkpoint.source == "imagenet" else _warn
+    state = match(network, read.tensors, checkpoint.source, tell)
     own = network.state_dict()
     stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(row, own, state)
     # Counters of batches, which checkpoints older than PyTorch 0.4.1 and converted ones lack.
     counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
     fitted = {**counters, **state, **stem, **classifier}
     _check_fit(own, fitted, checkpoint)
-    network.load_state_dict(fitted, strict=True)
+    try:
+        network.load_state_dict(fitted, strict=True)
+    except RuntimeError as error:  # of a type that cannot be copied
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise WeightsError(f"{checkpoint.source} does not fit this network: {reason}") from error
     for key, value in stem.items():
         _warn(f"{key} was adapted from {state[key].shape[1]} to {value.shape[1]} input channels")
     if classifier:
@@ -75,14 +91,15 @@ def _adapted_stem(
     input, stays: one channel gets the sum of the three, as timm does it.
     """
     first = next((f"{name}.weight" for name, m in network.named_modules() if isinstance(m, nn.Conv2d)), "")
-    if first not in state or state[first].shape[1] != row.in_channels:
+    if first not in state or state[first].ndim != 4 or state[first].shape[1] != row.in_channels:
         return {}
     wanted, given = own[first].shape[1], state[first].shape[1]
-    if wanted == given:
+    if wanted == given or not state[first].is_floating_point():
         return {}
-    cycled = state[first][:, torch.arange(wanted) % given]
-    scale = state[first].sum(1, keepdim=True).norm() / cycled.sum(1, keepdim=True).norm().clamp_min(1e-12)
-    adapted = state[first].sum(1, keepdim=True) if wanted == 1 else cycled * scale
+    filters = state[first].float()
+    cycled = filters[:, torch.arange(wanted) % given]
+    scale = filters.sum(1, keepdim=True).norm() / cycled.sum(1, keepdim=True).norm().clamp_min(1e-12)
+    adapted = filters.sum(1, keepdim=True) if wanted == 1 else cycled * scale
     return {first: adapted}
 
 
@@ -100,90 +117,65 @@ def _kept_classifier(
     }
 
 
+def _silent(message: str) -> None:
+    pass
+
+
 def _warn(message: str) -> None:
     warnings.warn(message, EdgecnnWarning, stacklevel=3)
 
 
 def find(row: Architecture, source: str) -> Checkpoint:
-    """Return the checkpoint file that `source` names, downloading it if it lies on the hub."""
-    where = source
+    """Return the checkpoint file that `source` names, downloading it if it lies on the hub.
+
+    Raises WeightsError: no such file, or one of the catalogue's that is not what it was.
+    """
     if source == "imagenet":
-        if row.imagenet is None:
-            raise WeightsError(
-                f"no ImageNet weights are known for {row.name}",
-                hint="give a checkpoint: --weights FILE.safetensors, FILE.pth or hf:OWNER/REPO",
-            )
-        where = row.imagenet
-    if where.startswith("package:"):
-        folder = package_folder(where.removeprefix("package:"), f"--weights imagenet for {row.name}")
-        return Checkpoint(source, next(folder.rglob("*.pth")))
-    if where.startswith("hf:"):
-        return Checkpoint(where, _download(where.removeprefix("hf:")))
-    path = Path(where)
+        return _imagenet(row)
+    if source.startswith("hf:"):
+        return _from_hub(source, source)
+    path, part = Path(source), None
+    if not path.is_file() and "#" in source:
+        before, _, part = source.rpartition("#")
+        path = Path(before)
     if not path.is_file():
         raise WeightsError(
-            f"there is no checkpoint {where}",
+            f"there is no checkpoint {source}",
             hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
-    return Checkpoint(where, path)
+    return Checkpoint(source, path, part)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or .pth file. A .pth is read with `weights_only=True`."""
-    if path.suffix == ".safetensors":
-        safetensors = require("safetensors.torch", "reading a .safetensors file")
-        try:
-            return dict(safetensors.load_file(path))
-        except Exception as error:  # SafetensorError and OSError; the library exports no common base
-            raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol, which decides nothing here
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+def _imagenet(row: Architecture) -> Checkpoint:
+    where = row.imagenet
+    if where is None:
         raise WeightsError(
-            f"{path} holds more than tensors: loading it could run code, so it was not loaded",
-            hint="save only the weights: torch.save(model.state_dict(), ...), or safetensors",
-        ) from error
-    except Exception as error:  # a restricted unpickler fed with rubbish raises anything
-        raise WeightsError(f"{path} is not a readable PyTorch checkpoint", hint="copy it again") from error
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} is not a state dictionary", hint="save model.state_dict()")
-    return content
+            f"no ImageNet weights are known for {row.name}",
+            hint="give a checkpoint: --weights FILE.safetensors, FILE.pth or hf:OWNER/REPO",
+        )
+    if where.startswith("package:"):
+        module = where.removeprefix("package:")
+        folder = package_folder(module, f"--weights imagenet for {row.name}")
+        path = next(folder.rglob("*.pth"), None)
+        if path is None:
+            raise WeightsError(f"the package {module} holds no weights", hint=install_command(module))
+        found = Checkpoint("imagenet", path)
+    else:
+        found = _from_hub(where, where)
+    if row.imagenet_sha256 not in (None, found.sha256):
+        raise WeightsError(
+            f"the ImageNet weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
+            f" {found.sha256[:12]}..., not {row.imagenet_sha256[:12]}...",
+            hint=f"if they are the ones that you want: --weights {found.path}",
+        )
+    return found
 
 
-def _download(name: str) -> Path:
-    hub = require("huggingface_hub", f"--weights hf:{name}")
-    errors = require("huggingface_hub.errors", f"--weights hf:{name}")
-    for file in _HUB_FILES:
-        try:
-            return Path(hub.hf_hub_download(name, file))
-        except errors.RemoteEntryNotFoundError:
-            continue
-        except (errors.EntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError) as error:
-            endpoint = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
-            reason = textwrap.shorten(str(error), 160, placeholder=" ...")
-            raise WeightsError(
-                f"cannot get hf:{name} from {endpoint}: {reason}",
-                hint="check the name and the network; HF_ENDPOINT and HF_HOME are respected",
-            ) from error
-    raise WeightsError(
-        f"hf:{name} has none of {', '.join(_HUB_FILES)}", hint="download the file and give its path"
-    )
-
-
-def _rename_in_order(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of a checkpoint with other names this network's: both list the layers in order.
-
-    Shapes are checked afterwards, tensor by tensor, as for any checkpoint.
-    """
-    names = list(network.state_dict())
-    if len(names) != len(state):
-        return state
-    return dict(zip(names, state.values(), strict=True))
+def _from_hub(source: str, where: str) -> Checkpoint:
+    name = where.removeprefix("hf:")
+    found = hub.download(name)
+    pinned = f"hf:{name.partition('@')[0]}@{found.commit}" if found.commit else None
+    return Checkpoint(source, found.path, pinned=pinned)
 
 
 def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> None:
@@ -193,6 +185,11 @@ def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], checkpoint: Che
         f"{key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
         for key in own
         if key in state and state[key].shape != own[key].shape
+    ]
+    shapes += [
+        f"{key} is {str(state[key].dtype).removeprefix('torch.')}"
+        for key in own
+        if key in state and own[key].is_floating_point() and not state[key].is_floating_point()
     ]
     found = []
     if missing:

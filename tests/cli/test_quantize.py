@@ -73,7 +73,7 @@ def test_a_budget_that_cannot_be_met_is_said_in_the_file_and_by_exit_code_3(netw
     assert kept["budget"] == {"min_sqnr_db": 90.0, "met": False}
     names = [attempt["name"] for attempt in kept["attempts"]]
     assert names[:2] == ["plain", "bias correction"] and any("layers float" in name for name in names)
-    assert all(attempt["seconds"] > 0 and attempt["met"] is False for attempt in kept["attempts"])
+    assert all(attempt["met"] is False for attempt in kept["attempts"])
 
 
 def test_mixed_precision_leaves_the_fewest_layers_float_that_meet_the_budget(network, tmp_path):

@@ -31,7 +31,7 @@ MANIFEST = Manifest(
     labels=("cat", "dog"),
     architecture="mobilenet_v1",
     layers={"stem": LayerRecord("Conv", 10, 3, 4, 5, "conv2d", ("input_scale",))},
-    lineage=(Step("trace", {"opset": 18}, seed=1, parent="ab", seconds=1.5, metrics={"x": 1}),),
+    lineage=(Step("trace", {"opset": 18}, seed=1, parent="ab", metrics={"x": 1}),),
     versions={"edgecnn": "0"},
 )
 

@@ -1,5 +1,7 @@
+import dataclasses
 import hashlib
 import http.server
+import json
 import os
 import pickle
 import subprocess
@@ -12,6 +14,8 @@ from safetensors.torch import save_file
 
 from edgecnn import zoo
 from edgecnn.errors import WeightsError
+from edgecnn.zoo.catalog import ARCHITECTURES
+from edgecnn.zoo.weights import find
 
 
 @pytest.fixture(scope="module")
@@ -93,23 +97,30 @@ def test_the_packaged_imagenet_weights_fill_every_tensor():
     assert float(network.classifier.weight.detach().abs().sum()) > 0
 
 
-@pytest.fixture
-def hub(tmp_path, state):
-    """A server on loopback that answers as the hub does for one file of one repository."""
+#: Of the repository of the tests: branch, tag and commit.
+COMMITS = {"main": "0" * 40, "v1": "1" * 40, "1" * 40: "1" * 40}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory, state):
+    """What SOURCES gave, of a server on loopback that answers as the hub does for one repository."""
+    tmp_path = tmp_path_factory.mktemp("hub")
     file = tmp_path / "model.safetensors"
     save_file(state, file)
     content, etag = file.read_bytes(), hashlib.sha256(file.read_bytes()).hexdigest()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self, body: bytes | None):
-            known = self.path.split("?")[0] == "/someone/lenet/resolve/main/model.safetensors"
+            revision = self.path.partition("/someone/lenet/resolve/")[2].partition("/")[0]
+            known = revision in COMMITS and self.path.split("?")[0].endswith("/model.safetensors")
             self.send_response(200 if known else 404)
             if known:
                 self.send_header("ETag", f'"{etag}"')
-                self.send_header("X-Repo-Commit", "0" * 40)
+                self.send_header("X-Repo-Commit", COMMITS[revision])
                 self.send_header("Content-Length", str(len(content)))
             else:
-                missing = "EntryNotFound" if "/someone/lenet/" in self.path else "RepoNotFound"
+                missing = "EntryNotFound" if revision in COMMITS else "RevisionNotFound"
+                missing = missing if "/someone/lenet/" in self.path else "RepoNotFound"
                 self.send_header("X-Error-Code", missing)
                 self.send_header("Content-Length", "0")
             self.end_headers()
@@ -129,25 +140,63 @@ def hub(tmp_path, state):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     # In a process of its own: the library reads its settings once, when it is imported.
     settings = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "home")}
-    yield lambda source: subprocess.run(
-        [sys.executable, "-c", f"from edgecnn import zoo; n = zoo.create('lenet5', weights={source!r});"
-         "print(n.features[0].weight.sum().item())"],
+    done = subprocess.run(
+        [sys.executable, "-c", _OPEN, *SOURCES],
         env={**os.environ, **settings}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     server.shutdown()
     server.server_close()
-
-
-def test_weights_come_from_the_hub(hub, state):
-    done = hub("hf:someone/lenet")
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) == pytest.approx(float(state["features.0.weight"].sum()))
+    return dict(zip(SOURCES, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
-def test_a_repository_that_is_not_on_the_hub_is_one_clear_error(hub):
-    done = hub("hf:someone/else")
-    assert "WeightsError: cannot get hf:someone/else from http://127.0.0.1" in done.stderr
+REVISIONS = ["", "@main", "@v1", f"@{'1' * 40}"]
+SOURCES = [*(f"hf:someone/lenet{revision}" for revision in REVISIONS),
+           "hf:someone/lenet@v2", "hf:someone/else", "hf:a/b/c/d"]  # fmt: skip
+#: Print what each source gave: the commit and the sum of a tensor, or the error.
+_OPEN = """
+import json, sys
+from edgecnn.errors import EdgecnnError
+from edgecnn.zoo import NetworkSpec
+for source in sys.argv[1:]:
+    try:
+        opened = NetworkSpec("lenet5", weights=source).open()
+        weight = opened.network.features[0].weight
+        print(json.dumps([opened.lineage[-1].parameters["pinned"], weight.sum().item()]))
+    except EdgecnnError as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+"""
 
 
-def test_a_name_that_is_no_repository_is_one_clear_error(hub):
-    assert "WeightsError: cannot get hf:a/b/c/d" in hub("hf:a/b/c/d").stderr
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_weights_come_from_the_hub_and_the_lineage_names_their_commit(hub, state, revision):
+    pinned, total = hub[f"hf:someone/lenet{revision}"]
+    assert total == pytest.approx(float(state["features.0.weight"].sum()))
+    assert pinned == f"hf:someone/lenet@{COMMITS[revision.removeprefix('@') or 'main']}"
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("hf:someone/lenet@v2", "hf:someone/lenet has no revision v2"),
+        ("hf:someone/else", "cannot get hf:someone/else from http://127.0.0.1"),
+        ("hf:a/b/c/d", "cannot get hf:a/b/c/d"),
+    ],
+    ids=["revision", "repository", "name"],
+)
+def test_what_is_not_on_the_hub_is_one_clear_error(hub, source, message):
+    kind, text = hub[source]
+    assert kind == "WeightsError" and text.startswith(message)
+
+
+def test_every_hub_entry_of_the_catalogue_names_a_revision_and_every_packaged_one_its_hash():
+    for row in map(ARCHITECTURES.get, ARCHITECTURES.names()):
+        kind = (row.imagenet or "").partition(":")[0]
+        assert kind != "hf" or row.imagenet.count("@") == 1, row.name
+        assert kind != "package" or len(row.imagenet_sha256) == 64, row.name
+
+
+def test_a_catalogue_file_that_changed_is_refused():
+    row = dataclasses.replace(ARCHITECTURES.get("efficientnet_lite0"), imagenet_sha256="0" * 64)
+    with pytest.raises(WeightsError, match=r"not those that edgecnn knows: their SHA-256 is 579344248a93"):
+        find(row, "imagenet")

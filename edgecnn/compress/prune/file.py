@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecnn import files, targets, zoo
+from edgecnn import asked, files, targets, zoo
 from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.latency import Attempt, LatencyGoal, prune_to_latency
@@ -87,6 +86,12 @@ class PruneRequest:
             raise InvalidValueError(f"{self.seconds:g} seconds measure nothing")
         _ = self.alignment
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
+        values = asked.to_json(self, "output", "measure", "seconds", "threads")
+        values["network"]["name"] = Path(self.network.name).name
+        return values
+
     @property
     def alignment(self) -> int:
         """The multiple that channel counts should have."""
@@ -145,7 +150,6 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
 
     Raises PruningError if it cannot be done, and what opening networks and data raises.
     """
-    start = time.perf_counter()
     files.check_writable(request.output)
     job = _Job(request, progress)
     before = cost.count(job.network, job.example.shape[1], job.spec.size)
@@ -178,7 +182,7 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
     if job.spec.origin == "random":
         notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
     after = cost.count(network, job.example.shape[1], job.spec.size)
-    manifest = job.manifest(network, timing, attempts, top1, time.perf_counter() - start)
+    manifest = job.manifest(network, timing, attempts, top1)
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
     return Written(request.output, sha256, manifest, before, after, timing, attempts, met, top1, notes)
@@ -264,7 +268,6 @@ class _Job:
         timing: Timing | None,
         attempts: tuple[Attempt, ...],
         top1: float | None,
-        seconds: float,
     ) -> Manifest:
         """Return what is known of the pruned network, with how it differs from its architecture's."""
         request, spec = self._request, self.spec
@@ -276,6 +279,7 @@ class _Job:
             resolution=spec.size,
         )
         parameters: dict[str, Any] = {
+            "asked": request.to_json(),
             "goal": "2:4 sparsity" if request.sparse else str(request.goal),
             **({} if request.sparse else self._asked()),
             "attempts": [attempt.to_json() for attempt in attempts],
@@ -289,10 +293,11 @@ class _Job:
             }
         if request.options is not None:
             parameters["fine-tuning"] = request.options.to_json()
-        metrics = {} if timing is None else timing.to_json()
+        # A latency that chose nothing is reported, and kept out of the file: the same bytes come back.
+        metrics = timing.to_json() if timing and isinstance(request.goal, LatencyGoal) else {}
         if top1 is not None and self._dataset is not None:
             metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
-        step = Step("prune", parameters, spec.seed, spec.sha256, round(seconds, 3), metrics)
+        step = Step("prune", parameters, spec.seed, spec.sha256, metrics)
         tuned = self._dataset if request.options is not None else None
         return checkpoint.describe(
             spec,

@@ -132,7 +132,7 @@ def train_quantized(
         Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
         Step(
             TRAINING, {**identity, "images": len(dataset.train)}, options.seed, None,
-            round(time.perf_counter() - start, 3), {**metrics, "parity": parity.to_json()},
+            {**metrics, "parity": parity.to_json()},
         ),
     )  # fmt: skip
     manifest = replace(

@@ -182,7 +182,6 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
         {**identity, "images": len(dataset.train), "stages": [stage.name for stage in stages]},
         options.seed,
         spec.sha256,
-        round(time.perf_counter() - start, 3),
         {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
     )
     manifest = checkpoint.describe(

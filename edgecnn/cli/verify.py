@@ -1,0 +1,32 @@
+"""`edgecnn verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgecnn.cli import common
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@common.common
+def command(file: Path, as_json: bool) -> int:
+    """Run again what made FILE, and say whether the same bytes come.
+
+    What it was made from is looked for in its folder, by hash. Training is not repeated. Exit code 3 if a
+    step gives other bytes.
+    """
+    from edgecnn.verify import verify
+
+    with common.progress(None) as show:
+        found = verify(file, show)
+    if as_json:
+        common.print_json(found.to_json())
+    else:
+        rows = [[answer.step, answer.verdict, answer.detail] for answer in found.answers]
+        common.print_table(["step", "", "why"], rows, text=(0, 1, 2))
+        if found.proven is None:
+            click.echo("whether this file came of them is not proven")
+    return 3 if found.differs else 0
