@@ -11,7 +11,7 @@ import numpy as np
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import find_images
+from edgecnn.runtime.image_folder import find_images
 
 _LAYOUT = "expected: FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from edgecnn.data.split import Split
 from edgecnn.errors import DataError
 from edgecnn.registry import suggest
+from edgecnn.runtime.image_files import read_header
 from edgecnn.runtime.images import ImageLike
 from edgecnn.runtime.labels import label_set
 
@@ -119,13 +118,8 @@ def count_channels(images: Images) -> int:
     """Return 1 if the images are all grey, else 3. Only the headers of some are read."""
     modes = set()
     for row in np.linspace(0, len(images) - 1, _PEEKED, dtype=int):
-        image = images[int(row)]
-        file = io.BytesIO(image) if isinstance(image, bytes) else str(image)
-        with (
-            contextlib.suppress(OSError, ValueError, Image.DecompressionBombError),
-            Image.open(file) as header,
-        ):
-            modes.add(header.mode)
+        with contextlib.suppress(DataError):  # the loader lists what cannot be read
+            modes.add(read_header(images[int(row)]).mode)
     return 1 if modes and all(mode in ("1", "L", "LA") or mode.startswith("I;16") for mode in modes) else 3
 
 

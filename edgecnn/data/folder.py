@@ -11,7 +11,7 @@ import numpy as np
 from edgecnn.data.class_folders import class_folders, list_images, part_folders
 from edgecnn.data.dataset import DataSet, Images, open_dataset
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import find_images
+from edgecnn.runtime.image_folder import find_images
 
 #: Of a folder of calibration images every fifth is kept for the check.
 CHECK_SHARE = 5

@@ -23,7 +23,8 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.registry import suggest
-from edgecnn.runtime.images import ImageLike, Preprocessing, find_images
+from edgecnn.runtime.image_folder import find_images
+from edgecnn.runtime.images import ImageLike, Preprocessing
 from edgecnn.runtime.labels import names
 
 #: Of images without labels, one in so many measures how often the student agrees with its teacher.
