@@ -99,7 +99,7 @@ def _look_into(path: Path) -> tuple[Manifest | None, str]:
 
 
 #: Parameters of a step that are too long to read; --json has them.
-_LONG = ("structure", "attempts")
+_LONG = ("structure", "attempts", "training_images")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -47,6 +47,23 @@ class Picked:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Sequences of images, one after the other."""
+
+    parts: Sequence[Images]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int, /) -> ImageLike:
+        for part in self.parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError(index)
+
+
+@dataclass(frozen=True)
 class Examples:
     """Images, opened when they are needed, and the class of each, (N,) int64."""
 
@@ -83,6 +100,8 @@ class DataSet:
     sha256: str
     #: Of the split: which images test and validate, where the data set does not say.
     split_seed: int = 0
+    #: What was left out or moved, each in a sentence.
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,21 @@ class Listing:
     #: Pipes, devices and links to nothing that are called like images.
     special: tuple[Path, ...] = ()
 
+    @classmethod
+    def sum(cls, parts: Sequence[Listing]) -> Listing:
+        """Return what several folders beside each other hold together."""
+        other, hidden = Counter[str](), Counter[str]()
+        for part in parts:
+            other.update(part.other)
+            hidden.update(part.hidden)
+        return cls(
+            parts[0].folder.parent,
+            [image for part in parts for image in part.images],
+            other,
+            dict(sorted(hidden.items())),
+            tuple(path for part in parts for path in part.special),
+        )
+
     @property
     def notes(self) -> list[str]:
         """What was left out, each kind in a sentence."""
@@ -84,7 +99,7 @@ def list_folder(folder: str | Path) -> Listing:
     for place, folders, files in os.walk(folder, onerror=_refuse):
         for name in [name for name in folders if is_hidden(name)]:
             folders.remove(name)
-            hidden[name] += sum(len(below) for _, _, below in os.walk(os.path.join(place, name)))
+            hidden[name] += _count_below(Path(place, name))
         for name in files:
             path = Path(place, name)
             if is_hidden(name):
@@ -101,6 +116,17 @@ def list_folder(folder: str | Path) -> Listing:
         {name: hidden[name] for name in sorted(hidden) if hidden[name]},
         tuple(sorted(special)),
     )
+
+
+def list_hidden(folder: Path) -> Listing:
+    """Return a listing of nothing but the hidden and system folders right in a folder."""
+    names = [item.name for item in folder.iterdir() if item.is_dir() and is_hidden(item.name)]
+    counts = {name: _count_below(folder / name) for name in sorted(names)}
+    return Listing(folder / ".", [], hidden={name: count for name, count in counts.items() if count})
+
+
+def _count_below(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def find_images(folder: str | Path) -> list[Path]:
