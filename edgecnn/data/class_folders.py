@@ -163,7 +163,7 @@ def _without_copies(
     astray = copies[labels[copies] != labels[firsts[copies]]]
     if len(astray):
         named = ", ".join(str(files[row]) for row in astray[:_NAMED])
-        notes.append(f"{len(astray)} of the copies are in another class than the image: {named}")
+        notes.append(f"copies in another class than the image: {len(astray)} ({named})")
     kept: dict[str, Examples] = {}
     start = 0
     for part in order:

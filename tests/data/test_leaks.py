@@ -81,7 +81,7 @@ def test_a_copy_in_another_class_is_named(plain):
     shutil.copy(plain / "cat" / "16.png", plain / "dog" / "stray.png")
     dataset = open_dataset(str(plain))
     assert "dog/stray.png" in names(dataset.test, plain)
-    assert any("another class" in note and "stray.png" in note for note in dataset.notes)
+    assert any("copies in another class" in note and "stray.png" in note for note in dataset.notes)
 
 
 def test_of_a_divided_set_what_tests_does_not_train(plain, tmp_path):
