@@ -20,9 +20,10 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import image_tags
 
 #: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
 #: (H, W, 3) with dtype uint8 (RGB).
@@ -49,8 +50,18 @@ _MAX_READS = 250_000
 #: Transparent pixels are composed on white: the colours that they hide were never meant to be seen.
 BACKGROUND = 255
 
-#: EXIF's tag for how a camera was held.
+#: EXIF's tag for how a camera was held, what undoes each of its values, and where a picture may have it.
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SAYING_HOW_HELD = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 #: A JPEG marker other than what may stand between a scan's bytes: stuffing, fill and restarts.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -75,7 +86,7 @@ def open_image(image: ImageLike, max_pixels: int | None = None) -> Image.Image:
     name = _name(image)
     with _translated(name):
         picture = _decoded(image, name, max_pixels or pixel_limit())
-        return _opaque(_eight_bits(_upright(_not_empty(picture, name)), name))
+        return _opaque(_eight_bits(_upright(_not_empty(picture, name), name), name))
 
 
 def open_unprepared(image: ImageLike) -> Image.Image:
@@ -213,6 +224,8 @@ def _identified(stream: IO[bytes], name: str, limit: int) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        _demand_tags(stream, name)
+        stream.seek(0)
         picture = Image.open(stream, formats=FORMATS)
     _demand_limits(picture, stream, name, limit)
     return picture
@@ -242,6 +255,13 @@ def _demand_limits(picture: Image.Image, stream: IO[bytes] | None, name: str, li
         raise DataError(
             f"{name} is too large to decode: its pixels are sent in more than {_MAX_SCANS} scans",
             hint="save it again",
+        )
+
+
+def _demand_tags(stream: IO[bytes], name: str) -> None:
+    if image_tags.overlap(stream):
+        raise DataError(
+            f"{name} is too large to decode: its tags claim more than the file holds", hint="save it again"
         )
 
 
@@ -308,9 +328,20 @@ def _not_empty(picture: Image.Image, name: str) -> Image.Image:
     return picture
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    # Asked first, as turning copies even what stands upright.
-    return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
+def _upright(picture: Image.Image, name: str) -> Image.Image:
+    """Return a picture as it was held; one that stands upright is returned as it is."""
+    known = picture.info.get("exif")
+    if known is None and (text := picture.info.get("Raw profile type exif")):
+        known = bytes.fromhex("".join(text.split("\n")[3:]))
+    if isinstance(known, bytes):
+        _demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
+    turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    if turn is None:
+        return picture
+    turned = picture.transpose(turn)
+    # Or it would be turned again where it is opened again.
+    turned.info = {key: value for key, value in turned.info.items() if key not in _SAYING_HOW_HELD}
+    return turned
 
 
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:

@@ -3,13 +3,14 @@
 import io
 import os
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, InvalidValueError
@@ -160,6 +161,55 @@ def test_a_picture_in_a_million_pieces_ends_soon():
     with pytest.raises(DataError, match=r"too many pieces|not an image"):
         open_image(content[:place] + b"\x21\xfe\x01x\x00" * 1_000_000 + content[place:])
     assert time.perf_counter() - start < 20
+
+
+def tags(*entries: tuple[int, int, int, int], data: bytes = b"") -> bytes:
+    """A TIFF structure of one directory: (tag, type, count, value)."""
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4) + data
+
+
+SHAPE = ((256, 4, 1, 20), (257, 4, 1, 20), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1))
+
+
+def test_a_tiff_of_a_million_tiles_is_refused_unread():
+    count = 1_000_000
+    places = ((322, 4, 1, 1), (323, 4, 1, 1), (324, 4, count, 200), (325, 4, count, 200))
+    with pytest.raises(DataError, match="its tags claim more"):
+        open_image(tags(*SHAPE, *places, data=bytes(4 * count)))
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger than file")
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG"])
+def test_tags_that_all_name_the_same_megabyte_are_refused(kind):
+    entries = tuple((1000 + number, 7, 1 << 20, 8) for number in range(5000))
+    bomb = tags(*SHAPE, *entries, data=bytes(1 << 20))
+    if kind != "TIFF":
+        bomb = b"Exif\0\0" + bomb
+        segments = [bomb[start : start + 65000] for start in range(0, len(bomb), 65000)]
+        if kind == "PNG":
+            bomb = encoded(Image.new("RGB", (8, 8)), kind, exif=bomb)
+        else:
+            content = encoded(Image.new("RGB", (8, 8)), kind)
+            header = b"".join(
+                b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part
+                for part in (segments[0], *(b"Exif\0\0" + part for part in segments[1:]))
+            )
+            bomb = content[:2] + header + content[2:]
+    with pytest.raises(DataError, match="its tags claim more"):
+        open_image(bomb)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_way_of_holding_a_camera_is_undone_once(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(Image.fromarray(PIXELS[..., :3]), kind, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    once = open_image(content)
+    np.testing.assert_array_equal(np.asarray(once), expected)
+    np.testing.assert_array_equal(np.asarray(open_image(once)), expected)
 
 
 # ---- transparency
