@@ -30,7 +30,7 @@ from edgecnn.quantize.escalate import Verdict, escalate
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantizer
-from edgecnn.runtime.images import find_images
+from edgecnn.runtime.image_folder import find_images
 from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from edgecnn.runtime import open_image
 
 CLASSES = ("animals", "food", "household", "plants", "seasonal", "symbols", "town", "vehicles")
 EPOCHS, BATCH = 8, 16
@@ -28,9 +28,7 @@ def make_set(stamps: Path, folder: Path) -> None:
         for number, path in enumerate(pictures):
             target = folder / ("train", "train", "test")[number % 3] / name
             target.mkdir(parents=True, exist_ok=True)
-            picture = Image.open(path).convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            Image.alpha_composite(white, picture).convert("RGB").save(target / f"{number:03}.png")
+            open_image(path).convert("RGB").save(target / f"{number:03}.png")
 
 
 def edgecnn(*arguments: str) -> dict:

@@ -136,6 +136,8 @@ def command(
     )
     if per_class:
         _print_classes(accuracy)
+    for note in accuracy.notes:
+        click.secho(f"note: {note}", fg="yellow", err=True)
     for skipped in accuracy.skipped[:_NAMED]:
         say(str(skipped), fg="yellow", err=True)
     if manifest and manifest.weights == "random":
@@ -150,6 +152,8 @@ def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
         for index in accuracy.worst_classes[:_NAMED]
     ]
     left_out = f", {len(accuracy.skipped)} could not be read" if accuracy.skipped else ""
+    if accuracy.training.left_out:
+        left_out += f", {accuracy.training.left_out} left out that trained this network"
     facts = [
         ("top-1", f"{accuracy.top1:.2%}  (95 % interval {low:.2%} to {high:.2%})"),
         ("top-5", f"{accuracy.top5:.2%}  (95 % interval {low5:.2%} to {high5:.2%})"),

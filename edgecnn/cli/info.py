@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cli import common
+from edgecnn.cli import common, info_folder
 from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 @click.command("info")
-@click.argument("subjects", metavar="NAME... | FILE", nargs=-1, required=True)
+@click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
 @click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
 @click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw cost along depth: FILE.png or FILE.svg.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw cost along depth, or images of a folder: FILE.png, FILE.svg.",
+)
 @common.common
 def command(
     subjects: tuple[str, ...],
@@ -34,13 +38,22 @@ def command(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Show a network layer by layer, several side by side, or a model file with its lineage.
+    """Show a network layer by layer, several side by side, a file with its lineage, or an image folder.
+
+    Of a folder every image is decoded: sizes, classes, copies, what is broken, and how it would be split.
 
     \b
     edgecnn info mobilenet --alpha 0.5 --plot mobilenet.png
     edgecnn info resnet18 resnet50 mobilenet_v2
     edgecnn info m.onnx
+    edgecnn info photos/ --plot photos.png
     """
+    folders = [subject for subject in subjects if Path(subject).is_dir()]
+    if folders:
+        if len(subjects) > 1:
+            raise click.UsageError(f"{folders[0]} is a folder: show it alone")
+        info_folder.show(folders[0], plot, as_json)
+        return
     files = [subject for subject in subjects if _is_file(subject)]
     if plot and (files or len(subjects) > 1):
         raise click.UsageError("--plot draws one network, by its name")
@@ -98,7 +111,7 @@ def _look_into(path: Path) -> tuple[Manifest | None, str]:
 
 
 #: Parameters of a step that are too long to read; --json has them.
-_LONG = ("structure", "attempts", "asked")
+_LONG = ("structure", "attempts", "asked", "training_images")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -33,7 +33,8 @@ _EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
 class BoardPath(click.Path):
     """A path that travels: `sent` to the board if it is there, `fetched` from it when the command has ended.
 
-    `folder`: it may be one, and travels with what is in it.
+    `folder`: it may be one, and travels with what is in it. `file`: or a file; of one that is not there the
+    command itself tells.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class BoardPath(click.Path):
         *,
         sent: bool = False,
         folder: bool = False,
+        file: bool = False,
         fetched: bool = False,
         path_type: Any = None,
     ) -> None:
         super().__init__(path_type=path_type)
-        self.sent, self.folder, self.fetched = sent, folder, fetched
+        self.sent, self.folder, self.file, self.fetched = sent, folder, file, fetched
 
 
 class BoardCommand(click.Command):
@@ -238,7 +240,7 @@ def _settings(ctx: click.Context, device: Device) -> list[str]:
 
 def _place(value: str, kind: BoardPath, places: Places) -> str:
     path = Path(value)
-    if kind.folder and not path.exists():
+    if kind.folder and not kind.file and not path.exists():
         raise InvalidValueError(
             f"there is no {value} here, and a board has no data sets of its own",
             hint="give a folder of images",

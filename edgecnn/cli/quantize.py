@@ -122,7 +122,7 @@ def command(
                     **values,
                 ),
                 show,
-                _trainer(training_data, train_epochs, values["seed"], show) if training_data else None,
+                *_training(source, training_data, train_epochs, values["seed"], show),
             )
         speed = _faster(source, output, show) if gate and source is not None else None
     if plot is not None:
@@ -137,14 +137,22 @@ def command(
     return common.EXIT_BUDGET if failed else 0
 
 
-def _trainer(data: str, epochs: int, seed: int, show: Callable[[str], None]) -> Trainer:
+def _training(
+    source: Path, data: str | None, epochs: int, seed: int, show: Callable[[str], None]
+) -> tuple[Trainer | None, dict[str, Any] | None]:
+    """Return what trains an int8 form with images that do not test the network, and a record of these."""
+    if data is None:
+        return None, None
+    from edgecnn.artifact import read_manifest
     from edgecnn.compress.qat.pipeline import trainer
     from edgecnn.compress.train.options import TrainOptions
-    from edgecnn.data.dataset import open_dataset
+    from edgecnn.data import trained_on
 
     options = TrainOptions(epochs=epochs, warmup=min(1.0, epochs / 10), validation=0.0, seed=seed)
-    dataset = open_dataset(data, seed=seed, validation=0.0)
-    return trainer(dataset, options, lambda report: show(f"training: step {report.done} of {report.total}"))
+    known = read_manifest(source)
+    dataset = trained_on.open_for([known], data, seed=seed, validation=0.0)
+    made = trainer(dataset, options, lambda report: show(f"training: step {report.done} of {report.total}"))
+    return made, trained_on.describe(dataset, known.lineage if known else ())
 
 
 def _preprocessing(mean: str | None, std: str | None) -> Preprocessing | None:

@@ -277,4 +277,6 @@ def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> n
         return real_input(engine, size)
     digits = engine.manifest is not None and engine.manifest.labels == "digits"
     source = ImageSource.open(engine.preprocessing, calib=request.check, checks=_CHECK_IMAGES, digits=digits)
-    return engine.prepare_frames(source.check_frames())
+    frames = source.check_frames()
+    notes += source.notes
+    return engine.prepare_frames(frames)

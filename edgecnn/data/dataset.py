@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from edgecnn.data.split import Split
 from edgecnn.errors import DataError
 from edgecnn.registry import suggest
+from edgecnn.runtime.image_files import read_header
 from edgecnn.runtime.images import ImageLike
 from edgecnn.runtime.labels import label_set
 
@@ -45,6 +44,23 @@ class Picked:
 
     def __getitem__(self, index: int, /) -> ImageLike:
         return self.images[int(self.rows[index])]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Sequences of images, one after the other."""
+
+    parts: Sequence[Images]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int, /) -> ImageLike:
+        for part in self.parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise IndexError(index)
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,8 @@ class DataSet:
     sha256: str
     #: Of the split: which images test and validate, where the data set does not say.
     split_seed: int = 0
+    #: What was left out or moved, each in a sentence.
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -119,13 +137,8 @@ def count_channels(images: Images) -> int:
     """Return 1 if the images are all grey, else 3. Only the headers of some are read."""
     modes = set()
     for row in np.linspace(0, len(images) - 1, _PEEKED, dtype=int):
-        image = images[int(row)]
-        file = io.BytesIO(image) if isinstance(image, bytes) else str(image)
-        with (
-            contextlib.suppress(OSError, ValueError, Image.DecompressionBombError),
-            Image.open(file) as header,
-        ):
-            modes.add(header.mode)
+        with contextlib.suppress(DataError):  # the loader lists what cannot be read
+            modes.add(read_header(images[int(row)]).mode)
     return 1 if modes and all(mode in ("1", "L", "LA") or mode.startswith("I;16") for mode in modes) else 3
 
 

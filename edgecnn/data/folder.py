@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from edgecnn.data.class_folders import class_folders, list_images, part_folders
-from edgecnn.data.dataset import DataSet, Images, open_dataset
+from edgecnn.data import identity
+from edgecnn.data.class_folders import list_images, part_folders
+from edgecnn.data.dataset import DataSet, Images, file_size, open_dataset
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import find_images
+from edgecnn.runtime.image_folder import demand_images, list_folder
 
 #: Of a folder of calibration images every fifth is kept for the check.
 CHECK_SHARE = 5
@@ -19,23 +22,61 @@ CHECK_SHARE = 5
 MIN_IMAGES = 8
 
 
-def split(folder: str | Path, seed: int = 0) -> tuple[list[Path], list[Path]]:
-    """Return the images of a folder as (for calibration, for the check), shuffled by `seed`.
+#: ImageNet's own names of its classes, in whose order they are numbered.
+_SYNSET = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """The images of a folder, shuffled: those that calibrate, those that check, and what was left out."""
+
+    calibration: list[Path]
+    check: list[Path]
+    notes: tuple[str, ...] = ()
+
+
+def split(folder: str | Path, seed: int = 0) -> CalibrationImages:
+    """Divide the images of a folder, shuffled by `seed`; of several copies of an image the first stays.
 
     Raises DataError for a missing or empty folder, or one with too few images to split.
     """
-    images = find_images(folder)
+    found = demand_images(list_folder(folder))
+    firsts = identity.first_of_each(found.images, [file_size(file) for file in found.images])
+    images = [found.images[row] for row in np.unique(firsts)]
+    notes = list(found.notes)
+    if copies := len(found.images) - len(images):
+        notes.append(f"{copies} of the images in {folder} left out: copies of others")
     if len(images) < MIN_IMAGES:
         raise DataError(
             f"{folder} holds {len(images)} image{'s' * (len(images) != 1)}: too few to calibrate and check",
-            hint=f"give at least {MIN_IMAGES}; a hundred or more that look like the device's own is good",
+            hint="; ".join(
+                [
+                    f"give at least {MIN_IMAGES}; a hundred that look like the device's own are good",
+                    *notes,
+                ]
+            ),
         )
     order = np.random.default_rng(seed).permutation(len(images))
     shuffled = [images[index] for index in order]
-    return (
+    return CalibrationImages(
         [image for index, image in enumerate(shuffled) if index % CHECK_SHARE],
         shuffled[::CHECK_SHARE],
+        tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What is known of a network's training images among those that test it."""
+
+    #: So many were left out.
+    left_out: int = 0
+    #: Why others cannot be told; "" if all can.
+    unknown: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fields as JSON values, and whether training images may be among those that test."""
+        return {"left_out": self.left_out, "may_test": bool(self.unknown), "reason": self.unknown or None}
 
 
 @dataclass(frozen=True)
@@ -45,6 +86,9 @@ class LabelledImages:
     name: str
     images: Images
     labels: list[int]
+    #: What was left out, each in a sentence.
+    notes: tuple[str, ...] = ()
+    training: TrainingImages = field(default_factory=TrainingImages)
 
 
 def labelled(
@@ -56,8 +100,8 @@ def labelled(
     """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 
     `source` is what `open_dataset` takes; of a folder with `train` and `test` or `val` inside, the latter is
-    taken. Class folders are matched by name to `names` (the network's labels) if they fit, else by
-    number, else the folders in sorted order are the classes, which then must be as many as the
+    taken. Class folders are matched to `names`, the network's labels, by name, or by number. Where the
+    network has no labels, the folders in sorted order are the classes, which then must be as many as the
     network has. Raises DataError.
     """
     root = Path(source)
@@ -65,40 +109,53 @@ def labelled(
         return of_dataset(open_dataset(source, progress=progress), classes, names)
     parts = part_folders(root)
     root = parts.get("test") or parts.get("validation") or root
-    folders = [folder.name for folder in class_folders(root)]
-    images, labels = list_images(root, folders)
+    found = list_images(root)
+    # A class folder without images still has its place in the order.
+    every = [listing.folder.name for listing in found.listings]
+    folders = every if not names and len(every) == classes else found.classes
     indices = _class_indices(folders, classes, names, numbered=True)
     if indices is None:
-        known = {name.lower() for name in names}
-        strange = [name for name in folders if name.lower() not in known][:3]
         raise DataError(
             f"{root} has {len(folders)} class folders for a network of {classes} classes, and the folder"
-            f" names are not its labels ({', '.join(strange)})",
-            hint="name the folders by label or by class index, or give as many as the network has classes",
+            f" names are not its labels ({', '.join(_strange(folders, names)[:3])})",
+            hint="name the folders by label or class index, or evaluate a network that was trained on them",
         )
-    return LabelledImages(str(root), images, [indices[label] for label in labels])
+    index_of = dict(zip(folders, indices, strict=True))
+    labels = [index_of[folder] for folder in found.folders]
+    return LabelledImages(str(root), found.files, labels, tuple(found.notes))
 
 
 def of_dataset(dataset: DataSet, classes: int, names: Sequence[str] = ()) -> LabelledImages:
     """Return the test images of a data set, its classes matched to the network's. Raises DataError."""
     indices = _class_indices(dataset.class_names, classes, names, numbered=False)
     if indices is None:
+        strange = ", ".join(_strange(dataset.class_names, names)[:3])
         raise DataError(
-            f"{dataset.name} has {dataset.classes} classes, this network has {classes}",
+            f"{dataset.name} has {dataset.classes} classes, this network has {classes}"
+            + (f", and they are called otherwise ({strange})" if dataset.classes == classes else ""),
             hint="evaluate a network that was trained on it",
         )
     labels = [indices[label] for label in dataset.test.labels]
-    return LabelledImages(f"{dataset.name}, its test images", dataset.test.images, labels)
+    return LabelledImages(f"{dataset.name}, its test images", dataset.test.images, labels, dataset.notes)
+
+
+def _strange(given: Sequence[str], names: Sequence[str]) -> list[str]:
+    known = {name.lower() for name in names}
+    return [name for name in given if name.lower() not in known] or list(given)
 
 
 def _class_indices(
     given: Sequence[str], classes: int, names: Sequence[str], *, numbered: bool
 ) -> list[int] | None:
     """Return the network's class for each given name; None if they do not fit."""
-    # Label names repeat in ImageNet ("crane" is a bird and a machine): only unambiguous ones count.
-    known = {name.lower(): index for index, name in enumerate(names) if names.count(name) == 1}
-    if all(name.lower() in known for name in given):
-        return [known[name.lower()] for name in given]
+    for fold in (str, str.lower):
+        # Label names repeat in ImageNet ("crane" is a bird and a machine), and "A" and "a" are two classes:
+        # only names that are unambiguous count.
+        counts, wanted = Counter(map(fold, names)), [fold(name) for name in given]
+        known = {fold(name): index for index, name in enumerate(names) if counts[fold(name)] == 1}
+        if len(set(wanted)) == len(wanted) and all(name in known for name in wanted):
+            return [known[name] for name in wanted]
     if numbered and all(name.isdecimal() and int(name) < classes for name in given):
         return [int(name) for name in given]
-    return list(range(classes)) if len(given) == classes else None
+    in_order = not names or all(_SYNSET.fullmatch(name) for name in given)
+    return list(range(classes)) if in_order and len(given) == classes else None

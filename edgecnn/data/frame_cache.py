@@ -15,7 +15,8 @@ import numpy.typing as npt
 import PIL
 
 from edgecnn import files
-from edgecnn.errors import OutputError
+from edgecnn.errors import DataError, OutputError
+from edgecnn.runtime.image_files import BACKGROUND, read_file
 from edgecnn.runtime.images import ImageLike, Preprocessing
 
 
@@ -57,7 +58,7 @@ class FrameCache:
     def _path(self, content: bytes, preprocessing: Preprocessing) -> Path:
         digest = hashlib.sha256(content)
         # All that a frame depends on; another Pillow may decode and resize otherwise.
-        geometry = (preprocessing.resize, preprocessing.size, preprocessing.interpolation)
+        geometry = (preprocessing.resize, preprocessing.size, preprocessing.interpolation, BACKGROUND)
         digest.update(repr((*geometry, preprocessing.channels, PIL.__version__)).encode())
         name = digest.hexdigest()
         return self.folder / name[:2] / name
@@ -78,6 +79,6 @@ def _content(image: ImageLike) -> bytes | None:
     if not isinstance(image, str | Path):
         return None
     try:
-        return Path(image).read_bytes()
-    except OSError:
+        return read_file(image)
+    except DataError:
         return None  # `Preprocessing.frame` says what is wrong with it

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgecnn import lazy
+from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
@@ -51,6 +52,7 @@ def open_huggingface(name: str, split: Split, progress: Callable[[str], None]) -
         ) from error
     image, label, classes = _columns(name, next(iter(tables.values())).features, library, progress)
     given: dict[str, Examples] = {}
+    sizes: list[int] = []
     digest = hashlib.sha256()
     for part, names in PART_NAMES.items():
         found = next((tables[key] for key in names if key in tables), None)
@@ -64,12 +66,26 @@ def open_huggingface(name: str, split: Split, progress: Callable[[str], None]) -
         given[part] = Examples(EncodedImages(encoded, image), labels)
         digest.update(repr((part, *classes)).encode())
         digest.update(labels.tobytes())
-        _update(digest, encoded, image)
+        lines = _files(encoded, image)
+        for line in lines:
+            digest.update(repr(line).encode())
+        if part == "train":
+            sizes = [line[-1] for line in lines]
     if "train" not in given:
         raise DataError(f"{name} has no part called train", hint=f"its parts: {', '.join(tables)}")
     keys = np.random.default_rng(split.seed).random(len(given["train"]))
     channels = count_channels(given["train"].images)
-    return DataSet(name, classes, channels, *complete(name, given, keys, split), digest.hexdigest())
+    firsts = identity.first_of_each(given["train"].images, sizes)
+    copies = int((firsts != np.arange(len(firsts))).sum())
+    notes = [f"{copies} images are copies of others: all copies are on the same side of the split"]
+    return DataSet(
+        name,
+        classes,
+        channels,
+        *complete(name, given, keys, split, firsts),
+        digest.hexdigest(),
+        notes=tuple(notes) if copies else (),
+    )
 
 
 def _columns(
@@ -87,14 +103,15 @@ def _columns(
     return images[0], labels[0], tuple(features[labels[0]].names)
 
 
-def _update(digest: hashlib._Hash, encoded: Any, column: str) -> None:
-    """Add the size of every image to the digest, and its name if it is a file; no image is read."""
+def _files(encoded: Any, column: str) -> list[tuple[Any, ...]]:
+    """Return the size of every image, in bytes, after its name if it is a file; no image is read."""
+    lines: list[tuple[Any, ...]] = []
     compute = lazy.require("pyarrow.compute", "opening a Hugging Face data set")
     for chunk in encoded.data.column(column).chunks:
         lengths = compute.binary_length(chunk.field("bytes")).to_pylist()
         for length, path in zip(lengths, chunk.field("path").to_pylist(), strict=True):
-            line = (length,) if length is not None else (Path(path).name, file_size(Path(path)))
-            digest.update(repr(line).encode())
+            lines.append((length,) if length is not None else (Path(path).name, file_size(Path(path))))
+    return lines
 
 
 def _first_line(error: Exception) -> str:

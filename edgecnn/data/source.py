@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from edgecnn.data import builtin, folder
 from edgecnn.data.dataset import DataSet, Images
+from edgecnn.data.skipped import SkipList, Skipped, image_name
+from edgecnn.errors import DataError
 from edgecnn.runtime.images import ImageLike, Preprocessing
 
 #: Pixels that go through the calibration at a time, four images of 224 x 224: what all the tensors of
@@ -58,6 +60,10 @@ class ImageSource:
     folder: Path | None = None
     calibration_files: tuple[ImageLike, ...] = ()
     check_files: tuple[ImageLike, ...] = ()
+    #: What was left out of the folder, each in a sentence.
+    left_out: tuple[str, ...] = ()
+    #: Images of both that could not be read, by name.
+    skipped: dict[str, Skipped] = field(default_factory=dict)
     #: What the first pass over the calibration images saw.
     tally: Tally = field(default_factory=Tally)
 
@@ -83,19 +89,25 @@ class ImageSource:
             return cls(
                 preprocessing, count, checks, batch, digits, seed, Path(dataset.name),
                 _picked(dataset.train.images, count, seed), _picked(dataset.test.images, checks, seed),
+                dataset.notes,
             )  # fmt: skip
         if calib is None:
             return plain
-        calibration, check = folder.split(calib, seed)
+        found = folder.split(calib, seed)
         return cls(
             preprocessing, count, checks, batch, digits, seed, calib,
-            tuple(calibration[:count]), tuple(check[:checks]),
+            tuple(found.calibration[:count]), tuple(found.check[:checks]), found.notes,
         )  # fmt: skip
 
     @property
     def description(self) -> str:
         """What the manifest says of the calibration images."""
         return str(self.folder) if self.folder else self.builtin_description
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and what could not be read so far, each in a sentence."""
+        return [*self.left_out, *map(str, self.skipped.values())]
 
     @property
     def builtin_description(self) -> str:
@@ -107,20 +119,21 @@ class ImageSource:
         return self.preprocessing.normalize(np.stack(list(self._stream(count, check=False))))
 
     def check_frames(self) -> Frames:
-        """Return the images for comparisons, (N, H, W, C) uint8."""
+        """Return the images for comparisons, (N, H, W, C) uint8; those that cannot be read are left out."""
         if self.check_files:
-            return np.stack([self.preprocessing.frame(file) for file in self.check_files])
+            return np.stack(list(self._readable(self.check_files)))
         return np.stack(list(self._stream(self.checks, check=True)))
 
     def calibration(self) -> Iterator[Batch]:
         """Yield calibration inputs, the same at each call; images are opened as they are needed.
 
-        A fixed batch is always full: the last one is filled up with its last image.
+        Those that cannot be read are left out. A fixed batch is always full: the last one is filled up with
+        its last image. Raises DataError if too many cannot be read (see `SkipList`).
         """
         size = self.batch or min(16, max(1, _PIXELS // self.preprocessing.size**2))
         frames = self._stream(self.count, check=False)
         if self.calibration_files:
-            frames = map(self.preprocessing.frame, self.calibration_files)
+            frames = self._readable(self.calibration_files)
         first_pass = self.tally.count == 0
         while chosen := list(itertools.islice(frames, size)):
             part = np.stack(chosen)
@@ -129,6 +142,21 @@ class ImageSource:
             if self.batch:
                 part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
             yield self.preprocessing.normalize(part)
+
+    def _readable(self, files: tuple[ImageLike, ...]) -> Iterator[Frames]:
+        """Yield the frames of the images that can be read; raises DataError if too many cannot, or all."""
+        skips = SkipList(len(files))
+        for row, file in enumerate(files):
+            name = image_name(file, row)
+            try:
+                frame = self.preprocessing.frame(file)
+            except DataError as error:
+                skips.add(row, name, error)
+                self.skipped[name] = Skipped(name, str(error))
+            else:
+                yield frame
+        if len(skips.found) == len(files):
+            raise DataError(f"none of the {len(files)} images can be read: {skips.found[0].reason}")
 
     def _stream(self, count: int, *, check: bool) -> Iterator[Frames]:
         return builtin.stream(

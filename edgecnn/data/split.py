@@ -71,21 +71,30 @@ def assign(
 
 
 def complete(
-    name: str, given: Mapping[str, Examples], keys: npt.NDArray[np.generic], split: Split
+    name: str,
+    given: Mapping[str, Examples],
+    keys: npt.NDArray[np.generic],
+    split: Split,
+    firsts: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Examples, Examples, Examples]:
     """Return (train, validation, test) of the data set `name`; what is not `given` comes out of "train".
 
     Where "validation" is given and "test" is not, it is the test: many data sets publish no other.
-    `keys` order the examples of "train", see `assign`. Raises DataError if too few are left for a part.
+    `keys` order the examples of "train", see `assign`; `firsts` are the rows of those that each is a copy of
+    (`identity.first_of_each`), whose part it shares. Raises DataError if too few are left for a part.
     """
     train, validation, test = given["train"], given.get("validation"), given.get("test")
     if test is None:
         test, validation = validation, None
-    parts = assign(
-        train.labels,
-        keys,
+    firsts = np.arange(len(train)) if firsts is None else firsts
+    originals = np.unique(firsts)
+    parts = np.zeros(len(train), np.int64)
+    parts[originals] = assign(
+        train.labels[originals],
+        keys[originals],
         (0.0 if test is not None else TEST_SHARE, 0.0 if validation is not None else split.validation),
     )
+    parts = parts[firsts]
     test = test if test is not None else train.take(np.flatnonzero(parts == 1))
     validation = validation if validation is not None else train.take(np.flatnonzero(parts == 2))
     train = train.take(np.flatnonzero(parts == 0))

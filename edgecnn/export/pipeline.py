@@ -169,6 +169,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         if request.input == "uint8":
             model = image_input.with_uint8_input(model, spec.preprocessing)
             lineage.add("uint8 input", {})
+    notes += images.notes
     with clock("check"):
         onnx.checker.check_model(model, full_check=True)
         given = frames if request.input == "uint8" else inputs.numpy()

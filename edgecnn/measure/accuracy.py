@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import files
-from edgecnn.data.folder import LabelledImages
+from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.skipped import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
@@ -45,6 +45,9 @@ class Accuracy:
     seconds: float
     conditions: dict[str, Any]
     agreement: Agreement | None = None
+    training: TrainingImages = field(default_factory=TrainingImages)
+    #: What was left out of the data, each in a sentence.
+    notes: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -139,6 +142,8 @@ class Accuracy:
             ],
             "agreement": self.agreement.to_json(self.names) if self.agreement else None,
             "skipped": [dataclasses.asdict(item) for item in self.skipped],
+            "training_images": self.training.to_json(),
+            "notes": list(self.notes),
             "n": self.n,
             "seconds": self.seconds,
             "throughput_ips": self.n / self.seconds,
@@ -217,6 +222,8 @@ def evaluate(
         found.seconds,
         conditions,
         agreement,
+        dataset.training,
+        dataset.notes,
     )
 
 

@@ -18,7 +18,8 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.measure import statistics
 from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.images import Preprocessing, sample_photo
+from edgecnn.runtime.image_files import sample_photo
+from edgecnn.runtime.images import Preprocessing
 from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,8 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.measure.sweep import sweep
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.images import ImageLike, Preprocessing, open_image, without_palette_alpha
+from edgecnn.runtime.image_files import open_unprepared
+from edgecnn.runtime.images import ImageLike, Preprocessing
 from edgecnn.runtime.stream import BATCH
 
 #: What torchvision resizes: a Pillow image, or a tensor. The two do not give the same pixels.
@@ -67,7 +66,8 @@ def compare_preprocessing(
     PyTorch's is torchvision's for evaluation: open and convert, resize the shorter side, crop the centre,
     scale to 0..1, normalize; once on Pillow images (`Resize` of what `ImageFolder` opens), once on tensors
     (`Resize` of a decoded tensor, `torch.nn.functional.interpolate` with antialiasing). Neither turns a
-    photograph upright that says it was taken sideways; the runtime does. Returns one result per kind, and
+    photograph upright that says it was taken sideways, nor composes what is transparent; the runtime does
+    both. Returns one result per kind, and
     the images that could not be read. Raises DataError like `sweep`, InvalidValueError for a network that
     takes neither grey nor RGB images, MissingPackageError without torch.
     """
@@ -127,7 +127,7 @@ def _largest(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> npt.NDArray[np.uint8]:
     """Return the pixels that torchvision's `Resize` and `CenterCrop` leave, (S, S, C) uint8."""
     mode = "L" if preprocessing.channels == 1 else "RGB"
-    picture = without_palette_alpha(_unturned(image)).convert(mode)
+    picture = _without_palette_alpha(open_unprepared(image)).convert(mode)
     width, height = picture.size
     short, long = sorted((width, height))
     side, other = preprocessing.resize, int(preprocessing.resize * long / short)
@@ -141,15 +141,10 @@ def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> n
     return np.atleast_3d(cut)
 
 
-def _unturned(image: ImageLike) -> Image.Image:
-    """Open a file as `ImageFolder` does. The runtime has read it before, so that this cannot fail."""
-    if isinstance(image, Image.Image):
-        return image
-    if not isinstance(image, str | bytes | Path):
-        return open_image(image)
-    with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:
-        picture.load()
-        return picture
+def _without_palette_alpha(picture: Image.Image) -> Image.Image:
+    """Return a palette with transparency as RGBA: Pillow warns where it is converted to RGB at once."""
+    clear = picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes)
+    return picture.convert("RGBA") if clear else picture
 
 
 def _resize_tensor(

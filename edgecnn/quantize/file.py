@@ -15,19 +15,18 @@ import onnx
 
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
-from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
+from edgecnn.data.trained_on import test_images
 from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
 from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
 from edgecnn.quantize import float16, infinite, islands, layer_table, prepare
-from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
+from edgecnn.quantize.escalate import TRAINING, Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import as_given, logits
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.request import QuantizeRequest
 from edgecnn.quantize.sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.strip import strip, to_scheme
-from edgecnn.runtime import labels
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.targets import target
 
@@ -82,11 +81,15 @@ class Written:
 
 
 def quantize_file(
-    request: QuantizeRequest, progress: Progress = lambda step: None, trainer: Trainer | None = None
+    request: QuantizeRequest,
+    progress: Progress = lambda step: None,
+    trainer: Trainer | None = None,
+    training_data: Mapping[str, Any] | None = None,
 ) -> Written:
     """Quantize an ONNX file; the result is written whole or not at all.
 
-    `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model.
+    `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model; the
+    lineage then keeps `training_data` (`trained_on.describe`).
     Of a budget that cannot be met the best result is written, and says so in its manifest; the caller
     sees it in `met`. Raises a subclass of EdgecnnError that says what was wrong.
     """
@@ -124,13 +127,16 @@ def quantize_file(
         if request.resolved_target.backend == "tensorrt":
             model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
         quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
-        parameters = {"recipe": outcome.quantized.recipe.name, "effort": request.effort}
+        recipe = outcome.quantized.recipe.name
+        trained = training_data if recipe.endswith(TRAINING) else None
+        parameters = {"recipe": recipe, "effort": request.effort, **(trained or {})}
     else:
         progress("float16")
         reduced = float16.to_float16(model, float16.extremes(model, images.calibration()))
         model = reduced.model
         parameters = {"kept": reduced.kept}
         notes += reduced.notes()
+    notes += images.notes
     progress("check")
     onnx.checker.check_model(model, full_check=True)
     what = f"the {request.precision} model"
@@ -250,8 +256,7 @@ class _Labelled:
         model: onnx.ModelProto,
     ) -> _Labelled:
         count = logits(model, np.zeros(_input_shape(model), np.float32)).shape[1]
-        names = list(labels.names(manifest.labels, count)) if manifest.labels else []
-        found = folder.labelled(str(request.data), count, names)
+        found = test_images(manifest, str(request.data), count)
         if not found.labels:
             raise DataError(f"{request.data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
         return cls(

@@ -22,7 +22,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
     onnxsim fails.
     """
-    onnxsim = require("onnxsim", "simplifying a graph")  # seconds; it imports ONNX Runtime, which is told before
+    # Seconds: it imports PyTorch where that is installed, and ONNX Runtime, which is told before.
+    onnxsim = require("onnxsim", "simplifying a graph")
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _without_dropout(result)

@@ -235,8 +235,9 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
 
     with load(options["model"], threads=1) as engine:
         dataset = test_images(engine.manifest, options["data"], engine.classes, listener.say)
+        accuracy = evaluate(engine, dataset, progress=listener.say)
         return Result(
-            _only(evaluate(engine, dataset, progress=listener.say).to_json(), ("top1", "n", "seconds"))
+            _only(accuracy.to_json(), ("top1", "n", "seconds", "training_images")), list(accuracy.notes)
         )
 
 

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from edgecnn.errors import ArtifactError, DataError, InvalidValueError, UnknownNameError
+from edgecnn.errors import ArtifactError, InvalidValueError, UnknownNameError
 from edgecnn.registry import suggest
-
-#: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
-#: (H, W, 3) with dtype uint8 (RGB).
-ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
-
-#: A larger picture is refused: a few kilobytes of PNG can hold gigabytes of pixels.
-MAX_PIXELS = 100_000_000
-
-#: File name endings that folders of images are searched for.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-
-#: EXIF's tag for how a camera was held.
-_ORIENTATION = 0x0112
+from edgecnn.runtime.image_files import ImageLike, open_image, pixel_limit, too_large
 
 #: Channels that an image may have.
 _MOST_CHANNELS = 1024
@@ -47,6 +31,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocessing:
     """Resize the shorter side, crop the centre, scale to 0..1, subtract `mean`, divide by `std`.
 
+    Before that `open_image` decodes, turns upright and composes what is transparent on white.
     The resizing is Pillow's with antialiasing, which is what torchvision does to a PIL image.
     """
 
@@ -142,8 +127,8 @@ class Preprocessing:
         short, long = sorted((width, height))
         scaled = (self.resize, int(self.resize * long / short))
         wanted = scaled if width <= height else scaled[::-1]
-        if wanted[0] * wanted[1] > MAX_PIXELS:
-            raise _too_large("the image", f"{width} x {height}, enlarged to {wanted[0]} x {wanted[1]}")
+        if wanted[0] * wanted[1] > pixel_limit():
+            raise too_large("the image", f"{width} x {height}, enlarged to {wanted[0]} x {wanted[1]}")
         picture = self._colour(picture)
         if wanted != picture.size:
             picture = picture.resize(wanted, self.resample)
@@ -179,112 +164,3 @@ class Preprocessing:
     def batch(self, images: Iterable[ImageLike]) -> npt.NDArray[np.float32]:
         """Return images as one network input, (N, C, H, W) float32."""
         return self.normalize(np.stack([self.frame(image) for image in images]))
-
-
-def open_image(image: ImageLike) -> Image.Image:
-    """Return a PIL image, decoded and turned upright; raises DataError if it is none or is absurdly large."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
-            raise DataError(
-                f"an image array of shape {image.shape} and type {image.dtype} cannot be read",
-                hint="give uint8 of shape (height, width, 3), channels in RGB order, or (height, width)",
-            )
-        return _not_empty(Image.fromarray(image), "the image")
-    if not isinstance(image, (str, Path, bytes, Image.Image)):
-        raise DataError(
-            f"an object of type {type(image).__name__} is no image",
-            hint="give a path, the bytes of a file, a PIL image or an array; of several, a list",
-        )
-    name = str(image) if isinstance(image, (str, Path)) else "the image"
-    try:
-        picture = image if isinstance(image, Image.Image) else _opened(image, name)
-        picture.load()  # one that the caller opened need not be decoded yet
-        return without_palette_alpha(_eight_bits(_upright(_not_empty(picture, name)), name))
-    except Image.DecompressionBombError as error:
-        raise _too_large(name, "a decompression bomb") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image", hint="give a JPEG, PNG, BMP, WebP or TIFF file") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{name} is not there", hint="check the path") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{name} is a folder, not an image", hint="name a file in it") from error
-    except PermissionError as error:
-        raise DataError(f"{name} cannot be read: permission denied", hint="check who may read it") from error
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen kinds for some damaged file
-        raise DataError(
-            f"{name} is a damaged image: {' '.join(str(error).split())}", hint="copy it again or leave it out"
-        ) from error
-
-
-def _opened(image: str | Path | bytes, name: str) -> Image.Image:
-    with warnings.catch_warnings():
-        # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        picture = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_large(name, f"{picture.width} x {picture.height} pixels")
-    return picture
-
-
-def _not_empty(picture: Image.Image, name: str) -> Image.Image:
-    if not picture.width or not picture.height:
-        raise DataError(f"{name} is empty: {picture.width} x {picture.height} pixels", hint="leave it out")
-    return picture
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    # Asked first, as turning copies even what stands upright.
-    return ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
-
-
-def without_palette_alpha(picture: Image.Image) -> Image.Image:
-    """Return a picture whose palette has transparency as RGBA, any other as it is.
-
-    Pillow converts such a palette to RGB or grey with the same pixels, but with a warning for every picture.
-    """
-    if picture.mode == "P" and isinstance(picture.info.get("transparency"), bytes):
-        return picture.convert("RGBA")
-    return picture
-
-
-def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
-    # Pillow's own conversion of deeper pictures cuts every value above 255 to white.
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise DataError(
-            f"{name} has 32 bits per pixel, whose range is not known", hint="save it with 8 or 16 bits"
-        )
-    return picture
-
-
-def sample_photo() -> Image.Image:
-    """Return a small photograph, a cup of espresso, that is part of the package.
-
-    By Rachel Michetti, who gave it to the public domain; taken from scikit-image's collection.
-    """
-    return open_image((resources.files("edgecnn.runtime") / "espresso.jpg").read_bytes())
-
-
-def _too_large(name: str, what: str) -> DataError:
-    return DataError(
-        f"{name} is too large to decode: {what}",
-        hint=f"at most {MAX_PIXELS // 1_000_000} million pixels; scale it down first",
-    )
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """Return the image files below a folder, sorted; raises DataError if there are none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        what = "a file, not a folder of images" if folder.exists() else "not there"
-        raise DataError(f"{folder} is {what}", hint="give a folder of images")
-    try:
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    if not files:
-        raise DataError(f"{folder} holds no images", hint="JPEG, PNG, BMP, WebP, TIFF, PPM and GIF are read")
-    return files

@@ -30,7 +30,12 @@ def label_set(name: str) -> tuple[str, ...]:
     return _SETS[name]()
 
 
+def known_names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
+    """Return one name per class as the labels say; () if there are none, or not as many as classes."""
+    known = label_set(labels) if isinstance(labels, str) else labels or ()
+    return known if len(known) == classes else ()
+
+
 def names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
     """Return one name per class; classes without a name are called "class 0", "class 1" and so on."""
-    known = label_set(labels) if isinstance(labels, str) else labels or ()
-    return known if len(known) == classes else [f"class {index}" for index in range(classes)]
+    return known_names(labels, classes) or [f"class {index}" for index in range(classes)]

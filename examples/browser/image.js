@@ -61,12 +61,15 @@ export function normalize(pixels, { mean, std }) {
   return result;
 }
 
-// RGBA to RGB, or to grey by the weights of ITU-R BT.601.
+// RGBA to RGB, or to grey by the weights of ITU-R BT.601. What is transparent is composed on white.
 function take(rgba, channels) {
   if (channels !== 1 && channels !== 3) throw new Error("an image has 1 or 3 channels");
   const result = new Uint8Array((rgba.length / 4) * channels);
   for (let from = 0, to = 0; from < rgba.length; from += 4) {
-    const [red, green, blue] = [rgba[from], rgba[from + 1], rgba[from + 2]];
+    const alpha = rgba[from + 3];
+    const red = onWhite(rgba[from], alpha);
+    const green = onWhite(rgba[from + 1], alpha);
+    const blue = onWhite(rgba[from + 2], alpha);
     if (channels === 1) {
       result[to++] = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16;
     } else {
@@ -76,6 +79,10 @@ function take(rgba, channels) {
     }
   }
   return result;
+}
+
+function onWhite(value, alpha) {
+  return alpha === 255 ? value : Math.floor((alpha * value + (255 - alpha) * 255 + 127) / 255);
 }
 
 // Resizes one axis of an image seen as (outer, length, inner), and gives (outer, wanted, inner).

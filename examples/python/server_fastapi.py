@@ -2,27 +2,32 @@
 
     pip install "edgecnn[ort,examples]"
     curl --data-binary @photo.jpg http://127.0.0.1:8000/classify
+    curl -F image=@photo.jpg http://127.0.0.1:8000/classify
     curl http://127.0.0.1:8000/health
 
-The page /docs describes the interface. One engine serves all requests from FastAPI's pool of threads; the
-event loop never waits for an inference.
+The page /docs describes the interface. One engine serves all requests from a pool of threads; the event loop
+never waits for an inference. `uploads.py`, beside this file, says what is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Awaitable
+from typing import TypeVar
 
+import uploads
 import uvicorn
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from edgecnn.errors import DataError, EdgecnnError
-from edgecnn.runtime import Engine, Prediction, load
+from edgecnn.runtime import Engine, load
 
-MAX_BYTES = 20_000_000
+T = TypeVar("T")
 
 
 class Class(BaseModel):
@@ -50,6 +55,8 @@ class Health(BaseModel):
 def create_app(engine: Engine) -> FastAPI:
     """Return an application around a loaded engine."""
     app = FastAPI(title="edgecnn classifier")
+    bodies = asyncio.Semaphore(uploads.MAX_BODIES)
+    pictures = CapacityLimiter(uploads.MAX_PICTURES)
 
     @app.exception_handler(EdgecnnError)
     async def fail(request: Request, error: EdgecnnError) -> JSONResponse:
@@ -62,26 +69,35 @@ def create_app(engine: Engine) -> FastAPI:
         """Say that the engine is loaded, and which."""
         return Health(model=engine.path.name, backend=engine.backend, device=engine.device)
 
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> JSONResponse:
+        """Answer in the same form as for a bad image."""
+        values = error.detail if isinstance(error.detail, dict) else {"error": error.detail, "hint": None}
+        return JSONResponse(values, status_code=error.status_code)
+
     @app.post("/classify")
     async def classify(request: Request) -> Answer:
-        """Classify the image in the request's body."""
-        check_length(request)
-        image = await request.body()
-        best: list[Prediction] = (await run_in_threadpool(engine.predict, image))[0]
-        return Answer(
-            classes=[Class(index=item.index, label=item.label, probability=item.probability) for item in best]
-        )
+        """Classify the image in the request's body, or in the form that it is."""
+        if refused := uploads.refusal(request.headers.get("content-length")):
+            raise HTTPException(refused[0], refused[1])
+        await within(bodies.acquire(), uploads.WAIT_SECONDS, 503, uploads.BUSY)
+        try:
+            body = await within(request.body(), uploads.BODY_SECONDS, 408, uploads.SLOW)
+            kind = request.headers.get("content-type")
+            best = await to_thread.run_sync(uploads.classify, engine, body, kind, limiter=pictures)
+        finally:
+            bodies.release()
+        return Answer(classes=[Class(**vars(item)) for item in best])
 
     return app
 
 
-def check_length(request: Request) -> None:
-    """Refuse a body before it is read; the server holds a client to the length that it announced."""
-    length = request.headers.get("content-length", "")
-    if not length.isdecimal():
-        raise HTTPException(411, "the request does not say how long it is")
-    if int(length) > MAX_BYTES:
-        raise HTTPException(413, f"more than {MAX_BYTES} bytes")
+async def within(work: Awaitable[T], seconds: float, status: int, reason: dict[str, str]) -> T:
+    """Return what comes of some work, or answer with a status and a reason where it takes too long."""
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError:
+        raise HTTPException(status, reason) from None
 
 
 def main() -> None:
@@ -97,7 +113,12 @@ def main() -> None:
     except EdgecnnError as error:
         sys.exit(f"error: {error}")
     with engine:
-        uvicorn.run(create_app(engine), host=arguments.host, port=arguments.port)
+        uvicorn.run(
+            create_app(engine),
+            host=arguments.host,
+            port=arguments.port,
+            limit_concurrency=uploads.MAX_CONNECTIONS,
+        )
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence
 
 from edgecnn.errors import DataError, EdgecnnError
 from edgecnn.runtime import Engine, load, open_image
-from edgecnn.runtime.images import find_images
+from edgecnn.runtime.image_files import open_frames
+from edgecnn.runtime.image_folder import find_images
 
 Frame = np.ndarray  # (height, width, 3) uint8, RGB
 
@@ -61,10 +61,9 @@ def frames(source: str, fps: float) -> Iterator[Frame]:
             yield np.asarray(open_image(path).convert("RGB"))
             time.sleep(1 / fps)
     elif source.lower().endswith(".gif"):
-        with Image.open(source) as animation:
-            for picture in ImageSequence.Iterator(animation):
-                yield np.asarray(picture.convert("RGB"))
-                time.sleep(picture.info.get("duration", 0) / 1000)  # milliseconds
+        for picture, shown in open_frames(source):
+            yield np.asarray(picture.convert("RGB"))
+            time.sleep(shown)
     else:
         yield from opencv_frames(source)
 

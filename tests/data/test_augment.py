@@ -11,7 +11,8 @@ from edgecnn.data.augment import AUGMENTATIONS, Augmentation, augmentation
 from edgecnn.data.builtin import digits
 from edgecnn.data.randaugment import OPERATIONS, randaugment
 from edgecnn.errors import DataError, UnknownNameError
-from edgecnn.runtime.images import Preprocessing, sample_photo
+from edgecnn.runtime.image_files import sample_photo
+from edgecnn.runtime.images import Preprocessing
 
 COLOUR = Preprocessing(size=64)
 GREY = Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,))

@@ -54,10 +54,10 @@ def folder(tmp_path):
 
 
 def test_every_fifth_image_of_a_folder_is_kept_for_the_check(folder):
-    calibration, check = split(folder)
-    assert len(check) == 10 // CHECK_SHARE and len(calibration) + len(check) == 10
-    assert not set(calibration) & set(check)
-    assert split(folder) == (calibration, check) != split(folder, seed=1)
+    found = split(folder)
+    assert len(found.check) == 10 // CHECK_SHARE and len(found.calibration) + len(found.check) == 10
+    assert not set(found.calibration) & set(found.check) and not found.notes
+    assert split(folder) == found != split(folder, seed=1)
 
 
 def test_too_few_images_to_split_is_one_clear_error(folder):
@@ -69,7 +69,7 @@ def test_too_few_images_to_split_is_one_clear_error(folder):
 
 @pytest.mark.parametrize(
     ("names", "classes", "expected"),
-    [(["dog", "bird", "cat"], 3, {0, 2}), (["a", "b"], 2, {0, 1})],
+    [(["dog", "bird", "cat"], 3, {0, 2}), ([], 2, {0, 1})],
 )
 def test_class_folders_are_matched_by_label_else_by_order(folder, names, classes, expected):
     dataset = labelled(str(folder), classes, names)

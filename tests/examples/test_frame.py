@@ -19,7 +19,7 @@ from edgecnn.runtime import Preprocessing
 HERE = Path(__file__).parent
 LABELS = ("espresso", 'naïve "cup"', "\U0001f30a\n")
 
-# Prints the bytes of the network's input, from a manifest and an RGB photograph.
+# Prints the bytes of the network's input, from a manifest and a photograph, RGB or RGBA.
 Program = Callable[[Path, Image.Image], subprocess.CompletedProcess]
 
 
@@ -34,8 +34,13 @@ def cpp(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
     subprocess.run([compiler, *options, HERE / "frame_bytes.cpp", "-o", program], check=True)
 
     def run(manifest: Path, photo: Image.Image) -> subprocess.CompletedProcess:
-        photo.save(folder / "photo.ppm")
-        return subprocess.run([program, manifest, folder / "photo.ppm"], capture_output=True, check=True)
+        if photo.mode == "RGBA":
+            (folder / "rgba").write_bytes(photo.tobytes())
+            given = [folder / "rgba", *map(str, photo.size)]
+        else:
+            photo.save(folder / "photo.ppm")
+            given = [folder / "photo.ppm"]
+        return subprocess.run([program, manifest, *given], capture_output=True, check=True)
 
     return run
 
@@ -98,6 +103,18 @@ def test_grey_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program):
     preprocessing = Preprocessing(size=28).with_channels(1)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
     assert got == preprocessing.frame(photo).tobytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparent_pixels_are_composed_as_the_runtime_does(coffee, tmp_path, program, channels):
+    photo = Image.open(coffee).convert("RGB").crop((0, 0, 300, 200))
+    alpha = np.random.default_rng(0).integers(0, 256, (200, 300), np.uint8)
+    photo.putalpha(Image.fromarray(alpha * (alpha > 80)))
+    preprocessing = Preprocessing(size=64).with_channels(channels)
+    got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
+    expected = preprocessing.frame(photo)
+    assert not np.array_equal(expected, preprocessing.frame(photo.convert("RGB")))
+    assert got == expected.tobytes()
 
 
 def test_a_float_input_is_normalized_with_channels_first(coffee, tmp_path, program):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import concurrent.futures
+import contextlib
 import http.client
 import importlib.util
+import io
 import json
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -66,14 +72,14 @@ def test_classify_says_in_two_lines_what_is_wrong(examples, mobilenet):
 # ---- servers
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request, examples, mobilenet) -> Iterator[str]:
-    """The address of a running server."""
-    if request.param == "server_fastapi":
+@contextlib.contextmanager
+def running(script: Path, model: Path) -> Iterator[str]:
+    """The address of a server while it runs."""
+    if "fastapi" in script.name:
         for package in ("fastapi", "uvicorn"):
             pytest.importorskip(package, reason='pip install "edgecnn[examples]"')
     process = subprocess.Popen(
-        [sys.executable, examples / f"python/{request.param}.py", mobilenet, "--port", "0"],
+        [sys.executable, script, model, "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -91,8 +97,25 @@ def server(request, examples, mobilenet) -> Iterator[str]:
     process.wait(20)
 
 
-def post(address: str, body: bytes) -> tuple[int, dict]:
-    request = urllib.request.Request(f"{address}/classify", data=body, method="POST")
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request, examples, mobilenet) -> Iterator[str]:
+    """The address of a running server."""
+    with running(examples / f"python/{request.param}.py", mobilenet) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def hasty(request, examples, mobilenet, tmp_path_factory) -> Iterator[str]:
+    """The address of a server that waits two seconds for a request."""
+    folder = shutil.copytree(examples / "python", tmp_path_factory.mktemp("hasty") / "python")
+    text = (folder / "uploads.py").read_text()
+    (folder / "uploads.py").write_text(text.replace("BODY_SECONDS = 20", "BODY_SECONDS = 2"))
+    with running(folder / f"{request.param}.py", mobilenet) as address:
+        yield address
+
+
+def post(address: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, dict]:
+    request = urllib.request.Request(f"{address}/classify", data=body, headers=headers or {}, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read())
@@ -149,6 +172,97 @@ def test_a_body_that_is_too_long_or_has_no_length_is_refused_unread(server, leng
 def test_another_path_is_not_found(server):
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{server}/nowhere", timeout=10)
+
+
+def form(photo: bytes) -> tuple[bytes, str]:
+    """A form with a text and a file, as a browser sends it."""
+    boundary = "----edge42"
+    parts = [
+        b'Content-Disposition: form-data; name="comment"\r\n\r\nmy cup',
+        b'Content-Disposition: form-data; name="image"; filename="a.ppm"\r\nContent-Type: image/x\r\n\r\n'
+        + photo,
+    ]
+    body = b"".join(b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts)
+    return body + b"--" + boundary.encode() + b"--\r\n", f"multipart/form-data; boundary={boundary}"
+
+
+def test_a_form_with_a_file_is_understood(server, photographs, best):
+    body, kind = form(photographs[0].read_bytes())
+    status, answer = post(server, body, {"Content-Type": kind})
+    assert (status, answer["classes"][0]["index"]) == (200, best[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"--x\r\n\r\n\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+        (b"anything", "multipart/form-data"),
+        (b"", "multipart/form-data; boundary=x"),
+    ],
+)
+def test_a_form_without_a_file_is_a_bad_request(server, body, kind):
+    status, answer = post(server, body, {"Content-Type": kind})
+    assert status == 400 and answer["error"] == "the form holds no file"
+
+
+def test_a_picture_of_too_many_pixels_is_refused_undecoded(server):
+    stream = io.BytesIO()
+    Image.new("1", (6000, 5000)).save(stream, "PNG")
+    status, answer = post(server, stream.getvalue())
+    assert status == 400 and "too large to decode: 6000 x 5000" in answer["error"]
+
+
+def test_postscript_is_no_picture(server):
+    status, answer = post(
+        server, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+    )
+    assert status == 400 and "is not an image" in answer["error"]
+
+
+def test_every_one_of_500_connections_at_once_gets_an_answer(server, photographs):
+    host, port = urllib.parse.urlsplit(server).netloc.split(":")
+    body = open_image(photographs[0]).resize((64, 64))
+    stream = io.BytesIO()
+    body.save(stream, "JPEG")
+    lines = (
+        "POST /classify HTTP/1.1",
+        f"Host: {host}",
+        "Connection: close",
+        f"Content-Length: {stream.tell()}",
+    )
+    request = "\r\n".join([*lines, "", ""]).encode() + stream.getvalue()
+
+    async def one() -> bytes:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request)
+        await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def all_of_them() -> list[bytes]:
+        return await asyncio.gather(*(one() for _ in range(500)))
+
+    answers = asyncio.run(all_of_them())
+    statuses = collections.Counter(answer.split(b" ", 2)[1] for answer in answers)
+    assert set(statuses) <= {b"200", b"503"} and statuses[b"200"] > 100
+    assert all(b"{" in answer for answer in answers)
+
+
+def test_a_body_that_trickles_ends_with_the_reason(hasty):
+    host, port = urllib.parse.urlsplit(hasty).netloc.split(":")
+    start = time.perf_counter()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        answer = b""
+        while time.perf_counter() - start < 15 and not answer:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(b"x")
+            connection.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(1000)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert time.perf_counter() - start < 10
 
 
 # ---- video

@@ -9,7 +9,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.measure.preprocessing_parity import compare_preprocessing
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.images import sample_photo
+from edgecnn.runtime.image_files import sample_photo
 
 
 class Listener(Engine):

@@ -160,7 +160,7 @@ def test_a_model_that_the_library_refuses_is_one_clear_error(tmp_path):
 
 def test_the_runtime_pulls_in_neither_torch_nor_onnx(exported):
     code = (
-        "import sys; from edgecnn.runtime import load; from edgecnn.runtime.images import sample_photo\n"
+        "import sys; from edgecnn.runtime import load; from edgecnn.runtime.image_files import sample_photo\n"
         f"engine = load({str(exported('lenet5', '--batch', '4'))!r}); engine.predict(sample_photo())\n"
         "print([name for name in ('torch', 'onnx', 'sklearn', 'skimage', 'click') if name in sys.modules])"
     )

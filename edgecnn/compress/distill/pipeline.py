@@ -18,12 +18,14 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.objective import FEATURES, Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.data.dataset import DataSet, Examples, Images, Picked, file_size
+from edgecnn.data import identity
+from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.registry import suggest
-from edgecnn.runtime.images import ImageLike, Preprocessing, find_images
+from edgecnn.runtime.image_folder import demand_images, list_folder
+from edgecnn.runtime.images import Preprocessing
 from edgecnn.runtime.labels import names
 
 #: Of images without labels, one in so many measures how often the student agrees with its teacher.
@@ -105,7 +107,8 @@ class Distill:
 
     def _labelled_by_teacher(self, folder: Path, options: TrainOptions) -> DataSet:
         """Return images without labels; for those that measure, the teacher's answers stand in."""
-        files = find_images(folder)
+        found = demand_images(list_folder(folder))
+        files = found.images
         if len(files) < 2 * _HELD_OUT:
             raise DataError(f"{folder} holds {len(files)} images: too few", hint="hundreds or more")
         order = np.random.default_rng(options.seed).permutation(len(files))
@@ -131,33 +134,31 @@ class Distill:
             Examples([], np.zeros(0, np.int64)),
             test,
             _fingerprint(folder, files),
+            notes=tuple(found.notes),
         )
 
 
-@dataclass(frozen=True)
-class _Joined:
-    """Two sequences of images, one after the other."""
-
-    first: Images
-    second: Images
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    def __getitem__(self, index: int, /) -> ImageLike:
-        if index < len(self.first):
-            return self.first[index]
-        return self.second[index - len(self.first)]
-
-
 def _with(labelled: DataSet, folder: Path) -> DataSet:
-    files = find_images(folder)
+    found = demand_images(list_folder(folder))
+    files, copies = _not_held_out(found.images, labelled)
     train = Examples(
-        _Joined(labelled.train.images, files),
+        Joined([labelled.train.images, files]),
         np.concatenate([labelled.train.labels, np.full(len(files), UNLABELED, np.int64)]),
     )
     both = hashlib.sha256(f"{labelled.sha256} {_fingerprint(folder, files)}".encode()).hexdigest()
-    return dataclasses.replace(labelled, train=train, sha256=both)
+    notes = (*labelled.notes, *found.notes, *copies)
+    return dataclasses.replace(labelled, train=train, sha256=both, notes=notes)
+
+
+def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], list[str]]:
+    """Return the files that are no copies of images that validate or test, and what to say of the others."""
+    held_out = Joined([labelled.validation.images, labelled.test.images])
+    every = Joined([held_out, files])
+    sizes = [identity.size(every[row]) for row in range(len(every))]
+    firsts = identity.first_of_each(every, sizes)[len(held_out) :]
+    rest = [file for file, first in zip(files, firsts, strict=True) if first >= len(held_out)]
+    copies = len(files) - len(rest)
+    return rest, [f"{copies} unlabelled images left out: copies of held-out ones"] if copies else []
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:

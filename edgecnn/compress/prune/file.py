@@ -20,6 +20,7 @@ from edgecnn.compress.prune.sparsity import SparsityMask
 from edgecnn.compress.prune.timing import Timer, Timing
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.pipeline import finetune, training_preprocessing
+from edgecnn.data import trained_on
 from edgecnn.data.builtin import stream
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
@@ -210,7 +211,8 @@ class _Job:
                 )
         progress("open the network")
         self._opened = self.spec.open()
-        self.network, self.notes = self._opened.network, self._opened.notes
+        self.network = self._opened.network
+        self.notes = [*self._opened.notes, *(self._dataset.notes if self._dataset else ())]
         preprocessing = self.spec.preprocessing
         if self._dataset is not None:
             preprocessing = training_preprocessing(self.spec, self._dataset)
@@ -286,11 +288,7 @@ class _Job:
             "structure": differences(network, reference),
         }
         if self._dataset is not None:
-            parameters |= {
-                "data": self._dataset.name,
-                "data_sha256": self._dataset.sha256,
-                "split_seed": self._dataset.split_seed,
-            }
+            parameters |= trained_on.describe(self._dataset, self._opened.lineage)
         if request.options is not None:
             parameters["fine-tuning"] = request.options.to_json()
         # A latency that chose nothing is reported, and kept out of the file: the same bytes come back.

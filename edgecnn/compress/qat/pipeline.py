@@ -28,6 +28,7 @@ from edgecnn.compress.train.fit import Report, Stage, Task, fit, make_accelerato
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.pipeline import Trained, check_outputs, describe_run, done_before, loaders
 from edgecnn.compress.train.state import check_resumable, state_path
+from edgecnn.data import trained_on
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
@@ -116,7 +117,7 @@ def train_quantized(
     onnx.checker.check_model(trained.model, full_check=True)
     _, _, test = loaders(dataset, preprocessing, options)
     metrics, parity = _measure(model, untrained, trained, module, test)
-    notes = [str(item) for item in test.skipped]
+    notes = [*dataset.notes, *map(str, test.skipped)]
     if metrics["simulation_agreement"] < LEAST_AGREEMENT:
         notes.append(
             f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"
@@ -131,8 +132,13 @@ def train_quantized(
     steps = (
         Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
         Step(
-            TRAINING, {**identity, "images": len(dataset.train)}, options.seed, None,
-            {**metrics, "parity": parity.to_json()},
+            TRAINING,
+            {
+                **identity,
+                **trained_on.describe(dataset, exported.manifest.lineage),
+                "images": len(dataset.train),
+            },
+            options.seed, None, {**metrics, "parity": parity.to_json()},
         ),
     )  # fmt: skip
     manifest = replace(

@@ -19,6 +19,7 @@ from edgecnn.compress.train import log
 from edgecnn.compress.train.fit import Report, Stage, Task, evaluate, fit, make_accelerator
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.state import check_resumable, state_path
+from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
@@ -176,10 +177,15 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     history = fit(task, accelerator, report)
     top1, loss, count = evaluate(opened.network, test, accelerator)
     skipped = [*train_images.skipped, *test.skipped]
-    notes = [*opened.notes, *map(str, skipped)]
+    notes = [*opened.notes, *dataset.notes, *map(str, skipped)]
     step = Step(
         request.goal.what,
-        {**identity, "images": len(dataset.train), "stages": [stage.name for stage in stages]},
+        {
+            **identity,
+            **trained_on.describe(dataset, opened.lineage),
+            "images": len(dataset.train),
+            "stages": [stage.name for stage in stages],
+        },
         options.seed,
         spec.sha256,
         {"top1": top1, "loss": loss, "n": count, "data": dataset.name},

@@ -57,8 +57,10 @@ class Places:
             for folder, _, files in os.walk(path, followlinks=True):
                 there = PurePosixPath(name) / Path(folder).relative_to(path).as_posix()
                 self.folders[str(there)] = Path(folder)
-                self.sources |= {str(there / file): Path(folder) / file for file in files}
-        else:
+                here = {str(there / file): Path(folder) / file for file in files}
+                # To read a pipe or a device would take for ever.
+                self.sources |= {name_there: item for name_there, item in here.items() if item.is_file()}
+        elif path.is_file():
             for item in (path, *companions(path)):
                 self.sources[str(PurePosixPath(name).with_name(item.name))] = item
         return name

@@ -1,7 +1,7 @@
 // From a photograph to a network's input, with the bytes that edgecnn/runtime/images.py gives: resize the
 // shorter side, crop the centre. Resampling is Pillow's: separable, antialiased, fixed-point.
-// With OpenCV, decode with cv::imread, convert BGR to RGB, and fill an Image; cv::resize is no substitute,
-// for it does not antialias.
+// With OpenCV, decode with cv::imread, convert BGR to RGB (of a picture with transparency, read with
+// IMREAD_UNCHANGED, BGRA to RGBA), and fill an Image; cv::resize is no substitute, for it does not antialias.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 #include "manifest.hpp"
 
-struct Image {  // rows from the top, channels interleaved: 3 for RGB, 1 for grey
+struct Image {  // rows from the top, channels interleaved: 3 for RGB, 1 for grey, 4 for RGB and opacity
     int width = 0, height = 0, channels = 0;
     std::vector<std::uint8_t> pixels;
 };
@@ -46,8 +46,21 @@ inline Image read_ppm(const std::string& path) {
     return image;
 }
 
+// RGB and opacity to RGB: what is transparent is composed on white.
+inline Image on_white(const Image& image) {
+    Image result{image.width, image.height, 3, {}};
+    result.pixels.reserve(image.pixels.size() / 4 * 3);
+    for (std::size_t i = 0; i < image.pixels.size(); i += 4) {
+        const int alpha = image.pixels[i + 3];
+        for (int channel = 0; channel < 3; ++channel)
+            result.pixels.push_back(std::uint8_t((alpha * image.pixels[i + channel] + (255 - alpha) * 255 + 127) / 255));
+    }
+    return result;
+}
+
 // Grey to RGB by repetition, RGB to grey by the weights of ITU-R BT.601.
 inline Image with_channels(const Image& image, int channels) {
+    if (image.channels == 4) return with_channels(on_white(image), channels);
     if (channels == image.channels) return image;
     if (channels != 1 && channels != 3) throw std::runtime_error("an image has 1 or 3 channels");
     Image result{image.width, image.height, channels, {}};

@@ -1,0 +1,175 @@
+"""What a folder of images holds, before anything is trained with it or measured on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecnn.data import identity
+from edgecnn.data.class_folders import part_folders
+from edgecnn.data.dataset import file_size, open_dataset
+from edgecnn.errors import DataError
+from edgecnn.lazy import require
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.image_folder import demand_images, list_folder
+
+#: Classes on a sheet, and images of each; side of a picture on it, in pixels.
+_ROWS, _COLUMNS, _SIDE = 12, 8, 96
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A folder of images."""
+
+    path: Path
+    #: Every image below it, sorted, and the class of each (the folder's name); "" where there are no classes.
+    files: list[Path]
+    classes: list[str]
+    #: Smallest, median and largest (width, height), by area; None if none can be read.
+    sizes: tuple[tuple[int, int], ...] | None
+    #: "RGB", "L" and so on, as they are when they are open: how many images.
+    modes: dict[str, int]
+    #: Bytes of all files.
+    bytes: int
+    #: Images that cannot be read: file and reason.
+    broken: list[tuple[str, str]]
+    #: Groups of identical files.
+    duplicates: list[list[str]]
+    #: Part: images of it, and of each class ("train", "validation", "test"); None where it cannot train.
+    split: dict[str, dict[str, int]] | None
+    #: What was left out, and why it cannot train if it cannot; each in a sentence.
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `edgecnn info` prints with --json."""
+        names = ("smallest", "median", "largest")
+        return {
+            "path": str(self.path),
+            "n": len(self.files),
+            "bytes": self.bytes,
+            "classes": [{"name": name, "n": count} for name, count in self.class_counts.items()],
+            "sizes": None if self.sizes is None else dict(zip(names, map(list, self.sizes), strict=True)),
+            "modes": self.modes,
+            "broken": [{"image": image, "reason": reason} for image, reason in self.broken],
+            "duplicates": self.duplicates,
+            "split": self.split,
+            "notes": self.notes,
+        }
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Images of each class; {} where there are no classes."""
+        return dict(sorted(Counter(name for name in self.classes if name).items()))
+
+
+def inspect(
+    folder: str | Path, *, seed: int = 0, progress: Callable[[str], None] = lambda step: None
+) -> Inspection:
+    """Decode every image below a folder, and say what there is. Raises DataError if there are none.
+
+    `seed` is that of the split, as `edgecnn train` would make it.
+    """
+    root = Path(folder)
+    progress(f"listing the images of {folder}")
+    listing = demand_images(list_folder(root))
+    files, notes = listing.images, list(listing.notes)
+    classes, split = _classes(root, files), None
+    if any(classes):
+        try:
+            dataset = open_dataset(str(root), seed=seed, progress=progress)
+        except DataError as error:
+            notes.append(f"cannot train as it is: {error}")
+        else:
+            notes = list(dataset.notes)
+            split = {}
+            for part in ("train", "validation", "test"):
+                labels = getattr(dataset, part).labels
+                counts = np.bincount(labels, minlength=dataset.classes).tolist()
+                split[part] = dict(zip(dataset.class_names, counts, strict=True))
+    firsts = identity.first_of_each(files, [file_size(file) for file in files])
+    groups: dict[int, list[str]] = {}
+    for row in np.flatnonzero(firsts != np.arange(len(files))):
+        groups.setdefault(int(firsts[row]), [str(files[firsts[row]])]).append(str(files[row]))
+    sizes, modes, broken = _looked_at(files, progress)
+    return Inspection(
+        root, files, classes, sizes, modes, sum(map(file_size, files)), broken, list(groups.values()), split,
+        notes,
+    )  # fmt: skip
+
+
+def _classes(root: Path, files: Sequence[Path]) -> list[str]:
+    """Return the class of each image, by its folder; "" for all where some lie beside the folders."""
+    tops = list(part_folders(root).values()) or [root]
+    found = []
+    for file in files:
+        top = next((top for top in tops if top in file.parents), None)
+        below = file.relative_to(top).parts if top is not None else ()
+        found.append(below[0] if len(below) > 1 else "")
+    return found if all(found) else [""] * len(files)
+
+
+def _looked_at(
+    files: Sequence[Path], progress: Callable[[str], None]
+) -> tuple[tuple[tuple[int, int], ...] | None, dict[str, int], list[tuple[str, str]]]:
+    """Return sizes, modes, and what cannot be read, of all images: each is decoded."""
+
+    def look(file: Path) -> tuple[tuple[int, int], str] | str:
+        try:
+            picture = open_image(file)
+        except DataError as error:
+            return str(error)
+        return picture.size, picture.mode
+
+    sizes: list[tuple[int, int]] = []
+    modes: Counter[str] = Counter()
+    broken: list[tuple[str, str]] = []
+    with ThreadPoolExecutor(thread_name_prefix="edgecnn-inspect") as pool:
+        for number, (file, seen) in enumerate(zip(files, pool.map(look, files), strict=True)):
+            progress(f"images: {100 * number // len(files)} %")
+            if isinstance(seen, str):
+                broken.append((str(file), seen))
+            else:
+                sizes.append(seen[0])
+                modes[seen[1]] += 1
+    sizes.sort(key=lambda size: (size[0] * size[1], size))
+    return (sizes[0], sizes[len(sizes) // 2], sizes[-1]) if sizes else None, dict(modes), broken
+
+
+def draw_sheet(found: Inspection, path: Path, *, seed: int = 0) -> None:
+    """Write a sheet of images drawn by `seed`: a row for each class, of at most twelve.
+
+    Raises MissingPackageError without matplotlib, DataError if no image can be read.
+    """
+    require("matplotlib", "drawing a plot")
+    from matplotlib.figure import Figure
+
+    from edgecnn.figure import write
+
+    names = list(found.class_counts)[:_ROWS] or [""]
+    rng = np.random.default_rng(seed)
+    broken = {image for image, _ in found.broken}
+    figure = Figure(figsize=(1.2 * _COLUMNS, 1.35 * len(names) + 0.5), layout="constrained")
+    figure.suptitle(f"{found.path}: {len(found.files)} images", fontsize=10, parse_math=False)
+    grid = figure.subplots(len(names), _COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for row, name in zip(grid, names, strict=True):
+        own = [
+            file
+            for file, label in zip(found.files, found.classes, strict=True)
+            if label == name and str(file) not in broken
+        ]
+        chosen = np.sort(rng.permutation(len(own))[:_COLUMNS])
+        if name:
+            row[0].set_title(name, fontsize=8, loc="left", parse_math=False)
+        for axes, index in zip(row, chosen, strict=False):
+            picture = open_image(own[index]).convert("RGB")
+            picture.thumbnail((_SIDE, _SIDE))
+            axes.imshow(np.asarray(picture))
+    write(figure, path)

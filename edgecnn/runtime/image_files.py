@@ -1,0 +1,377 @@
+"""From a file, or whatever else holds a picture, to its pixels: the one place where images are opened.
+
+What is opened may come from a stranger. Only the formats of `FORMATS` are: Pillow knows others, and hands
+one of them, PostScript, to a program that runs it. What is claimed is compared with limits before any of it
+is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import image_tags
+
+#: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
+#: (H, W, 3) with dtype uint8 (RGB).
+ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
+
+#: Pillow's names of the formats that are opened, whatever a file is called.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+#: The same for people.
+FORMATS_TEXT = "JPEG, PNG, BMP, WebP, TIFF, PPM and GIF"
+
+#: Pixels of a picture that is decoded, unless EDGECNN_MAX_PIXELS says otherwise: a few kilobytes can hold
+#: gigabytes of pixels. No camera up to 60 million pixels is refused.
+MAX_PIXELS = 64_000_000
+_SETTING = "EDGECNN_MAX_PIXELS"
+#: Pillow refuses more than this itself.
+_PILLOWS_MOST = 178_956_970
+#: Bytes of a file: twice what the most pixels take in four channels of sixteen bits, not compressed.
+_MAX_BYTES = 1 << 30
+#: Passes over a JPEG's pixels; encoders write about ten, and each costs as much as a small image.
+_MAX_SCANS = 100
+#: Pieces in which a file is read. Each costs Pillow time in Python, and a file may consist of millions.
+_MAX_READS = 250_000
+
+#: Transparent pixels are composed on white: the colours that they hide were never meant to be seen.
+BACKGROUND = 255
+
+#: EXIF's tag for how a camera was held, what undoes each of its values, and where a picture may have it.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SAYING_HOW_HELD = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+
+#: A JPEG marker other than what may stand between a scan's bytes: stuffing, fill and restarts.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_END, _SCAN = 0xD9, 0xDA
+#: Markers without a segment.
+_BARE = frozenset({0x01, 0xD8})
+
+
+def open_image(image: ImageLike, max_pixels: int | None = None) -> Image.Image:
+    """Return a PIL image: decoded, upright, eight bits for each channel, and without transparency.
+
+    What is transparent is composed on white. `max_pixels` is the limit on width times height (`pixel_limit`
+    unless given). Raises DataError if it is no image or breaks a limit.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+            raise DataError(
+                f"an image array of shape {image.shape} and type {image.dtype} cannot be read",
+                hint="give uint8 of shape (height, width, 3), channels in RGB order, or (height, width)",
+            )
+        return _not_empty(Image.fromarray(image), "the image")
+    name = _name(image)
+    with _translated(name):
+        picture = _decoded(image, name, max_pixels or pixel_limit())
+        return _opaque(_eight_bits(_upright(_not_empty(picture, name), name), name))
+
+
+def open_unprepared(image: ImageLike) -> Image.Image:
+    """Return a PIL image with the pixels of its file: neither turned nor composed. Raises as `open_image`."""
+    if isinstance(image, np.ndarray):
+        return open_image(image)
+    name = _name(image)
+    with _translated(name):
+        return _decoded(image, name, pixel_limit())
+
+
+def open_frames(path: str | Path) -> Iterator[tuple[Image.Image, float]]:
+    """Yield the pictures of an animation, each as `open_image` returns it, and how long it shows, in seconds.
+
+    Raises as `open_image` does.
+    """
+    name = str(path)
+    with _translated(name), _opened(path, name) as stream:
+        animation = _identified(stream, name, pixel_limit())
+        for picture in ImageSequence.Iterator(animation):
+            stream.reads = 0
+            frame = _opaque(_eight_bits(picture.copy(), name))
+            yield frame, picture.info.get("duration", 0) / 1000  # milliseconds, known of a decoded frame
+
+
+def read_header(image: ImageLike) -> Image.Image:
+    """Return a PIL image of which only the header was read, and nothing can be: its size, mode and format.
+
+    Raises as `open_image` does.
+    """
+    if isinstance(image, np.ndarray):
+        return open_image(image)
+    if isinstance(image, Image.Image):
+        return image
+    name = _name(image)
+    with _translated(name), _opened(image, name) as stream:
+        return _identified(stream, name, pixel_limit())
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the bytes of an image's file; raises DataError for what is no file, or larger than an image."""
+    with _translated(str(path)), _opened(path, str(path)) as stream:
+        return stream.read(_MAX_BYTES)  # some files of the system are endless
+
+
+def pixel_limit() -> int:
+    """Return how many pixels a picture may have: EDGECNN_MAX_PIXELS, else `MAX_PIXELS`.
+
+    Raises InvalidValueError for a value of that variable that is no such number.
+    """
+    setting = os.environ.get(_SETTING)
+    if not setting:
+        return MAX_PIXELS
+    if not (setting.isascii() and setting.isdecimal() and 0 < int(setting) <= _PILLOWS_MOST):
+        raise InvalidValueError(
+            f"{_SETTING} is {setting!r}, which is no limit on pixels",
+            hint=f"a whole number, 1 to {_PILLOWS_MOST}",
+        )
+    return int(setting)
+
+
+def too_large(name: str, what: str, limit: int | None = None) -> DataError:
+    """Return the error for a picture of too many pixels."""
+    return DataError(
+        f"{name} is too large to decode: {what}",
+        hint=f"at most {limit or pixel_limit():,} pixels; scale it down first, or raise {_SETTING}",
+    )
+
+
+def sample_photo() -> Image.Image:
+    """Return a small photograph, a cup of espresso, that is part of the package.
+
+    By Rachel Michetti, who gave it to the public domain; taken from scikit-image's collection.
+    """
+    return open_image((resources.files("edgecnn.runtime") / "espresso.jpg").read_bytes())
+
+
+class _Counted:
+    """Counts the reads of a stream, and ends one that is read in too many pieces."""
+
+    reads = 0
+
+    def _count(self) -> None:
+        self.reads += 1
+        if self.reads > _MAX_READS:
+            raise OSError("it consists of too many pieces")
+
+
+class _File(_Counted, io.BufferedReader):
+    """A file on disk."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._count()
+        return super().read(size)
+
+
+class _Bytes(_Counted, io.BytesIO):
+    """A file in memory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._count()
+        return super().read(size)
+
+
+def _opened(image: str | Path | bytes, name: str) -> _File | _Bytes:
+    """Open a file without waiting for it: a pipe, a device or a socket is no image, and may never answer."""
+    if isinstance(image, bytes):
+        return _Bytes(image)
+    _demand_file(os.stat(image), name)  # before it is opened, as opening some devices does something
+    raw = io.FileIO(os.open(image, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    try:
+        found = os.fstat(raw.fileno())
+        _demand_file(found, name)
+        if found.st_size > _MAX_BYTES:
+            raise DataError(
+                f"{name} has {found.st_size:,} bytes, more than any image that is read", hint="leave it out"
+            )
+        return _File(raw)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _demand_file(found: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{name} is a folder, not an image", hint="name a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+        raise DataError(f"{name} is {kind}, not an image", hint="give a file, or its bytes")
+
+
+def _identified(stream: IO[bytes], name: str, limit: int) -> Image.Image:
+    """Return the picture of a stream, nothing of which is decoded yet, if it is within the limits."""
+    with warnings.catch_warnings():
+        # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        _demand_tags(stream, name)
+        stream.seek(0)
+        picture = Image.open(stream, formats=FORMATS)
+    _demand_limits(picture, stream, name, limit)
+    return picture
+
+
+def _decoded(image: str | Path | bytes | Image.Image, name: str, limit: int) -> Image.Image:
+    if not isinstance(image, Image.Image):
+        with _opened(image, name) as stream:
+            picture = _identified(stream, name, limit)
+            picture.load()
+            return picture
+    if getattr(image, "tile", None):  # opened by the caller, not yet decoded
+        if image.format not in (*FORMATS, "MPO"):
+            raise DataError(
+                f"{name} is of the format {image.format}, which is not opened",
+                hint=f"{FORMATS_TEXT} are; a picture whose maker you trust may be decoded with load() before",
+            )
+        _demand_limits(image, getattr(image, "fp", None), name, limit)
+    image.load()
+    return image
+
+
+def _demand_limits(picture: Image.Image, stream: IO[bytes] | None, name: str, limit: int) -> None:
+    if picture.width * picture.height > limit:
+        raise too_large(name, f"{picture.width} x {picture.height} pixels", limit)
+    if picture.format in ("JPEG", "MPO") and stream is not None and _scans(stream) > _MAX_SCANS:
+        raise DataError(
+            f"{name} is too large to decode: its pixels are sent in more than {_MAX_SCANS} scans",
+            hint="save it again",
+        )
+
+
+def _demand_tags(stream: IO[bytes], name: str) -> None:
+    if image_tags.overlap(stream):
+        raise DataError(
+            f"{name} is too large to decode: its tags claim more than the file holds", hint="save it again"
+        )
+
+
+def _scans(stream: IO[bytes]) -> int:
+    """Return how often a JPEG's decoder passes over its pixels, or a number above the limit."""
+    place = stream.tell()
+    stream.seek(0)
+    scans = 0
+    while scans <= _MAX_SCANS and (marker := _next_marker(stream)) not in (None, _END):
+        if marker in _BARE:
+            continue
+        scans += marker == _SCAN
+        length = int.from_bytes(stream.read(2), "big")
+        stream.seek(max(0, length - 2), os.SEEK_CUR)
+    stream.seek(place)
+    return scans
+
+
+def _next_marker(stream: IO[bytes]) -> int | None:
+    """Return the next marker of a JPEG and stand behind it; None at the end."""
+    while block := stream.read(1 << 14):
+        found = _MARKER.search(block)
+        if found:
+            stream.seek(found.end() - len(block), os.SEEK_CUR)
+            return block[found.end() - 1]
+        if block[-1] == 0xFF and len(block) > 1:
+            stream.seek(-1, os.SEEK_CUR)
+    return None
+
+
+@contextlib.contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Turn whatever reading an image raises into a DataError."""
+    try:
+        yield
+    except (DataError, InvalidValueError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise too_large(name, "a decompression bomb") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not an image", hint=f"{FORMATS_TEXT} are read") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{name} is not there", hint="check the path") from error
+    except PermissionError as error:
+        raise DataError(f"{name} cannot be read: permission denied", hint="check who may read it") from error
+    except Exception as error:  # Pillow's decoders raise a dozen kinds for some damaged file
+        raise DataError(
+            f"{name} is a damaged image: {' '.join(str(error).split())}", hint="copy it again or leave it out"
+        ) from error
+
+
+def _name(image: Any) -> str:
+    if not isinstance(image, (str, Path, bytes, Image.Image)):
+        raise DataError(
+            f"an object of type {type(image).__name__} is no image",
+            hint="give a path, the bytes of a file, a PIL image or an array; of several, a list",
+        )
+    return str(image) if isinstance(image, (str, Path)) else "the image"
+
+
+def _not_empty(picture: Image.Image, name: str) -> Image.Image:
+    if not picture.width or not picture.height:
+        raise DataError(f"{name} is empty: {picture.width} x {picture.height} pixels", hint="leave it out")
+    return picture
+
+
+def _upright(picture: Image.Image, name: str) -> Image.Image:
+    """Return a picture as it was held; one that stands upright is returned as it is."""
+    known = picture.info.get("exif")
+    if known is None and (text := picture.info.get("Raw profile type exif")):
+        known = bytes.fromhex("".join(text.split("\n")[3:]))
+    if isinstance(known, bytes):
+        _demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
+    turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    if turn is None:
+        return picture
+    turned = picture.transpose(turn)
+    # Or it would be turned again where it is opened again.
+    turned.info = {key: value for key, value in turned.info.items() if key not in _SAYING_HOW_HELD}
+    return turned
+
+
+def _eight_bits(picture: Image.Image, name: str) -> Image.Image:
+    # Pillow's own conversion of deeper pictures cuts every value above 255 to white.
+    if picture.mode.startswith("I;16"):
+        deep = np.asarray(picture)
+        pixels = (deep >> 8).astype(np.uint8)
+        if isinstance(clear := picture.info.get("transparency"), int):
+            pixels[deep == clear] = BACKGROUND
+        return Image.fromarray(pixels)
+    if picture.mode in ("I", "F"):
+        raise DataError(
+            f"{name} has 32 bits per pixel, whose range is not known", hint="save it with 8 or 16 bits"
+        )
+    return picture
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Return a picture composed on the background; one without transparency is returned as it is.
+
+    A channel of value c and opacity a, both 0..255, becomes (a c + (255 - a) 255) / 255, rounded.
+    """
+    clear = picture.info.get("transparency") if picture.mode in ("1", "L", "P", "RGB") else None
+    if clear is None and picture.mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return picture
+    if isinstance(clear, tuple) and max(clear) > 255:  # of a file with 16 bits, which Pillow cuts to 8
+        picture = picture.copy()
+        picture.info["transparency"] = tuple(value >> 8 for value in clear)
+    grey = picture.mode in ("1", "L", "LA", "La")
+    clear_picture = picture.convert("LA" if grey else "RGBA")
+    composed = Image.new("L" if grey else "RGB", picture.size, BACKGROUND if grey else (BACKGROUND,) * 3)
+    composed.paste(clear_picture, mask=clear_picture.getchannel("A"))
+    return composed
