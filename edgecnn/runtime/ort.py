@@ -213,7 +213,7 @@ def _demand_known_int8(path: Path, manifest: Manifest | None) -> None:
         if any(name in content for name in _INTEGER):
             raise EngineError(
                 f"{path.name} has no {path.name}.json beside it, and may be computed wrongly on this"
-                f" processor ({processor()}): it has no VNNI, and int8 products that are too large are cut off",
+                f" processor ({processor()}): it has no VNNI, and cuts off large int8 products",
                 hint="copy both files, or build it here: edgecnn compile m.onnx --backend ort",
             )
 
