@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +42,9 @@ EXTRA = {
 #: Variables that a module reads when it is imported; what the user has set stays.
 #: From 1.29 on ONNX Runtime reports every session to its maker: the model's name, hashes of its weights.
 SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
+#: Packages that a module is kept from importing, and does without. OpenVINO reports each import to Google
+#: Analytics through this one, under a number that it writes into the home folder; no variable turns that off.
+WITHOUT = {"openvino": "openvino_telemetry"}
 
 
 def install_command(module: str) -> str:
@@ -51,12 +57,13 @@ def require(module: str, purpose: str) -> ModuleType:
 
     Raises MissingPackageError with the pip command when it, or a package that it needs, is absent.
     """
-    for name, value in SETTINGS.get(module.split(".")[0], {}).items():
+    root = module.split(".")[0]
+    for name, value in SETTINGS.get(root, {}).items():
         os.environ.setdefault(name, value)
     try:
-        return importlib.import_module(module)
+        with _hidden(WITHOUT.get(root)):
+            return importlib.import_module(module)
     except ImportError as error:
-        root = module.split(".")[0]
         missing = (error.name or root).split(".")[0]
         if missing == root:
             raise MissingPackageError(
@@ -66,6 +73,19 @@ def require(module: str, purpose: str) -> ModuleType:
             f"{purpose} needs {root}, which does not import here: {_one_line(error)}",
             hint=f"{install_command(module)}, then: edgecnn doctor",
         ) from error
+
+
+@contextlib.contextmanager
+def _hidden(package: str | None) -> Iterator[None]:
+    """Let a package be as if it was not installed; one that was imported before stays."""
+    if package is None or package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment] # how Python is told that there is no such module
+    try:
+        yield
+    finally:
+        sys.modules.pop(package, None)
 
 
 def package_folder(module: str, purpose: str) -> Path:

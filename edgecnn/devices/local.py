@@ -102,7 +102,7 @@ def _onnxruntime() -> str:
 
 
 def _openvino() -> str:
-    devices = importlib.import_module("openvino").Core().available_devices
+    devices = require("openvino", "running an OpenVINO file").Core().available_devices
     return f"devices: {', '.join(devices)}"
 
 
