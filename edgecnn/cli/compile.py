@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     type=BoardPath(sent=True, folder=True, path_type=Path),
     help="Images to check on  [built-in photographs].",
 )
+@click.option(
+    "--reference",
+    type=BoardPath(sent=True, path_type=Path),
+    help="Float file of an int8 SOURCE, which decides  [the one beside SOURCE, if it must].",
+)
 @click.option("--layers", is_flag=True, help="List the layers of the engine.")
 @common.common
 def command(
@@ -142,6 +147,10 @@ def _print(compiled: Compiled, layers: bool) -> None:
         facts.append(
             ("agreement", f"{compiled.parity.top1_agreement:.1%} of {compiled.parity.images} images")
         )
+    if compiled.against_float:
+        both = (compiled.against_float.engine, compiled.against_float.file)
+        engine, file = (common.decibels(parity.to_json()["sqnr_db"]) for parity in both)
+        facts.append(("float", f"{engine} against {compiled.against_float.path.name}, the ONNX file {file}"))
     facts.append(("built in", f"{compiled.seconds:.1f} s"))
     common.print_facts(facts)
     if layers:
