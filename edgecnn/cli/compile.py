@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
 )
-@click.option("--target", help="Board or GPU to build for, by name  [this machine].")
+@click.option("--target", help="Board or GPU to build for: a name of `edgecnn targets`  [this machine].")
 @click.option("--sm", help="Compute capabilities to build for: 89, or 75,86,89  [this machine's GPU].")
 @click.option("--batch", help="Images per inference: 8, or MIN:OPT:MAX  [1, or the file's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 @click.option("--hardware-compatible", is_flag=True, help="An engine for other GPUs of the kind too.")
 @click.option("--sparsity", is_flag=True, help="Use 2:4 sparse weights where they are.")
 @click.option(
-    "--dla", type=click.IntRange(0, 1), help="Deep-learning accelerator of the board; rest on the GPU."
+    "--dla",
+    type=click.IntRange(0, 1),
+    help="Deep-learning accelerator, of float16 files; rest on the GPU.",
 )
 @click.option(
     "--check",

@@ -31,7 +31,7 @@ from edgecnn.compile.builders import Built, Progress, Source, builder
 from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.compile.request import CompileRequest
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
 from edgecnn.measure.latency import real_input
 from edgecnn.parity import Parity, compare, demand
 from edgecnn.runtime import load
@@ -104,7 +104,15 @@ def open_source(request: CompileRequest) -> Source:
             f"{path.name} is no int8 file of edgecnn: only of one --reference can be the float form",
             hint="leave it out: an engine of a float file is compared with that file",
         )
-    return Source(path, content_sha256(path), manifest or foreign(path))
+    known = manifest or foreign(path)
+    if request.dla is not None and known.precision == "int8":
+        raise EngineError(
+            f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
+            " and TensorRT plans int8 there from a calibration cache alone",
+            hint=f"give it a float16 file (edgecnn quantize FLOAT.onnx --fp16 -o {path.stem}_fp16.onnx), or"
+            " leave --dla out: the GPU computes this one",
+        )
+    return Source(path, content_sha256(path), known)
 
 
 def engine_path(path: Path, backend: Backend) -> Path:

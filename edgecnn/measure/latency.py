@@ -18,6 +18,7 @@ from edgecnn.measure import statistics
 from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.images import Preprocessing, sample_photo
+from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
@@ -124,18 +125,25 @@ class Latency:
         return [*self._note_of_form(), *found]
 
     def _note_of_form(self) -> list[str]:
-        manifest = self.engine.manifest
+        manifest, name = self.engine.manifest, self.engine.path.name
         if (
-            manifest
-            and manifest.precision == "int8"
-            and (self.engine.backend, self.engine.device) == ("onnxruntime", "cpu")
-            and (manifest.quantization or {}).get("scheme") == "portable"
+            manifest is None
+            or manifest.precision != "int8"
+            or (self.engine.backend, self.engine.device) != ("onnxruntime", "cpu")
         ):
-            return [
-                f"{self.engine.path.name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
+            return []
+        notes = []
+        if (manifest.quantization or {}).get("scheme") == "portable":
+            notes.append(
+                f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
                 " computes most of it in float on a CPU. For this machine: --target cpu"
-            ]
-        return []
+            )
+        if saturates():
+            notes.append(
+                f"this processor ({processor()}) has no VNNI: ONNX Runtime computes {name} in full, by slower"
+                " kernels than those that are fast and wrong here"
+            )
+        return notes
 
 
 def profile(

@@ -53,3 +53,10 @@ def test_a_library_that_fails_is_reported_with_its_reason():
 def test_onnx_runtime_is_tried_with_a_real_model():
     checks = {check.name: check for check in local.examine()}
     assert checks["ONNX Runtime"].works and "CPU" in checks["ONNX Runtime"].detail
+
+
+def test_it_is_said_where_int8_is_not_exact(monkeypatch):
+    monkeypatch.setattr(local, "processor", lambda: "x86_64 avx2")
+    for saturates, expected in ((True, "no VNNI (x86_64 avx2)"), (False, "exact (x86_64 avx2)")):
+        monkeypatch.setattr(local, "saturates", lambda saturates=saturates: saturates)
+        assert local.describe()["int8"].startswith(expected)

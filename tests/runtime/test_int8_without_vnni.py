@@ -1,6 +1,7 @@
 """An x86 without VNNI, emulated: int8 files give there what they give elsewhere, or are refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import emulated
 import numpy as np
@@ -8,8 +9,10 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
+from edgecnn.artifact import Manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
+from edgecnn.measure import latency
 from edgecnn.parity import compare
 from edgecnn.quantize.pipeline import quantize
 from edgecnn.runtime import load, openvino_int8, ort
@@ -153,6 +156,15 @@ def test_the_entry_is_set_only_where_it_is_needed(monkeypatch):
             assert options.get_session_config_entry(ort.EXACT_INT8) == "1" and needed
         except RuntimeError:  # how the library says that there is no such entry
             assert not needed
+
+
+@pytest.mark.parametrize(("precision", "noted"), [("int8", True), ("float32", False)])
+def test_a_profile_says_that_slower_kernels_compute(precision, noted, monkeypatch):
+    monkeypatch.setattr(latency, "saturates", lambda: True)
+    manifest = Manifest((), (), precision=precision, quantization={"scheme": "cpu"})
+    engine = SimpleNamespace(manifest=manifest, path=Path("m.onnx"), backend="onnxruntime", device="cpu")
+    measured = latency.Latency(engine, np.ones(1), np.zeros(1), 1, None, latency.WarmUp(1, 1.0, True))
+    assert any("has no VNNI" in note for note in measured._note_of_form()) is noted
 
 
 @pytest.mark.slow
