@@ -23,6 +23,9 @@ SSHD := o/openssh/openssh-server_9.2p1-2%2bdeb12u10_amd64.deb
 SSHD_SHA256 := 933cd92a2329f9bf26d22660a834ae18ebdbe8df9c6127e4d9fcb098dac9cf72
 LIBWRAP := t/tcp-wrappers/libwrap0_7.6.q-32_amd64.deb
 LIBWRAP_SHA256 := cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55f8
+# An emulator of processors that this machine is not, for the tests of int8 without VNNI: one file of its package.
+QEMU := q/qemu/qemu-user-static_7.2%2bdfsg-7%2bdeb12u18%2bb3_amd64.deb
+QEMU_SHA256 := c3e3ba2bd87f8c5b9a5da5ef21b5a3b82d7c63b89dd448d9ddaa4eabc5b6e402
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
@@ -37,12 +40,12 @@ demo: .venv/cpu
 	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
-test: .venv/dev | build/openssh
+test: .venv/dev | build/openssh build/qemu
 	$(BIN)/pytest -n 2
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
-test-slow: .venv/dev | build/onnxruntime build/openssh examples/browser/node_modules
+test-slow: .venv/dev | build/onnxruntime build/openssh build/qemu examples/browser/node_modules
 	$(BIN)/pytest -n 2 -m slow
 
 # Every network through the whole export; makes docs/zoo.md.
@@ -84,6 +87,14 @@ build/openssh:
 	  echo "$(SSHD_SHA256)  build/sshd.deb" | sha256sum --check --quiet && \
 	  echo "$(LIBWRAP_SHA256)  build/libwrap.deb" | sha256sum --check --quiet && \
 	  dpkg-deb --extract build/libwrap.deb $@ && dpkg-deb --extract build/sshd.deb $@; }
+
+# As above. Without it the tests of a processor without VNNI are skipped.
+build/qemu:
+	@mkdir -p build
+	-command -v qemu-x86_64 >/dev/null || command -v qemu-x86_64-static >/dev/null || \
+	  { curl -fsSo build/qemu.deb $(DEBIAN_POOL)/$(QEMU) && \
+	  echo "$(QEMU_SHA256)  build/qemu.deb" | sha256sum --check --quiet && mkdir -p $@ && \
+	  dpkg-deb --fsys-tarfile build/qemu.deb | tar -x -C $@ ./usr/bin/qemu-x86_64-static; }
 
 examples/browser/node_modules: examples/browser/package-lock.json
 	-cd examples/browser && npm ci --no-audit --no-fund --silent

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-#: Where `make test` unpacks it on a machine that has none, and its libraries beside it.
-UNPACKED = Path(__file__).parents[1] / "build/qemu/usr/bin/qemu-x86_64"
+#: Where `make test` unpacks it on a machine that has none.
+UNPACKED = Path(__file__).parents[1] / "build/qemu/usr/bin/qemu-x86_64-static"
 
 
 def program() -> str:
