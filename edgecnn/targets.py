@@ -62,7 +62,7 @@ class Scheme:
     @property
     def weight_limit(self) -> int:
         """The largest integer weight: -127..127, or -63..63; a further low end would not be symmetric."""
-        return 2 ** (self.weight_bits - 1) - 1
+        return (1 << (self.weight_bits - 1)) - 1
 
     @property
     def levels(self) -> int:

@@ -52,11 +52,11 @@ def largest_weight(model: Any) -> float:
     for node in model.get_ops():
         kind = node.get_type_name()
         if kind == "Constant" and node.get_output_element_type(0).to_string() in ("i8", "u8"):
-            # Unsigned ones have their zero in the middle.
-            middle = 0 if node.get_output_element_type(0).to_string() == "i8" else 128
-            values = np.asarray(node.data)
-            if values.ndim > 1:
-                largest = max(largest, float(np.abs(values.astype(np.int16) - middle).max(initial=0)))
+            if not _is_zero_point(node):
+                # Unsigned ones have their zero in the middle.
+                middle = 0 if node.get_output_element_type(0).to_string() == "i8" else 128
+                values = np.asarray(node.data).astype(np.int16) - middle
+                largest = max(largest, float(np.abs(values).max(initial=0)))
         elif kind == "FakeQuantize" and (values := _constant(node.input_value(0))) is not None:
             low, high = (_constant(node.input_value(position)) for position in (3, 4))
             if low is None or high is None:
@@ -65,6 +65,15 @@ def largest_weight(model: Any) -> float:
             ends = np.maximum(np.minimum(values, high), low)
             largest = max(largest, float(np.rint(np.abs(ends / step)).max(initial=0)))
     return largest
+
+
+def _is_zero_point(node: Any) -> bool:
+    """Return whether a constant is what a Subtract takes off, at once or as a float."""
+    readers = list(node.output(0).get_target_inputs())
+    for reader in list(readers):
+        if reader.get_node().get_type_name() == "Convert":
+            readers += reader.get_node().output(0).get_target_inputs()
+    return any(item.get_node().get_type_name() == "Subtract" and item.get_index() == 1 for item in readers)
 
 
 def _constant(output: Any) -> Any:

@@ -50,7 +50,7 @@ class OrtEngine(Engine):
             threads = threads or int(manifest.engine.flags.get("threads", 0))
         self.device = choose_device(device, ort.get_available_providers())
         self.threads = threads
-        _demand_known_int8(path, manifest)
+        _demand_exact(path, manifest, self.device)
         #: Whether a CUDA graph starts all kernels of an inference at once.
         self.cuda_graph = self.device == "cuda"
         self._session = self._open(path)
@@ -203,12 +203,15 @@ def choose_device(device: str, available: list[str]) -> str:
     return device
 
 
-def _demand_known_int8(path: Path, manifest: Manifest | None) -> None:
-    """Raise EngineError for an optimized int8 file of unknown origin where the processor cuts products off.
+def _demand_exact(path: Path, manifest: Manifest | None, device: str) -> None:
+    """Raise EngineError for an int8 file whose products would be cut off here, whatever a session asks for.
 
-    One with a record was optimized for this processor, or is refused (`fit.check`).
+    That is an optimized file of unknown origin (one with a record was optimized for this processor, or
+    `fit.check` refuses it), and 8-bit weights in OpenVINO's provider.
     """
-    if path.suffix == ".ort" and manifest is None and saturates():
+    if not saturates():
+        return
+    if path.suffix == ".ort" and manifest is None:
         content = path.read_bytes()
         if any(name in content for name in _INTEGER):
             raise EngineError(
@@ -216,6 +219,13 @@ def _demand_known_int8(path: Path, manifest: Manifest | None) -> None:
                 f" processor ({processor()}): it has no VNNI, and cuts off large int8 products",
                 hint="copy both files, or build it here: edgecnn compile m.onnx --backend ort",
             )
+    bits = (manifest.quantization or {}).get("weight_bits", 8) if manifest else 8
+    if device == "openvino" and (manifest is None or manifest.precision == "int8") and bits > 7:
+        raise EngineError(
+            f"{path.name} may have int8 weights of 8 bits, which OpenVINO computes wrongly on this processor"
+            f" ({processor()}): it has no VNNI",
+            hint="leave the device out: ONNX Runtime's own kernels compute it right",
+        )
 
 
 def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:

@@ -1,5 +1,6 @@
 """An x86 without VNNI, emulated: int8 files give there what they give elsewhere, or are refused."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,38 @@ def test_an_optimized_int8_file_of_unknown_origin_is_refused_there(folder, tmp_p
         load(tmp_path / "int8.ort")
     with load(tmp_path / "float.ort") as engine:
         assert engine.classes == 8
+
+
+@pytest.mark.parametrize("bits", [8, 7])
+def test_openvinos_provider_gets_no_8_bit_file_there(bits, without_vnni):
+    manifest = Manifest((), (), precision="int8", quantization={"weight_bits": bits})
+    refused = pytest.raises(EngineError, match="OpenVINO computes wrongly") if bits == 8 else nullcontext()
+    with refused:
+        ort._demand_exact(Path("m.onnx"), manifest, "openvino")
+    ort._demand_exact(Path("m.onnx"), manifest, "cpu")
+
+
+@pytest.mark.parametrize(("largest", "zero", "expected"), [(127, 0, 127), (63, 0, 63), (63, 5, 63)])
+def test_weights_are_known_by_their_integers(largest, zero, expected):
+    """Whatever wrote an IR: as int8 with or without a zero point, or as floats that are rounded later."""
+    ov = pytest.importorskip("openvino")
+    from openvino import opset13 as operators
+
+    weight = np.array([[largest, -3], [7, 1]], np.int8)
+    stored = operators.convert(operators.constant(weight), "f32")
+    if zero:
+        stored = operators.subtract(
+            stored, operators.convert(operators.constant(np.array([[100 + zero]], np.int8)), "f32")
+        )
+    image = operators.parameter([1, 2], np.float32)
+    rounded = operators.fake_quantize(image, *map(np.float32, (0, 1, 0, 1)), 256)
+    scaled = operators.multiply(stored, np.float32(0.1))
+    product = operators.matmul(rounded, scaled, False, True)
+    assert openvino_int8.largest_weight(ov.Model([product], [image])) == expected
+    end = np.float32(127 / largest)
+    late = operators.fake_quantize(weight / np.float32(largest), -end, end, -end, end, 255)
+    product = operators.matmul(rounded, late, False, True)
+    assert openvino_int8.largest_weight(ov.Model([product], [image])) == largest
 
 
 def test_the_entry_is_set_only_where_it_is_needed(monkeypatch):
