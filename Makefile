@@ -31,6 +31,9 @@ STRACE := s/strace/strace_6.1-0.1_amd64.deb
 STRACE_SHA256 := 1942d086a6244a1a9643489d3b0aa604ac44b88991d6c69217a63a193671bd4f
 LIBUNWIND := libu/libunwind/libunwind8_1.6.2-3_amd64.deb
 LIBUNWIND_SHA256 := 7b297868682836e4c87be349f17e4a56bc287586e3576503e84a5cb5485ce925
+# An emulator of processors that this machine is not, for the tests of int8 without VNNI: one file of its package.
+QEMU := q/qemu/qemu-user-static_7.2%2bdfsg-7%2bdeb12u18%2bb3_amd64.deb
+QEMU_SHA256 := c3e3ba2bd87f8c5b9a5da5ef21b5a3b82d7c63b89dd448d9ddaa4eabc5b6e402
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
@@ -45,12 +48,12 @@ demo: .venv/cpu
 	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
-test: .venv/dev | build/sshd build/strace
+test: .venv/dev | build/sshd build/strace build/qemu
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client
-test-slow: .venv/dev | build/onnxruntime build/sshd build/strace examples/browser/node_modules
+test-slow: .venv/dev | build/onnxruntime build/sshd build/strace build/qemu examples/browser/node_modules
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20 -m slow
 
 # Inputs that were made wrong, FUZZ_CHEAP for each door that opens in microseconds and FUZZ_DEAR for the others; what is
@@ -116,6 +119,14 @@ build/strace:
 	  echo "$(STRACE_SHA256)  build/strace.deb" | sha256sum --check --quiet && \
 	  echo "$(LIBUNWIND_SHA256)  build/libunwind.deb" | sha256sum --check --quiet && \
 	  dpkg-deb --extract build/libunwind.deb $@ && dpkg-deb --extract build/strace.deb $@; }
+
+# As above. Without it the tests of a processor without VNNI are skipped.
+build/qemu:
+	@mkdir -p build
+	-command -v qemu-x86_64 >/dev/null || command -v qemu-x86_64-static >/dev/null || \
+	  { curl -fsSo build/qemu.deb $(DEBIAN_POOL)/$(QEMU) && \
+	  echo "$(QEMU_SHA256)  build/qemu.deb" | sha256sum --check --quiet && mkdir -p $@ && \
+	  dpkg-deb --fsys-tarfile build/qemu.deb | tar -x -C $@ ./usr/bin/qemu-x86_64-static; }
 
 examples/browser/node_modules: examples/browser/package-lock.json
 	-cd examples/browser && npm ci --no-audit --no-fund --silent

@@ -32,6 +32,7 @@ from edgecnn.export import ExportRequest, export
 from edgecnn.measure.latency import real_input
 from edgecnn.measure.statistics import paired_ratio
 from edgecnn.runtime import Engine, load
+from edgecnn.runtime.ort import session_options
 from edgecnn.zoo.spec import NetworkSpec
 
 NETWORKS = [
@@ -53,7 +54,7 @@ Loads = list[np.ndarray]
 
 
 def session(path: Path, threads: int) -> Run:
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = opened.get_inputs()[0].name

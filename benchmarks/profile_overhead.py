@@ -23,6 +23,7 @@ from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.export import ExportRequest, export
 from edgecnn.measure.latency import profile, real_input
 from edgecnn.runtime import load
+from edgecnn.runtime.ort import session_options
 from edgecnn.zoo.spec import NetworkSpec
 
 SECONDS = 1.0
@@ -30,7 +31,7 @@ Run = Callable[[np.ndarray], object]
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda data: session.run(None, {"input": data})

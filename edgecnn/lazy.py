@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +43,9 @@ EXTRA = {
 #: Variables that a module reads when it is imported; what the user has set stays.
 #: From 1.29 on ONNX Runtime reports every session to its maker: the model's name, hashes of its weights.
 SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
+#: Packages that a module is kept from importing, and does without. OpenVINO reports each import to Google
+#: Analytics through this one, under a number that it writes into the home folder; no variable turns that off.
+WITHOUT = {"openvino": "openvino_telemetry"}
 
 
 def install_command(module: str) -> str:
@@ -57,12 +62,13 @@ def require(module: str, purpose: str) -> ModuleType:
     for settings in SETTINGS.values():
         for name, value in settings.items():
             os.environ.setdefault(name, value)
-    if module.split(".")[0] == "matplotlib":
+    root = module.split(".")[0]
+    if root == "matplotlib":
         _keep_out_of_home()
     try:
-        return importlib.import_module(module)
+        with _hidden(WITHOUT.get(root)):
+            return importlib.import_module(module)
     except ImportError as error:
-        root = module.split(".")[0]
         missing = (error.name or root).split(".")[0]
         if missing == root:
             raise MissingPackageError(
@@ -72,6 +78,19 @@ def require(module: str, purpose: str) -> ModuleType:
             f"{purpose} needs {root}, which does not import here: {_one_line(error)}",
             hint=f"{install_command(module)}, then: edgecnn doctor",
         ) from error
+
+
+@contextlib.contextmanager
+def _hidden(package: str | None) -> Iterator[None]:
+    """Let a package be as if it was not installed; one that was imported before stays."""
+    if package is None or package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment] # how Python is told that there is no such module
+    try:
+        yield
+    finally:
+        sys.modules.pop(package, None)
 
 
 def package_folder(module: str, purpose: str) -> Path:

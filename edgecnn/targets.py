@@ -15,7 +15,9 @@ from edgecnn.registry import Registry
 class Scheme:
     """The rules by which QuantizeLinear/DequantizeLinear pairs are written into an ONNX file.
 
-    Weights are int8 and symmetric with one scale per output channel in every scheme. What differs:
+    Weights are int8 and symmetric with one scale per output channel in every scheme, and use `weight_bits` of
+    the eight: with seven no sum of two products leaves 16 bits (2 x 255 x 63 < 2^15), which is where an x86
+    without VNNI cuts it off (`runtime.processor.saturates`). What differs:
 
     - `activation`, `symmetric`: TensorRT and TensorRT-RTX take only symmetric int8 (zero point 0). The
       VNNI instruction of x86 multiplies unsigned by signed bytes, so ONNX Runtime and OpenVINO are
@@ -55,6 +57,12 @@ class Scheme:
     needs_output: frozenset[str]
     left_float: frozenset[str]
     float_reads_codes: bool
+    weight_bits: int = 8
+
+    @property
+    def weight_limit(self) -> int:
+        """The largest integer weight: -127..127, or -63..63; a further low end would not be symmetric."""
+        return (1 << (self.weight_bits - 1)) - 1
 
     @property
     def levels(self) -> int:
@@ -102,6 +110,8 @@ CPU = Scheme(
 #: A convolution takes the sum after it along only where both summands are int8 (seen in 2026.4).
 OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False, sums_in_floats=False)
 SCHEMES = (PORTABLE, CPU, OPENVINO)
+#: The same pairs and ranges for an x86 without VNNI: OpenVINO, unlike ONNX Runtime, has no other way there.
+OPENVINO_7BIT = replace(OPENVINO, weight_bits=7)
 
 
 @dataclass(frozen=True)
@@ -207,7 +217,11 @@ _ROWS = (
         "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", "openvino", OPENVINO,
         "rates depend on the machine; scheme: OpenVINO documentation, low precision transformations",
     ),
-    # Jetson boards
+    _unrated(
+        "openvino-avx2", "x86-64 CPU with AVX2 or AVX-512 and no VNNI, by OpenVINO", "openvino",
+        OPENVINO_7BIT, "rates depend on the machine; scheme: oneDNN documentation, nuances of int8",
+    ),
+    # Jetson boards; none whose last JetPack is 5, with Python 3.8 and TensorRT 8.5: too old for edgecnn.
     _gpu(
         "jetson-orin-nano", "NVIDIA Jetson Orin Nano 8GB (Super)", "8.7", 33.0, 17.0, 2.09, 102.0, 8.0,
         "https://developer.nvidia.com/blog/nvidia-jetson-orin-nano-developer-kit-gets-a-super-boost/ "
@@ -245,18 +259,6 @@ _ROWS = (
         _AGX_ORIN + "GPU 108 sparse INT8 TOPS and 54 sparse FP16 TFLOPS, halved; 3.365 FP32 TFLOPS; the "
         "headline's others are DLA; " + _NVPMODEL + "36, p3701-0004",
         ("MODE_15W", "MODE_30W", "MODE_40W", "MAXN"),
-    ),
-    # Its last JetPack is 5.1, with TensorRT 8.5.
-    _gpu(
-        "jetson-xavier-nx", "NVIDIA Jetson Xavier NX 8GB", "7.2", None, 6.8, 0.845, 59.7, 8.0,
-        "NVIDIA Jetson Xavier NX Data Sheet, DA-09366-001 (384 CUDA and 48 tensor cores at 1.1 GHz; its 21 "
-        "INT8 TOPS include two DLAs, the GPU's share is not given); FP16 = 48 x 128 x 1.1 GHz (128: a Volta "
-        "tensor core), FP32 = 384 x 2 x 1.1 GHz; 59.7 GB/s: NVIDIA Jetson Xavier series page; "
-        + _NVPMODEL + "35, Xavier NX",
-        (
-            "MODE_10W_2CORE", "MODE_10W_4CORE", "MODE_10W_DESKTOP", "MODE_15W_2CORE", "MODE_15W_4CORE",
-            "MODE_15W_6CORE", "MODE_20W_2CORE", "MODE_20W_4CORE", "MODE_20W_6CORE",
-        ),
     ),
     _gpu(
         "jetson-agx-thor", "NVIDIA Jetson AGX Thor (T5000)", "11.0", 517.0, 258.5, 8.04, 273.0, 128.0,

@@ -40,6 +40,7 @@ class Parser:
 
 class _Layer:
     def __init__(self, trt: Any, node: onnx.NodeProto, kinds: dict[str, Any]) -> None:
+        self.op = node.op_type
         quantize = node.op_type == "QuantizeLinear"
         self.type = trt.LayerType.QUANTIZE if quantize else trt.LayerType.COMPUTE
         self.precision: Any = None
@@ -127,7 +128,7 @@ class _Config:
         return self.cache
 
     def can_run_on_DLA(self, layer: _Layer) -> bool:
-        return layer.type.name == "COMPUTE"
+        return layer.op != "Flatten"
 
     def set_compute_capability(self, value: Any, index: int) -> bool:
         self.capabilities.insert(index, value.name)

@@ -19,6 +19,7 @@ from edgecnn.registry import suggest
 #: Command: what it does. Its module here has the same name, and in it a click command `command`.
 COMMANDS = {
     "models": "List the networks.",
+    "targets": "List the boards, GPUs and kinds of processor that --target takes.",
     "info": "Show what a network costs, or what a model file is and how it was made.",
     "train": "Train a network on labelled images, or fine-tune one.",
     "prune": "Take out channels until a network is as small, or as fast, as asked.",

@@ -35,7 +35,7 @@ def _outputs(
 @click.option(
     "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
 )
-@click.option("--target", help="Board or GPU to build for, by name  [this machine].")
+@click.option("--target", help="Board or GPU to build for: a name of `edgecnn targets`  [this machine].")
 @click.option("--sm", help="Compute capabilities to build for: 89, or 75,86,89  [this machine's GPU].")
 @click.option("--batch", help="Images per inference: 8, or MIN:OPT:MAX  [1, or the file's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
@@ -58,12 +58,19 @@ def _outputs(
 @click.option("--hardware-compatible", is_flag=True, help="An engine for other GPUs of the kind too.")
 @click.option("--sparsity", is_flag=True, help="Use 2:4 sparse weights where they are.")
 @click.option(
-    "--dla", type=click.IntRange(0, 1), help="Deep-learning accelerator of the board; rest on the GPU."
+    "--dla",
+    type=click.IntRange(0, 1),
+    help="Deep-learning accelerator, of float16 files; rest on the GPU.",
 )
 @click.option(
     "--check",
     type=BoardPath(sent=True, folder=True, path_type=Path),
     help="Images to check on  [built-in photographs].",
+)
+@click.option(
+    "--reference",
+    type=BoardPath(sent=True, path_type=Path),
+    help="Float file of an int8 SOURCE, which decides  [the one beside SOURCE, if it must].",
 )
 @click.option("--layers", is_flag=True, help="List the layers of the engine.")
 @common.common
@@ -151,6 +158,10 @@ def _print(compiled: Compiled, layers: bool) -> None:
         facts.append(
             ("agreement", f"{compiled.parity.top1_agreement:.1%} of {compiled.parity.images} images")
         )
+    if compiled.against_float:
+        both = (compiled.against_float.engine, compiled.against_float.file)
+        engine, file = (common.decibels(parity.to_json()["sqnr_db"]) for parity in both)
+        facts.append(("float", f"{engine} against {compiled.against_float.path.name}, the ONNX file {file}"))
     facts.append(("built in", f"{compiled.seconds:.1f} s"))
     common.print_facts(facts)
     if layers:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @common.network()
 @click.option("--int8", is_flag=True, help="Quantize, with ranges from real images.")
 @click.option("--fp16", is_flag=True, help="Compute in float16.")
-@click.option("--target", default="portable", show_default=True, help="portable, cpu, or a board or GPU.")
+@click.option(
+    "--target", default="portable", show_default=True, help="Form of int8: a name of `edgecnn targets`."
+)
 @click.option("--batch", type=int, help="A fixed number of images per inference  [any].")
 @click.option(
     "--input",

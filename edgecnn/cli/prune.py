@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--align", type=int, help="Multiple that channel counts should have  [8; in int8 the target's]."
 )
-@click.option("--target", help="Time in int8, in the form of: cpu, portable, a board or GPU  [float32].")
+@click.option("--target", help="Time in int8, in the form of a name of `edgecnn targets`  [float32].")
 @click.option(
     "--data", help="Labelled images: a folder of class folders, digits, mnist, cifar10, hf:OWNER/NAME."
 )

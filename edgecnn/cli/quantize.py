@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
-@click.option("--target", default="portable", show_default=True, help="portable, cpu, or a board or GPU.")
+@click.option(
+    "--target", default="portable", show_default=True, help="Form of int8: a name of `edgecnn targets`."
+)
 @click.option(
     "--from",
     "known",

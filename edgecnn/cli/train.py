@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="NAME | FILE.safetensors")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
-@click.option("--target", help="Of --qat: portable, cpu, or a board or GPU  [portable].")
+@click.option("--target", help="Form of --qat: a name of `edgecnn targets`  [portable].")
 @common.network(weights="auto", classes=False)
 @training.options()
 @common.common

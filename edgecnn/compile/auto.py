@@ -14,7 +14,7 @@ import numpy as np
 from edgecnn import files
 from edgecnn.compile.builders import Progress, Source, builder
 from edgecnn.compile.pipeline import Compiled, build_into, engine_path, keep, open_source
-from edgecnn.compile.request import CompileRequest
+from edgecnn.compile.request import GENERAL, CompileRequest
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
 from edgecnn.measure.latency import Latency, profile
 from edgecnn.runtime import cuda, load
@@ -118,7 +118,7 @@ def _build(
     foreign: dict[str, Any] = {
         name: field.default
         for name, field in CompileRequest.__dataclass_fields__.items()
-        if name not in known | {"source", "output", "backend", "check", "target", "batch", "bf16"}
+        if name not in known | GENERAL | {"batch", "bf16"}
     }
     if "sm" not in known and request.capabilities:
         foreign["target"] = None  # the name of this machine's GPU, which such a backend does not use

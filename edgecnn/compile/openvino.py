@@ -13,8 +13,9 @@ from edgecnn.compile.openvino_int8 import adapt
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, OutputError
 from edgecnn.lazy import require
-from edgecnn.runtime.fit import processor
 from edgecnn.runtime.openvino import settings, what_is_wrong
+from edgecnn.runtime.openvino_int8 import demand_exact
+from edgecnn.runtime.processor import processor
 
 OPTIONS = frozenset({"batch", "threads", "hint", "bf16"})
 
@@ -39,6 +40,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         )
         _fix_batch(ov, model, request.batch)
         adapt(model)
+        demand_exact(model, source.path, source.path)
         progress("compile")
         options = settings(request.threads, request.hint, request.bf16)
         layers = _layers(core.compile_model(model, "CPU", options).get_runtime_model())

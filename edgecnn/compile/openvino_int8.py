@@ -84,8 +84,9 @@ def _convolve_for_averages(model: Any) -> None:
         settings = node.get_attributes()
         share = np.float32(1 / np.prod(settings["kernel"]))
         shares = np.full((channels.get_length(), 1, 1, *settings["kernel"]), share)
-        # On a grid whose end the share is, so that they become integers without an error.
-        weight = operators.fake_quantize(shares, -share, share, -share, share, 255)
+        # Without an error they become integers, 63 of 127: few enough bits for any processor.
+        end = share / 63 * 127
+        weight = operators.fake_quantize(shares, -end, end, -end, end, 255)
         average = operators.group_convolution(
             node.input_value(0),
             weight,

@@ -9,8 +9,7 @@ from edgecnn.compile.builders import Built, Progress, Source
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.lazy import require
-from edgecnn.runtime.fit import processor
-from edgecnn.runtime.ort import PROVIDERS, choose_device, first_line
+from edgecnn.runtime.ort import PROVIDERS, choose_device, first_line, kernels, session_options
 
 OPTIONS = frozenset({"batch", "threads", "device"})
 
@@ -26,8 +25,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     ort = require("onnxruntime", "compiling for ONNX Runtime")
     device = choose_device(request.device, ort.get_available_providers())
     progress("optimize")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options()
     options.add_session_config_entry("session.save_model_format", "ORT")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ort"
@@ -49,8 +47,8 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         content = path.read_bytes()
     return Built(
         files={".ort": content},
-        needs={"ONNX Runtime": (ort.__version__,), "processor": (processor(),)},
-        built_on={"processor": processor()},
+        needs={"ONNX Runtime": (ort.__version__,), "processor": (kernels(),)},
+        built_on={"processor": kernels()},
         flags={"device": device, "threads": request.threads},
     )
 

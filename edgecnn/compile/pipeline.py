@@ -12,6 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from edgecnn import __version__, asked, files, onnx_metadata
@@ -25,16 +26,18 @@ from edgecnn.artifact import (
     read_manifest,
     sidecar,
 )
+from edgecnn.compile import float_reference
 from edgecnn.compile.builders import Built, Progress, Source, builder
+from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.compile.request import AUTO, CompileRequest
-from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
 from edgecnn.measure.latency import real_input
 from edgecnn.parity import Parity, compare, demand
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.image_folder import demand_images, list_folder
 
 #: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
 #: on the edge between two codes fall to either side.
@@ -56,6 +59,8 @@ class Compiled:
     seconds: float
     notes: list[str] = field(default_factory=list)
     layers: list[dict[str, Any]] | None = None
+    #: Against the float file, where that was asked for or had to decide.
+    against_float: AgainstFloat | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -67,6 +72,7 @@ class Compiled:
             "backend": self.backend.name,
             "precision": self.manifest.precision,
             "parity": self.parity.to_json() if self.parity else None,
+            "against_float": self.against_float.to_json() if self.against_float else None,
             "engine": dataclasses.asdict(record) if record else None,
             "seconds": round(self.seconds, 3),
             "layers": self.layers,
@@ -92,8 +98,21 @@ def open_source(request: CompileRequest) -> Source:
                 f"{path} does not say how its images are prepared, so --check cannot be used",
                 hint="quantize or export it with edgecnn",
             )
-        folder.split(request.check)
-    return Source(path, content_sha256(path), manifest or foreign(path))
+        demand_images(list_folder(request.check))
+    if request.reference is not None and (manifest is None or manifest.precision != "int8"):
+        raise InvalidValueError(
+            f"{path.name} is no int8 file of edgecnn: only of one --reference can be the float form",
+            hint="leave it out: an engine of a float file is compared with that file",
+        )
+    known = manifest or foreign(path)
+    if request.dla is not None and known.precision == "int8":
+        raise EngineError(
+            f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
+            " and TensorRT plans int8 there from a calibration cache alone",
+            hint=f"give it a float16 file (edgecnn quantize FLOAT.onnx --fp16 -o {path.stem}_fp16.onnx), or"
+            " leave --dla out: the GPU computes this one",
+        )
+    return Source(path, content_sha256(path), known)
 
 
 def engine_path(path: Path, backend: Backend) -> Path:
@@ -157,11 +176,11 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
         files.write_atomic(sidecar(path), manifest.to_json().encode(), durable=False)
 
     record(manifest)
-    parity = None
+    parity, against_float = None, None
     notes = list(built.notes)
     if built.runs_here:
         progress(f"{backend.title}: check")
-        parity = _check(source, path, request, manifest, built.arithmetic, notes)
+        parity, against_float = _check(source, path, request, manifest, built.arithmetic, notes)
     else:
         notes.append("not run: this machine has no such device, so nothing was checked or measured")
     seconds = round(time.perf_counter() - start, 3)
@@ -170,6 +189,7 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
         {"backend": backend.name, **built.flags, "asked": asked.to_json(request, "source", "output")},
         parent=source.sha256,
         metrics=parity.to_json() if parity else {},
+        extra={"against_float": against_float.to_json()} if against_float else {},
     )
     manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))
     record(manifest)
@@ -183,6 +203,7 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
         seconds,
         notes,
         built.layers,
+        against_float,
     )
 
 
@@ -248,8 +269,14 @@ def _check(
     manifest: Manifest,
     arithmetic: str,
     notes: list[str],
-) -> Parity:
-    """Return how near an engine is to its ONNX file; raises ParityError if it is something else."""
+) -> tuple[Parity, AgainstFloat | None]:
+    """Return how near an engine is to its ONNX file, and to the float file if it is given or must decide.
+
+    It must where an int8 engine is far from its ONNX file, and can if it lies beside that. Raises ParityError
+    if the engine is something else.
+    """
+    what = f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}"
+    coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
         parity = compare(
@@ -258,9 +285,22 @@ def _check(
             f"the engine of {engine.backend}",
             constant=True,
         )
-    coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
-    demand(parity, coarsest, f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}")
-    return parity
+        against_float = None
+        far = manifest.precision == "int8" and parity.sqnr_db < coarsest
+        given = request.reference or (float_reference.find(source.path, source.manifest) if far else None)
+        if given is not None:
+            against_float = float_reference.measure(given, images, reference, engine)
+    if far and against_float is not None:
+        float_reference.demand(against_float, what)
+    elif far:
+        raise ParityError(
+            f"{what} does not agree with {source.path.name}: {parity.sqnr_db:.1f} dB, at least {coarsest:g}"
+            f" dB expected ({parity.top1_agreement:.0%} of {parity.images} images agree)",
+            hint="both are int8, and may be as near to the float file: --reference FLOAT.onnx lets it decide",
+        )
+    else:
+        demand(parity, coarsest, what)
+    return parity, against_float
 
 
 def manifest_backend(manifest: Manifest) -> str:
@@ -276,7 +316,13 @@ def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> n
         size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
         return real_input(engine, size)
     digits = engine.manifest is not None and engine.manifest.labels == "digits"
-    source = ImageSource.open(engine.preprocessing, calib=request.check, checks=_CHECK_IMAGES, digits=digits)
+    source = ImageSource.open(engine.preprocessing, checks=_CHECK_IMAGES, digits=digits)
+    if request.check is not None:
+        # None of them calibrates anything: all may check.
+        found = demand_images(list_folder(request.check))
+        rows = np.random.default_rng(0).permutation(len(found.images))[:_CHECK_IMAGES]
+        files = tuple(found.images[row] for row in sorted(rows))
+        source = dataclasses.replace(source, check_files=files, left_out=found.notes)
     frames = source.check_frames()
     notes += source.notes
     return engine.prepare_frames(frames)

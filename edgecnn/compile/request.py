@@ -16,6 +16,8 @@ from edgecnn.targets import target
 #: What an engine is tuned for.
 HINTS = ("latency", "throughput")
 AUTO = "auto"
+#: Fields of a request that say something to every backend.
+GENERAL = frozenset({"source", "output", "backend", "check", "reference", "target"})
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
 
@@ -80,6 +82,9 @@ class CompileRequest:
     dla: int | None = None
     #: Folder of images that the engine is checked on; none: the built-in ones.
     check: Path | None = None
+    #: Float ONNX file that an int8 one was made from, which decides whether an engine is right; none: the one
+    #: beside it, if it is there.
+    reference: Path | None = None
 
     def __post_init__(self) -> None:
         if self.backend != AUTO:
@@ -105,14 +110,13 @@ class CompileRequest:
 
     def demand(self, known: frozenset[str], who: str) -> None:
         """Raise InvalidValueError if something is asked that a builder does not know."""
-        general = {"source", "output", "backend", "check", "target"}
         if self.target and target(self.target).compute_capability and "sm" not in known:
             raise InvalidValueError(
                 f"{who} builds nothing for {self.target}",
                 hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
             )
         for name, default in _defaults().items():
-            if name not in known | general and getattr(self, name) != default:
+            if name not in known | GENERAL and getattr(self, name) != default:
                 raise InvalidValueError(
                     f"{who} knows no {_plain(name)}",
                     hint="it takes " + (", ".join(map(_plain, sorted(known))) or "no options"),

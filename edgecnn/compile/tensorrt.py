@@ -19,7 +19,7 @@ from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convoluti
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.runtime import cuda
 from edgecnn.runtime.backends import BACKENDS
-from edgecnn.runtime.fit import processor
+from edgecnn.runtime.processor import processor
 from edgecnn.runtime.tensorrt_layers import layers
 from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
 from edgecnn.targets import PORTABLE

@@ -22,6 +22,7 @@ from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
 from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.tensorrt_library import Library
 
 #: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
@@ -49,10 +50,21 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}"
         + (", emulated" if emulated() else ""),
         "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
+        "int8": int8(),
         "memory": _memory(),
         "board": board(),
         "gpu": gpu(),
     }
+
+
+def int8() -> str:
+    """Return how the processor's int8 products come out, and what becomes of it."""
+    if not saturates():
+        return f"exact ({processor()})"
+    return (
+        f"no VNNI ({processor()}), products are cut off at 16 bits: ONNX Runtime is told to compute in full,"
+        " by slower kernels; OpenVINO takes weights of 7 bits alone (--target openvino-avx2)"
+    )
 
 
 def board(root: Path = Path("/")) -> str:
@@ -111,7 +123,7 @@ def _onnxruntime() -> str:
 
 
 def _openvino() -> str:
-    devices = importlib.import_module("openvino").Core().available_devices
+    devices = require("openvino", "running an OpenVINO file").Core().available_devices
     return f"devices: {', '.join(devices)}"
 
 

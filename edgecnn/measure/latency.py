@@ -20,6 +20,7 @@ from edgecnn.measure.conditions import Conditions, Watch
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
@@ -126,21 +127,28 @@ class Latency:
         return [*self._note_of_form(), *found]
 
     def _note_of_form(self) -> list[str]:
-        manifest = self.engine.manifest
-        if not manifest or manifest.precision != "int8" or self.engine.backend != "onnxruntime":
+        manifest, name = self.engine.manifest, self.engine.path.name
+        if manifest is None or manifest.precision != "int8" or self.engine.backend != "onnxruntime":
             return []
-        name = self.engine.path.name
         if self.engine.device == "cuda":
             return [
                 f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in"
                 " between. There int8 is for TensorRT"
             ]
-        if self.engine.device == "cpu" and (manifest.quantization or {}).get("scheme") == "portable":
-            return [
+        if self.engine.device != "cpu":
+            return []
+        notes = []
+        if (manifest.quantization or {}).get("scheme") == "portable":
+            notes.append(
                 f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
                 " computes most of it in float on a CPU. For this machine: --target cpu"
-            ]
-        return []
+            )
+        if saturates():
+            notes.append(
+                f"this processor ({processor()}) has no VNNI: ONNX Runtime computes {name} in full, by slower"
+                " kernels than those that are fast and wrong here"
+            )
+        return notes
 
 
 def profile(

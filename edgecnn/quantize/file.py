@@ -185,17 +185,29 @@ def requantize_file(
     model, placement = to_scheme(before, known.quantization, goal.scheme)
     macs = macs_by_node(strip(before).model)
     share = sum(macs.get(node.name, 0) for node in placement.compute) / max(1, sum(macs.values()))
+    # Fewer than the scheme has, where they come from a file with fewer.
+    bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
     if goal.backend == "tensorrt":
         model = islands.with_float16(model, picked(placement.float_nodes))
     # What was tried and measured belongs to the other file.
     kept = {key: value for key, value in known.quantization.items() if key not in ("attempts", "budget")}
-    here = {"scheme": goal.scheme.name, "float_nodes": placement.float_nodes, "int8_mac_share": share}
+    here = {
+        "scheme": goal.scheme.name,
+        "weight_bits": bits,
+        "float_nodes": placement.float_nodes,
+        "int8_mac_share": share,
+    }
     quantization = {**kept, **here}
     onnx.checker.check_model(model, full_check=True)
     step = Step("requantize", {"from": known.target, "target": target_name}, parent=files.sha256(source))
     manifest = replace(known, target=target_name, quantization=quantization, lineage=(*known.lineage, step))
-    note = "nothing was measured: no images were given; edgecnn eval or profile can tell how good it is"
-    return _write(output, model, manifest, None, start, [note], None, None)
+    notes = ["nothing was measured: no images were given; edgecnn eval or profile can tell how good it is"]
+    if bits < known.quantization.get("weight_bits", 8):
+        notes.append(
+            f"its weights were rounded once more, to {bits} bits, and nothing repaired that: made from the"
+            f" float file with --target {target_name}, they keep more"
+        )
+    return _write(output, model, manifest, None, start, notes, None, None)
 
 
 def _int8(

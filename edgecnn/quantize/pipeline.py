@@ -60,6 +60,7 @@ class Quantized:
         """Return what the manifest keeps."""
         return {
             "scheme": self.scheme.name,
+            "weight_bits": self.scheme.weight_bits,
             "recipe": self.recipe.name,
             "ranges_by": self.method,
             **({"ranges_by_tensor": self.other_methods} if self.other_methods else {}),

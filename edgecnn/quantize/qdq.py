@@ -161,7 +161,9 @@ class _Writer:
         axis = output_axis(node)
         input_scale = float(self._scales[node.input[0]][0])
         bias = self._bias(node, weight.shape[axis])
-        quantized = self.rounded.get(node.name) or quantize_weight(weight, axis, bias, input_scale)
+        quantized = self.rounded.get(node.name) or quantize_weight(
+            weight, axis, bias, input_scale, self.scheme.weight_limit
+        )
         if bias is not None:
             # Whatever the scheme: ONNX Runtime makes an int32 of a float bias, too, and does not look
             # whether it fits.

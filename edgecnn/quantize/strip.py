@@ -84,10 +84,11 @@ def strip(model: onnx.ModelProto) -> Stripped:
 def to_scheme(
     model: onnx.ModelProto, quantization: Mapping[str, Any], scheme: Scheme
 ) -> tuple[onnx.ModelProto, Placement]:
-    """Write an int8 model of ours in the form of `scheme`, with the same integer weights.
+    """Write an int8 model of ours in the form of `scheme`, with the same integer weights if it takes them.
 
-    `quantization` is the manifest's: it holds the scheme of the model, the ranges for every scheme, and the
-    layers that are left float, which stay so. Metadata and a front end for uint8 frames are kept.
+    Those with more bits than `scheme` has are rounded once more. `quantization` is the manifest's: it holds
+    the scheme of the model, the ranges for every scheme, and the layers that are left float, which stay so.
+    Metadata and a front end for uint8 frames are kept.
     Raises ArtifactError for a model that is not ours, or whose manifest lacks the range of a tensor.
     """
     parts = strip(model)
@@ -99,11 +100,12 @@ def to_scheme(
         raise ArtifactError("the manifest does not say by which scheme the model is quantized", hint=_HINT)
     kept_float = exclusions(graph, quantization.get("float_nodes", {}), written)
     placement = place(graph, scheme, kept_float)
-    if scheme is written and set(placement.tensors) == set(parts.ranges):
+    if scheme.name == written.name and set(placement.tensors) == set(parts.ranges):
         ranges = parts.ranges
     else:
         ranges = stored_ranges(quantization, placement, scheme)
-    result = qdq.insert(parts.model, placement, ranges, scheme, parts.weights)
+    weights = {name: of for name, of in parts.weights.items() if of.largest <= scheme.weight_limit}
+    result = qdq.insert(parts.model, placement, ranges, scheme, weights)
     if parts.front is not None:
         result = front_end.attach(result, parts.front)
     return result, placement

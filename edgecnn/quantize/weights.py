@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: Weights use -127..127: with -128 the range would not be symmetric, which TensorRT asks for.
-WEIGHT_LEVELS = 127
 #: A quantized bias is kept clear of the ends of int32, to leave room for the sums it is added to, and for
 #: the input's scale in another scheme, which may be half of this one's.
 _BIAS_LIMIT = 2.0**29
@@ -22,27 +20,33 @@ class QuantizedWeight:
     scale: npt.NDArray[np.float32]
     axis: int
 
+    @property
+    def largest(self) -> int:
+        """The largest integer, the sign aside."""
+        return int(np.abs(self.values.astype(np.int16)).max(initial=0))
+
 
 def quantize_weight(
     weight: npt.NDArray[np.float32],
     axis: int,
     bias: npt.NDArray[np.float32] | None = None,
     input_scale: float = 1.0,
+    limit: int = 127,
 ) -> QuantizedWeight:
-    """Round a weight to int8 with a symmetric scale per channel along `axis`.
+    """Round a weight to -limit..limit, int8, with a symmetric scale per channel along `axis`.
 
     Where `bias` becomes int32 with the scale `input_scale * scale`, in the file or in an engine, a channel
     whose weights are tiny gets a scale large enough for its bias to fit.
     """
     others = tuple(index for index in range(weight.ndim) if index != axis)
-    scale = np.abs(weight).max(axis=others).astype(np.float64) / WEIGHT_LEVELS
+    scale = np.abs(weight).max(axis=others).astype(np.float64) / limit
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias).astype(np.float64) / (input_scale * _BIAS_LIMIT))
     # A channel of zeros needs some scale; the smallest normal float16 survives every engine's arithmetic.
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 2.0**-14).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     rounded = np.rint(weight / scale.reshape(shape))
-    return QuantizedWeight(np.clip(rounded, -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8), scale, axis)
+    return QuantizedWeight(np.clip(rounded, -limit, limit).astype(np.int8), scale, axis)
 
 
 def quantize_bias(

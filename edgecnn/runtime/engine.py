@@ -19,8 +19,9 @@ from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueE
 from edgecnn.lazy import require
 from edgecnn.runtime import fit, labels
 from edgecnn.runtime.backends import Backend, backend_of
-from edgecnn.runtime.fit import library_version, processor
+from edgecnn.runtime.fit import library_version
 from edgecnn.runtime.images import ImageLike, Preprocessing
+from edgecnn.runtime.processor import processor
 from edgecnn.runtime.stream import stream
 from edgecnn.runtime.times import Times
 

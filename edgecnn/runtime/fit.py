@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Mapping
 from importlib import metadata
@@ -14,9 +13,6 @@ from edgecnn.artifact import EngineRecord, Manifest
 from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
 from edgecnn.lazy import install_command
 from edgecnn.runtime.backends import Backend
-
-#: Flags of /proc/cpuinfo that decide which kernels an engine chose, the strongest first.
-_KERNELS = ("amx_int8", "avx512_vnni", "avx512f", "avx_vnni", "avx2", "asimddp", "asimd")
 
 #: Options of `edgecnn compile` that hold on another machine too, as `EngineRecord.flags` keeps them, with
 #: what they are unless somebody asks.
@@ -32,21 +28,6 @@ OPTIONS: Mapping[str, Any] = {
     "sparsity": False,
     "dla": None,
 }
-
-
-def processor() -> str:
-    """Return the architecture and the strongest instructions for int8 and float kernels."""
-    flags: set[str] = set()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):
-                flags.update(value.split())
-                break
-    except OSError:
-        pass
-    strongest = next((name for name in _KERNELS if name in flags), "")
-    return f"{platform.machine()} {strongest}".strip()
 
 
 def library_version(backend: Backend) -> str:

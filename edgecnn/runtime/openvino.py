@@ -11,6 +11,7 @@ from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError
 from edgecnn.lazy import require
 from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
+from edgecnn.runtime.openvino_int8 import demand_exact
 
 _DTYPES = ("float32", "float16", "uint8")
 #: How the lines of an error begin that say where in the library it arose, not what is wrong.
@@ -35,7 +36,12 @@ class OpenVinoEngine(Engine):
         options = settings(self.threads, flags.get("hint", "latency"), bool(flags.get("bf16")))
         try:
             core = ov.Core()
-            self._compiled = core.compile_model(core.read_model(path), "CPU", options)
+            model = core.read_model(path)
+            parent = manifest.engine.parent if manifest and manifest.engine else ""
+            demand_exact(model, path, path.parent / parent if parent else None)
+            self._compiled = core.compile_model(model, "CPU", options)
+        except EngineError:
+            raise
         except Exception as error:  # the library's errors are RuntimeErrors, as anything's are
             raise EngineError(
                 f"OpenVINO {ov.__version__} refuses {path}: {what_is_wrong(error)}",

@@ -13,8 +13,10 @@ from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, UnknownNameError
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
+from edgecnn.runtime.backends import Backend
 from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 from edgecnn.runtime.ort_binding import BoundSession
+from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
 
 #: Device: the execution provider that stands for it.
@@ -28,6 +30,12 @@ PROVIDERS = {
 #: Seconds that an inference of a network with loops may take: some never end.
 LOOP_SECONDS = 60.0
 _LOOPS = {"Loop", "Scan", "If"}
+#: Entry of a session: int8 products in full, where the processor would cut them off (`processor.saturates`).
+#: It changes the graph while that is optimized, and thus nothing in a file that was optimized before.
+EXACT_INT8 = "session.x64quantprecision"
+_EXACT_FORM = "int8 as u8 x u8"
+#: What the names of operators on integers have in common, in a file of ONNX Runtime's own format.
+_INTEGER = (b"QLinear", b"QGemm", b"MatMulInteger", b"ConvInteger", b"QAttention")
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
@@ -47,6 +55,7 @@ class OrtEngine(Engine):
             threads = threads or int(manifest.engine.flags.get("threads", 0))
         self.device = choose_device(device, ort.get_available_providers())
         self.threads = threads
+        _demand_exact(path, manifest, self.device)
         #: Whether a CUDA graph starts all kernels of an inference at once.
         self.cuda_graph = self.device == "cuda"
         self._session = self._open(path)
@@ -81,6 +90,11 @@ class OrtEngine(Engine):
         # Also known when the engine is closed: a result that was measured is described then.
         self._binds = self._bound is not None
         super().__init__(path, manifest, _spec(inputs[0], manifest), classes)
+
+    @classmethod
+    def here(cls, backend: Backend) -> dict[str, str]:
+        """Return what this machine is, with the int8 products that a graph is optimized for."""
+        return {**super().here(backend), "processor": kernels()}
 
     def _open(self, path: Path) -> Any:
         if not self.cuda_graph:
@@ -169,8 +183,7 @@ def open_session(
     captured as a CUDA graph. With `trace` each kernel is timed, into a file whose name begins so.
     """
     ort = require("onnxruntime", "running an ONNX file")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # warnings are the library's notes to itself
+    options = session_options()
     options.intra_op_num_threads = threads
     # Else its threads keep their cores busy for 40 ms after every run, waiting for another: an application's
     # other work is slowed, and so is every other engine that is measured in turns. A millisecond is enough
@@ -197,6 +210,21 @@ def open_session(
         ) from error
 
 
+def session_options() -> Any:
+    """Return an onnxruntime.SessionOptions with what every session needs."""
+    options = require("onnxruntime", "running an ONNX file").SessionOptions()
+    options.log_severity_level = 3  # warnings are the library's notes to itself
+    if saturates():
+        # It computes u8 x u8 then, which nothing cuts off. Elsewhere that would be slower for nothing.
+        options.add_session_config_entry(EXACT_INT8, "1")
+    return options
+
+
+def kernels() -> str:
+    """Return for which instructions, and which int8 products, the library optimizes a graph here."""
+    return processor() + (f", {_EXACT_FORM}" if saturates() else "")
+
+
 def choose_device(device: str, available: list[str]) -> str:
     """Return a key of `PROVIDERS` that this build of ONNX Runtime has; raises EngineError for another."""
     if device == "auto":
@@ -209,6 +237,31 @@ def choose_device(device: str, available: list[str]) -> str:
             hint='pip install "edgecnn[ort-gpu]", then: edgecnn doctor',
         )
     return device
+
+
+def _demand_exact(path: Path, manifest: Manifest | None, device: str) -> None:
+    """Raise EngineError for an int8 file whose products would be cut off here, whatever a session asks for.
+
+    That is an optimized file of unknown origin (one with a record was optimized for this processor, or
+    `fit.check` refuses it), and 8-bit weights in OpenVINO's provider.
+    """
+    if not saturates():
+        return
+    if path.suffix == ".ort" and manifest is None:
+        content = path.read_bytes()
+        if any(name in content for name in _INTEGER):
+            raise EngineError(
+                f"{path.name} has no {path.name}.json beside it, and may be computed wrongly on this"
+                f" processor ({processor()}): it has no VNNI, and cuts off large int8 products",
+                hint="copy both files, or build it here: edgecnn compile m.onnx --backend ort",
+            )
+    bits = (manifest.quantization or {}).get("weight_bits", 8) if manifest else 8
+    if device == "openvino" and (manifest is None or manifest.precision == "int8") and bits > 7:
+        raise EngineError(
+            f"{path.name} may have int8 weights of 8 bits, which OpenVINO computes wrongly on this processor"
+            f" ({processor()}): it has no VNNI",
+            hint="leave the device out: ONNX Runtime's own kernels compute it right",
+        )
 
 
 def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:

@@ -273,13 +273,23 @@ def test_tensorrt_builds_for_its_own_gpu_alone(tensorrt, tmp_path):
 
 def test_a_dla_gets_types_that_it_has_and_the_gpu_the_rest(tensorrt, tmp_path):
     trt = tensorrt("10.3.0")
-    done = compiled(of_precision(tmp_path / "m.onnx", "int8"), backend="tensorrt", dla=0)
+    done = compiled(of_precision(tmp_path / "m.onnx", "float16"), backend="tensorrt", dla=0)
     network, config = built(trt)
-    assert network.flags == 0 and config.flags == {"FP16", "INT8", "GPU_FALLBACK"}
+    assert network.flags == 0 and config.flags == {"FP16", "GPU_FALLBACK"}
     assert (config.default_device_type.name, config.DLA_core) == ("DLA", 0)
-    assert "7 of 8 layers" in done.notes[0]
+    assert "6 of 7 layers" in done.notes[0]
     with pytest.raises(InvalidValueError, match="no deep-learning accelerator 1 here, but 1"):
         compiled(tmp_path / "m.onnx", backend="tensorrt", dla=1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["ours", "foreign"])
+def test_a_dla_takes_no_int8_file(tensorrt, tmp_path, known):
+    tensorrt("10.3.0")
+    path = of_precision(tmp_path / "m.onnx", "int8") if known else classifier(tmp_path / "m.onnx", "int8")
+    with pytest.raises(EngineError, match=r"accelerator takes no Q/DQ file: m\.onnx") as caught:
+        compiled(path, backend="tensorrt", dla=0)
+    assert "--fp16" in caught.value.hint and not (tmp_path / "m.engine").exists()
+    assert compiled(path, backend="tensorrt").manifest.precision == "int8"
 
 
 def test_timings_are_read_kept_and_joined_with_those_of_another_build(tensorrt, tmp_path, monkeypatch):

@@ -62,3 +62,10 @@ def test_the_gpu_is_tried_where_onnx_runtime_has_a_provider_for_it(monkeypatch):
     assert local._onnxruntime().startswith("runs a model on the CPU, not on a GPU (")
     monkeypatch.setattr(local, "open_session", lambda model, *, device: None)
     assert local._onnxruntime().startswith("runs a model on the CPU and the GPU;")
+
+
+def test_it_is_said_where_int8_is_not_exact(monkeypatch):
+    monkeypatch.setattr(local, "processor", lambda: "x86_64 avx2")
+    for saturates, expected in ((True, "no VNNI (x86_64 avx2)"), (False, "exact (x86_64 avx2)")):
+        monkeypatch.setattr(local, "saturates", lambda saturates=saturates: saturates)
+        assert local.describe()["int8"].startswith(expected)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import emulated
 import pytest
 
 from edgecnn.runtime.labels import label_set
@@ -92,3 +93,24 @@ def test_a_cut_image_is_one_line_on_standard_error(program, model, photographs, 
     done = run(program, model, tmp_path / "cut.ppm")
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path / 'cut.ppm'} is cut short\n"
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino-avx2"])
+def test_a_processor_without_vnni_gives_the_same_class_or_says_why_not(
+    program, target, exported, photographs, request
+):
+    model = exported("efficientnet_lite0", "--weights", "imagenet", "--int8", "--target", target)
+    here = run(program, model, photographs[0]).stdout
+    there = subprocess.run(
+        [emulated.program(), "-cpu", "Haswell", program, model, photographs[0]],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if request.node.callspec.params["program"] == "openvino" and target == "cpu":
+        assert there.returncode == 1 and "error: this processor has no VNNI" in there.stderr
+    else:
+        assert there.returncode == 0, there.stderr
+        assert re.findall(r"\((\d+)\)", there.stdout)[:1] == re.findall(r"\((\d+)\)", here)[:1]
+        wanted, given = (float(re.match(r" *([\d.]+)%", text)[1]) for text in (here, there.stdout))
+        assert given == pytest.approx(wanted, abs=0.5)

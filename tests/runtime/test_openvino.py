@@ -11,7 +11,7 @@ from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
 from edgecnn.parity import compare
 from edgecnn.runtime import load
-from edgecnn.runtime.fit import processor
+from edgecnn.runtime.processor import processor
 
 pytest.importorskip("openvino")
 

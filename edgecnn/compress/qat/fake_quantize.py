@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgecnn.quantize.weights import WEIGHT_LEVELS
-
 #: Learning rate of a step's logarithm over that of the weights (`train/optimizer.py`).
 _RATE_FACTOR = 100.0
 
@@ -137,14 +135,15 @@ class ActivationQuantizer(nn.Module):
 
 
 class WeightQuantizer(nn.Module):
-    """A weight that is trained in float and rounded to int8 with one scale per output channel, on `axis`."""
+    """A weight that is trained in float and rounded to -limit..limit, one scale per channel of `axis`."""
 
     start: Tensor
 
-    def __init__(self, weight: Tensor, scale: Tensor, axis: int) -> None:
+    def __init__(self, weight: Tensor, scale: Tensor, axis: int, limit: int = 127) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
         self.axis = axis
+        self._limit = limit
         self._shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
         self.register_buffer("start", scale)
         self.log_scale = _logarithm(torch.zeros_like(scale))
@@ -157,15 +156,15 @@ class WeightQuantizer(nn.Module):
     def forward(self) -> Tensor:
         """Return integer times scale."""
         scale = self.scale
-        share = (self.weight.numel() / scale.numel() * WEIGHT_LEVELS) ** -0.5
+        share = (self.weight.numel() / scale.numel() * self._limit) ** -0.5
         steps = scale.view(self._shape)
-        return _Round.apply(self.weight, steps, None, None, -WEIGHT_LEVELS, WEIGHT_LEVELS, share)
+        return _Round.apply(self.weight, steps, None, None, -self._limit, self._limit, share)
 
     def integers(self) -> Tensor:
         """Return what the file stores, int8."""
         with torch.no_grad():
             steps = (self.weight / self.scale.view(self._shape)).round()
-            return steps.clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS).to(torch.int8)
+            return steps.clamp(-self._limit, self._limit).to(torch.int8)
 
 
 class BiasQuantizer(nn.Module):

@@ -156,7 +156,8 @@ class _Quantizers:
         steps = scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
         off = self._float.constant(layer.input[1]) / steps - values
         start = (values + np.clip(off, -_OFF_CENTRE, _OFF_CENTRE)) * steps
-        self.weights[layer.name] = WeightQuantizer(_tensor(start), _tensor(scale), axis)
+        limit = self._quantized.scheme.weight_limit
+        self.weights[layer.name] = WeightQuantizer(_tensor(start), _tensor(scale), axis, limit)
         return self.weights[layer.name]
 
 

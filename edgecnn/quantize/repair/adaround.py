@@ -20,7 +20,6 @@ import numpy.typing as npt
 from edgecnn.lazy import require
 from edgecnn.quantize.repair.patches import Rows, as_matrix
 from edgecnn.quantize.repair.walk import Layer
-from edgecnn.quantize.weights import WEIGHT_LEVELS
 
 Array = npt.NDArray[np.float64]
 
@@ -76,7 +75,8 @@ def learn(
     torch = require("torch", "learned rounding")
     train, test = (_Examples(torch, layer, part, settings) for part in rows.cut(1 - _HELD_OUT))
     below = np.where(target >= start * scale, start, start - 1)
-    below = np.clip(below, -WEIGHT_LEVELS, WEIGHT_LEVELS - 1)
+    limit = layer.scheme.weight_limit
+    below = np.clip(below, -limit, limit - 1)
     lean = np.log((_START - _LOW) / (_HIGH - _START))
     floor, before, step, aim = (_tensor(torch, array) for array in (below, start, scale, target))
     choice = _tensor(torch, np.where(start > below, lean, -lean)).requires_grad_()

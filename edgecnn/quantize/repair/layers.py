@@ -13,7 +13,7 @@ from edgecnn.quantize.repair.patches import as_matrix, from_matrix
 from edgecnn.quantize.repair.refit import refit
 from edgecnn.quantize.repair.rounding import round_weights
 from edgecnn.quantize.repair.walk import Layer, Repaired
-from edgecnn.quantize.weights import WEIGHT_LEVELS, QuantizedWeight, quantize_weight
+from edgecnn.quantize.weights import QuantizedWeight, quantize_weight
 
 #: Beyond this many inputs per output the moments' matrix is not affordable: the layer's weights are
 #: rounded to nearest, and only its bias is corrected.
@@ -37,7 +37,7 @@ class LayerRepair:
 
     def __call__(self, layer: Layer) -> Repaired:
         """Return a layer's integer weights and bias."""
-        node = layer.node
+        node, limit = layer.node, layer.scheme.weight_limit
         if node.op_type == "ConvTranspose":
             return Repaired()
         matrix = as_matrix(node, layer.weight).astype(np.float64)
@@ -52,13 +52,13 @@ class LayerRepair:
             if self.refit:
                 target, self.ridges[node.name] = refit(target, parts)
         fitted = from_matrix(node, target.reshape(matrix.shape), layer.weight.shape).astype(np.float32)
-        nearest = quantize_weight(fitted, output_axis(node), layer.bias, layer.input_scale)
+        nearest = quantize_weight(fitted, output_axis(node), layer.bias, layer.input_scale, limit)
         scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
         if self.scales and square is not None:
-            scale = scales.search(target, scale, square).astype(np.float32).astype(np.float64)
-        steps = np.clip(np.rint(target / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS)
+            scale = scales.search(target, scale, square, limit=limit).astype(np.float32).astype(np.float64)
+        steps = np.clip(np.rint(target / scale), -limit, limit)
         if self.rounding != "nearest" and square is not None:
-            steps = round_weights(target / scale, square)
+            steps = round_weights(target / scale, square, limit)
         target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
         scale = scale.reshape(*matrix.shape[:2], 1)
         if self.rounding == "learned" and square is not None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.quantize.weights import WEIGHT_LEVELS
-
 Array = npt.NDArray[np.float64]
 
 #: Added to the moments' diagonal, relative to its mean: a direction that no image has shown is not free.
@@ -23,19 +21,19 @@ _BLOCK = 128
 _PASSES = 3
 
 
-def round_weights(target: Array, square: Array) -> Array:
+def round_weights(target: Array, square: Array, limit: int = 127) -> Array:
     """Return integers near `target`, (g, outputs, k) in units of steps, for inputs with moments `square`.
 
-    `square` is (g, k, k), symmetric and positive semi-definite.
+    `square` is (g, k, k), symmetric and positive semi-definite. No integer is beyond -limit..limit.
     """
     size = square.shape[1]
     mean = np.einsum("gkk->gk", square).mean(axis=1)[:, None, None] + 1e-20
     eye = np.eye(size)
-    steps = _feed_back(target, square / mean + _DAMPING * eye)
-    return _descend(steps, target, square / mean + _DESCENT_DAMPING * eye)
+    steps = _feed_back(target, square / mean + _DAMPING * eye, limit)
+    return _descend(steps, target, square / mean + _DESCENT_DAMPING * eye, limit)
 
 
-def _feed_back(target: Array, square: Array) -> Array:
+def _feed_back(target: Array, square: Array, limit: int) -> Array:
     # The inputs that matter most come first, while most weights are still free.
     order = np.argsort(-np.einsum("gkk->gk", square), axis=1)
     group = np.arange(len(order))[:, None]
@@ -50,7 +48,7 @@ def _feed_back(target: Array, square: Array) -> Array:
         end = min(size, start + _BLOCK)
         errors = np.empty((*work.shape[:2], end - start))
         for k in range(start, end):
-            rounded[:, :, k] = _nearest(work[:, :, k])
+            rounded[:, :, k] = _nearest(work[:, :, k], limit)
             error = (work[:, :, k] - rounded[:, :, k]) / factor[:, k, k][:, None]
             work[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
             errors[:, :, k - start] = error
@@ -60,13 +58,13 @@ def _feed_back(target: Array, square: Array) -> Array:
     return result
 
 
-def _descend(steps: Array, target: Array, square: Array) -> Array:
+def _descend(steps: Array, target: Array, square: Array, limit: int) -> Array:
     diagonal = np.einsum("gkk->gk", square)
     gradient = (steps - target) @ square
     for _ in range(_PASSES):
         changed = False
         for k in range(steps.shape[2]):
-            best = _nearest(steps[:, :, k] - gradient[:, :, k] / diagonal[:, k][:, None])
+            best = _nearest(steps[:, :, k] - gradient[:, :, k] / diagonal[:, k][:, None], limit)
             move = best - steps[:, :, k]
             if move.any():
                 changed = True
@@ -77,5 +75,5 @@ def _descend(steps: Array, target: Array, square: Array) -> Array:
     return steps
 
 
-def _nearest(values: Array) -> Array:
-    return np.clip(np.rint(values), -WEIGHT_LEVELS, WEIGHT_LEVELS)
+def _nearest(values: Array, limit: int) -> Array:
+    return np.clip(np.rint(values), -limit, limit)

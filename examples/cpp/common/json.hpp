@@ -19,6 +19,10 @@ struct Json {
     double number() const { return std::get<double>(value); }
     const std::string& text() const { return std::get<std::string>(value); }
     const Array& array() const { return std::get<Array>(value); }
+    bool has(const std::string& key) const {
+        const Object* object = std::get_if<Object>(&value);
+        return object && object->count(key);
+    }
     const Json& operator[](const std::string& key) const { return std::get<Object>(value).at(key); }
 };
 

@@ -16,6 +16,7 @@ struct Manifest {
     std::string interpolation;   // "bilinear" or "bicubic"
     std::vector<double> mean;    // per channel, in units of full scale
     std::vector<double> std;
+    int weight_bits = 0;              // of an int8 file: 8 or 7
     std::vector<std::string> labels;  // empty where the manifest only names a label set, such as "imagenet"
 
     int channels() const { return static_cast<int>(mean.size()); }
@@ -34,6 +35,10 @@ struct Manifest {
         manifest.interpolation = preprocessing["interpolation"].text();
         for (const Json& value : preprocessing["mean"].array()) manifest.mean.push_back(value.number());
         for (const Json& value : preprocessing["std"].array()) manifest.std.push_back(value.number());
+        if (json["precision"].text() == "int8") {
+            const Json& quantization = json["quantization"];
+            manifest.weight_bits = quantization.has("weight_bits") ? int(quantization["weight_bits"].number()) : 8;
+        }
         if (json["labels"].is_array())
             for (const Json& label : json["labels"].array()) manifest.labels.push_back(label.text());
         return manifest;

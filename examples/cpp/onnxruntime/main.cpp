@@ -6,6 +6,7 @@
 
 #include "image.hpp"
 #include "manifest.hpp"
+#include "processor.hpp"
 #include "top.hpp"
 
 namespace {
@@ -24,6 +25,8 @@ int classify(const std::string& model, const std::string& photo, const std::stri
     // several threads at once.
     const Ort::Env env(ORT_LOGGING_LEVEL_WARNING, "classify");
     Ort::SessionOptions options;  // options.SetIntraOpNumThreads(1) where many threads share the session
+    // Else int8 files are computed wrongly there. Elsewhere the entry would only cost time.
+    if (saturates()) options.AddConfigEntry("session.x64quantprecision", "1");
     Ort::Session session(env, model.c_str(), options);
     Ort::AllocatorWithDefaultOptions allocator;
     Manifest manifest = read_manifest(session, allocator);

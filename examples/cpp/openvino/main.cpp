@@ -1,9 +1,11 @@
 // classify MODEL.onnx PHOTO.ppm [LABELS.txt]: the five most probable classes, by OpenVINO.
 #include <iostream>
 #include <openvino/openvino.hpp>
+#include <stdexcept>
 
 #include "image.hpp"
 #include "manifest.hpp"
+#include "processor.hpp"
 #include "top.hpp"
 
 namespace {
@@ -19,6 +21,9 @@ int classify(const std::string& path, const std::string& photo, const std::strin
     ov::Core core;
     const std::shared_ptr<ov::Model> model = core.read_model(path);
     Manifest manifest = read_manifest(*model);
+    if (manifest.weight_bits > 7 && saturates())
+        throw std::runtime_error("this processor has no VNNI, and OpenVINO would compute the file's int8 wrongly; "
+                                 "for weights of 7 bits: edgecnn quantize FLOAT.onnx --target openvino-avx2");
     if (!labels.empty()) manifest.labels = read_labels(labels);
 
     std::vector<std::uint8_t> bytes = network_input(read_ppm(photo), manifest);
