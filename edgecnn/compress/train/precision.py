@@ -28,7 +28,7 @@ class MixedPrecision:
         self.scaler.unscale_(optimizer)
 
     def step(self, optimizer: Optimizer) -> None:
-        """Take a step, or leave it out where gradients in float16 went to infinity; gradients are gone then."""
+        """Take a step, or none where gradients in float16 went to infinity; the gradients are used up."""
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad()
