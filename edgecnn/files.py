@@ -6,10 +6,10 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from edgecnn import leftovers
 from edgecnn.errors import OutputError
 
 _REASONS = {
@@ -54,9 +54,9 @@ def cache_folder() -> Path:
 def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path`, whole or not at all; an existing file is replaced in one step.
 
-    Where the file system allows it the data goes into a file without a name, so that even a run
-    that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
-    file may be there without its content. Raises OutputError.
+    Where the file system allows it the data goes into a file without a name, so that even a run that is
+    killed leaves nothing behind, or what the next that writes there sweeps. Without `durable` the disk is not
+    waited for: after a power cut the file may be there without its content. Raises OutputError.
     """
     write_together({Path(path): content}, durable=durable)
 
@@ -77,7 +77,7 @@ def write_together(contents: Mapping[Path, bytes], *, durable: bool = True) -> N
         named = {}
         for path, (descriptor, temporary) in written.items():
             if temporary is None:
-                temporary = _temporary_name(path)
+                temporary = leftovers.temporary_name(path)
                 stack.callback(temporary.unlink, missing_ok=True)
                 with _reporting(path):
                     # Python only follows the link (linkat, not link) if it is given a folder to start from,
@@ -104,6 +104,7 @@ def _fill(descriptor: int, content: bytes, *, durable: bool) -> None:
 @contextlib.contextmanager
 def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
     """Open a new file in the folder of `path`: without a name where the system can, else hidden."""
+    leftovers.sweep_files(path.parent)
     temporary: Path | None = None
     try:
         descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
@@ -111,9 +112,10 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
         unsupported = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
         if isinstance(error, OSError) and error.errno not in unsupported:
             raise
-        temporary = _temporary_name(path)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary, descriptor = _hidden(path)
     try:
+        # Before it has a name: nobody takes it for what a killed run left.
+        leftovers.hold(descriptor)
         yield descriptor, temporary
     finally:
         os.close(descriptor)
@@ -128,8 +130,14 @@ def _refuse_special(path: Path) -> None:
         raise OSError(errno.ENOTSUP, "it is a device or a pipe, not a file")
 
 
-def _temporary_name(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+def _hidden(path: Path) -> tuple[Path, int]:
+    """Open a new file beside `path` that is held."""
+    while True:
+        temporary = leftovers.temporary_name(path)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        if leftovers.hold(descriptor):
+            return temporary, descriptor
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

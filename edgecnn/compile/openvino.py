@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from edgecnn.compile.openvino_int8 import adapt
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, OutputError
 from edgecnn.lazy import require
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.runtime.fit import processor
 from edgecnn.runtime.openvino import settings, what_is_wrong
 
@@ -74,7 +74,7 @@ def _fix_batch(ov: Any, model: Any, batch: BatchRange | None) -> None:
 
 
 def _serialize(ov: Any, model: Any) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         path = Path(folder) / "model.xml"
         try:
             ov.save_model(model, path, compress_to_fp16=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +11,7 @@ from edgecnn.devices.remote.environment import variables
 from edgecnn.devices.remote.places import Places
 from edgecnn.devices.remote.transfer import send as send_files
 from edgecnn.errors import OutputError
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure import store
 
 _FOLDER = "jobs/command"
@@ -67,7 +67,7 @@ def _keep(content: bytes, places: Places, there: PurePosixPath) -> None:
         name = str(PurePosixPath(path).relative_to(there))
         return places.typed.get(name) or str(places.here(name))
 
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         other = Path(folder) / "results.sqlite"
         other.write_bytes(content)
         store.merge(other, path_here)
