@@ -26,6 +26,7 @@ from edgecnn.compress.train.memory import keep_freed_memory
 from edgecnn.compress.train.mixing import mix
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.precision import MixedPrecision
+from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.state import TrainingState
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.data.loader import Loader
@@ -106,7 +107,11 @@ def fit(
     Goes on from `task.state_file` if that exists; whoever calls deletes it when the result is safe. Raises
     TrainingError if the loss is not finite, InvalidValueError if the state belongs to another run.
     """
-    with synchronized(task.network) if accelerator.num_processes > 1 else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if accelerator.num_processes > 1:
+            stack.enter_context(synchronized(task.network))
+        elif task.options.batch == 1:
+            stack.enter_context(single_values_normalized(task.network))
         return _Run(task, accelerator, report).all_stages()
 
 

@@ -208,3 +208,21 @@ def test_unreadable_images_do_not_count_in_an_evaluation(tmp_path):
     assert count == 4
     clean = Loader(Examples(images[:4], np.zeros(4, np.int64)), GREY, 4, shuffle=False, drop_last=False)
     assert (top1, loss, 4) == pytest.approx(evaluate(network(), clean))
+
+
+def test_single_values_in_a_batch_of_one_image_are_normalized_by_running_statistics():
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4), nn.Flatten(),
+        nn.Linear(4, 10),
+    )  # fmt: skip
+    images = Examples(DIGITS.train.images[:6], DIGITS.train.labels[:6])
+    options = TrainOptions(epochs=1, batch=1, validation=0.0, warmup=0)
+    before = copy.deepcopy(net.state_dict())
+    run(task(net, options, train=Loader(images, GREY, 1), validation=None))
+    after = net.state_dict()
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert (
+        torch.equal(after["3.running_mean"], before["3.running_mean"]) and after["1.num_batches_tracked"] == 6
+    )
+    assert not torch.equal(after["3.weight"], before["3.weight"])
+    assert not net[3]._forward_pre_hooks
