@@ -7,11 +7,11 @@ import errno
 import hashlib
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from edgecnn import leftovers
 from edgecnn.errors import OutputError
 
 #: Bytes that are read at once.
@@ -90,9 +90,9 @@ def write_atomic(path: str | Path, content: bytes, *, durable: bool = True) -> N
     It keeps its mode and, where that is allowed, its owner. A link stays one: what it leads to is written,
     which need not be there yet. Of a file with several names (hard links) the others keep the old content.
 
-    Where the file system allows it the data goes into a file without a name, so that even a run
-    that is killed leaves nothing behind. Without `durable` the disk is not waited for: after a power cut the
-    file may be there without its content. Raises OutputError.
+    Where the file system allows it the data goes into a file without a name, so that even a run that is
+    killed leaves nothing behind, or what the next that writes there sweeps. Without `durable` the disk is not
+    waited for: after a power cut the file may be there without its content. Raises OutputError.
     """
     write_together({Path(path): content}, durable=durable)
 
@@ -114,7 +114,7 @@ def write_together(contents: Mapping[Path, bytes | Path], *, durable: bool = Tru
         named = {}
         for path, (descriptor, temporary) in written.items():
             if temporary is None:
-                temporary = _temporary_name(targets[path])
+                temporary = leftovers.temporary_name(targets[path])
                 stack.callback(temporary.unlink, missing_ok=True)
                 with _reporting(path):
                     # Python only follows the link (linkat, not link) if it is given a folder to start from,
@@ -143,6 +143,7 @@ def _fill(descriptor: int, content: bytes | Path, *, durable: bool) -> None:
 @contextlib.contextmanager
 def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
     """Open a new file in the folder of `path`: without a name where the system can, else hidden."""
+    leftovers.sweep_files(path.parent)
     temporary: Path | None = None
     try:
         descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
@@ -150,10 +151,11 @@ def _unnamed_or_named(path: Path) -> Iterator[tuple[int, Path | None]]:
         unsupported = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
         if isinstance(error, OSError) and error.errno not in unsupported:
             raise
-        temporary = _temporary_name(path)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary, descriptor = _hidden(path)
     try:
         _make_like(descriptor, path)
+        # Before it has a name: nobody takes it for what a killed run left.
+        leftovers.hold(descriptor)
         yield descriptor, temporary
     finally:
         os.close(descriptor)
@@ -186,10 +188,14 @@ def _target(path: Path) -> Path:
     return target
 
 
-def _temporary_name(path: Path) -> Path:
-    # Bytes are what a name has a limit of.
-    beginning = os.fsencode(path.name)[:200].decode(errors="ignore")
-    return path.with_name(f".{beginning}.{secrets.token_hex(4)}.part")
+def _hidden(path: Path) -> tuple[Path, int]:
+    """Open a new file beside `path` that is held."""
+    while True:
+        temporary = leftovers.temporary_name(path)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        if leftovers.hold(descriptor):
+            return temporary, descriptor
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ in a temporary folder. Training is not repeated: what it made is taken from the 
 from __future__ import annotations
 
 import importlib.metadata
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
 from edgecnn.errors import ArtifactError, EdgecnnError
+from edgecnn.leftovers import TemporaryFolder
 
 Progress = Callable[[str], None]
 
@@ -74,7 +74,7 @@ def verify(path: Path, progress: Progress = lambda step: None) -> Verified:
         )
     wanted = [*(step.parent for step in steps[1:]), files.sha256(path)]
     answers: list[Answer] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         made: Path | None = None
         for number, (step, sha256) in enumerate(zip(steps, wanted, strict=True)):
             place = Path(folder) / str(number)

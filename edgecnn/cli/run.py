@@ -30,9 +30,11 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     edgecnn run recipes/digits_mobilenet_int8.yaml
     edgecnn run recipes/transfer_image_folder.yaml --set data=photos --set network.epochs=5
     """
+    from edgecnn.recipe.inputs import check_inputs
     from edgecnn.recipe.schema import read
 
     plan = read(recipe, changes)
+    check_inputs(plan)
     folder = output or Path("runs") / plan.name
     if dry_run:
         _print_plan(plan, folder, as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from edgecnn.compile.builders import Progress, Source, builder
 from edgecnn.compile.pipeline import Compiled, build_into, engine_path, keep, open_source
 from edgecnn.compile.request import GENERAL, CompileRequest
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency import Latency, profile
 from edgecnn.runtime import cuda, load
 from edgecnn.runtime.backends import BACKENDS, Backend
@@ -74,7 +74,7 @@ def compile_fastest(request: CompileRequest, progress: Progress = lambda step: N
     for backend in BACKENDS:
         files.check_writable(engine_path(output, backend))
     trials: list[Trial] = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with TemporaryFolder() as folder, contextlib.ExitStack() as stack:
         for backend in BACKENDS:
             place = Path(folder) / backend.name
             place.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from edgecnn.compile.openvino_int8 import adapt
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, OutputError
 from edgecnn.lazy import require
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.runtime.openvino import settings, what_is_wrong
 from edgecnn.runtime.openvino_int8 import demand_exact
 from edgecnn.runtime.processor import processor
@@ -91,7 +91,7 @@ def _number(model: Any, layers: Mapping[str, Any] | None) -> None:
 
 
 def _serialize(ov: Any, model: Any) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         path = Path(folder) / "model.xml"
         try:
             ov.save_model(model, path, compress_to_fp16=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from edgecnn.compile.builders import Built, Progress, Source
 from edgecnn.compile.request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.lazy import require
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.runtime.ort import PROVIDERS, choose_device, first_line, kernels, session_options
 
 OPTIONS = frozenset({"batch", "threads", "device"})
@@ -27,7 +27,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     progress("optimize")
     options = session_options()
     options.add_session_config_entry("session.save_model_format", "ORT")
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         path = Path(folder) / "model.ort"
         options.optimized_model_filepath = str(path)
         try:

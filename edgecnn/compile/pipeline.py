@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import tempfile
 import time
 from dataclasses import dataclass, field
 from importlib import metadata, util
@@ -32,6 +31,7 @@ from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.compile.request import AUTO, CompileRequest
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency import real_input
 from edgecnn.parity import Parity, compare, demand
 from edgecnn.runtime import load
@@ -147,7 +147,7 @@ def compile_file(request: CompileRequest, progress: Progress = lambda step: None
     source = open_source(request)
     output = request.output or engine_path(request.source, backend)
     files.check_writable(output)
-    with tempfile.TemporaryDirectory() as place:
+    with TemporaryFolder() as place:
         built = build_into(request, source, Path(place) / output.name, progress)
         return keep(built, output)
 

@@ -168,17 +168,20 @@ def open_dataset(
     decides which. Raises DataError.
     """
     split = Split(seed, validation)
-    if name.startswith("hf:"):
-        opener = _HUGGING_FACE
-    elif Path(name).is_dir():
-        opener = _FOLDER
-    elif name in _NAMES:
-        opener = _NAMES[name]
-    else:
-        raise DataError(
-            f"there is no data set {name}",
-            hint=f"{suggest(name, [*_NAMES, 'hf:OWNER/NAME'])}; or give a folder with one folder per class",
-        )
-    module, _, function = opener.partition(":")
+    module, _, function = check_name(name).partition(":")
     opened = cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)
     return replace(opened, split_seed=seed)
+
+
+def check_name(name: str) -> str:
+    """Return the opener of a data set; raise DataError if there is none of that name. Nothing is opened."""
+    if name.startswith("hf:"):
+        return _HUGGING_FACE
+    if Path(name).is_dir():
+        return _FOLDER
+    if name in _NAMES:
+        return _NAMES[name]
+    raise DataError(
+        f"there is no data set {name}",
+        hint=f"{suggest(name, [*_NAMES, 'hf:OWNER/NAME'])}; or give a folder with one folder per class",
+    )

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from edgecnn.errors import UnknownNameError
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.sensors import jetson, jetson_tools, linux
 from edgecnn.measure.sensors.kernel_files import text
 from edgecnn.measure.sensors.tools import Run
@@ -148,7 +148,7 @@ class _Changes:
     def pin_clocks(self) -> None:
         what = "clocks pinned to the highest of the mode, fan at full speed"
         # jetson_clocks asks before it overwrites a file, so the file must not be there yet.
-        kept = Path(self.undo.enter_context(tempfile.TemporaryDirectory(prefix="edgecnn-"))) / "clocks.conf"
+        kept = Path(self.undo.enter_context(TemporaryFolder())) / "clocks.conf"
         stored = self.run(["jetson_clocks", "--store", str(kept)], 60.0)
         if not kept.exists():
             self.report.could_not.append(f"{what}: {stored.reason}{_rights()}")

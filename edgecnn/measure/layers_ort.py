@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.layers import Kernel
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.ort import open_session
@@ -27,7 +27,7 @@ class OrtProfiler:
     """A session that writes a trace into a folder of its own."""
 
     def __init__(self, engine: Engine) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = TemporaryFolder()
         self._session = open_session(
             str(engine.path),
             device=engine.device,

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sqlite3
-import tempfile
 import time as clock
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn import files, strict_json
+from edgecnn import files, leftovers, strict_json
 from edgecnn.errors import InvalidValueError, OutputError, StoreError
 from edgecnn.registry import suggest
 
@@ -166,6 +165,7 @@ def _insert(results: Sequence[Result], store: Path) -> Path:
         for item in results
     ]
     with _translated(store):
+        leftovers.sweep_folders(store.parent)
         if not store.exists():
             _create(store)
         with contextlib.closing(_connect(store)) as connection:
@@ -307,7 +307,7 @@ def _create(store: Path) -> None:
     It is made elsewhere and linked, because SQLite cannot switch to its write-ahead log while others look on.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.parent, prefix=f".{store.name}.") as folder:
+    with leftovers.TemporaryFolder(store.parent) as folder:
         fresh = Path(folder) / store.name
         with contextlib.closing(sqlite3.connect(fresh)) as connection:
             connection.executescript(_SCHEMA)

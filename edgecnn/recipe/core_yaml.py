@@ -32,9 +32,36 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
+#: Most values that a document may come to when every alias is written out: aliases of aliases multiply.
+MAX_VALUES = 10_000
+
+
 def load(text: str) -> Any:
     """Return what a document says. Raises yaml.YAMLError."""
+    loader = _Loader(text)
     try:
-        return yaml.load(text, _Loader)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists without end
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _values(node, {}) > MAX_VALUES:
+            raise yaml.YAMLError(f"it says more than {MAX_VALUES} values, aliases written out")
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
         raise yaml.YAMLError(f"what it says cannot be read: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node comes to, or more than allowed; that is what one in itself comes to."""
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES + 1
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        known[id(node)] = min(MAX_VALUES + 1, 1 + sum(_values(part, known) for part in parts))
+    return known[id(node)]

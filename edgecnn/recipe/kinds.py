@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgecnn.budget import Budget
 from edgecnn.compress.train.options import TrainOptions
-from edgecnn.errors import RecipeError
+from edgecnn.errors import InvalidValueError
 from edgecnn.export.request import ExportRequest
+from edgecnn.recipe import requests
+from edgecnn.recipe.requests import Options
 from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.fit import Report
-
-Options = Mapping[str, Any]
 
 
 class Listener(Protocol):
@@ -62,11 +62,11 @@ class Option:
             return None
         if self.type is str and type(value) is int:  # a folder called 2024, a goal of 1000000
             return str(value)
-        if self.type is float and type(value) is int:
+        if self.type is float and type(value) is int and abs(value) < 2**1000:
             return float(value)
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):
             raise ValueError(value)
-        if type(value) is not self.type:
+        if type(value) is not self.type or (type(value) is float and not math.isfinite(value)):
             raise ValueError(value)
         return value
 
@@ -79,6 +79,8 @@ class Kind:
     options: Mapping[str, Option]
     required: tuple[str, ...]
     run: Callable[[Options, Path, Listener], Result]
+    #: Makes the request of its command, which refuses values that cannot work.
+    request: Callable[[Options, Path], object]
     #: What the name of the file that it makes ends with; None if it makes none.
     suffix: str | None = None
 
@@ -88,12 +90,9 @@ class Kind:
 
     def check(self, options: Options) -> None:
         """Raise what the step would raise for values that cannot work, as far as they are known yet."""
-        if not str(options.get("network", "@")).startswith("@"):
-            _spec(options)
-        if options.get("epochs"):
-            _training(options)
         if options.get("target"):
             target(options["target"])
+        self.request(options, Path(f"step{self.suffix_of(options) or ''}"))
 
     def suffix_of(self, options: Options) -> str | None:
         """Return what the name of the file of a step ends with."""
@@ -101,14 +100,12 @@ class Kind:
 
 
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "Path": str}
-#: What the commands, and so recipes, call fields of `NetworkSpec`.
-_CALLED = {"name": "network", "num_classes": "classes", "in_channels": "channels"}
 
 
 def _fields(kind: type, without: tuple[str, ...] = ()) -> dict[str, Option]:
     """Return the fields of a dataclass as options; those without a default have None."""
     return {
-        _CALLED.get(item.name, item.name): Option(
+        requests.CALLED.get(item.name, item.name): Option(
             _TYPES[str(item.type).partition(" ")[0]],
             None if item.default is dataclasses.MISSING else item.default,
             "None" in str(item.type),
@@ -126,88 +123,30 @@ _QAT = {"qat": Option(bool, False), "target": Option(str, "portable")}
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")
 
 
-def _spec(options: Options) -> NetworkSpec:
-    """Return the network of a step."""
-    names = {item.name: _CALLED.get(item.name, item.name) for item in dataclasses.fields(NetworkSpec)}
-    return NetworkSpec(**{field: options[name] for field, name in names.items() if name in options})
-
-
-def _training(options: Options) -> TrainOptions:
-    return TrainOptions(**{item.name: options[item.name] for item in dataclasses.fields(TrainOptions)})
-
-
-def _beside(output: Path) -> dict[str, Any]:
-    return {"log": output.with_suffix(".csv"), "plot": output.with_suffix(".png")}
-
-
 def _train(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.compress.train.pipeline import TrainRequest, train
+    from edgecnn.compress.qat.pipeline import QatRequest, train_quantized
+    from edgecnn.compress.train.pipeline import train
 
-    if options["qat"]:
-        return _train_quantized(options, output, listener)
-    request = TrainRequest(
-        _spec(options), output, options["data"], _training(options), resume=True, **_beside(output)
-    )
+    request = requests.train(options, output)
+    if isinstance(request, QatRequest):
+        done = train_quantized(request, listener.report, listener.say)
+        keys = (*_KEYS, "precision", "float_top1", "untrained_top1", "simulation_agreement", "parity")
+        return Result(_only(done.to_json(), keys), done.notes)
     trained = train(request, listener.report)
     return Result(_only(trained.to_json(), _KEYS), trained.notes)
 
 
-def _train_quantized(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.compress.qat.pipeline import QatRequest, train_quantized
-
-    request = QatRequest(
-        _spec(options),
-        output,
-        options["data"],
-        options["target"],
-        _training(options),
-        resume=True,
-        **_beside(output),
-    )
-    done = train_quantized(request, listener.report, listener.say)
-    keys = (*_KEYS, "precision", "float_top1", "untrained_top1", "simulation_agreement", "parity")
-    return Result(_only(done.to_json(), keys), done.notes)
-
-
 def _distill(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.compress.distill.pipeline import Distill
-    from edgecnn.compress.train.pipeline import TrainRequest, train
+    from edgecnn.compress.train.pipeline import train
 
-    own = {item.name: options[item.name] for item in dataclasses.fields(Distill)}
-    unlabeled = own["unlabeled"]
-    goal = Distill(**{**own, "unlabeled": Path(unlabeled) if unlabeled else None})
-    request = TrainRequest(
-        _spec(options), output, options["data"], _training(options), goal, resume=True, **_beside(output)
-    )
-    trained = train(request, listener.report)
+    trained = train(requests.distill(options, output), listener.report)
     return Result(_only(trained.to_json(), _KEYS), trained.notes)
 
 
 def _prune(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.compress.prune.file import PruneRequest, prune_file
-    from edgecnn.compress.prune.goal import Goal
-    from edgecnn.compress.prune.latency import LatencyGoal
+    from edgecnn.compress.prune.file import prune_file
 
-    said = {key: options[key] for key in _GOALS if options[key] is not None}
-    if len(said) != 1:
-        raise RecipeError(f"pruning needs one goal, and has {len(said)}", hint=", ".join(_GOALS))
-    goals: dict[str, Callable[[Any], Goal | LatencyGoal | None]] = {
-        "ratio": Goal.without,
-        "target_macs": lambda text: Goal.parse("macs", text),
-        "target_params": lambda text: Goal.parse("params", text),
-        "target_latency": LatencyGoal.parse,
-        "sparsity": lambda _: None,
-    }
-    ((name, value),) = said.items()
-    request = PruneRequest(
-        _spec(options),
-        output,
-        goals[name](value),
-        sparse=name == "sparsity",
-        options=_training(options) if options["epochs"] else None,
-        **{key: options[key] for key in (*_PRUNING, "data", "target")},
-    )
-    done = prune_file(request, listener.say)
+    done = prune_file(requests.prune(options, output), listener.say)
     found = done.to_json()
     metrics = _only(found, ("top1", "params", "macs", "bytes", "params_before", "macs_before", "latency"))
     return Result(metrics, done.notes, done.met)
@@ -216,15 +155,7 @@ def _prune(options: Options, output: Path, listener: Listener) -> Result:
 def _export(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.export import export
 
-    agreement = options["min_agreement"]
-    said = {key: options[key] for key in _EXPORT}
-    request = ExportRequest(
-        _spec(options),
-        output,
-        budget=Budget(options["min_sqnr"], None if agreement is None else agreement / 100),
-        **{**said, "calib": Path(said["calib"]) if said["calib"] else None},
-    )
-    done = export(request, listener.say)
+    done = export(requests.export(options, output), listener.say)
     return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), done.notes, done.met)
 
 
@@ -255,6 +186,18 @@ def _profile(options: Options, output: Path, listener: Listener) -> Result:
     )
 
 
+def _nothing_more(options: Options, output: Path) -> None:
+    """Whatever text the options of a step are, it may be right."""
+
+
+def _check_profile(options: Options, output: Path) -> None:
+    for key, low in (("seconds", 1e-3), ("batch", 1), ("threads", 0)):
+        if options[key] is not None and not low <= options[key] <= 1e6:
+            raise InvalidValueError(f"{key} of {options[key]:g} cannot be used", hint=f"{low:g} or more")
+    if not options["models"]:
+        raise InvalidValueError("there is no model to measure", hint='models: ["@export"]')
+
+
 def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: values[key] for key in keys if values.get(key) is not None}
 
@@ -265,9 +208,7 @@ _DISTILL = {
     "weight": Option(float, 0.9), "features": Option(str, "none"), "feature_weight": Option(float, 30.0),
     "unlabeled": _TEXT,
 }  # fmt: skip
-_GOALS = {
-    "ratio": _NUMBER, "target_macs": _TEXT, "target_params": _TEXT, "target_latency": _TEXT, "sparsity": _TEXT
-}  # fmt: skip
+_GOALS = {key: _NUMBER if key == "ratio" else _TEXT for key in requests.GOALS}
 _PRUNING = {
     "importance": _TEXT, "spread": Option(str, "uniform"), "align": Option(int), "rounds": Option(int, 1),
     "measure": Option(bool, True), "seconds": Option(float, 3.0), "threads": Option(int, 0),
@@ -281,19 +222,32 @@ _PROFILE = {
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("train", {**_TRAINED, **_TRAINING, **_QAT}, ("network", "data"), _train, ".safetensors"),
         Kind(
-            "distill", {**_TRAINED, **_TRAINING, **_DISTILL}, ("network", "teacher"), _distill, ".safetensors"
+            "train",
+            {**_TRAINED, **_TRAINING, **_QAT},
+            ("network", "data"),
+            _train,
+            requests.train,
+            ".safetensors",
+        ),
+        Kind(
+            "distill",
+            {**_TRAINED, **_TRAINING, **_DISTILL},
+            ("network", "teacher"),
+            _distill,
+            requests.distill,
+            ".safetensors",
         ),
         Kind(
             "prune",
             {**_NETWORK, "weights": _TRAINED["weights"], **_TRAINING, **_PRUNE},
             ("network",),
             _prune,
+            requests.prune,
             ".safetensors",
         ),
-        Kind("export", {**_NETWORK, **_EXPORT, **_BUDGET}, ("network",), _export, ".onnx"),
-        Kind("eval", {"model": _TEXT, "data": _TEXT}, ("model", "data"), _eval),
-        Kind("profile", _PROFILE, ("models",), _profile),
+        Kind("export", {**_NETWORK, **_EXPORT, **_BUDGET}, ("network",), _export, requests.export, ".onnx"),
+        Kind("eval", {"model": _TEXT, "data": _TEXT}, ("model", "data"), _eval, _nothing_more),
+        Kind("profile", _PROFILE, ("models",), _profile, _check_profile),
     )
 }

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from edgecnn import __version__, files
 from edgecnn.errors import OutputError, RecipeError
 from edgecnn.recipe import kinds, summary
+from edgecnn.recipe.inputs import check_inputs
 from edgecnn.recipe.schema import Plan, PlannedStep
 
 #: What lies in the folder of a run, beside the files of the steps.
@@ -77,6 +78,7 @@ def run(plan: Plan, folder: Path, listener: Listener) -> Ran:
     and inside a training that was cut off. Raises what the steps raise.
     """
     start = time.perf_counter()
+    check_inputs(plan)
     _make(folder)
     known = _read_record(folder, plan)
     outcomes: list[Outcome] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _TOP = ("name", "about", "variables", "for_each", "steps")
 #: Of every step, beside the options of its kind.
 _OF_STEP = ("id", "seeds")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_FOLDER = re.compile(r"[\w-][\w .-]{0,99}")
+_MAX_BYTES, _MAX_STEPS, _MAX_SEEDS, _MAX_NAME = 1 << 20, 1000, 100, 150
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REFERENCE = re.compile(r"@([A-Za-z][A-Za-z0-9_.-]*)")
 #: Options that take a file, and how its name ends. A teacher may be of either kind.
@@ -58,7 +61,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     Raises RecipeError for what is not there, cannot be read, or says what no recipe can say.
     """
     try:
-        values = core_yaml.load(Path(path).read_text(encoding="utf-8"))
+        values = core_yaml.load(_text(Path(path)))
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}", hint="recipes/ holds some") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -66,6 +69,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     if not isinstance(values, dict) or not isinstance(values.get("steps"), list) or not values["steps"]:
         raise RecipeError(f"{path} is no recipe: it has no list of steps", hint="steps: [{train: {...}}]")
     _known(values, _TOP, "the recipe")
+    name = _name(values.get("name"), Path(path).stem)
     for key in ("variables", "for_each"):
         if not isinstance(values.get(key) or {}, dict):
             raise RecipeError(
@@ -80,22 +84,49 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     if unset:
         raise RecipeError(f"{path} needs a value for {', '.join(unset)}", hint=f"--set {unset[0]}=VALUE")
     steps: list[PlannedStep] = []
-    for row in _rows(values.get("for_each") or {}):
+    for row in _rows(values.get("for_each") or {}, len(values["steps"])):
         steps += _steps(values["steps"], {**variables, **row}, _suffix(row))
     if not steps:
         raise RecipeError(
             f"{path} does nothing: for_each has no values", hint="for_each: {NAME: [VALUE, ...]}"
         )
     _check_references(steps)
-    name = str(values.get("name") or Path(path).stem)
-    if "/" in name:
-        raise RecipeError(f"a recipe cannot be called {name!r}", hint="its name is that of a folder")
     return Plan(name, str(values.get("about") or ""), tuple(steps))
 
 
-def _rows(for_each: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def _text(path: Path) -> str:
+    """Return a recipe's text; raises OSError, UnicodeDecodeError or RecipeError."""
+    if path.exists() and not (path.is_file() and path.stat().st_size <= _MAX_BYTES):
+        raise RecipeError(f"{path} is no recipe", hint=f"a file of at most {_MAX_BYTES >> 10} KiB")
+    return path.read_text(encoding="utf-8")
+
+
+def _name(given: Any, stem: str) -> str:
+    """Return the name of a recipe, and of the folder of its runs."""
+    name = stem if given is None else given
+    if type(name) is int:
+        name = str(name)
+    if not isinstance(name, str) or not _FOLDER.fullmatch(name):
+        raise RecipeError(
+            f"a recipe cannot be called {str(name)[:40]!r}",
+            hint="its name is that of a folder: letters, digits, spaces, ., - and _, no dot first",
+        )
+    return name
+
+
+def _rows(for_each: Mapping[str, Any], steps: int) -> list[dict[str, Any]]:
     """Return every combination of the values that the steps are repeated for."""
     lists = [value if isinstance(value, list) else [value] for value in for_each.values()]
+    count = math.prod(map(len, lists)) * steps
+    if count > _MAX_STEPS:
+        raise RecipeError(
+            f"for_each makes {count} steps of {steps}", hint=f"at most {_MAX_STEPS}: several recipes"
+        )
+    for key, values in zip(for_each, lists, strict=True):
+        if not isinstance(key, str) or any(isinstance(value, (list, dict)) for value in values):
+            raise RecipeError(
+                f"for_each cannot repeat {key} for {str(values)[:60]}", hint="for_each: {NAME: [VALUE, ...]}"
+            )
     return [dict(zip(for_each, row, strict=True)) for row in itertools.product(*lists)]
 
 
@@ -132,17 +163,25 @@ def _check_step(given: Any) -> None:
 def _step(given: Mapping[str, Any], variables: Mapping[str, Any], suffix: str, ids: set[str]) -> PlannedStep:
     name = next(key for key in given if key not in _OF_STEP)
     kind, here, options = KINDS[name], _id(given), given[name] or {}
-    if not _NAME.fullmatch(here):
-        raise RecipeError(f"{here!r} cannot name a step", hint="letters, digits, - and _")
+    if not _NAME.fullmatch(here) or len(here + suffix) > _MAX_NAME:
+        raise RecipeError(
+            f"{(here + suffix)[:60]!r} cannot name a step",
+            hint=f"at most {_MAX_NAME} letters, digits, - and _, with what for_each adds",
+        )
     _known(options, tuple(kind.options), f"step {here} ({name})")
     missing = [key for key in kind.required if options.get(key) is None]
     if missing:
         raise RecipeError(f"step {here} ({name}) lacks {', '.join(missing)}", hint=f"{missing[0]}: VALUE")
     filled = {key: _fill(value, variables, here, suffix, ids) for key, value in options.items()}
     seeds = given.get("seeds", [])
-    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+    if (
+        not isinstance(seeds, list)
+        or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+        or not len(set(seeds)) == len(seeds) <= _MAX_SEEDS
+    ):
         raise RecipeError(
-            f"the seeds of step {here} are no list of numbers: {seeds}", hint="seeds: [0, 1, 2]"
+            f"the seeds of step {here} are no list of numbers: {str(seeds)[:60]}",
+            hint=f"seeds: [0, 1, 2], at most {_MAX_SEEDS}, each once",
         )
     if seeds and ("seed" not in kind.options or "seed" in options):
         raise RecipeError(f"step {here} ({name}) takes no seeds", hint="leave seeds or seed out")

@@ -2,11 +2,6 @@
 
 import csv
 import json
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -104,41 +99,6 @@ def test_pruning_with_other_classes_needs_fine_tuning(fine_tuned, tmp_path):
 def test_the_same_run_is_not_done_twice(trained):
     done = run("train", "lenet5", *SHORT, "-o", str(trained[0]), "--resume", "--json")
     assert json.loads(done.stdout)["done_before"] is True
-
-
-def kill_and_resume(arguments: list[str], output, times: int, rng: random.Random, folder) -> int:
-    """Run a program to its end, killing it so many times; return how often a half-done run was found."""
-    found = 0
-    for _ in range(times):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgecnn", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        time.sleep(rng.uniform(2.0, 7.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        found += any(item.name.endswith(".training") for item in folder.rglob("*"))
-        for item in folder.rglob("*.safetensors*"):
-            assert item.name.endswith(".training") or read_state(item), item
-    done = run(*arguments)
-    assert done.returncode == 0, done.stderr
-    return found
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path):
-    options = ("lenet5", "--data", "digits", "--augmentation", "digits", "--epochs", "40", "--ema", "0.99")
-    whole = tmp_path / "whole.safetensors"
-    assert run("train", *options, "-o", str(whole)).returncode == 0
-    (tmp_path / "killed").mkdir()
-    out = tmp_path / "killed" / "m.safetensors"
-    found = kill_and_resume(
-        ["train", *options, "-o", str(out), "--resume"], out, 20, random.Random(0), tmp_path / "killed"
-    )
-    assert found >= 3
-    assert [item.name for item in out.parent.iterdir()] == ["m.safetensors"]
-    one, two = read_state(whole), read_state(out)
-    assert one.keys() == two.keys() and all((one[key] == two[key]).all() for key in one)
 
 
 def test_a_run_that_was_cut_off_is_not_overwritten_unasked(tmp_path):

@@ -1,12 +1,7 @@
 """A run of a recipe: every step for real, on a network that is trained in seconds."""
 
 import json
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 from program import run_here as run
@@ -119,33 +114,3 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(ran, tmp_path):
     rows = done.stdout.splitlines()
     assert any("teacher" in row and "epochs 7" in row for row in rows)
     assert any("int8.onnx" in row and "qat True" in row for row in rows)
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_files(tmp_path):
-    recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(RECIPE.replace("epochs: 3", "epochs: 12").partition("  - export")[0])
-    whole, out = tmp_path / "whole", tmp_path / "killed"
-    assert run("run", str(recipe), "-o", str(whole)).returncode == 0
-    rng, halves = random.Random(1), 0
-    for _ in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edgecnn", "run", str(recipe), "-o", str(out)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(rng.uniform(2.0, 6.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        halves += any(out.glob("*.training"))
-        for item in out.glob("*.safetensors"):
-            assert read_state(item), item
-        assert not list(out.glob(".*")), "no temporary file is left"
-    assert run("run", str(recipe), "-o", str(out)).returncode == 0
-    assert halves >= 3
-    for name in ("teacher", "student", "student-seed-1", "pruned"):
-        one, two = (read_state(folder / f"{name}.safetensors") for folder in (whole, out))
-        assert all((one[key] == two[key]).all() for key in one), name
-    one, two = (
-        json.loads((folder / "run.json").read_text())["steps"][-1]["metrics"][0] for folder in (whole, out)
-    )
-    assert one["top1"] == two["top1"] and one["parity"] == two["parity"]

@@ -1,12 +1,14 @@
 """What a recipe may say, and how it is told that it may not."""
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
 
 from edgecnn.errors import RecipeError
 from edgecnn.recipe.kinds import KINDS
+from edgecnn.recipe.run import run
 from edgecnn.recipe.schema import read
 from edgecnn.zoo.spec import NetworkSpec
 
@@ -114,6 +116,107 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
 
 
 @pytest.mark.parametrize(
+    ("step", "words", "hint"),
+    [
+        ("export: {network: lenet5, precision: int4}", "unknown precision 'int4'", "int8"),
+        ("export: {network: '@first', precision: int4}", "unknown precision 'int4'", "int8"),
+        ("export: {network: '@first', alpha: 0.5}", "says itself what --alpha", "leave"),
+        ("export: {network: mobilnet}", "unknown architecture 'mobilnet'", "mobilenet"),
+        ("export: {network: lenet5, min_agreement: 200}", "agreement", None),
+        ("export: {network: lenet5, calib: a, data: b}", "cannot both calibrate", None),
+        ("distill: {network: lenet5, teacher: '@first', data: digits, features: hints}", "features", "hint"),
+        ("distill: {network: lenet5, teacher: lenet6, data: digits}", "unknown architecture", "lenet5"),
+        ("distill: {network: lenet5, teacher: '@first'}", "nothing to learn from", "unlabeled"),
+        ("prune: {network: '@first'}", "one goal", "ratio"),
+        ("prune: {network: '@first', target_macs: much}", "much", None),
+        ("prune: {network: '@first', sparsity: 1:4}", "1:4", "2:4"),
+        ("prune: {network: '@first', ratio: 0.5, epochs: 1}", "labelled images", "data"),
+        ("train: {network: lenet5, data: digits, qat: true}", "random weights", "train"),
+        ("profile: {models: []}", "no model", "models"),
+        ("profile: {models: [m.onnx], seconds: 0}", "seconds of 0", None),
+        ("profile: {models: [[m.onnx]]}", "is [['m.onnx']]", "texts"),
+        ("train: {network: lenet5, data: digits, lr: 1e999}", "is inf", "number"),
+        ("train: {network: lenet5, data: digits, lr: {a: 1}}", "lr of step", "number"),
+    ],
+)
+def test_what_only_a_later_step_would_have_met_is_refused_before_the_first(tmp_path, step, words, hint):
+    first = "{id: first, train: {network: lenet5, data: digits}}"
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, f"steps: [{first}, {{id: second, {step}}}]")
+    assert words in str(caught.value) and "step second" in str(caught.value)
+    assert hint is None or hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("train: {network: lenet5, data: digts}", "no data set digts"),
+        ("train: {network: lenet5, data: photos/here}", "no data set photos/here"),
+        ("train: {network: lenet5, data: digits, weights: lenet.pth}", "no file lenet.pth"),
+        ("distill: {network: lenet5, data: digits, teacher: gone.onnx}", "no file gone.onnx"),
+        ("distill: {network: lenet5, data: digits, teacher: '@first', unlabeled: more}", "no folder more"),
+        ("export: {network: '@first', precision: int8, calib: images}", "no folder images"),
+        ("eval: {model: gone.onnx, data: digits}", "no file gone.onnx"),
+        ("profile: {models: [gone.onnx]}", "no file gone.onnx"),
+    ],
+)
+def test_what_is_not_there_is_missed_before_the_first_step(tmp_path, monkeypatch, step, words):
+    monkeypatch.chdir(tmp_path)
+    first = "{id: first, train: {network: lenet5, data: digits}}"
+    plan = plan_of(tmp_path, f"steps: [{first}, {{id: second, {step}}}]")
+    with pytest.raises(RecipeError, match=words) as caught:
+        run(plan, tmp_path / "out", None)
+    assert "of step second" in str(caught.value) and caught.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+LAUGHS = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n"
+    for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+STEP = "steps: [train: {network: lenet5, data: digits}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (STEP + LAUGHS, "10000 values"),
+        (STEP + "about: &a [*a]", "10000 values"),
+        (STEP + "about: &a {b: *a}", "10000 values"),
+        ("x: &a {k: 1}\n" + STEP + "variables: {<<: [" + "*a, " * 10_001 + "]}", "10000 values"),
+        (STEP + "about: " + "[" * 1500 + "]" * 1500, "too deeply"),
+        (STEP + "variables: {n: " + "9" * 5000 + "}", "digits"),
+        (STEP + "for_each: {" + ", ".join(f"v{i}: [1, 2, 3, 4]" for i in range(30)) + "}", "steps"),
+        (STEP + "for_each: {v: [[1, 2]]}", "cannot repeat v"),
+        (STEP + "for_each: {v: [{a: 1}]}", "cannot repeat v"),
+        (STEP + f"for_each: {{v: [{'x' * 300}]}}", "cannot name a step"),
+        (f"steps: [{{seeds: {list(range(200))}, train: {{network: lenet5, data: digits}}}}]", "seeds"),
+        ("steps: [{seeds: [1, 1], train: {network: lenet5, data: digits}}]", "seeds"),
+        (STEP + "name: ..", "cannot be called '..'"),
+        (STEP + "name: .hidden", "cannot be called"),
+        (STEP + "name: /etc", "cannot be called"),
+        (STEP + 'name: "a\\0b"', "cannot be called"),
+        (STEP + 'name: ""', "cannot be called"),
+        (STEP + f"name: {'x' * 300}", "cannot be called"),
+        (STEP + "name: [a]", "cannot be called"),
+        ("steps: [{id: ../x, train: {network: lenet5, data: digits}}]", "cannot name a step"),
+        ("#" * (1 << 20) + "\n" + STEP, "no recipe"),
+    ],
+)  # fmt: skip
+def test_what_multiplies_or_escapes_is_refused_at_once(tmp_path, text, words):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tmp_path, text)
+    assert words in str(caught.value) or words in (caught.value.hint or "")
+    assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_is_no_recipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match="no recipe"):
+        read(tmp_path / "pipe.yaml")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "variables: [a]\nsteps: [train: {network: lenet5, data: digits}]",
@@ -138,13 +241,15 @@ for_each: {data: [photos/2024, 0123]}
 steps:
   - id: v1.0
     train: {network: lenet5, data: $data, amp: no, lr: 1e-3, mixup: 1, clip: null}
-  - prune: {network: "@v1.0", sparsity: 2:4, target_macs: 1000000, classes: 4}
+  - prune: {network: "@v1.0", sparsity: 2:4, classes: 4}
+  - id: smaller
+    prune: {network: "@v1.0", target_macs: 1000000}
 """
-    train, prune, other, _ = plan_of(tmp_path, text, ("v1.0.epochs=7",)).steps
+    train, prune, smaller, other, *_ = plan_of(tmp_path, text, ("v1.0.epochs=7",)).steps
     assert train.id == "v1.0-data-photos_2024" and prune.needs == (train.id,)
     found = {key: train.options[key] for key in ("amp", "lr", "mixup", "clip", "epochs")}
     assert found == {"amp": "no", "lr": 1e-3, "mixup": 1.0, "clip": None, "epochs": 7}
-    assert (prune.options["sparsity"], prune.options["target_macs"]) == ("2:4", "1000000")
+    assert (prune.options["sparsity"], smaller.options["target_macs"]) == ("2:4", "1000000")
     assert other.options["data"] == "0123"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from edgecnn import files
 from edgecnn.export.trace import trace
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency import profile
 from edgecnn.quantize import simplify
 from edgecnn.quantize.pipeline import quantize
@@ -73,7 +73,7 @@ class Timer:
         threads: int = 0,
         progress: Callable[[str], None] = lambda step: None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = TemporaryFolder()
         self._example, self._scheme, self._images = example, scheme, images
         self._seconds, self._threads, self._progress = seconds, threads, progress
         self._reference = self._engine(reference, "reference")

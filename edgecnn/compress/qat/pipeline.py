@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.parity import Parity, compare
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.evaluate import logits
@@ -100,7 +100,7 @@ def train_quantized(
         sha256 = files.sha256(request.output)
         return Trained(request.output, sha256, found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
         model = onnx.load(exported.path)
     preprocessing = spec.preprocessing

@@ -25,6 +25,8 @@ from edgecnn.compress.train.average import Average
 from edgecnn.compress.train.memory import keep_freed_memory
 from edgecnn.compress.train.mixing import mix
 from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.precision import MixedPrecision
+from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.state import TrainingState
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.data.loader import Loader
@@ -91,11 +93,10 @@ def make_accelerator(options: TrainOptions) -> Any:
         raise InvalidValueError(
             "mixed precision in float16 needs a GPU, and none answers", hint="--amp bf16, or no"
         )
-    # It remembers the precision of the first of a process; a recipe trains several networks.
-    accelerate.state.AcceleratorState._reset_state()
     if not torch.cuda.is_available():
         keep_freed_memory()
-    return accelerate.Accelerator(mixed_precision=options.amp, cpu=not torch.cuda.is_available())
+    # The precision is `MixedPrecision`'s: accelerate keeps that of the first network of a process.
+    return accelerate.Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
 
 
 def fit(
@@ -106,7 +107,11 @@ def fit(
     Goes on from `task.state_file` if that exists; whoever calls deletes it when the result is safe. Raises
     TrainingError if the loss is not finite, InvalidValueError if the state belongs to another run.
     """
-    with synchronized(task.network) if accelerator.num_processes > 1 else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if accelerator.num_processes > 1:
+            stack.enter_context(synchronized(task.network))
+        elif task.options.batch == 1:
+            stack.enter_context(single_values_normalized(task.network))
         return _Run(task, accelerator, report).all_stages()
 
 
@@ -136,13 +141,15 @@ def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tup
 class _Step(nn.Module):
     """Network and objective as one module, so that distributed training sees the parameters of both."""
 
-    def __init__(self, network: nn.Module, objective: nn.Module) -> None:
+    def __init__(self, network: nn.Module, objective: nn.Module, precision: MixedPrecision) -> None:
         super().__init__()
         self.network, self.objective = network, objective
+        self._precision = precision
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        loss: Tensor = self.objective(self.network, images, targets)
-        return loss
+        with self._precision.forward():
+            loss: Tensor = self.objective(self.network, images, targets)
+        return loss.float()
 
 
 class _Run:
@@ -151,6 +158,7 @@ class _Run:
         self._report = report if accelerator.is_main_process else lambda report: None
         self._identity = dict(task.identity or {})
         self.history: list[dict[str, Any]] = []
+        self._precision = MixedPrecision(self.options.amp, accelerator.device)
         self._format = torch.channels_last if self.options.channels_last else torch.contiguous_format
         task.network.to(accelerator.device).to(memory_format=self._format)  # type: ignore[call-overload]
         task.objective.to(accelerator.device)
@@ -178,8 +186,8 @@ class _Run:
         network, per_epoch = task.network, len(task.train)
         last = index == len(task.stages) - 1
         self._freeze(stage)
-        step_module = _Step(network, task.objective)
-        plain = optimizers.make([step_module], options, stage.rate)
+        step_module = _Step(network, task.objective, self._precision)
+        optimizer = optimizers.make([step_module], options, stage.rate)
         average = Average(network, options.ema) if options.ema and last else None
         modules = {"network": network, "objective": task.objective}
         if average:
@@ -189,10 +197,9 @@ class _Run:
             first, total = saved.step, saved.total
             for name, module in modules.items():
                 states.restore_module(module, name, saved.tensors)
-            states.restore_optimizer(plain, saved.tensors)
-            if accelerator.scaler and saved.scaler:
-                accelerator.scaler.load_state_dict(dict(saved.scaler))
-        model, optimizer = accelerator.prepare(step_module, plain)
+            states.restore_optimizer(optimizer, saved.tensors)
+            self._precision.scaler.load_state_dict(dict(saved.scaler))
+        model = accelerator.prepare(step_module)
         losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
         steps = stage.epochs * per_epoch
         warmup = min(round(options.warmup * per_epoch), steps // 3)
@@ -200,8 +207,8 @@ class _Run:
 
         def save(step: int) -> None:
             if task.state_file and accelerator.is_main_process:
-                scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
-                tensors = states.gather(modules, plain)
+                scaler = self._precision.scaler.state_dict()
+                tensors = states.gather(modules, optimizer)
                 state = TrainingState(
                     self._identity, index, step, losses.item(), self.history, scaler, tensors
                 )
@@ -218,12 +225,12 @@ class _Run:
                 step = epoch * per_epoch + number
                 optimizers.set_rate(optimizer, step, steps, warmup)
                 loss = model(*self._batch(images, labels, index, step))
-                accelerator.backward(loss)
+                self._precision.backward(loss, optimizer)
                 if options.clip is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), options.clip)
-                optimizer.step()
-                optimizer.zero_grad()
-                losses += loss.detach()
+                    nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+                self._precision.step(optimizer)
+                # Of all processes, so that any of them knows the sum that a state keeps.
+                losses += accelerator.reduce(loss.detach().double(), "mean")
                 if average:
                     average.update(network, step)
                 clock.images += len(images) * accelerator.num_processes
@@ -233,7 +240,7 @@ class _Run:
                 if accelerator.is_main_process and clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
                     self._check(losses.item(), before + epoch)
                     save(step + 1)
-            mean = float(accelerator.reduce(losses, "mean")) / per_epoch
+            mean = losses.item() / per_epoch
             self._check(mean, before + epoch)
             losses.zero_()
             row: dict[str, Any] = {
@@ -251,7 +258,7 @@ class _Run:
         if average:
             network.load_state_dict(average.network.state_dict())
         if not last:
-            # Else the next stage would scale this stage's gradients as well.
+            # Else this stage's module would still wait for gradients in the next one.
             accelerator.free_memory()
 
     def _batch(

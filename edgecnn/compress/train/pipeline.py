@@ -247,7 +247,7 @@ def loaders(
         raise InvalidValueError(
             f"{dataset.name} has {len(dataset.train)} images to train with, fewer than a batch of"
             f" {options.batch}",
-            hint=f"--batch {max(1, len(dataset.train) // 4)}",
+            hint=f"--batch {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
         )
     train = Loader(
         dataset.train,

@@ -100,10 +100,22 @@ def restore_module(module: nn.Module, name: str, tensors: Mapping[str, Tensor]) 
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Fill an optimizer from what `gather` returned."""
+    """Fill an optimizer from what `gather` returned.
+
+    What it keeps of a parameter lies in memory as the parameter does: a fused step walks through both at
+    once, from the first number to the last, whatever their strides say.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer/"):
             _, index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = torch.as_tensor(value)
+            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a value with the strides of a parameter of its shape; another shape stays as it is."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +13,7 @@ from edgecnn.devices.remote.environment import variables
 from edgecnn.devices.remote.places import Places
 from edgecnn.devices.remote.transfer import send as send_files
 from edgecnn.errors import BoardError, OutputError, StoreError
+from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure import store
 
 _FOLDER = "jobs/command"
@@ -43,7 +43,7 @@ def collect(connection: Connection, places: Places, kind: str) -> list[Path]:
     All files are written, or none. Nothing else than `places.outputs` comes here. The results of a command of
     that `kind` go into the store here, last. Raises OutputError, BoardError or StoreError.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder() as folder:
         fetched = _fetch(connection, {*places.outputs, _RESULTS}, Path(folder))
         connection.ask("remove", paths=[_FOLDER])
         results = _results(fetched.pop(_RESULTS, None), connection, places, kind)

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from email import message_from_bytes
@@ -20,6 +19,7 @@ from edgecnn import files
 from edgecnn.devices.remote import wheel
 from edgecnn.errors import BoardError
 from edgecnn.lazy import require
+from edgecnn.leftovers import TemporaryFolder
 
 #: Files whose presence says that a folder of wheels is whole.
 _COMPLETE = "complete"
@@ -86,7 +86,7 @@ def _download(
     for platform in platforms(facts["machine"], tuple(facts["libc"])):
         command += ["--platform", platform]
     progress(f"gathering wheels for {facts['machine']}, Python {version}")
-    with tempfile.TemporaryDirectory() as temporary:
+    with TemporaryFolder() as temporary:
         path = Path(temporary) / wheel.name()
         path.write_bytes(own)
         _pip([*command, "pip", f"{path}[{','.join(extras)}]" if extras else str(path)], facts)
