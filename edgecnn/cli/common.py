@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -119,6 +120,32 @@ def budget(function: F) -> F:
     return function
 
 
+def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images") -> list[tuple[str, str]]:
+    """Return the lines on how near a file is to its reference, from the figures as JSON.
+
+    Of several outputs each has its line, the worst first. Agreement is said where something is decided.
+    """
+    outputs = parity.get("outputs") or []
+    if len(outputs) < 2:
+        facts = [("parity", f"{decibels(parity['sqnr_db'])} against {against}")]
+        if parity["top1_agreement"] is not None:
+            facts.append(("agreement", f"{parity['top1_agreement']:.1%} of {parity['images']} {images}"))
+        return facts
+    facts = [
+        ("parity", f"{decibels(parity['sqnr_db'])} against {against}, the worst of {len(outputs)} outputs")
+    ]
+    for item in sorted(outputs, key=lambda item: math.inf if item["sqnr_db"] is None else item["sqnr_db"]):
+        agreement = item["top1_agreement"]
+        share = "" if agreement is None else f", agreement {agreement:.1%} of {parity['images']} {images}"
+        facts.append(("", f"{item['name']}: {decibels(item['sqnr_db'])}{share}"))
+    return facts
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share as a percentage; "-" where it is not known."""
+    return "-" if share is None else f"{share:.{digits}%}"
+
+
 def print_attempts(attempts: Sequence[Any]) -> None:
     """Print what was tried for an int8 file, and what came of each."""
     with_drop = any(item["top1_drop"] is not None for item in attempts)
@@ -127,7 +154,7 @@ def print_attempts(attempts: Sequence[Any]) -> None:
         [
             item["name"],
             decibels(item["sqnr_db"]),
-            f"{item['top1_agreement']:.1%}",
+            percent(item["top1_agreement"], 1),
             *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
             f"{item['int8_mac_share']:.1%}",
             f"{item['seconds']:.1f}",

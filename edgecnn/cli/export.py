@@ -92,12 +92,11 @@ def _print(exported: Exported) -> None:
             ),
             ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
             ("precision", _precision(manifest.quantization, manifest.precision, manifest.target)),
-            (
-                "parity",
-                f"{common.decibels(parity.to_json()['sqnr_db'])} against PyTorch, largest difference"
-                f" {parity.max_abs_diff:.2g}",
+            *common.parity_facts(
+                parity.to_json(),
+                f"PyTorch, largest difference {parity.max_abs_diff:.2g}",
+                "images that did not calibrate",
             ),
-            ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate"),
         ]
     )
     attempts = (manifest.quantization or {}).get("attempts", [])

@@ -197,10 +197,7 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     else:
         facts.append(("precision", manifest.precision))
     if parity:
-        facts.append(("parity", f"{common.decibels(parity.to_json()['sqnr_db'])} against the float file"))
-        facts.append(
-            ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate")
-        )
+        facts += common.parity_facts(parity.to_json(), "the float file", "images that did not calibrate")
     if speed:
         facts.append(
             (

@@ -86,11 +86,7 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
                 f"{found['top1']:.2%} of {found['n']} test images; float {found['float_top1']:.2%},"
                 f" int8 without training {found['untrained_top1']:.2%}",
             ),
-            (
-                "parity",
-                f"{common.decibels(parity['sqnr_db'])}, {parity['top1_agreement']:.1%} agreement with the"
-                " float network",
-            ),
+            *common.parity_facts(parity, "the float network", "test images"),
             ("simulation", f"answers as the network in training on {found['simulation_agreement']:.2%}"),
         ]
     )

@@ -31,7 +31,7 @@ from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.measure.latency import real_input
-from edgecnn.parity import Parity, compare, demand
+from edgecnn.parity import Output, Parity, compare_outputs, demand
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.engine import Engine
@@ -223,7 +223,9 @@ def foreign(path: Path) -> Manifest:
     quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
     half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
     with load(path, device="cpu") as engine:
-        output = TensorSpec("output", (engine.input.shape[0], engine.classes), "float32", "NC")
+        output = engine.output or TensorSpec(
+            "output", (engine.input.shape[0], engine.classes), "float32", "NC"
+        )
         return Manifest((engine.input,), (output,), precision="int8" if quantized else half)
 
 
@@ -238,15 +240,34 @@ def _check(
     """Return how near an engine is to its ONNX file; raises ParityError if it is something else."""
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
-        parity = compare(
-            reference.run(images),
-            engine.run(images),
+        threshold = 0.5 if onnx_metadata.contents(source.path).ends_in_sigmoid else 0.0
+        parity = compare_outputs(
+            [_output(reference, reference.run(images), threshold)],
+            [_output(engine, engine.run(images), threshold)],
             f"the engine of {engine.backend}",
             constant=True,
         )
     coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     demand(parity, coarsest, f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}")
     return parity
+
+
+def _output(engine: Engine, values: npt.NDArray[Any], threshold: float) -> Output:
+    """Return what an engine gave, (N, values), in the shape that its network gives it, less sizes of one.
+
+    Raises ArtifactError for integers: of a class index nobody can say how near it is.
+    """
+    spec = engine.output
+    if spec is None:
+        return Output("output", values, threshold)
+    if not spec.dtype.startswith("float"):
+        raise ArtifactError(
+            f"the output {spec.name!r} of {engine.path.name} is {spec.dtype}: an engine is checked by scores",
+            hint="compile the network without the argmax at its end",
+        )
+    inner = [size for size in spec.shape[1:] if size != 1]
+    # Of maps it matters that they are no class scores, not what shape they have.
+    return Output(spec.name, values[:, None] if len(inner) > 1 else values, threshold)
 
 
 def manifest_backend(manifest: Manifest) -> str:

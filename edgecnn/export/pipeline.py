@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, LayerRecord, Manifest, Step, TensorSpec, check_onnx_output
@@ -19,7 +18,7 @@ from edgecnn.data.source import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
-from edgecnn.parity import Parity, compare, demand
+from edgecnn.parity import Output, Parity, demand
 
 #: Least agreement with PyTorch, in dB, below which nothing is written. Every export has to reach the
 #: first with its float32 graph, before precision is reduced.
@@ -120,7 +119,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     from edgecnn.export import image_input, trace
     from edgecnn.quantize import float16, islands, layer_table, simplify
     from edgecnn.quantize.escalate import picked
-    from edgecnn.quantize.evaluate import logits
+    from edgecnn.quantize.evaluate import Reference, readouts
     from edgecnn.zoo import cost, initialize
 
     spec, clock, lineage = request.network, _Clock(progress), _Lineage()
@@ -136,7 +135,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         frames = images.check_frames()
         inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
         with torch.inference_mode():
-            reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
+            logits = torch.cat([network(part) for part in inputs.split(8)]).numpy()
     with clock("trace"):
         model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
         lineage.add("trace", {"opset": request.opset, "batch": request.batch}, parent=spec.sha256)
@@ -144,14 +143,16 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
         layers = layer_table.layers(model)
+        reference = Reference([Output(readouts(model)[0].name, logits)], inputs.numpy())
+        reference.check_budget(request.budget)
         if request.precision != "float32":  # else the check at the end is this one
-            exact = compare(reference, logits(model, inputs.numpy()), "the float32 graph")
+            exact = reference.parity(model, "the float32 graph", constant=False)
             demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
     quantization, met = None, None
     with clock("reduce precision"):
         if request.precision == "int8":
             parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-            outcome = _int8(request, model, images, inputs.numpy(), reference, progress)
+            outcome = _int8(request, model, images, reference, progress)
             model, met = outcome.quantized.model, outcome.met
             if request.resolved_target.backend == "tensorrt":
                 model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
@@ -172,7 +173,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         onnx.checker.check_model(model, full_check=True)
         given = frames if request.input == "uint8" else inputs.numpy()
         what = f"the {request.precision} model"
-        parity = compare(reference, logits(model, given), what)
+        parity = reference.parity(model, what, images=given, constant=False)
         demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), what)
         if parity.sqnr_db < POOR_SQNR_DB:
             notes.append(
@@ -222,13 +223,11 @@ def _int8(
     request: ExportRequest,
     model: Any,
     images: ImageSource,
-    inputs: npt.NDArray[np.float32],
-    reference: npt.NDArray[np.float32],
+    reference: Any,
     progress: Callable[[str], None],
 ) -> Any:
     """Return the outcome of the escalation, judged against PyTorch's logits."""
     from edgecnn.quantize.escalate import Verdict, escalate
-    from edgecnn.quantize.evaluate import logits
     from edgecnn.quantize.pipeline import Quantizer
     from edgecnn.quantize.sensitivity import scan
 
@@ -236,8 +235,8 @@ def _int8(
     quantizer = Quantizer(model, images.calibration, scheme, request.ranges, progress)
     return escalate(
         quantizer,
-        lambda candidate: Verdict(compare(reference, logits(candidate, inputs), "the int8 model")),
-        lambda quantized: scan(quantized, quantizer.macs, inputs[:16], progress),
+        lambda candidate: Verdict(reference.parity(candidate, "the int8 model", constant=False)),
+        lambda quantized: scan(quantized, quantizer.macs, reference.images[:16], progress),
         request.resolved_effort,
         request.budget,
         progress,

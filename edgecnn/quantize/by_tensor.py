@@ -13,13 +13,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from edgecnn.parity import compare
 from edgecnn.quantize import qdq
-from edgecnn.quantize.evaluate import before_softmax, logits
+from edgecnn.quantize.evaluate import Network, Reference, readouts, with_outputs
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
-from edgecnn.runtime.ort import open_session
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
@@ -28,7 +26,6 @@ Array = npt.NDArray[np.float32]
 _LEAST_GAIN = 0.01
 #: Ranges nearer to each other than this share of their width are one and the same.
 _SAME = 0.02
-_BATCH = 8
 
 
 def choose(
@@ -81,30 +78,21 @@ class _Rounded:
 
     def __init__(self, model: onnx.ModelProto, placement: Placement, scheme: Scheme, images: Array) -> None:
         self._scheme = scheme
-        self._images = images
-        self._reference = logits(model, images)
-        model, self._output = before_softmax(model)
-        self._source = model.graph.input[0].name
-        self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or _BATCH
+        self._reference = Reference.of(model, images)
+        known = readouts(model)
         # Scales are inputs of the graph: one session serves for all ranges. ONNX Runtime 1.31 drops a Clip
         # before a QuantizeLinear even where it cannot know the scale, so its optimizer stays out of it.
-        opened = _with_open_scales(model, placement.tensors, scheme)
-        self._session = open_session(opened.SerializeToString(), optimize=False)
+        opened = _with_open_scales(with_outputs(model, known), placement.tensors, scheme)
+        self._network = Network.rewritten(opened, known)
 
     def noise(self, ranges: Mapping[str, Range]) -> float:
-        """Return the noise's share of the output's energy."""
+        """Return the noise's share of the output's energy; of several outputs, of the worst."""
         scales: dict[str, npt.NDArray[np.generic]] = {}
         for name, ends in ranges.items():
             scale, zero = qdq.scale_and_zero(*ends, self._scheme)
             scales[f"{name}_scale"], scales[f"{name}_zero"] = np.array(scale), zero
-        count = len(self._images)
-        images = np.concatenate([self._images, np.repeat(self._images[-1:], -count % self._batch, axis=0)])
-        parts = [
-            self._session.run([self._output], {self._source: images[at : at + self._batch], **scales})[0]
-            for at in range(0, len(images), self._batch)
-        ]
-        output = np.concatenate(parts)[:count].reshape(count, -1)
-        found = compare(self._reference, output, "the network with rounded activations", constant=True)
+        outputs = self._network(self._reference.images, scales)
+        found = self._reference.parity_of(outputs, "the network with rounded activations")
         return float(10 ** (-found.sqnr_db / 10))
 
 

@@ -10,24 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
-from edgecnn.data import folder
 from edgecnn.data.source import ImageSource
-from edgecnn.errors import ArtifactError, DataError, InvalidValueError
-from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
+from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.parity import Parity, check_finite, demand, varies
 from edgecnn.quantize import float16, islands, layer_table, opset, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
-from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.evaluate import Reference
 from edgecnn.quantize.graph import macs_by_node
+from edgecnn.quantize.labelled import Labelled
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.request import QuantizeRequest
 from edgecnn.quantize.sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.strip import strip, to_scheme
-from edgecnn.runtime import labels
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.targets import target
 
@@ -108,23 +106,19 @@ def quantize_file(
         seed=request.seed,
     )
     checks = preprocessing.normalize(images.check_frames())
-    reference = logits(model, checks)
+    reference = Reference.of(model, checks)
     if request.size is None:
         # The graph was rewritten: before anything else, it must still be the network that was given.
-        given = logits(opset.upgrade(original), checks[:8])
-        exact = compare(given, reference[:8], "the prepared graph", constant=True)
-        demand(exact, _MIN_PREPARED_DB, "the prepared graph")
-    if not spread(reference) > MIN_SPREAD:
-        notes.append(
-            "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
-        )
+        given = Reference.of(opset.upgrade(original), checks[:8])
+        demand(given.parity(model, "the prepared graph"), _MIN_PREPARED_DB, "the prepared graph")
+    notes += _check_reference(request, reference, model)
     manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
     outcome, sensitivity = None, None
     quantization: dict[str, Any] | None = None
     parameters: dict[str, Any]
     if request.precision == "int8":
         finetune = trainer(model, preprocessing) if trainer else None
-        outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress, finetune)
+        outcome, sensitivity = _int8(request, model, images, reference, manifest, progress, finetune)
         model = outcome.quantized.model
         if request.resolved_target.backend == "tensorrt":
             model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
@@ -139,7 +133,7 @@ def quantize_file(
     progress("check")
     onnx.checker.check_model(model, full_check=True)
     what = f"the {request.precision} model"
-    parity = compare(reference, logits(model, checks), what, constant=True)
+    parity = reference.parity(model, what)
     if request.precision == "float16":
         demand(parity, _MIN_HALF_DB, what)
     step = Step(
@@ -196,58 +190,39 @@ def _int8(
     request: QuantizeRequest,
     model: onnx.ModelProto,
     images: ImageSource,
-    checks: np.ndarray,
-    reference: np.ndarray,
+    reference: Reference,
     manifest: Manifest,
     progress: Progress,
     finetune: Finetune | None,
 ) -> tuple[Outcome, list[LayerSensitivity] | None]:
-    labelled = _Labelled.open(request, images.preprocessing, manifest, model) if request.data else None
+    labelled = Labelled.open(request.data, images.preprocessing, manifest, model) if request.data else None
     quantizer = Quantizer(model, images.calibration, request.resolved_target.scheme, request.ranges, progress)
 
     def judge(candidate: onnx.ModelProto) -> Verdict:
-        parity = compare(reference, logits(candidate, checks), "the int8 model", constant=True)
+        parity = reference.parity(candidate, "the int8 model")
         return Verdict(parity, labelled.drop(candidate) if labelled else None)
 
     def ranked(quantized: Quantized) -> list[LayerSensitivity]:
-        return scan(quantized, quantizer.macs, checks[:_SCAN_IMAGES], progress)
+        return scan(quantized, quantizer.macs, reference.images[:_SCAN_IMAGES], progress)
 
     outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
     return outcome, ranked(outcome.quantized) if request.sensitivity else None
 
 
-class _Labelled:
-    """Top-1 accuracy of models on labelled images, against the float model's."""
+def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx.ModelProto) -> list[str]:
+    """Return what a reader should know of the float outputs.
 
-    def __init__(self, inputs: np.ndarray, classes: np.ndarray, model: onnx.ModelProto) -> None:
-        self._inputs, self._classes = inputs, classes
-        self._float = self._top1(model)
-
-    @classmethod
-    def open(
-        cls,
-        request: QuantizeRequest,
-        preprocessing: Preprocessing,
-        manifest: Manifest,
-        model: onnx.ModelProto,
-    ) -> _Labelled:
-        count = logits(model, np.zeros(_input_shape(model), np.float32)).shape[1]
-        names = list(labels.names(manifest.labels, count)) if manifest.labels else []
-        found = folder.labelled(str(request.data), count, names)
-        if not found.labels:
-            raise DataError(f"{request.data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
-        return cls(
-            preprocessing.batch(found.images[row] for row in range(len(found.images))),
-            np.array(found.labels),
-            model,
+    Raises ParityError for values that are not finite, and what `Reference.check_budget` raises.
+    """
+    check_finite(reference.outputs, "the float network")
+    names = ", ".join(map(repr, reference.not_compared(model)))
+    notes = [f"not compared with float, as no numbers could be: output {names}"] if names else []
+    if not varies(reference.outputs):
+        notes.append(
+            "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
         )
-
-    def _top1(self, model: onnx.ModelProto) -> float:
-        return float(np.mean(logits(model, self._inputs).argmax(axis=1) == self._classes))
-
-    def drop(self, model: onnx.ModelProto) -> float:
-        """Return the loss of top-1 in points."""
-        return 100 * (self._float - self._top1(model))
+    reference.check_budget(request.budget)
+    return notes
 
 
 def _input_shape(model: onnx.ModelProto) -> list[int]:

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from edgecnn import onnx_metadata
 from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.quantize.evaluate import readouts
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.opset import upgrade
 from edgecnn.quantize.simplify import simplify
@@ -134,8 +135,7 @@ def _refuse(model: onnx.ModelProto) -> None:
             f"the input {source.name!r} is NHWC; NCHW is expected",
             hint="tf2onnx makes it so with --inputs-as-nchw",
         )
-    if TensorProto.FLOAT not in {types[value.name] for value in graph.output}:
-        raise ArtifactError("the model has no float32 output", hint="export it without the final argmax")
+    readouts(model)  # raises for outputs that nothing can be said of
 
 
 def _refuse_control_flow(model: onnx.ModelProto) -> None:

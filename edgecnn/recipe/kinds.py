@@ -234,6 +234,7 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.runtime import load
 
     with load(options["model"], threads=1) as engine:
+        engine.demand_class_scores()
         dataset = test_images(engine.manifest, options["data"], engine.classes, listener.say)
         return Result(
             _only(evaluate(engine, dataset, progress=listener.say).to_json(), ("top1", "n", "seconds"))

@@ -162,10 +162,16 @@ def trainer(
 ) -> Trainer:
     """Return what trains an int8 form of a float model, for the last step of an escalation.
 
-    It raises DataError if the data has other classes than the model.
+    It raises DataError if the data has other classes than the model, InvalidValueError for a model of several
+    outputs.
     """
 
     def of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Callable[[Quantized], Quantized]:
+        if len(model.graph.output) != 1:
+            raise InvalidValueError(
+                f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
+                hint="leave --train out",
+            )
         shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]
         if classes != dataset.classes:
