@@ -15,7 +15,7 @@ from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.onnx_metadata import SHAPING, SIGMOIDS
 from edgecnn.parity import CLASS_SCORES, SCORE, Output, Parity, compare_outputs
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph import Graph, attribute
 from edgecnn.runtime.ort import open_session
 
 Array = npt.NDArray[Any]
@@ -65,7 +65,9 @@ def _readout(graph: Graph, value: onnx.ValueInfoProto) -> Readout | None:
     while maker is not None and maker.op_type in SHAPING and maker.output[0] not in passed:
         passed.add(maker.output[0])
         maker = graph.producer(maker.input[0]) or maker
-    if maker is not None and maker.op_type in _HIDING:
+    # An argmax over the first axis, as it is by default, chooses among images: that says nothing of one.
+    among_images = maker is not None and maker.op_type == "ArgMax" and attribute(maker, "axis", 0) == 0
+    if maker is not None and maker.op_type in _HIDING and not among_images:
         return Readout(value.name, maker.input[0])
     if value.type.tensor_type.elem_type not in _FLOATS:
         return None
