@@ -106,6 +106,7 @@ def calibration(images: int) -> Callable[[F], F]:
 def budget(function: F) -> F:
     """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
     for option in (
+        click.option("--force", is_flag=True, help="Take an int8 file that keeps almost nothing as it is."),
         click.option(
             "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
         ),
@@ -139,6 +140,22 @@ def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images"
         share = "" if agreement is None else f", agreement {agreement:.1%} of {parity['images']} {images}"
         facts.append(("", f"{item['name']}: {decibels(item['sqnr_db'])}{share}"))
     return facts
+
+
+def print_floor(quantization: Mapping[str, Any] | None) -> None:
+    """Say that int8 is below the floor, by the manifest's record of a quantization, and what to do."""
+    record = (quantization or {}).get("floor")
+    if not record:
+        return
+    if record["accepted"]:
+        click.secho(f"note: int8 destroys this network: it keeps only {record['keeps']}", fg="yellow")
+        return
+    click.secho(
+        f"int8 DESTROYS this network: it keeps only {record['keeps']}. The likeliest causes first:", fg="red"
+    )
+    for index, cause in enumerate(record["causes"], 1):
+        click.secho(f"  {index}. {cause}", fg="red")
+    click.secho("--force takes it as it is", fg="red")
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -59,6 +59,8 @@ def command(
     from edgecnn.export import ExportRequest, export
 
     budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100)
+    if values["force"] and not int8:
+        raise click.UsageError("--force belongs to --int8")
     if budget.asks and not int8:
         raise click.UsageError("--min-sqnr and --min-agreement are budgets of --int8")
     spec = common.spec(name, values)
@@ -102,8 +104,10 @@ def _print(exported: Exported) -> None:
     attempts = (manifest.quantization or {}).get("attempts", [])
     if len(attempts) > 1:
         common.print_attempts(attempts)
-    if exported.met is False:
+    budget = (manifest.quantization or {}).get("budget")
+    if budget and not budget["met"]:
         click.secho("the budget was NOT met; written is the best without layers in float", fg="red")
+    common.print_floor(manifest.quantization)
     for note in exported.notes:
         click.secho(f"note: {note}", fg="yellow")
     if manifest.weights == "random":
@@ -111,7 +115,8 @@ def _print(exported: Exported) -> None:
             "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",
             fg="yellow",
         )
-    click.echo(f"next: edgecnn profile {exported.path}")
+    if exported.ruined is None or exported.ruined.accepted:
+        click.echo(f"next: edgecnn profile {exported.path}")
 
 
 def _precision(quantization: Any, precision: str, target: str | None) -> str:

@@ -102,6 +102,8 @@ def command(
         raise click.UsageError(
             "--fp16 and --calib belong to SOURCE; --from takes the ranges of its int8 file"
         )
+    if values["force"] and (known is not None or fp16):
+        raise click.UsageError("--force belongs to int8 from SOURCE")
     if known is not None and gate:
         raise click.UsageError("--gate compares with SOURCE; there is none")
     with common.progress(None) as show:
@@ -211,16 +213,18 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     common.print_facts(facts)
     if written.sensitivity:
         _print_sensitivity(written.sensitivity)
-    if written.met is False:
+    if written.outcome and written.outcome.met is False:
         click.secho(
             f"the budget ({_asked(budget)}) was NOT met; written is the best without layers in float",
             fg="red",
         )
     if speed and not speed["met"]:
         click.secho("the gate was NOT passed: int8 is not faster than float here", fg="red")
+    common.print_floor(quantization)
     for note in written.notes:
         click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn profile {written.path}")
+    if written.ruined is None or written.ruined.accepted:
+        click.echo(f"next: edgecnn profile {written.path}")
 
 
 def _asked(budget: Any) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Output, Parity, demand
 
+if TYPE_CHECKING:
+    from edgecnn.quantize.floor import Ruined
+
 #: Least agreement with PyTorch, in dB, below which nothing is written. Every export has to reach the
 #: first with its float32 graph, before precision is reduced.
 MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
-#: An int8 file below this is written, and said to be bad.
-POOR_SQNR_DB = 10.0
 #: Images that a random network's batch normalization takes its statistics from.
 SETTLE_IMAGES = 16
 #: Packages whose versions are recorded.
@@ -45,8 +46,10 @@ class Exported:
     seconds: Mapping[str, float]
     #: What of a checkpoint was adapted.
     notes: list[str]
-    #: Whether the budget was met; None if there was none.
+    #: Whether budget and floor were met; None where no budget was given and the floor was met.
     met: bool | None = None
+    #: Set for int8 that is below the floor.
+    ruined: Ruined | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -117,7 +120,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     import torch
 
     from edgecnn.export import image_input, trace
-    from edgecnn.quantize import float16, islands, layer_table, simplify
+    from edgecnn.quantize import float16, floor, islands, layer_table, simplify
     from edgecnn.quantize.escalate import picked
     from edgecnn.quantize.evaluate import Reference, readouts
     from edgecnn.zoo import cost, initialize
@@ -175,10 +178,13 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         what = f"the {request.precision} model"
         parity = reference.parity(model, what, images=given, constant=False)
         demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), what)
-        if parity.sqnr_db < POOR_SQNR_DB:
-            notes.append(
-                f"int8 keeps only {parity.sqnr_db:.1f} dB of the logits; better calibration images may help"
-            )
+        poor = None
+        if quantization is not None:
+            why = floor.causes(spec.preprocessing, "the network", images.description, images.tally.count)
+            accepted = request.force or spec.origin == "random"
+            if poor := floor.ruined(parity, request.budget, why, accepted=accepted):
+                quantization[floor.KEY] = poor.to_json()
+                met = met if poor.accepted else False
         lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     with clock("write"):
         manifest = _manifest(request, spent, layers, quantization, lineage.steps)
@@ -196,6 +202,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         seconds=clock.seconds,
         notes=notes,
         met=met,
+        ruined=poor,
     )
 
 

@@ -17,9 +17,10 @@ from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onn
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.parity import Parity, check_finite, demand, varies
-from edgecnn.quantize import float16, islands, layer_table, opset, prepare
+from edgecnn.quantize import float16, floor, islands, layer_table, opset, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import Reference
+from edgecnn.quantize.floor import Ruined, causes, ruined
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.labelled import Labelled
 from edgecnn.quantize.pipeline import Quantized, Quantizer
@@ -55,10 +56,14 @@ class Written:
     notes: list[str]
     outcome: Outcome | None = None
     sensitivity: list[LayerSensitivity] | None = None
+    #: Set for int8 that is below the floor.
+    ruined: Ruined | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the budget was met; None if there was none."""
+        """Whether budget and floor were met; None where no budget was given and the floor was met."""
+        if self.ruined and not self.ruined.accepted:
+            return False
         return self.outcome.met if self.outcome else None
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def quantize_file(
     original = prepare.load(request.source)
     model = prepare.prepare(original, request.size)
     notes: list[str] = []
-    preprocessing = _preprocessing(request, known, model, notes)
+    preprocessing, said_by = _preprocessing(request, known, model, notes)
     images = ImageSource.open(
         preprocessing,
         calib=request.calib,
@@ -113,7 +118,7 @@ def quantize_file(
         demand(given.parity(model, "the prepared graph"), _MIN_PREPARED_DB, "the prepared graph")
     notes += _check_reference(request, reference, model)
     manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
-    outcome, sensitivity = None, None
+    outcome, sensitivity, poor = None, None, None
     quantization: dict[str, Any] | None = None
     parameters: dict[str, Any]
     if request.precision == "int8":
@@ -136,6 +141,11 @@ def quantize_file(
     parity = reference.parity(model, what)
     if request.precision == "float16":
         demand(parity, _MIN_HALF_DB, what)
+    else:
+        why = causes(preprocessing, said_by, images.description, images.tally.count)
+        accepted = request.force or manifest.weights == "random"
+        if poor := ruined(parity, request.budget, why, accepted=accepted):
+            quantization = {**(quantization or {}), floor.KEY: poor.to_json()}
     step = Step(
         "quantize" if request.precision == "int8" else "float16",
         {**parameters, "target": request.target, "images": images.description, **images.tally.to_json()},
@@ -152,7 +162,8 @@ def quantize_file(
         lineage=(*manifest.lineage, step),
         versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
     )
-    return _write(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
+    written = _write(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
+    return replace(written, ruined=poor)
 
 
 def requantize_file(
@@ -231,29 +242,29 @@ def _input_shape(model: onnx.ModelProto) -> list[int]:
 
 def _preprocessing(
     request: QuantizeRequest, known: Manifest | None, model: onnx.ModelProto, notes: list[str]
-) -> Preprocessing:
-    """Return how images become inputs, fitted to the input's shape."""
+) -> tuple[Preprocessing, str]:
+    """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
     if height != width:
         raise ArtifactError(
             f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
         )
     if request.preprocessing is not None:
-        chosen = request.preprocessing
+        chosen, said_by = request.preprocessing, "--mean and --std"
         if chosen.channels != channels:
             raise InvalidValueError(
                 f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
                 hint="give --mean and --std one number per channel",
             )
     elif known is not None and known.preprocessing:
-        chosen = Preprocessing.from_json(known.preprocessing)
+        chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
     else:
         notes.append(
             "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
             " (--mean and --std say otherwise)"
         )
-        chosen = Preprocessing()
-    return chosen.at(height).with_channels(channels)
+        chosen, said_by = Preprocessing(), "assumption"
+    return chosen.at(height).with_channels(channels), said_by
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:

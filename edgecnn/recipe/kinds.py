@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgecnn.artifact import Manifest
 from edgecnn.budget import Budget
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.errors import RecipeError
@@ -122,7 +123,7 @@ _NETWORK = _fields(NetworkSpec)
 #: As in the commands: what is trained starts from known weights, and has the classes of the data.
 _TRAINED = {**_fields(NetworkSpec, without=("num_classes",)), "weights": Option(str, "auto")}
 _TRAINING = {**_fields(TrainOptions), "data": Option(str)}
-_QAT = {"qat": Option(bool, False), "target": Option(str, "portable")}
+_QAT = {"qat": Option(bool, False), "target": Option(str, "portable"), "force": Option(bool, False)}
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")
 
 
@@ -162,11 +163,12 @@ def _train_quantized(options: Options, output: Path, listener: Listener) -> Resu
         options["target"],
         _training(options),
         resume=True,
+        force=options["force"],
         **_beside(output),
     )
     done = train_quantized(request, listener.report, listener.say)
     keys = (*_KEYS, "precision", "float_top1", "untrained_top1", "simulation_agreement", "parity")
-    return Result(_only(done.to_json(), keys), done.notes)
+    return Result(_only(done.to_json(), keys), [*done.notes, *_ruin(done.manifest)], done.met)
 
 
 def _distill(options: Options, output: Path, listener: Listener) -> Result:
@@ -225,7 +227,14 @@ def _export(options: Options, output: Path, listener: Listener) -> Result:
         **{**said, "calib": Path(said["calib"]) if said["calib"] else None},
     )
     done = export(request, listener.say)
-    return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), done.notes, done.met)
+    notes = [*done.notes, *_ruin(done.manifest)]
+    return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), notes, done.met)
+
+
+def _ruin(manifest: Manifest) -> list[str]:
+    """Return the note on an int8 file that is below the floor."""
+    floor = (manifest.quantization or {}).get("floor")
+    return [f"int8 destroys this network: it keeps only {floor['keeps']}"] if floor else []
 
 
 def _eval(options: Options, output: Path, listener: Listener) -> Result:

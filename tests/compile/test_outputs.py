@@ -1,4 +1,4 @@
-"""An engine is checked by what its network gives: class scores, one score, a map; by an index it cannot be."""
+"""An engine is checked by what its network gives: class scores, one score, a map; an index says too little."""
 
 import numpy as np
 import onnx

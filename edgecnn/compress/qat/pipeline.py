@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Step
+from edgecnn.budget import Budget
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
@@ -34,6 +35,7 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.parity import Parity, compare
+from edgecnn.quantize import floor
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.file import Trainer
@@ -51,6 +53,8 @@ WEIGHT, TEMPERATURE = 0.9, 4.0
 CALIBRATION_IMAGES = 128
 #: The file should answer as the trained network on this share of the images.
 LEAST_AGREEMENT = 0.995
+#: An int8 network whose top-1 is within this of float's is not destroyed, however far its logits are.
+NEAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class QatRequest:
     resume: bool = False
     log: Path | None = None
     plot: Path | None = None
+    #: Whether int8 that is below the floor is taken as it is.
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".onnx":
@@ -127,6 +133,11 @@ def train_quantized(
             f"training did not help: without it int8 reaches {metrics['untrained_top1']:.2%}"
             " (edgecnn export --int8)"
         )
+    quantization = trained.to_json()
+    if metrics["top1"] < metrics["float_top1"] - NEAR:
+        why = floor.causes(preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+        if poor := floor.ruined(parity, Budget(), why, accepted=request.force):
+            quantization[floor.KEY] = poor.to_json()
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     steps = (
         Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
@@ -139,7 +150,7 @@ def train_quantized(
         exported.manifest,
         precision="int8",
         target=request.target,
-        quantization=trained.to_json(),
+        quantization=quantization,
         lineage=(*exported.manifest.lineage, *steps),
     )
     written = onnx.ModelProto()
