@@ -17,7 +17,7 @@ from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onn
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.parity import Parity, check_finite, demand, varies
-from edgecnn.quantize import float16, floor, islands, layer_table, opset, prepare
+from edgecnn.quantize import assumed, float16, floor, islands, layer_table, opset, prepare
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import Reference
 from edgecnn.quantize.floor import Ruined, causes, ruined
@@ -36,6 +36,8 @@ _MIN_PREPARED_DB = 60.0
 _MIN_HALF_DB = 25.0
 #: Images that the layers' sensitivity is measured on.
 _SCAN_IMAGES = 16
+#: How the preparation is known that nobody said.
+_ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
@@ -110,6 +112,8 @@ def quantize_file(
         digits=known is not None and known.labels == "digits",
         seed=request.seed,
     )
+    if said_by == _ASSUMED and not request.yes:
+        assumed.check(model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = Reference.of(model, checks)
     if request.size is None:
@@ -259,11 +263,8 @@ def _preprocessing(
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
     else:
-        notes.append(
-            "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
-            " (--mean and --std say otherwise)"
-        )
-        chosen, said_by = Preprocessing(), "assumption"
+        notes.append(assumed.NOTE)
+        chosen, said_by = Preprocessing(), _ASSUMED
     return chosen.at(height).with_channels(channels), said_by
 
 

@@ -1,4 +1,4 @@
-"""An engine is checked by what its network gives: class scores, one score, a map; an index says too little."""
+"""An engine is checked by what its network gives: class scores, one score or a map, but not an index."""
 
 import numpy as np
 import onnx
