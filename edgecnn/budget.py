@@ -43,7 +43,10 @@ class Budget:
         """Return whether a result keeps to the budget."""
         return (
             (self.min_sqnr_db is None or parity.sqnr_db >= self.min_sqnr_db)
-            and (self.min_agreement is None or parity.top1_agreement >= self.min_agreement)
+            and (
+                self.min_agreement is None
+                or (parity.top1_agreement is not None and parity.top1_agreement >= self.min_agreement)
+            )
             and (self.max_drop is None or (drop is not None and drop <= self.max_drop))
         )
 

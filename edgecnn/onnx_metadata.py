@@ -19,11 +19,14 @@ from edgecnn.errors import ArtifactError
 # Field numbers of ModelProto, StringStringEntryProto, GraphProto, NodeProto and TensorProto.
 _IR_VERSION, _GRAPH, _OPSET_IMPORT, _METADATA_PROPS = 1, 7, 8, 14
 _KEY, _VALUE = 1, 2
-_NODE, _INITIALIZER = 1, 5
-_OP_TYPE = 4
+_NODE, _INITIALIZER, _OUTPUT = 1, 5, 12
+_INPUT_NAMES, _OUTPUT_NAMES, _OP_TYPE = 1, 2, 4
 _DATA_TYPE, _EXTERNAL_DATA = 2, 13
 #: TensorProto.DataType
 FLOAT16 = 10
+#: Operators that change no value but its type or place, and those that make a probability of one number.
+SHAPING = ("Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
+SIGMOIDS = ("Sigmoid", "HardSigmoid")
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -63,29 +66,58 @@ class Contents:
     types: frozenset[int]
     #: Names of the files, relative to its folder, that hold weights.
     files: tuple[str, ...]
+    #: Whether a sigmoid makes its first output, which are probabilities then.
+    ends_in_sigmoid: bool = False
 
 
 def contents(path: str | Path) -> Contents:
     """Return what a whole ONNX file holds; raises ArtifactError if it is damaged."""
     operators, types = set(), set()
     files: dict[str, None] = {}
+    outputs: list[str] = []
+    #: Tensor: the operator that makes it, and what that reads first.
+    makers: dict[str, tuple[str, str]] = {}
     try:
         with open(path, "rb") as stream:
             for part, length, _ in _inside(stream, os.path.getsize(path), _GRAPH):
-                if part not in (_NODE, _INITIALIZER):
+                if part == _NODE:
+                    operator, read, made = _node(stream, length)
+                    operators.add(operator)
+                    makers |= dict.fromkeys(made, (operator, read))
+                elif part == _OUTPUT:
+                    outputs += [
+                        stream.read(size).decode()
+                        for number, size, _ in _fields(stream, stream.tell() + length)
+                        if number == 1  # ValueInfoProto's name
+                    ]
+                if part != _INITIALIZER:
                     continue
                 for number, size, value in _fields(stream, stream.tell() + length):
-                    if part == _NODE and number == _OP_TYPE:
-                        operators.add(stream.read(size).decode())
-                    elif part == _INITIALIZER and number == _DATA_TYPE:
+                    if number == _DATA_TYPE:
                         types.add(value)
-                    elif part == _INITIALIZER and number == _EXTERNAL_DATA:
+                    elif number == _EXTERNAL_DATA:
                         key, name = _entry(stream, size)
                         if key == "location":
                             files[name] = None
     except (EOFError, ValueError) as error:
         raise _not_onnx(path) from error
-    return Contents(frozenset(operators), frozenset(types), tuple(files))
+    operator, read = makers.get(outputs[0] if outputs else "", ("", ""))
+    while operator in SHAPING and read in makers:
+        operator, read = makers.pop(read)  # each once: a damaged file may have a ring
+    return Contents(frozenset(operators), frozenset(types), tuple(files), operator in SIGMOIDS)
+
+
+def _node(stream: BinaryIO, length: int) -> tuple[str, str, list[str]]:
+    """Return a node's operator, its first input and its outputs."""
+    operator, inputs, outputs = "", [], []
+    for number, size, _ in _fields(stream, stream.tell() + length):
+        if number == _OP_TYPE:
+            operator = stream.read(size).decode()
+        elif number == _INPUT_NAMES:
+            inputs.append(stream.read(size).decode())
+        elif number == _OUTPUT_NAMES:
+            outputs.append(stream.read(size).decode())
+    return operator, inputs[0] if inputs else "", outputs
 
 
 def _inside(stream: BinaryIO, end: int, wanted: int) -> Iterator[tuple[int, int, int]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -109,6 +110,7 @@ def calibration(images: int) -> Callable[[F], F]:
 def budget(function: F) -> F:
     """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
     for option in (
+        click.option("--force", is_flag=True, help="Take an int8 file that keeps almost nothing as it is."),
         click.option(
             "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
         ),
@@ -123,6 +125,46 @@ def budget(function: F) -> F:
     return function
 
 
+def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images") -> list[tuple[str, str]]:
+    """Return the lines on how near a file is to its reference, from the figures as JSON.
+
+    Of several outputs each has its line, the worst first. Agreement is said where something is decided.
+    """
+    outputs = parity.get("outputs") or []
+    if len(outputs) < 2:
+        facts = [("parity", f"{decibels(parity['sqnr_db'])} against {against}")]
+        if parity["top1_agreement"] is not None:
+            facts.append(("agreement", f"{parity['top1_agreement']:.1%} of {parity['images']} {images}"))
+        return facts
+    facts = [
+        ("parity", f"{decibels(parity['sqnr_db'])} against {against}, the worst of {len(outputs)} outputs")
+    ]
+    for item in sorted(outputs, key=lambda item: math.inf if item["sqnr_db"] is None else item["sqnr_db"]):
+        agreement = item["top1_agreement"]
+        share = "" if agreement is None else f", agreement {agreement:.1%} of {parity['images']} {images}"
+        facts.append(("", f"{item['name']}: {decibels(item['sqnr_db'])}{share}"))
+    return facts
+
+
+def print_floor(quantization: Mapping[str, Any] | None) -> None:
+    """Say that int8 is below the floor, by the manifest's record of a quantization, and what to do."""
+    record = (quantization or {}).get("floor")
+    if not record:
+        return
+    if record["accepted"]:
+        say(f"note: int8 destroys this network: it keeps only {record['keeps']}", fg="yellow")
+        return
+    say(f"int8 DESTROYS this network: it keeps only {record['keeps']}. The likeliest causes first:", fg="red")
+    for index, cause in enumerate(record["causes"], 1):
+        say(f"  {index}. {cause}", fg="red")
+    say("--force takes it as it is", fg="red")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share as a percentage; "-" where it is not known."""
+    return "-" if share is None else f"{share:.{digits}%}"
+
+
 def print_attempts(attempts: Sequence[Any]) -> None:
     """Print what was tried for an int8 file, and what came of each."""
     with_drop = any(item["top1_drop"] is not None for item in attempts)
@@ -131,7 +173,7 @@ def print_attempts(attempts: Sequence[Any]) -> None:
         [
             item["name"],
             decibels(item["sqnr_db"]),
-            f"{item['top1_agreement']:.1%}",
+            percent(item["top1_agreement"], 1),
             *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
             f"{item['int8_mac_share']:.1%}",
         ]

@@ -128,7 +128,7 @@ def _print_trials(tried: Tried) -> None:
                 trial.backend.title,
                 common.size(row["bytes"]) if row["bytes"] else "-",
                 common.decibels(parity["sqnr_db"]) if parity else "-",
-                f"{parity['top1_agreement']:.0%}" if parity else "-",
+                common.percent(parity["top1_agreement"] if parity else None),
                 f"{latency['p50']:.2f}" if latency else "-",
                 f"{latency['p99']:.2f}" if latency else "-",
                 f"{row['throughput_ips']:.0f}" if latency else "-",
@@ -152,12 +152,7 @@ def _print(compiled: Compiled, layers: bool) -> None:
         needs = (f"{what} {' or '.join(values)}" for what, values in record.needs.items())
         facts.append(("runs on", ", ".join(needs)))
     if compiled.parity:
-        facts.append(
-            ("parity", f"{common.decibels(compiled.parity.to_json()['sqnr_db'])} against the ONNX file")
-        )
-        facts.append(
-            ("agreement", f"{compiled.parity.top1_agreement:.1%} of {compiled.parity.images} images")
-        )
+        facts += common.parity_facts(compiled.parity.to_json(), "the ONNX file")
     if compiled.against_float:
         both = (compiled.against_float.engine, compiled.against_float.file)
         engine, file = (common.decibels(parity.to_json()["sqnr_db"]) for parity in both)

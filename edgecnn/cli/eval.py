@@ -97,6 +97,7 @@ def command(
         opened(models, backend, show, device=device, threads=1) as (engine, *other),
     ):
         manifest = engine.manifest
+        engine.demand_class_scores()
         dataset = test_images(manifest, data, engine.classes, show)
         accuracy = evaluate(
             engine,

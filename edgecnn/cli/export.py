@@ -62,6 +62,8 @@ def command(
     from edgecnn.export import ExportRequest, export
 
     budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100)
+    if values["force"] and not int8:
+        raise click.UsageError("--force belongs to --int8")
     if budget.asks and not int8:
         raise click.UsageError("--min-sqnr and --min-agreement are budgets of --int8")
     spec = common.spec(name, values)
@@ -95,12 +97,11 @@ def _print(exported: Exported) -> None:
             ),
             ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
             ("precision", _precision(manifest.quantization, manifest.precision, manifest.target)),
-            (
-                "parity",
-                f"{common.decibels(parity.to_json()['sqnr_db'])} against PyTorch, largest difference"
-                f" {parity.max_abs_diff:.2g}",
+            *common.parity_facts(
+                parity.to_json(),
+                f"PyTorch, largest difference {parity.max_abs_diff:.2g}",
+                "images that did not calibrate",
             ),
-            ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate"),
         ]
     )
     attempts = (manifest.quantization or {}).get("attempts", [])
@@ -108,6 +109,7 @@ def _print(exported: Exported) -> None:
         common.print_attempts(attempts)
     if exported.met is False:
         say("the budget was NOT met; written is the best without layers in float", fg="red")
+    common.print_floor(manifest.quantization)
     for note in exported.notes:
         say(f"note: {note}", fg="yellow")
     if manifest.weights == "random":
@@ -115,7 +117,8 @@ def _print(exported: Exported) -> None:
             "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",
             fg="yellow",
         )
-    say(f"next: edgecnn profile {exported.path}")
+    if exported.ruined is None or exported.ruined.accepted:
+        say(f"next: edgecnn profile {exported.path}")
 
 
 def _precision(quantization: Any, precision: str, target: str | None) -> str:

@@ -59,7 +59,7 @@ def _row(item: dict[str, Any], with_batch: bool, with_energy: bool) -> list[str]
         common.size(item["bytes"]),
         common.amount(item["macs"]),
         common.decibels(parity["sqnr_db"]) if parity else "-",
-        f"{parity['top1_agreement']:.0%}" if parity else "-",
+        common.percent(parity["top1_agreement"] if parity else None),
         *([str(item["conditions"]["batch"])] if with_batch else []),
         *(f"{latency[key]:.2f}" for key in ("p50", "p90", "p99")),
         f"{item['throughput_ips']:.0f}",

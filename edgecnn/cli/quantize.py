@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 @click.option("--check-images", type=int, default=64, show_default=True, help="At most this many check.")
 @click.option("--mean", help="Of the image channels, in units of full scale: 0.485,0.456,0.406.")
 @click.option("--std", help="Likewise: 0.229,0.224,0.225.")
+@click.option(
+    "--yes", is_flag=True, help="Assume ImageNet's mean and deviation, though the file seems to want others."
+)
 @click.option("--size", type=int, help="Side of the input in pixels, for a file that leaves it open.")
 @click.option("--sensitivity", is_flag=True, help="Measure what each layer costs.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw each layer's sensitivity into this file.")
@@ -88,6 +91,8 @@ def command(
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
     from edgecnn import figure
+    from edgecnn.artifact import read_manifest
+    from edgecnn.quantize import assumed
     from edgecnn.quantize import plot as plotting
     from edgecnn.quantize.file import quantize_file, requantize_file
     from edgecnn.quantize.request import QuantizeRequest
@@ -105,8 +110,16 @@ def command(
         raise click.UsageError(
             "--fp16 and --calib belong to SOURCE; --from takes the ranges of its int8 file"
         )
+    if values["force"] and (known is not None or fp16):
+        raise click.UsageError("--force belongs to int8 from SOURCE")
     if known is not None and gate:
         raise click.UsageError("--gate compares with SOURCE; there is none")
+    preprocessing = _preprocessing(mean, std)
+    if source is not None and preprocessing is None:
+        manifest = read_manifest(source)
+        if manifest is None or not manifest.preprocessing:
+            # Before the work: it would be for nothing with another preparation.
+            click.secho(f"note: {assumed.NOTE}", fg="yellow", err=True)
     with common.progress(None) as show:
         if known is not None:
             written = requantize_file(known, output, target, show)
@@ -119,7 +132,7 @@ def command(
                     precision="float16" if fp16 else "int8",
                     effort=effort or "default",
                     budget=budget,
-                    preprocessing=_preprocessing(mean, std),
+                    preprocessing=preprocessing,
                     sensitivity=sensitivity or plot is not None,
                     **values,
                 ),
@@ -197,6 +210,8 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
 
 
 def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
+    from edgecnn.quantize.assumed import NOTE as ASSUMED
+
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
     facts = [("wrote", f"{written.path}  ({common.size(written.bytes)}, sha256 {written.sha256[:12]})")]
@@ -208,10 +223,7 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     else:
         facts.append(("precision", manifest.precision))
     if parity:
-        facts.append(("parity", f"{common.decibels(parity.to_json()['sqnr_db'])} against the float file"))
-        facts.append(
-            ("agreement", f"{parity.top1_agreement:.1%} of {parity.images} images that did not calibrate")
-        )
+        facts += common.parity_facts(parity.to_json(), "the float file", "images that did not calibrate")
     if speed:
         facts.append(
             (
@@ -225,16 +237,19 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     common.print_facts(facts)
     if written.sensitivity:
         _print_sensitivity(written.sensitivity)
-    if written.met is False:
+    if written.outcome and written.outcome.met is False:
         say(
             f"the budget ({_asked(budget)}) was NOT met; written is the best without layers in float",
             fg="red",
         )
     if speed and not speed["met"]:
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
+    common.print_floor(quantization)
     for note in written.notes:
-        say(f"note: {note}", fg="yellow")
-    say(f"next: edgecnn profile {written.path}")
+        if note != ASSUMED:  # said before the work
+            say(f"note: {note}", fg="yellow")
+    if written.ruined is None or written.ruined.accepted:
+        say(f"next: edgecnn profile {written.path}")
 
 
 def _asked(budget: Any) -> str:

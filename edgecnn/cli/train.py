@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
 @click.option("--target", help="Form of --qat: a name of `edgecnn targets`  [portable].")
+@click.option("--force", is_flag=True, help="Of --qat: take an int8 file that keeps almost nothing as it is.")
 @common.network(weights="auto", classes=False)
 @training.options()
 @common.common
 def command(
-    name: str, output: Path | None, qat: bool, target: str | None, as_json: bool, **values: Any
+    name: str,
+    output: Path | None,
+    qat: bool,
+    target: str | None,
+    force: bool,
+    as_json: bool,
+    **values: Any,
 ) -> int:
     """Train network NAME, or go on from a checkpoint, on labelled images.
 
@@ -37,8 +44,10 @@ def command(
     """
     if target and not qat:
         raise click.UsageError("--target belongs to --qat")
+    if force and not qat:
+        raise click.UsageError("--force belongs to --qat")
     if qat:
-        return _quantized(name, output, target or "portable", as_json, values)
+        return _quantized(name, output, target or "portable", force, as_json, values)
     from edgecnn.compress.train.pipeline import TrainRequest
 
     with training.failing_together():
@@ -62,19 +71,22 @@ def train_and_print(request: TrainRequest, as_json: bool) -> None:
         _print(trained)
 
 
-def _quantized(name: str, output: Path | None, target: str, as_json: bool, values: dict[str, Any]) -> int:
+def _quantized(
+    name: str, output: Path | None, target: str, force: bool, as_json: bool, values: dict[str, Any]
+) -> int:
     with training.failing_together():
         training.alone("train --qat")
     from edgecnn.compress.qat.pipeline import QatRequest, train_quantized
 
     fields = training.request(name, values)
     output = output or Path(f"{fields['network'].stem}-int8.onnx")
-    request = QatRequest(**fields, output=output, target=target)
+    request = QatRequest(**fields, output=output, target=target, force=force)
     with training.progress() as show, common.progress(None) as tell:
         done = train_quantized(request, show, tell)
+    code = common.EXIT_BUDGET if done.met is False else 0
     if as_json:
         common.print_json(done.to_json())
-        return 0
+        return code
     found = done.manifest.lineage[-1].metrics
     parity = found["parity"]
     if done.done_before:
@@ -87,18 +99,16 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
                 f"{found['top1']:.2%} of {found['n']} test images; float {found['float_top1']:.2%},"
                 f" int8 without training {found['untrained_top1']:.2%}",
             ),
-            (
-                "parity",
-                f"{common.decibels(parity['sqnr_db'])}, {parity['top1_agreement']:.1%} agreement with the"
-                " float network",
-            ),
+            *common.parity_facts(parity, "the float network", "test images"),
             ("simulation", f"answers as the network in training on {found['simulation_agreement']:.2%}"),
         ]
     )
+    common.print_floor(done.manifest.quantization)
     for note in done.notes:
         say(f"note: {note}", fg="yellow")
-    say(f"next: edgecnn profile {done.path}")
-    return 0
+    if code == 0:
+        say(f"next: edgecnn profile {done.path}")
+    return code
 
 
 def _print(trained: Trained) -> None:

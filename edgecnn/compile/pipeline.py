@@ -33,7 +33,7 @@ from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency import real_input
-from edgecnn.parity import Parity, compare, demand
+from edgecnn.parity import Output, Parity, compare_outputs, demand
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.engine import Engine
@@ -258,7 +258,9 @@ def foreign(path: Path) -> Manifest:
     quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
     half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
     with load(path, device="cpu") as engine:
-        output = TensorSpec("output", (engine.input.shape[0], engine.classes), "float32", "NC")
+        output = engine.output or TensorSpec(
+            "output", (engine.input.shape[0], engine.classes), "float32", "NC"
+        )
         return Manifest((engine.input,), (output,), precision="int8" if quantized else half)
 
 
@@ -279,9 +281,10 @@ def _check(
     coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
-        parity = compare(
-            reference.run(images),
-            engine.run(images),
+        threshold = 0.5 if onnx_metadata.contents(source.path).ends_in_sigmoid else 0.0
+        parity = compare_outputs(
+            [_output(reference, reference.run(images), threshold)],
+            [_output(engine, engine.run(images), threshold)],
             f"the engine of {engine.backend}",
             constant=True,
         )
@@ -303,6 +306,24 @@ def _check(
     return parity, against_float
 
 
+def _output(engine: Engine, values: npt.NDArray[Any], threshold: float) -> Output:
+    """Return what an engine gave, (N, values), in the shape that its network gives it, less sizes of one.
+
+    Raises ArtifactError for integers: of a class index nobody can say how near it is.
+    """
+    spec = engine.output
+    if spec is None:
+        return Output("output", values, threshold)
+    if not spec.dtype.startswith("float"):
+        raise ArtifactError(
+            f"the output {spec.name!r} of {engine.path.name} is {spec.dtype}: an engine is checked by scores",
+            hint="compile the network without the argmax at its end",
+        )
+    inner = [size for size in spec.shape[1:] if size != 1]
+    # Of maps it matters that they are no class scores, not what shape they have.
+    return Output(spec.name, values[:, None] if len(inner) > 1 else values, threshold)
+
+
 def manifest_backend(manifest: Manifest) -> str:
     """Return the backend of a compiled file."""
     return manifest.engine.backend if manifest.engine else "onnxruntime"
@@ -322,7 +343,7 @@ def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> n
         found = demand_images(list_folder(request.check))
         rows = np.random.default_rng(0).permutation(len(found.images))[:_CHECK_IMAGES]
         files = tuple(found.images[row] for row in sorted(rows))
-        source = dataclasses.replace(source, check_files=files, left_out=found.notes)
+        source = dataclasses.replace(source, check_files=files, left_out=tuple(found.notes))
     frames = source.check_frames()
     notes += source.notes
     return engine.prepare_frames(frames)

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, LayerRecord, Manifest, Step, TensorSpec, check_onnx_output
@@ -19,13 +18,14 @@ from edgecnn.data.source import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.request import ExportRequest
 from edgecnn.lazy import require
-from edgecnn.parity import Parity, compare, demand
+from edgecnn.parity import Output, Parity, demand
+
+if TYPE_CHECKING:
+    from edgecnn.quantize.floor import Ruined
 
 #: Least agreement with PyTorch, in dB, below which nothing is written. Every export has to reach the
 #: first with its float32 graph, before precision is reduced.
 MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
-#: An int8 file below this is written, and said to be bad.
-POOR_SQNR_DB = 10.0
 #: Images that a random network's batch normalization takes its statistics from.
 SETTLE_IMAGES = 16
 #: Packages whose versions are recorded.
@@ -46,8 +46,10 @@ class Exported:
     seconds: Mapping[str, float]
     #: What of a checkpoint was adapted.
     notes: list[str]
-    #: Whether the budget was met; None if there was none.
+    #: Whether budget and floor were met; None where no budget was given and the floor was met.
     met: bool | None = None
+    #: Set for int8 that is below the floor.
+    ruined: Ruined | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -118,9 +120,9 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     import torch
 
     from edgecnn.export import image_input, trace
-    from edgecnn.quantize import float16, islands, layer_table, simplify
+    from edgecnn.quantize import float16, floor, islands, layer_table, simplify
     from edgecnn.quantize.escalate import picked
-    from edgecnn.quantize.evaluate import logits
+    from edgecnn.quantize.evaluate import Reference, readouts
     from edgecnn.zoo import cost, initialize
 
     spec, clock, lineage = request.network, _Clock(progress), _Lineage()
@@ -136,7 +138,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         frames = images.check_frames()
         inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
         with torch.inference_mode():
-            reference = torch.cat([network(part) for part in inputs.split(8)]).numpy()
+            logits = torch.cat([network(part) for part in inputs.split(8)]).numpy()
     with clock("trace"):
         model = trace.trace(network, inputs, opset=request.opset, batch=request.batch)
         traced = {"opset": request.opset, "batch": request.batch, "asked": request.to_json()}
@@ -145,14 +147,16 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         model = simplify.simplify(model)
         lineage.add("simplify", {"nodes": len(model.graph.node)})
         layers = layer_table.layers(model)
+        reference = Reference([Output(readouts(model)[0].name, logits)], inputs.numpy())
+        reference.check_budget(request.budget)
         if request.precision != "float32":  # else the check at the end is this one
-            exact = compare(reference, logits(model, inputs.numpy()), "the float32 graph")
+            exact = reference.parity(model, "the float32 graph", constant=False)
             demand(exact, MIN_SQNR_DB["float32"], "the float32 graph")
     quantization, met = None, None
     with clock("reduce precision"):
         if request.precision == "int8":
             parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-            outcome = _int8(request, model, images, inputs.numpy(), reference, progress)
+            outcome = _int8(request, model, images, reference, progress)
             model, met = outcome.quantized.model, outcome.met
             if request.resolved_target.backend == "tensorrt":
                 model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
@@ -174,12 +178,15 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         onnx.checker.check_model(model, full_check=True)
         given = frames if request.input == "uint8" else inputs.numpy()
         what = f"the {request.precision} model"
-        parity = compare(reference, logits(model, given), what)
+        parity = reference.parity(model, what, images=given, constant=False)
         demand(parity, MIN_SQNR_DB.get(request.precision, -np.inf), what)
-        if parity.sqnr_db < POOR_SQNR_DB:
-            notes.append(
-                f"int8 keeps only {parity.sqnr_db:.1f} dB of the logits; better calibration images may help"
-            )
+        poor = None
+        if quantization is not None:
+            why = floor.causes(spec.preprocessing, "the network", images.description, images.tally.count)
+            accepted = request.force or spec.origin == "random"
+            if poor := floor.ruined(parity, request.budget, why, accepted=accepted):
+                quantization[floor.KEY] = poor.to_json()
+                met = met if poor.accepted else False
         lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     with clock("write"):
         manifest = _manifest(request, spent, layers, quantization, lineage.steps)
@@ -197,6 +204,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
         seconds=clock.seconds,
         notes=notes,
         met=met,
+        ruined=poor,
     )
 
 
@@ -221,13 +229,11 @@ def _int8(
     request: ExportRequest,
     model: Any,
     images: ImageSource,
-    inputs: npt.NDArray[np.float32],
-    reference: npt.NDArray[np.float32],
+    reference: Any,
     progress: Callable[[str], None],
 ) -> Any:
     """Return the outcome of the escalation, judged against PyTorch's logits."""
     from edgecnn.quantize.escalate import Verdict, escalate
-    from edgecnn.quantize.evaluate import logits
     from edgecnn.quantize.pipeline import Quantizer
     from edgecnn.quantize.sensitivity import scan
 
@@ -235,8 +241,8 @@ def _int8(
     quantizer = Quantizer(model, images.calibration, scheme, request.ranges, progress)
     return escalate(
         quantizer,
-        lambda candidate: Verdict(compare(reference, logits(candidate, inputs), "the int8 model")),
-        lambda quantized: scan(quantized, quantizer.macs, inputs[:16], progress),
+        lambda candidate: Verdict(reference.parity(candidate, "the int8 model", constant=False)),
+        lambda quantized: scan(quantized, quantizer.macs, reference.images[:16], progress),
         request.resolved_effort,
         request.budget,
         progress,

@@ -49,6 +49,8 @@ class ExportRequest:
     budget: Budget = field(default_factory=Budget)
     #: Of the images.
     seed: int = 0
+    #: Whether int8 that is below the floor is taken as it is.
+    force: bool = False
 
     def __post_init__(self) -> None:
         for what, value, known in (

@@ -168,9 +168,13 @@ def evaluate(
     own where that is fixed.
 
     Images that cannot be read are left out and listed. Raises DataError if they are too many,
-    InvalidValueError if the reference has other classes, EngineError for logits that are not finite,
+    ArtifactError for a network that gives no class scores, InvalidValueError if the reference has other
+    classes, EngineError for logits that are not finite,
     ParityError if the reference's hardly depend on the image.
     """
+    for item in (engine, reference):
+        if item is not None:
+            item.demand_class_scores()
     if reference is not None and reference.classes != engine.classes:
         raise InvalidValueError(
             f"{engine.path.name} has {engine.classes} classes, {reference.path.name} {reference.classes}",

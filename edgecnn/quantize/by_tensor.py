@@ -13,14 +13,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from edgecnn.parity import compare
-from edgecnn.quantize import batches, qdq
-from edgecnn.quantize.evaluate import before_softmax, logits
+from edgecnn.quantize import qdq
+from edgecnn.quantize.evaluate import Network, Reference, readouts, with_outputs
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.names import Names
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
-from edgecnn.runtime.ort import open_session
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
@@ -81,23 +79,21 @@ class _Rounded:
 
     def __init__(self, model: onnx.ModelProto, placement: Placement, scheme: Scheme, images: Array) -> None:
         self._scheme = scheme
-        self._images = images
-        self._reference = logits(model, images)
-        model, self._output = before_softmax(model)
+        self._reference = Reference.of(model, images)
+        known = readouts(model)
         # Scales are inputs of the graph: one session serves for all ranges. ONNX Runtime 1.31 drops a Clip
         # before a QuantizeLinear even where it cannot know the scale, so its optimizer stays out of it.
-        opened, self._ends = _with_open_scales(model, placement.tensors, scheme)
-        self._session = open_session(opened.SerializeToString(), optimize=False)
+        opened, self._ends = _with_open_scales(with_outputs(model, known), placement.tensors, scheme)
+        self._network = Network.rewritten(opened, known)
 
     def noise(self, ranges: Mapping[str, Range]) -> float:
-        """Return the noise's share of the output's energy."""
+        """Return the noise's share of the output's energy; of several outputs, of the worst."""
         scales: dict[str, npt.NDArray[np.generic]] = {}
         for name, ends in ranges.items():
             scale, zero = qdq.scale_and_zero(*ends, self._scheme)
             scales.update(zip(self._ends[name], (np.array(scale), zero), strict=True))
-        (output,) = batches.run(self._session, [self._output], self._images, scales)
-        output = output.reshape(len(self._images), -1)
-        found = compare(self._reference, output, "the network with rounded activations", constant=True)
+        outputs = self._network(self._reference.images, scales)
+        found = self._reference.parity_of(outputs, "the network with rounded activations")
         return float(10 ** (-found.sqnr_db / 10))
 
 

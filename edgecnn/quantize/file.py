@@ -16,13 +16,14 @@ import onnx
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
 from edgecnn.data.source import ImageSource
-from edgecnn.data.trained_on import test_images
-from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
-from edgecnn.parity import MIN_SPREAD, Parity, compare, demand, spread
-from edgecnn.quantize import float16, infinite, islands, layer_table, prepare
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.parity import Parity, demand, varies
+from edgecnn.quantize import assumed, float16, floor, infinite, islands, layer_table, prepare
 from edgecnn.quantize.escalate import TRAINING, Finetune, Outcome, Verdict, escalate, picked
-from edgecnn.quantize.evaluate import as_given, logits
+from edgecnn.quantize.evaluate import Reference, as_given
+from edgecnn.quantize.floor import Ruined, causes, ruined
 from edgecnn.quantize.graph import macs_by_node
+from edgecnn.quantize.labelled import Labelled
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.request import QuantizeRequest
 from edgecnn.quantize.sensitivity import LayerSensitivity, scan
@@ -36,6 +37,8 @@ _MIN_PREPARED_DB = 60.0
 _MIN_HALF_DB = 25.0
 #: Images that the layers' sensitivity is measured on.
 _SCAN_IMAGES = 16
+#: How the preparation is known that nobody said.
+_ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
@@ -56,10 +59,14 @@ class Written:
     notes: list[str]
     outcome: Outcome | None = None
     sensitivity: list[LayerSensitivity] | None = None
+    #: Set for int8 that is below the floor.
+    ruined: Ruined | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the budget was met; None if there was none."""
+        """Whether budget and floor were met; None where no budget was given and the floor was met."""
+        if self.ruined and not self.ruined.accepted:
+            return False
         return self.outcome.met if self.outcome else None
 
     def to_json(self) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def quantize_file(
     original = prepare.load(request.source)
     model = prepare.prepare(original, request.size)
     notes: list[str] = []
-    preprocessing = _preprocessing(request, known, model, notes)
+    preprocessing, said_by = _preprocessing(request, known, model, notes)
     images = ImageSource.open(
         preprocessing,
         calib=request.calib,
@@ -110,19 +117,18 @@ def quantize_file(
         digits=known is not None and known.labels == "digits",
         seed=request.seed,
     )
+    if said_by == _ASSUMED and not request.yes:
+        assumed.check(model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(original, model, checks, notes)
-    if not spread(reference) > MIN_SPREAD:
-        notes.append(
-            "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
-        )
+    notes += _check_reference(request, reference, model)
     manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
-    outcome, sensitivity = None, None
+    outcome, sensitivity, poor = None, None, None
     quantization: dict[str, Any] | None = None
     parameters: dict[str, Any]
     if request.precision == "int8":
         finetune = trainer(model, preprocessing) if trainer else None
-        outcome, sensitivity = _int8(request, model, images, checks, reference, manifest, progress, finetune)
+        outcome, sensitivity = _int8(request, model, images, reference, manifest, progress, finetune)
         model = outcome.quantized.model
         if request.resolved_target.backend == "tensorrt":
             model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
@@ -140,9 +146,14 @@ def quantize_file(
     progress("check")
     onnx.checker.check_model(model, full_check=True)
     what = f"the {request.precision} model"
-    parity = compare(reference, logits(model, checks), what, constant=True)
+    parity = reference.parity(model, what)
     if request.precision == "float16":
         demand(parity, _MIN_HALF_DB, what)
+    else:
+        why = causes(preprocessing, said_by, images.description, images.tally.count)
+        accepted = request.force or manifest.weights == "random"
+        if poor := ruined(parity, request.budget, why, accepted=accepted):
+            quantization = {**(quantization or {}), floor.KEY: poor.to_json()}
     step = Step(
         "quantize" if request.precision == "int8" else "float16",
         {
@@ -164,7 +175,8 @@ def quantize_file(
         lineage=(*manifest.lineage, step),
         versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
     )
-    return _write(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
+    written = _write(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
+    return replace(written, ruined=poor)
 
 
 def requantize_file(
@@ -190,7 +202,8 @@ def requantize_file(
     if goal.backend == "tensorrt":
         model = islands.with_float16(model, picked(placement.float_nodes))
     # What was tried and measured belongs to the other file.
-    kept = {key: value for key, value in known.quantization.items() if key not in ("attempts", "budget")}
+    others = ("attempts", "budget", floor.KEY)
+    kept = {key: value for key, value in known.quantization.items() if key not in others}
     here = {
         "scheme": goal.scheme.name,
         "weight_bits": bits,
@@ -214,21 +227,20 @@ def _int8(
     request: QuantizeRequest,
     model: onnx.ModelProto,
     images: ImageSource,
-    checks: np.ndarray,
-    reference: np.ndarray,
+    reference: Reference,
     manifest: Manifest,
     progress: Progress,
     finetune: Finetune | None,
 ) -> tuple[Outcome, list[LayerSensitivity] | None]:
-    labelled = _Labelled.open(request, images.preprocessing, manifest, model) if request.data else None
+    labelled = Labelled.open(request.data, images.preprocessing, manifest, model) if request.data else None
     quantizer = Quantizer(model, images.calibration, request.resolved_target.scheme, request.ranges, progress)
 
     def judge(candidate: onnx.ModelProto) -> Verdict:
-        parity = compare(reference, logits(candidate, checks), "the int8 model", constant=True)
+        parity = reference.parity(candidate, "the int8 model")
         return Verdict(parity, labelled.drop(candidate) if labelled else None)
 
     def ranked(quantized: Quantized) -> list[LayerSensitivity]:
-        return scan(quantized, quantizer.macs, checks[:_SCAN_IMAGES], progress)
+        return scan(quantized, quantizer.macs, reference.images[:_SCAN_IMAGES], progress)
 
     outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
     return outcome, ranked(outcome.quantized) if request.sensitivity else None
@@ -236,53 +248,35 @@ def _int8(
 
 def _reference(
     original: onnx.ModelProto, model: onnx.ModelProto, checks: np.ndarray, notes: list[str]
-) -> np.ndarray:
-    """Return the logits of the file as it was given, after the prepared model was compared with them.
+) -> Reference:
+    """Return the outputs of the file as it was given, after the prepared model was compared with them.
 
     The graph was rewritten: before anything else, it must still be the network that was given.
     """
     try:
-        reference = logits(as_given(original), checks, optimize=False)
+        reference = Reference.of(as_given(original), checks, optimize=False)
     except EngineError as error:
         notes.append(f"compared is the upgraded graph, since the file does not run as it is: {error}")
-        reference = logits(model, checks)
-    infinite.check_outputs(model, reference, checks)
-    exact = compare(reference[:8], logits(model, checks[:8]), "the prepared graph", constant=True)
-    demand(exact, _MIN_PREPARED_DB, "the prepared graph")
+        reference = Reference.of(model, checks)
+    infinite.check_outputs(model, reference.outputs, checks)
+    what = "the prepared graph"
+    demand(reference.parity(model, what), _MIN_PREPARED_DB, what)
     return reference
 
 
-class _Labelled:
-    """Top-1 accuracy of models on labelled images, against the float model's."""
+def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx.ModelProto) -> list[str]:
+    """Return what a reader should know of the float outputs.
 
-    def __init__(self, inputs: np.ndarray, classes: np.ndarray, model: onnx.ModelProto) -> None:
-        self._inputs, self._classes = inputs, classes
-        self._float = self._top1(model)
-
-    @classmethod
-    def open(
-        cls,
-        request: QuantizeRequest,
-        preprocessing: Preprocessing,
-        manifest: Manifest,
-        model: onnx.ModelProto,
-    ) -> _Labelled:
-        count = logits(model, np.zeros(_input_shape(model), np.float32)).shape[1]
-        found = test_images(manifest, str(request.data), count)
-        if not found.labels:
-            raise DataError(f"{request.data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
-        return cls(
-            preprocessing.batch(found.images[row] for row in range(len(found.images))),
-            np.array(found.labels),
-            model,
+    Raises what `Reference.check_budget` raises.
+    """
+    names = ", ".join(map(repr, reference.not_compared(model)))
+    notes = [f"not compared with float, as no numbers could be: output {names}"] if names else []
+    if not varies(reference.outputs):
+        notes.append(
+            "the network gives the same output for every image: what its int8 form keeps of it proves nothing"
         )
-
-    def _top1(self, model: onnx.ModelProto) -> float:
-        return float(np.mean(logits(model, self._inputs).argmax(axis=1) == self._classes))
-
-    def drop(self, model: onnx.ModelProto) -> float:
-        """Return the loss of top-1 in points."""
-        return 100 * (self._float - self._top1(model))
+    reference.check_budget(request.budget)
+    return notes
 
 
 def _input_shape(model: onnx.ModelProto) -> list[int]:
@@ -291,29 +285,26 @@ def _input_shape(model: onnx.ModelProto) -> list[int]:
 
 def _preprocessing(
     request: QuantizeRequest, known: Manifest | None, model: onnx.ModelProto, notes: list[str]
-) -> Preprocessing:
-    """Return how images become inputs, fitted to the input's shape."""
+) -> tuple[Preprocessing, str]:
+    """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
     if height != width:
         raise ArtifactError(
             f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
         )
     if request.preprocessing is not None:
-        chosen = request.preprocessing
+        chosen, said_by = request.preprocessing, "--mean and --std"
         if chosen.channels != channels:
             raise InvalidValueError(
                 f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
                 hint="give --mean and --std one number per channel",
             )
     elif known is not None and known.preprocessing:
-        chosen = Preprocessing.from_json(known.preprocessing)
+        chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
     else:
-        notes.append(
-            "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
-            " (--mean and --std say otherwise)"
-        )
-        chosen = Preprocessing()
-    return chosen.at(height).with_channels(channels)
+        notes.append(assumed.NOTE)
+        chosen, said_by = Preprocessing(), _ASSUMED
+    return chosen.at(height).with_channels(channels), said_by
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.errors import ArtifactError, DataError
+from edgecnn.errors import ArtifactError
 from edgecnn.finite import first_broken
+from edgecnn.parity import Output, check_finite
 from edgecnn.quantize import calibrate
 from edgecnn.quantize.graph import Graph, batch_of, is_standard
 from edgecnn.quantize.patterns import clip_bounds, output_axis
@@ -49,12 +52,16 @@ def check_weights(model: onnx.ModelProto) -> None:
             )
 
 
-def check_outputs(model: onnx.ModelProto, outputs: Array, images: Array) -> None:
+def check_outputs(model: onnx.ModelProto, outputs: Sequence[Output], images: Array) -> None:
     """Raise DataError naming the first tensor of a model that is not finite, if its outputs are not.
 
-    `images` are those that gave the outputs, (N, C, H, W) and (N, ...).
+    `images`, (N, C, H, W), are those that gave the outputs. Raises ParityError naming the output where no
+    tensor before it is to blame.
     """
-    broken = ~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+    broken = np.zeros(len(images), bool)
+    for item in outputs:
+        rows = ~np.isfinite(item.values.reshape(len(item.values), -1)).all(axis=1)
+        broken |= rows if len(rows) == len(images) else rows.any()
     if not broken.any():
         return
     infinite = infinite_tensors(Graph(model))
@@ -62,10 +69,7 @@ def check_outputs(model: onnx.ModelProto, outputs: Array, images: Array) -> None
     image = int(np.flatnonzero(broken)[0])
     batch = np.repeat(images[image : image + 1], batch_of(model) or 1, axis=0)
     calibrate.observe(model, _floats(model, made), [batch])
-    raise DataError(
-        f"the network's output is not finite for {int(broken.sum())} of {len(outputs)} images",
-        hint="check the weights and the preprocessing",
-    )
+    check_finite(outputs, "the float network")
 
 
 def _floats(model: onnx.ModelProto, names: list[str]) -> list[str]:

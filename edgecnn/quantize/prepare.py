@@ -12,6 +12,7 @@ from onnx import TensorProto
 from edgecnn import onnx_metadata
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize import contrib, infinite, limited, shapes
+from edgecnn.quantize.evaluate import readouts
 from edgecnn.quantize.graph import Graph, sizes
 from edgecnn.quantize.opset import upgrade
 from edgecnn.quantize.simplify import simplify
@@ -137,8 +138,7 @@ def _refuse(model: onnx.ModelProto) -> None:
             f"the input {source.name!r} is {kind}; float32 is expected",
             hint="export the network without the conversion from pixels",
         )
-    if TensorProto.FLOAT not in {types[value.name] for value in graph.output}:
-        raise ArtifactError("the model has no float32 output", hint="export it without the final argmax")
+    readouts(model)  # raises for outputs that nothing can be said of
 
 
 def _refuse_what_is_left(model: onnx.ModelProto) -> None:

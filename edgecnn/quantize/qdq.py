@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,7 @@ class _Writer:
             ),
         ]
 
-    def _node(self, op: str, inputs: list[str], output: str, name: str, **attributes: int) -> onnx.NodeProto:
+    def _node(self, op: str, inputs: list[str], output: str, name: str, **attributes: Any) -> onnx.NodeProto:
         return helper.make_node(op, inputs, [output], name=self._nodes.fresh(name), **attributes)
 
     def read(self, node: onnx.NodeProto, tensor: str) -> str:

@@ -38,6 +38,10 @@ class QuantizeRequest:
     size: int | None = None
     #: Whether each layer's sensitivity is measured.
     sensitivity: bool = False
+    #: Whether ImageNet's preparation is assumed where it is unlikely.
+    yes: bool = False
+    #: Whether int8 that is below the floor is taken as it is.
+    force: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.parity import compare
 from edgecnn.quantize import qdq
-from edgecnn.quantize.evaluate import logits
+from edgecnn.quantize.evaluate import Reference
 from edgecnn.quantize.graph import Graph
 from edgecnn.quantize.pipeline import Quantized
 from edgecnn.quantize.weights import QuantizedWeight
@@ -22,7 +21,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """SQNR of the network's output, in decibels, with only some layers quantized."""
+    """SQNR of the network's (worst) output, in decibels, with only some layers quantized."""
 
     node: str
     operator: str
@@ -50,7 +49,7 @@ def scan(
     """
     placement, scheme = quantized.placement, quantized.scheme
     chosen = placement.ranges({name: of[scheme.name] for name, of in quantized.ranges.items()})
-    reference = logits(quantized.base, images)
+    reference = Reference.of(quantized.base, images)
     repaired = Graph(quantized.float_model)
 
     def decibels(
@@ -60,9 +59,7 @@ def scan(
         kept = [name for name in placement.tensors if name in inputs]
         part = replace(placement, tensors=kept, compute=layers)
         changed = qdq.insert(model, part, chosen, scheme, weights)
-        return compare(
-            reference, logits(changed, images), "the partly quantized network", constant=True
-        ).sqnr_db
+        return reference.parity(changed, "the partly quantized network").sqnr_db
 
     partly = onnx.ModelProto()
     partly.CopyFrom(quantized.base)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgecnn.artifact import Manifest
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.export.request import ExportRequest
@@ -119,7 +120,7 @@ _NETWORK = _fields(NetworkSpec)
 #: As in the commands: what is trained starts from known weights, and has the classes of the data.
 _TRAINED = {**_fields(NetworkSpec, without=("num_classes",)), "weights": Option(str, "auto")}
 _TRAINING = {**_fields(TrainOptions), "data": Option(str)}
-_QAT = {"qat": Option(bool, False), "target": Option(str, "portable")}
+_QAT = {"qat": Option(bool, False), "target": Option(str, "portable"), "force": Option(bool, False)}
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")
 
 
@@ -131,7 +132,7 @@ def _train(options: Options, output: Path, listener: Listener) -> Result:
     if isinstance(request, QatRequest):
         done = train_quantized(request, listener.report, listener.say)
         keys = (*_KEYS, "precision", "float_top1", "untrained_top1", "simulation_agreement", "parity")
-        return Result(_only(done.to_json(), keys), done.notes)
+        return Result(_only(done.to_json(), keys), [*done.notes, *_ruin(done.manifest)], done.met)
     trained = train(request, listener.report)
     return Result(_only(trained.to_json(), _KEYS), trained.notes)
 
@@ -156,7 +157,14 @@ def _export(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.export import export
 
     done = export(requests.export(options, output), listener.say)
-    return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), done.notes, done.met)
+    notes = [*done.notes, *_ruin(done.manifest)]
+    return Result(_only(done.to_json(), (*_KEYS, "precision", "parity")), notes, done.met)
+
+
+def _ruin(manifest: Manifest) -> list[str]:
+    """Return the note on an int8 file that is below the floor."""
+    floor = (manifest.quantization or {}).get("floor")
+    return [f"int8 destroys this network: it keeps only {floor['keeps']}"] if floor else []
 
 
 def _eval(options: Options, output: Path, listener: Listener) -> Result:
@@ -165,6 +173,7 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.runtime import load
 
     with load(options["model"], threads=1) as engine:
+        engine.demand_class_scores()
         dataset = test_images(engine.manifest, options["data"], engine.classes, listener.say)
         accuracy = evaluate(engine, dataset, progress=listener.say)
         return Result(

@@ -49,7 +49,7 @@ def train(options: Options, output: Path) -> TrainRequest | QatRequest:
 
         return QatRequest(
             spec(options), output, options["data"], options["target"], training(options), resume=True,
-            **_beside(output),
+            force=options["force"], **_beside(output),
         )  # fmt: skip
     from edgecnn.compress.train.pipeline import TrainRequest
 

@@ -125,7 +125,7 @@ def _do(
         [dict(result.metrics) for result in results],
         round(time.perf_counter() - start, 3),
         list(dict.fromkeys(note for result in results for note in result.notes)),
-        None if results[0].met is None else all(result.met for result in results),
+        None if all(item.met is None for item in results) else all(item.met is not False for item in results),
     )
 
 

@@ -47,7 +47,8 @@ def details(outcomes: Sequence[Outcome]) -> list[str]:
         if parity := found.get("parity"):
             decibels = parity["sqnr_db"]
             parts.append("exact" if decibels is None else f"{decibels:.1f} dB")
-            parts.append(f"{parity['top1_agreement']:.1%} agreement with what it was made from")
+            if parity["top1_agreement"] is not None:
+                parts.append(f"{parity['top1_agreement']:.1%} agreement with what it was made from")
         for row in found.get("measured", ()):
             latency = row["latency_ms"]
             parts.append(

@@ -53,13 +53,22 @@ class Engine(abc.ABC):
     #: Number of threads that one inference uses; 0 means the library's own choice.
     threads: int
 
-    def __init__(self, path: Path, manifest: Manifest | None, spec: TensorSpec, outputs: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest | None,
+        spec: TensorSpec,
+        outputs: int,
+        output: TensorSpec | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         #: What the engine takes.
         self.input = spec
         #: Number of classes.
         self.classes = outputs
+        #: What the network gives, before it becomes a row of float32 for each image; None if not known.
+        self.output = output
         batch = spec.shape[0] if spec.shape else 1
         #: Fewest and most images of one inference; None: any number.
         self.batches: tuple[int, int | None] = (batch, batch) if isinstance(batch, int) else (1, None)
@@ -209,6 +218,7 @@ class Engine(abc.ABC):
             several = [images]  # type: ignore[list-item]
         if not several:
             return []
+        self.demand_class_scores()
         logits = list(stream(self, several, batch))
         probabilities = softmax(np.concatenate(logits))
         names = labels.names(self.manifest.labels if self.manifest else None, probabilities.shape[1])
@@ -217,6 +227,21 @@ class Engine(abc.ABC):
             [Prediction(int(index), names[index], float(row[index])) for index in order]
             for row, order in zip(probabilities, best, strict=True)
         ]
+
+    def demand_class_scores(self) -> None:
+        """Raise ArtifactError for a network whose output is known to be something else than class scores."""
+        if self.output is None or not self.output.shape:
+            return
+        sizes = [*self.output.shape[1:]]
+        while len(sizes) > 1 and sizes[-1] == 1:
+            sizes.pop()
+        if self.output.dtype.startswith("float") and len(sizes) == 1 and sizes[0] != 1:
+            return
+        shape = " x ".join(map(str, self.output.shape))
+        raise ArtifactError(
+            f"{self.path} is no image classifier: its output is {shape} {self.output.dtype}",
+            hint="a row of two or more class scores for each image is expected; engine.run gives the output",
+        )
 
     def close(self) -> None:
         """Release the engine; calling it afterwards is an EngineError. May be called twice."""

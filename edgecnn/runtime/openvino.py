@@ -56,7 +56,13 @@ class OpenVinoEngine(Engine):
         # A request computes one input at a time. There are as many as calls that ran at the same time.
         self._idle: list[Any] = [self._compiled.create_infer_request()]
         classes = count_classes(_shape(outputs[0].partial_shape))
-        super().__init__(path, manifest, _spec(path, inputs[0], manifest), classes)
+        logits = TensorSpec(
+            outputs[0].any_name if outputs[0].names else "output",
+            _shape(outputs[0].partial_shape),
+            str(np.dtype(outputs[0].element_type.to_dtype())),
+            "NC",
+        )
+        super().__init__(path, manifest, _spec(path, inputs[0], manifest), classes, logits)
         batch = inputs[0].partial_shape[0]
         most = batch.max_length  # -1: without a limit
         self.batches = (max(1, batch.min_length), None if most < 0 else most)

@@ -89,7 +89,7 @@ class OrtEngine(Engine):
         )
         # Also known when the engine is closed: a result that was measured is described then.
         self._binds = self._bound is not None
-        super().__init__(path, manifest, _spec(inputs[0], manifest), classes)
+        super().__init__(path, manifest, _spec(inputs[0], manifest), classes, _output_spec(outputs[0]))
 
     @classmethod
     def here(cls, backend: Backend) -> dict[str, str]:
@@ -272,6 +272,16 @@ def _spec(value: Any, manifest: Manifest | None) -> TensorSpec:
     )
     layout = manifest.inputs[0].layout if manifest else image_layout(shape)
     return TensorSpec(value.name, shape, str(np.dtype(dtype)), layout)
+
+
+def _output_spec(value: Any) -> TensorSpec:
+    shape = (
+        size if isinstance(size, int) else size or f"size{axis}" for axis, size in enumerate(value.shape)
+    )
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(
+        value.name, tuple(shape), {"float": "float32", "double": "float64"}.get(kind, kind), "NC"
+    )
 
 
 def first_line(error: Exception) -> str:

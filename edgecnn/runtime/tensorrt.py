@@ -72,7 +72,8 @@ class TensorRtEngine(Engine):
         known = manifest.inputs[0]
         batch = image.shape[0] if image.shape[0] >= 0 else str(known.shape[0])
         spec = TensorSpec(image.name, (batch, *image.shape[1:]), str(image.dtype), known.layout)
-        super().__init__(path, manifest, spec, count_classes(logits.shape))
+        output = TensorSpec(logits.name, tuple(logits.shape), str(logits.dtype), "NC")
+        super().__init__(path, manifest, spec, count_classes(logits.shape), output)
         self.batches = batches
         self._changed = threading.Condition()
         self._idle: list[Context] = []

@@ -35,3 +35,8 @@ def test_what_cannot_be_asked_is_refused(values):
 def test_only_what_is_asked_is_recorded():
     assert not Budget().asks and Budget().to_json() == {}
     assert Budget(max_drop=2).to_json() == {"max_drop": 2}
+
+
+def test_an_agreement_that_could_not_be_measured_is_not_met():
+    unknown = Parity(0.1, 20.0, None, 100, None)
+    assert not Budget(min_agreement=0.01 + 1e-9).met(unknown) and Budget(min_sqnr_db=20.0).met(unknown)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import ParityError
-from edgecnn.parity import compare, demand
+from edgecnn.parity import CLASS_SCORES, SCORE, VALUES, Output, compare, compare_outputs, demand
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.normal(size=(16, 10)).astype(np.float32)
@@ -53,3 +53,67 @@ def test_too_far_from_the_reference_is_an_error():
     demand(parity, 19, "it")
     with pytest.raises(ParityError, match=r"20\.0 dB, at least 30 dB"):
         demand(parity, 30, "it")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((16, 10), CLASS_SCORES), ((16, 10, 1, 1), CLASS_SCORES), ((16,), SCORE), ((16, 1), SCORE),
+        ((16, 1, 1, 1), SCORE), ((16, 5, 8, 8), VALUES), ((16, 1, 8, 8), VALUES), ((16, 100, 4), VALUES),
+    ],
+)  # fmt: skip
+def test_the_shape_says_what_an_output_decides(shape, kind):
+    output = Output("y", np.zeros(shape, np.float32))
+    assert output.kind == kind
+    assert (output.decisions() is None) == (kind == VALUES)
+
+
+@pytest.mark.parametrize(("threshold", "agreement"), [(0.0, 0.75), (0.5, 0.5)])
+def test_of_a_single_score_the_side_of_its_threshold_counts(threshold, agreement):
+    reference = Output("p", np.float32([[-1], [0.4], [0.6], [0.9]]), threshold)
+    output = Output("p", np.float32([[0.1], [0.6], [0.4], [0.8]]))
+    (found,) = compare_outputs([reference], [output], "it").outputs
+    assert found.top1_agreement == agreement and found.reference_classes == 2
+
+
+def test_a_score_on_one_side_for_all_images_has_no_agreement():
+    scores = np.float32([[1], [2], [3]])
+    parity = compare(scores, scores * 0.5, "it")
+    assert parity.top1_agreement is None and parity.reference_classes == 1
+    assert parity.sqnr_db == pytest.approx(6.02, abs=0.01)
+
+
+def test_of_several_outputs_the_worst_counts_and_each_is_told():
+    boxes = RNG.normal(size=(16, 8, 4)).astype(np.float32)
+    changed = REFERENCE.copy()
+    changed[0] = np.roll(changed[0], 1)
+    references = [Output("classes", REFERENCE), Output("boxes", boxes), Output("others", REFERENCE)]
+    outputs = [Output("classes", REFERENCE), Output("boxes", boxes * 0.9), Output("others", changed)]
+    parity = compare_outputs(references, outputs, "it")
+    by_name = {item.name: item for item in parity.outputs}
+    assert by_name["boxes"].sqnr_db == pytest.approx(20) and by_name["boxes"].top1_agreement is None
+    assert parity.sqnr_db == min(item.sqnr_db for item in parity.outputs) == by_name["others"].sqnr_db
+    assert parity.top1_agreement == 15 / 16 and parity.worst == "'others'"
+    values = parity.to_json()
+    assert [item["name"] for item in values["outputs"]] == ["classes", "boxes", "others"]
+    assert values["outputs"][0]["sqnr_db"] is None
+    with pytest.raises(ParityError, match="at output 'others'"):
+        demand(parity, 60, "it")
+
+
+def test_an_output_of_zeros_that_becomes_noise_is_far_from_its_reference():
+    zeros = np.zeros_like(REFERENCE)
+    parity = compare_outputs(
+        [Output("a", REFERENCE), Output("b", zeros)], [Output("a", REFERENCE), Output("b", zeros + 0.1)], "it"
+    )
+    assert parity.sqnr_db < -1000 and parity.to_json()["sqnr_db"] < -1000
+
+
+def test_values_that_are_not_finite_are_named_and_counted():
+    broken = REFERENCE.copy()
+    broken[3:5, 3] = np.nan
+    good = Output("good", REFERENCE)
+    with pytest.raises(ParityError, match=r"the int8 model gives .* for 2 of 16 images, at output 'bad'"):
+        compare_outputs([good, Output("bad", REFERENCE)], [good, Output("bad", broken)], "the int8 model")
+    with pytest.raises(ParityError, match=r"reference of it gives .* for 2 of 16 images, at output 'bad'"):
+        compare_outputs([good, Output("bad", broken)], [good, Output("bad", REFERENCE)], "it")

@@ -17,7 +17,7 @@ from edgecnn import files
 from edgecnn.artifact import Manifest, read_manifest
 from edgecnn.compress.distill import points
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.evaluate import readouts
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.runtime.ort import open_session
 from edgecnn.zoo.spec import NetworkSpec
@@ -96,10 +96,7 @@ class OnnxTeacher:
         self.labels = manifest.labels if manifest else None
         self.identity = files.sha256(path)
         # Probabilities would be too sure of themselves: what enters a final softmax is wanted.
-        graph, self._output = Graph(model), model.graph.output[0].name
-        last = graph.producer(self._output)
-        if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
-            self._output = last.input[0]
+        self._output = readouts(model)[0].tensor
         shapes = [(value.name, _shape(value)) for value in inferred.graph.value_info]
         order = {name: index for index, node in enumerate(model.graph.node) for name in node.output}
         shapes.sort(key=lambda item: order.get(item[0], -1))

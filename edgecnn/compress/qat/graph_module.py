@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgecnn.compress.qat.operators import Operator, operator
 from edgecnn.errors import InvalidValueError
+from edgecnn.quantize.evaluate import readouts
 from edgecnn.quantize.graph import Graph
 
 _ROLES = {1: "weight", 2: "bias"}
@@ -42,7 +43,7 @@ class GraphModule(nn.Module):
     with zeros). Other arrays of floats are buffers. Batch normalization uses the statistics that it has, in
     training, too.
 
-    Of a graph that ends in a Softmax, the logits are what enters it.
+    Of a graph that ends in a softmax or an argmax, the logits are what enters it.
 
     `modules` gives nodes that a module computes in place of their operator, from those inputs that are
     not constant. Raises InvalidValueError for an operator that is not in the table of `operators`, and for a
@@ -58,10 +59,7 @@ class GraphModule(nn.Module):
                 f"the graph has {len(sources)} inputs and {len(graph.outputs)} outputs",
                 hint="a graph with one of each can be trained",
             )
-        self._input, self._output = sources[0], graph.outputs[0]
-        last = graph.producer(self._output)
-        if last is not None and last.op_type in ("Softmax", "LogSoftmax"):
-            self._output = last.input[0]
+        self._input, self._output = sources[0], readouts(model)[0].tensor
         modules = modules or {}
         #: Node and position of an input: the parameter that it reads.
         self.trained: dict[tuple[str, int], str] = {}

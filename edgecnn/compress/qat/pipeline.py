@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Step
+from edgecnn.budget import Budget
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
@@ -35,6 +36,7 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.parity import Parity, compare
+from edgecnn.quantize import floor
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.evaluate import logits
 from edgecnn.quantize.file import Trainer
@@ -52,6 +54,8 @@ WEIGHT, TEMPERATURE = 0.9, 4.0
 CALIBRATION_IMAGES = 128
 #: The file should answer as the trained network on this share of the images.
 LEAST_AGREEMENT = 0.995
+#: An int8 network whose top-1 is within this of float's is not destroyed, however far its logits are.
+NEAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class QatRequest:
     resume: bool = False
     log: Path | None = None
     plot: Path | None = None
+    #: Whether int8 that is below the floor is taken as it is.
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".onnx":
@@ -128,6 +134,11 @@ def train_quantized(
             f"training did not help: without it int8 reaches {metrics['untrained_top1']:.2%}"
             " (edgecnn export --int8)"
         )
+    quantization = trained.to_json()
+    if metrics["top1"] < metrics["float_top1"] - NEAR:
+        why = floor.causes(preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+        if poor := floor.ruined(parity, Budget(), why, accepted=request.force):
+            quantization[floor.KEY] = poor.to_json()
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     steps = (
         Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
@@ -145,7 +156,7 @@ def train_quantized(
         exported.manifest,
         precision="int8",
         target=request.target,
-        quantization=trained.to_json(),
+        quantization=quantization,
         lineage=(*exported.manifest.lineage, *steps),
     )
     written = onnx.ModelProto()
@@ -168,10 +179,16 @@ def trainer(
 ) -> Trainer:
     """Return what trains an int8 form of a float model, for the last step of an escalation.
 
-    It raises DataError if the data has other classes than the model.
+    It raises DataError if the data has other classes than the model, InvalidValueError for a model of several
+    outputs.
     """
 
     def of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Callable[[Quantized], Quantized]:
+        if len(model.graph.output) != 1:
+            raise InvalidValueError(
+                f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
+                hint="leave --train out",
+            )
         shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]
         if classes != dataset.classes:

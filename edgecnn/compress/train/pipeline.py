@@ -115,6 +115,12 @@ class Trained:
     seconds: float
     done_before: bool = False
 
+    @property
+    def met(self) -> bool | None:
+        """False for an int8 network below the floor that was not accepted; else None: nothing was asked."""
+        floor = (self.manifest.quantization or {}).get("floor")
+        return False if floor and not floor.get("accepted") else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
         manifest = self.manifest
