@@ -181,7 +181,6 @@ def edited(**changes) -> str:
         edited(lineage={}),
         edited(lineage=[[]]),
         edited(lineage__0__what=None),
-        edited(lineage__0__seconds="long"),
         edited(lineage__0__parameters=[]),
         edited(layers=[]),
         edited(layers__stem__macs="many"),
