@@ -155,7 +155,7 @@ def test_health_says_what_is_loaded(server, mobilenet):
         }
 
 
-@pytest.mark.parametrize(("length", "status"), [("20000001", 413), (None, 411)])
+@pytest.mark.parametrize(("length", "status"), [("20000001", 413), ("9" * 18, 413), (None, 411)])
 def test_a_body_that_is_too_long_or_has_no_length_is_refused_unread(server, length, status):
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(server).netloc, timeout=30)
     connection.putrequest("POST", "/classify")
