@@ -134,7 +134,7 @@ def quantize_file(
             model = islands.with_float16(model, picked(outcome.quantized.float_nodes))
         quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
         recipe = outcome.quantized.recipe.name
-        trained = training_data if recipe.endswith(TRAINING) else None
+        trained = training_data if TRAINING in recipe else None
         parameters = {"recipe": recipe, "effort": request.effort, **(trained or {})}
     else:
         progress("float16")

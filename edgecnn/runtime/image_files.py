@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import re
-import stat
 import warnings
 from collections.abc import Iterator
 from importlib import resources
@@ -23,7 +20,14 @@ import numpy.typing as npt
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.runtime import image_tags
+from edgecnn.runtime.image_limits import (
+    MAX_BYTES,
+    demand_limits,
+    demand_tags,
+    opened,
+    pixel_limit,
+    too_large,
+)
 
 #: What `open_image` takes: a path, the bytes of a file, a PIL image, or an array of shape (H, W) or
 #: (H, W, 3) with dtype uint8 (RGB).
@@ -33,19 +37,6 @@ ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 #: The same for people.
 FORMATS_TEXT = "JPEG, PNG, BMP, WebP, TIFF, PPM and GIF"
-
-#: Pixels of a picture that is decoded, unless EDGECNN_MAX_PIXELS says otherwise: a few kilobytes can hold
-#: gigabytes of pixels. No camera up to 60 million pixels is refused.
-MAX_PIXELS = 64_000_000
-_SETTING = "EDGECNN_MAX_PIXELS"
-#: Pillow refuses more than this itself.
-_PILLOWS_MOST = 178_956_970
-#: Bytes of a file: twice what the most pixels take in four channels of sixteen bits, not compressed.
-_MAX_BYTES = 1 << 30
-#: Passes over a JPEG's pixels; encoders write about ten, and each costs as much as a small image.
-_MAX_SCANS = 100
-#: Pieces in which a file is read. Each costs Pillow time in Python, and a file may consist of millions.
-_MAX_READS = 250_000
 
 #: Transparent pixels are composed on white: the colours that they hide were never meant to be seen.
 BACKGROUND = 255
@@ -62,12 +53,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SAYING_HOW_HELD = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-
-#: A JPEG marker other than what may stand between a scan's bytes: stuffing, fill and restarts.
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_END, _SCAN = 0xD9, 0xDA
-#: Markers without a segment.
-_BARE = frozenset({0x01, 0xD8})
 
 
 def open_image(image: ImageLike, max_pixels: int | None = None) -> Image.Image:
@@ -104,7 +89,7 @@ def open_frames(path: str | Path) -> Iterator[tuple[Image.Image, float]]:
     Raises as `open_image` does.
     """
     name = str(path)
-    with _translated(name), _opened(path, name) as stream:
+    with _translated(name), opened(path, name) as stream:
         animation = _identified(stream, name, pixel_limit())
         for picture in ImageSequence.Iterator(animation):
             stream.reads = 0
@@ -122,38 +107,14 @@ def read_header(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
     name = _name(image)
-    with _translated(name), _opened(image, name) as stream:
+    with _translated(name), opened(image, name) as stream:
         return _identified(stream, name, pixel_limit())
 
 
 def read_file(path: str | Path) -> bytes:
     """Return the bytes of an image's file; raises DataError for what is no file, or larger than an image."""
-    with _translated(str(path)), _opened(path, str(path)) as stream:
-        return stream.read(_MAX_BYTES)  # some files of the system are endless
-
-
-def pixel_limit() -> int:
-    """Return how many pixels a picture may have: EDGECNN_MAX_PIXELS, else `MAX_PIXELS`.
-
-    Raises InvalidValueError for a value of that variable that is no such number.
-    """
-    setting = os.environ.get(_SETTING)
-    if not setting:
-        return MAX_PIXELS
-    if not (setting.isascii() and setting.isdecimal() and 0 < int(setting) <= _PILLOWS_MOST):
-        raise InvalidValueError(
-            f"{_SETTING} is {setting!r}, which is no limit on pixels",
-            hint=f"a whole number, 1 to {_PILLOWS_MOST}",
-        )
-    return int(setting)
-
-
-def too_large(name: str, what: str, limit: int | None = None) -> DataError:
-    """Return the error for a picture of too many pixels."""
-    return DataError(
-        f"{name} is too large to decode: {what}",
-        hint=f"at most {limit or pixel_limit():,} pixels; scale it down first, or raise {_SETTING}",
-    )
+    with _translated(str(path)), opened(path, str(path)) as stream:
+        return stream.read(MAX_BYTES)  # some files of the system are endless
 
 
 def sample_photo() -> Image.Image:
@@ -164,76 +125,21 @@ def sample_photo() -> Image.Image:
     return open_image((resources.files("edgecnn.runtime") / "espresso.jpg").read_bytes())
 
 
-class _Counted:
-    """Counts the reads of a stream, and ends one that is read in too many pieces."""
-
-    reads = 0
-
-    def _count(self) -> None:
-        self.reads += 1
-        if self.reads > _MAX_READS:
-            raise OSError("it consists of too many pieces")
-
-
-class _File(_Counted, io.BufferedReader):
-    """A file on disk."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._count()
-        return super().read(size)
-
-
-class _Bytes(_Counted, io.BytesIO):
-    """A file in memory."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._count()
-        return super().read(size)
-
-
-def _opened(image: str | Path | bytes, name: str) -> _File | _Bytes:
-    """Open a file without waiting for it: a pipe, a device or a socket is no image, and may never answer."""
-    if isinstance(image, bytes):
-        return _Bytes(image)
-    _demand_file(os.stat(image), name)  # before it is opened, as opening some devices does something
-    raw = io.FileIO(os.open(image, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    try:
-        found = os.fstat(raw.fileno())
-        _demand_file(found, name)
-        if found.st_size > _MAX_BYTES:
-            raise DataError(
-                f"{name} has {found.st_size:,} bytes, more than any image that is read", hint="leave it out"
-            )
-        return _File(raw)
-    except BaseException:
-        raw.close()
-        raise
-
-
-def _demand_file(found: os.stat_result, name: str) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise DataError(f"{name} is a folder, not an image", hint="name a file in it")
-    if not stat.S_ISREG(found.st_mode):
-        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
-        raise DataError(f"{name} is {kind}, not an image", hint="give a file, or its bytes")
-
-
 def _identified(stream: IO[bytes], name: str, limit: int) -> Image.Image:
     """Return the picture of a stream, nothing of which is decoded yet, if it is within the limits."""
     with warnings.catch_warnings():
         # Pillow warns at a size of its own choosing; the limit here is ours, and an error.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        _demand_tags(stream, name)
+        demand_tags(stream, name)
         stream.seek(0)
         picture = Image.open(stream, formats=FORMATS)
-    _demand_limits(picture, stream, name, limit)
+    demand_limits(picture, stream, name, limit)
     return picture
 
 
 def _decoded(image: str | Path | bytes | Image.Image, name: str, limit: int) -> Image.Image:
     if not isinstance(image, Image.Image):
-        with _opened(image, name) as stream:
+        with opened(image, name) as stream:
             picture = _identified(stream, name, limit)
             picture.load()
             return picture
@@ -243,53 +149,9 @@ def _decoded(image: str | Path | bytes | Image.Image, name: str, limit: int) -> 
                 f"{name} is of the format {image.format}, which is not opened",
                 hint=f"{FORMATS_TEXT} are; a picture whose maker you trust may be decoded with load() before",
             )
-        _demand_limits(image, getattr(image, "fp", None), name, limit)
+        demand_limits(image, getattr(image, "fp", None), name, limit)
     image.load()
     return image
-
-
-def _demand_limits(picture: Image.Image, stream: IO[bytes] | None, name: str, limit: int) -> None:
-    if picture.width * picture.height > limit:
-        raise too_large(name, f"{picture.width} x {picture.height} pixels", limit)
-    if picture.format in ("JPEG", "MPO") and stream is not None and _scans(stream) > _MAX_SCANS:
-        raise DataError(
-            f"{name} is too large to decode: its pixels are sent in more than {_MAX_SCANS} scans",
-            hint="save it again",
-        )
-
-
-def _demand_tags(stream: IO[bytes], name: str) -> None:
-    if image_tags.overlap(stream):
-        raise DataError(
-            f"{name} is too large to decode: its tags claim more than the file holds", hint="save it again"
-        )
-
-
-def _scans(stream: IO[bytes]) -> int:
-    """Return how often a JPEG's decoder passes over its pixels, or a number above the limit."""
-    place = stream.tell()
-    stream.seek(0)
-    scans = 0
-    while scans <= _MAX_SCANS and (marker := _next_marker(stream)) not in (None, _END):
-        if marker in _BARE:
-            continue
-        scans += marker == _SCAN
-        length = int.from_bytes(stream.read(2), "big")
-        stream.seek(max(0, length - 2), os.SEEK_CUR)
-    stream.seek(place)
-    return scans
-
-
-def _next_marker(stream: IO[bytes]) -> int | None:
-    """Return the next marker of a JPEG and stand behind it; None at the end."""
-    while block := stream.read(1 << 14):
-        found = _MARKER.search(block)
-        if found:
-            stream.seek(found.end() - len(block), os.SEEK_CUR)
-            return block[found.end() - 1]
-        if block[-1] == 0xFF and len(block) > 1:
-            stream.seek(-1, os.SEEK_CUR)
-    return None
 
 
 @contextlib.contextmanager
@@ -334,7 +196,7 @@ def _upright(picture: Image.Image, name: str) -> Image.Image:
     if known is None and (text := picture.info.get("Raw profile type exif")):
         known = bytes.fromhex("".join(text.split("\n")[3:]))
     if isinstance(known, bytes):
-        _demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
+        demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     if turn is None:
         return picture

@@ -13,7 +13,8 @@ from PIL import Image
 
 from edgecnn.errors import ArtifactError, InvalidValueError, UnknownNameError
 from edgecnn.registry import suggest
-from edgecnn.runtime.image_files import ImageLike, open_image, pixel_limit, too_large
+from edgecnn.runtime.image_files import ImageLike, open_image
+from edgecnn.runtime.image_limits import pixel_limit, too_large
 
 #: Channels that an image may have.
 _MOST_CHANNELS = 1024

@@ -17,7 +17,8 @@ const FILTERS = {
   },
 };
 
-// Decodes a Blob, upright, to {width, height, data}, where data holds RGBA.
+// Decodes a Blob, upright, to {width, height, data}, where data holds RGBA. The canvas multiplies colours by their
+// opacity and back; what that rounds away is not seen on white.
 export async function decode(blob) {
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const { width, height } = bitmap;

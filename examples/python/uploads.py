@@ -30,7 +30,8 @@ def refusal(length: str | None) -> tuple[int, str] | None:
     """Return status and reason for a body whose header Content-Length is not acceptable, else None."""
     if length is None or not (length.isascii() and length.isdecimal()):
         return 411, "the request does not say how long it is"
-    return (413, f"more than {MAX_BYTES} bytes") if int(length) > MAX_BYTES else None
+    fits = len(length) < 20 and int(length) <= MAX_BYTES
+    return None if fits else (413, f"more than {MAX_BYTES} bytes")
 
 
 def classify(engine: Engine, body: bytes, content_type: str | None) -> list[Prediction]:

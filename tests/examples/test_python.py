@@ -97,19 +97,17 @@ def running(script: Path, model: Path) -> Iterator[str]:
     process.wait(20)
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request, examples, mobilenet) -> Iterator[str]:
-    """The address of a running server."""
-    with running(examples / f"python/{request.param}.py", mobilenet) as address:
-        yield address
+#: Seconds that the servers of the tests wait for a request.
+PATIENCE = 3
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def hasty(request, examples, mobilenet, tmp_path_factory) -> Iterator[str]:
-    """The address of a server that waits two seconds for a request."""
-    folder = shutil.copytree(examples / "python", tmp_path_factory.mktemp("hasty") / "python")
+def server(request, examples, mobilenet, tmp_path_factory) -> Iterator[str]:
+    """The address of a running server, which is less patient than the example."""
+    folder = shutil.copytree(examples / "python", tmp_path_factory.mktemp("examples") / "python")
     text = (folder / "uploads.py").read_text()
-    (folder / "uploads.py").write_text(text.replace("BODY_SECONDS = 20", "BODY_SECONDS = 2"))
+    assert "\nBODY_SECONDS = 20\n" in text
+    (folder / "uploads.py").write_text(text.replace("BODY_SECONDS = 20", f"BODY_SECONDS = {PATIENCE}"))
     with running(folder / f"{request.param}.py", mobilenet) as address:
         yield address
 
@@ -157,7 +155,7 @@ def test_health_says_what_is_loaded(server, mobilenet):
         }
 
 
-@pytest.mark.parametrize(("length", "status"), [("20000001", 413), (None, 411)])
+@pytest.mark.parametrize(("length", "status"), [("20000001", 413), ("9" * 18, 413), (None, 411)])
 def test_a_body_that_is_too_long_or_has_no_length_is_refused_unread(server, length, status):
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(server).netloc, timeout=30)
     connection.putrequest("POST", "/classify")
@@ -221,18 +219,17 @@ def test_postscript_is_no_picture(server):
 
 def test_every_one_of_500_connections_at_once_gets_an_answer(server, photographs):
     host, port = urllib.parse.urlsplit(server).netloc.split(":")
-    body = open_image(photographs[0]).resize((64, 64))
     stream = io.BytesIO()
-    body.save(stream, "JPEG")
-    lines = (
-        "POST /classify HTTP/1.1",
-        f"Host: {host}",
-        "Connection: close",
-        f"Content-Length: {stream.tell()}",
-    )
-    request = "\r\n".join([*lines, "", ""]).encode() + stream.getvalue()
+    open_image(photographs[0]).resize((64, 64)).save(stream, "JPEG")
 
-    async def one() -> bytes:
+    def request(body: bytes) -> bytes:
+        lines = ("POST /classify HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    # Most of them send no image, as that costs the machine of the tests less.
+    requests = [request(stream.getvalue() if number % 10 == 0 else b"no image") for number in range(500)]
+
+    async def one(request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(request)
         await writer.drain()
@@ -241,16 +238,16 @@ def test_every_one_of_500_connections_at_once_gets_an_answer(server, photographs
         return answer
 
     async def all_of_them() -> list[bytes]:
-        return await asyncio.gather(*(one() for _ in range(500)))
+        return await asyncio.gather(*map(one, requests))
 
     answers = asyncio.run(all_of_them())
     statuses = collections.Counter(answer.split(b" ", 2)[1] for answer in answers)
-    assert set(statuses) <= {b"200", b"503"} and statuses[b"200"] > 100
+    assert set(statuses) <= {b"200", b"400", b"503"} and statuses[b"200"] > 10 and statuses[b"400"] > 90
     assert all(b"{" in answer for answer in answers)
 
 
-def test_a_body_that_trickles_ends_with_the_reason(hasty):
-    host, port = urllib.parse.urlsplit(hasty).netloc.split(":")
+def test_a_body_that_trickles_ends_with_the_reason(server):
+    host, port = urllib.parse.urlsplit(server).netloc.split(":")
     start = time.perf_counter()
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgecnn.errors import ArtifactError, DataError, InvalidValueError
-from edgecnn.runtime import image_files
+from edgecnn.runtime import image_limits
 from edgecnn.runtime.image_files import open_image, sample_photo
 from edgecnn.runtime.image_folder import find_images
 from edgecnn.runtime.images import Preprocessing
@@ -140,7 +140,7 @@ def test_a_folder_without_images_is_one_clear_error(tmp_path, place):
 
 
 def test_the_limit_is_no_smaller_than_a_large_camera_picture():
-    assert image_files.MAX_PIXELS > 9504 * 6336
+    assert image_limits.MAX_PIXELS > 9504 * 6336
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
