@@ -21,7 +21,7 @@ from edgecnn.quantize.patterns import clip_bounds
 from edgecnn.quantize.placement import Placement
 from edgecnn.quantize.ranges import Range
 from edgecnn.quantize.weights import QuantizedWeight
-from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort import open_session, run_session
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
@@ -261,7 +261,8 @@ class _Pool:
             inputs = [value.name for value in piece.graph.input]
             outputs: dict[str, Array] = {}
             for index in range(self._parts):
-                found = session.run(names, {name: self._part(values[name], index) for name in inputs})
+                feeds = {name: self._part(values[name], index) for name in inputs}
+                found = run_session(session, names, feeds)
                 for name, value in zip(names, map(np.atleast_1d, found), strict=True):
                     if name not in outputs:
                         outputs[name] = self._take(str(id(values)) + name, value)
