@@ -209,8 +209,8 @@ class Quantizer:
     def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
         if self._images is None:
             kept: list[npt.NDArray[np.float32]] = []
-            batch = batch_of(model) or 1
-            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // batch) * batch
+            size = batch_of(model) or 1
+            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // size) * size
             for batch in self._batches():
                 kept.append(batch)
                 if sum(map(len, kept)) >= wanted:
