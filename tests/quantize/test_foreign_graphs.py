@@ -72,7 +72,7 @@ def test_shapes_that_are_declared_wrongly_do_not_matter(name):
     assert macs_by_node(prepared) == {"c1": 8 * 256 * 27, "c2": 8 * 256 * 72, "fc": 80}
 
 
-@pytest.mark.parametrize("name", ["a batch of -1", "no shape at all", "an output of another rank"])
+@pytest.mark.parametrize("name", ["a batch of -1", "no shape at all"])
 def test_such_a_file_is_quantized(name, tmp_path):
     model, size = DECLARED[name]
     assert written(model, tmp_path, size=size).parity.sqnr_db > 25
