@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.runtime.ort import run_session
+
 Array = npt.NDArray[Any]
 
 #: Images per inference where the model takes any number.
@@ -32,7 +34,7 @@ def run(
         images = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
 
     def once(part: Array) -> list[Array]:
-        return list(session.run(list(outputs), {source.name: part, **feeds}))
+        return run_session(session, outputs, {source.name: part, **feeds})
 
     parts = [once(images[start : start + size]) for start in range(0, len(images), size)]
     shapes = {value.name: list(value.shape) for value in session.get_outputs()}

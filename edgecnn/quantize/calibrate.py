@@ -11,7 +11,7 @@ import onnx
 from edgecnn.errors import DataError
 from edgecnn.quantize.channels import ChannelObserver
 from edgecnn.quantize.observers import Observer
-from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort import open_session, run_session
 
 
 class Observed(dict[str, Observer]):
@@ -45,7 +45,7 @@ def observe(
     done = 0
     for batch in batches:
         _take_in(observed, input_name, batch)
-        values = session.run(inner[::-1], {input_name: batch}) if inner else []
+        values = run_session(session, inner[::-1], {input_name: batch}) if inner else []
         # In the graph's order, so that an error names the first tensor that went wrong. Each is let go once
         # it was observed, so that none is left when the next batch is computed.
         for name in inner:

@@ -47,7 +47,13 @@ def upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == "ai.onnx":  # another name for the standard one, which not every tool knows
             node.domain = ""
     if result.functions:
-        result = inliner.inline_local_functions(result)
+        try:
+            result = inliner.inline_local_functions(result)
+        except Exception as error:  # the checker's error, which has no class of its own outside
+            raise ArtifactError(
+                f"the model's own functions cannot be written out: {str(error).splitlines()[0]}",
+                hint="export the network without functions that call themselves",
+            ) from error
     if opset < OPSET:
         _drop_leftovers(result)
         result = _converted(result, opset)

@@ -30,6 +30,8 @@ _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
 
 
+#: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
+_FINEST = 1 / 128
 #: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
 NOT_FINITE = "its values are not finite"
 
@@ -45,6 +47,8 @@ class Placement:
     shares: dict[str, str]
     #: Tensors whose ranges must be measured, in the graph's order: the others hold only values of these.
     observed: list[str]
+    #: Output of a pooling: its input, where both are quantized.
+    pooled: dict[str, str]
     #: Weighted nodes that are quantized.
     compute: list[onnx.NodeProto]
     #: Node that stays float: the rule that says so. Activations belong to the node that they follow and
@@ -54,13 +58,20 @@ class Placement:
     def ranges(self, found: Mapping[str, Range]) -> dict[str, Range]:
         """Return the range of every quantized tensor from those found for the `observed` ones.
 
-        The range of a group runs from the lowest low to the highest high of its members.
+        The range of a group runs from the lowest low to the highest high of its members. Averages that are
+        all but zero get steps no finer than `_FINEST` of their input's: engines rescale by no larger factor,
+        and the rounding of what is averaged is coarser.
         """
         groups: dict[str, Range] = {}
         for name in self.observed:
             (low, high), root = found[name], self.shares.get(name, name)
             known = groups.get(root, (low, high))
             groups[root] = (min(low, known[0]), max(high, known[1]))
+        for output, source in self.pooled.items():
+            (low, high), root = groups[self.shares.get(source, source)], self.shares.get(output, output)
+            missing = _FINEST * (high - low) - (groups[root][1] - groups[root][0])
+            if missing > 0:
+                groups[root] = (groups[root][0] - missing / 2, groups[root][1] + missing / 2)
         return {name: groups[self.shares.get(name, name)] for name in self.tensors}
 
 
@@ -92,6 +103,7 @@ def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Plac
         tensors=list(position),
         shares=shares,
         observed=[name for name in position if name not in derived],
+        pooled=placer.pooled(),
         compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
         float_nodes=dict(placer.left_float()),
     )
@@ -234,6 +246,14 @@ class _Placer:
                 if root != name:
                     shares[name] = root
         return shares
+
+    def pooled(self) -> dict[str, str]:
+        """Return the output of each pooling whose output and input are quantized, and that input."""
+        return {
+            item.outputs[0]: item.inputs[0]
+            for item in self.patterns
+            if item.kind == POOL and self.wanted.issuperset((item.inputs[0], item.outputs[0]))
+        }
 
     def left_float(self) -> Iterator[tuple[str, str]]:
         """Yield the nodes that stay float, and their rules."""

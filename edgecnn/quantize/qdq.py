@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +115,13 @@ class _Writer:
             ),
         ]
 
-    def _node(self, op: str, inputs: list[str], output: str, name: str, **attributes: Any) -> onnx.NodeProto:
-        return helper.make_node(op, inputs, [output], name=self._nodes.fresh(name), **attributes)
+    def _node(
+        self, op: str, inputs: list[str], output: str, name: str, axis: int | None = None
+    ) -> onnx.NodeProto:
+        made = helper.make_node(op, inputs, [output], name=self._nodes.fresh(name))
+        if axis is not None:
+            made.attribute.append(helper.make_attribute("axis", axis))
+        return made
 
     def read(self, node: onnx.NodeProto, tensor: str) -> str:
         """Return what a node reads in place of one of the float model's tensors."""

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.quantize.graph import Graph, is_standard
 from edgecnn.quantize.patterns import input_channels
-from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort import open_session, run_session
 
 _TYPES = {
     f"tensor({name})": TensorProto.DataType.Value(kind)
@@ -153,7 +153,7 @@ def declare_outputs(model: onnx.ModelProto) -> None:
     source = image_input(model)
     image = np.zeros([dim.dim_value or 1 for dim in source.type.tensor_type.shape.dim], np.float32)
     session = open_session(model.SerializeToString(), optimize=False)
-    found = session.run([value.name for value in unknown], {source.name: image})
+    found = run_session(session, [value.name for value in unknown], {source.name: image})
     for value, result in zip(unknown, found, strict=True):
         free = [None] * result.ndim
         kind = value.type.tensor_type.elem_type

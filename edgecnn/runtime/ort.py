@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -223,6 +224,14 @@ def session_options() -> Any:
 def kernels() -> str:
     """Return for which instructions, and which int8 products, the library optimizes a graph here."""
     return processor() + (f", {_EXACT_FORM}" if saturates() else "")
+
+
+def run_session(session: Any, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    """Return what a session computes; raises EngineError with the library's reason if it fails."""
+    try:
+        return cast("list[Array]", session.run(list(outputs), dict(feeds)))
+    except Exception as error:  # as above
+        raise EngineError(f"ONNX Runtime fails on the graph: {first_line(error)}") from error
 
 
 def choose_device(device: str, available: list[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort import open_session, run_session
 
 Array = npt.NDArray[np.float32]
 
@@ -109,7 +109,7 @@ class Kept:
         session = open_session(model.SerializeToString())
         found: dict[str, Array] = {}
         for index, feed in enumerate(feeds):
-            for name, value in zip(names, map(np.atleast_1d, session.run(names, feed)), strict=True):
+            for name, value in zip(names, map(np.atleast_1d, run_session(session, names, feed)), strict=True):
                 size = len(value)
                 if name not in found:
                     found[name] = self._buffers.take((len(feeds) * size, *value.shape[1:]), value.dtype)
