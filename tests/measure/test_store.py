@@ -218,7 +218,9 @@ def test_a_killed_writer_leaves_all_that_it_said_it_wrote():
         assert process.stdout.readline() == "ready\n"
         time.sleep(moments.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0].splitlines()
+        # Not `communicate`, which misses what the first line's read has taken in already.
+        output = process.stdout.read().splitlines()
+        process.wait()
         written += len(output)
         found = store.query() if output or written else []
         # One more may be in the store than it came to say.
