@@ -301,12 +301,14 @@ def read_manifest(path: str | Path) -> Manifest | None:
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
         raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
-        return _read(sidecar(path).read_bytes(), sidecar(path), "copy it again, or compile the model again")
+        with open(sidecar(path), "rb") as stream:
+            text = stream.read(_MOST_TEXT + 1)
+        return _read(text, sidecar(path), "copy it again, or compile the model again")
     if path.suffix in COMPILED:
         return None
     read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
-    text = read(path).get(METADATA_KEY)
-    return None if text is None else _read(text, path, "export the model again")
+    found = read(path).get(METADATA_KEY)
+    return None if found is None else _read(found, path, "export the model again")
 
 
 def _read(text: str | bytes, place: Path, remedy: str) -> Manifest:

@@ -124,6 +124,7 @@ def test_a_report_says_what_it_shows(model, tmp_path):
         "rows": 1,
         "files": 1,
         "comparisons": 1,
+        "damaged": [],
     }
 
 

@@ -217,7 +217,9 @@ def test_a_killed_writer_leaves_all_that_it_said_it_wrote():
         assert process.stdout.readline() == "ready\n"
         read = [process.stdout.readline() for _ in range(moments.randrange(1, 6))]
         process.send_signal(signal.SIGKILL)
-        output = [*read, *process.communicate()[0].splitlines()]
+        # Not `communicate`, which misses what the first line's read has taken in already.
+        output = [*read, *process.stdout.read().splitlines()]
+        process.wait()
         written += len(output)
         found = store.query() if output or written else []
         # One more may be in the store than it came to say.
