@@ -1,8 +1,8 @@
 """Answers of int8 files on the processor that this is run on, for test_int8_without_vnni.py.
 
-int8_answers.py [--compile] ANSWERS.npz INPUT.npy FILE...: each file's logits by its name, or the error and its
-hint; what ONNX Runtime gives of an ONNX file if it is told nothing, as "NAME untold"; and of one that it compiles
-here, as "NAME compiled". "processor" is its name, and whether its int8 products overflow.
+int8_answers.py [--compile] ANSWERS.npz INPUT.npy FILE...: each file's logits by its name, or the error and
+its hint; what ONNX Runtime gives of an ONNX file if it is told nothing, as "NAME untold"; and of one that it
+compiles here, as "NAME compiled". "processor" is its name, and whether its int8 products overflow.
 """
 
 from __future__ import annotations
