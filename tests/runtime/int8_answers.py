@@ -1,8 +1,8 @@
 """Answers of int8 files on the processor that this is run on, for test_int8_without_vnni.py.
 
-int8_answers.py ANSWERS.npz INPUT.npy FILE...: each file's logits by its name, or the error and its hint; what
-ONNX Runtime gives of an ONNX file if it is told nothing, as "NAME untold"; and of one that it compiles here,
-as "NAME compiled". "processor" is its name, and whether its int8 products overflow.
+int8_answers.py [--compile] ANSWERS.npz INPUT.npy FILE...: each file's logits by its name, or the error and
+its hint; what ONNX Runtime gives of an ONNX file if it is told nothing, as "NAME untold"; and of one that it
+compiles here, as "NAME compiled". "processor" is its name, and whether its int8 products overflow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgecnn.runtime import load
 from edgecnn.runtime.processor import processor, saturates
 
 
-def main(answers: Path, images: np.ndarray, files: list[Path]) -> None:
+def main(answers: Path, images: np.ndarray, files: list[Path], compiles: bool) -> None:
     found = {"processor": np.array([processor(), str(saturates())])}
     for path in files:
         try:
@@ -29,7 +29,8 @@ def main(answers: Path, images: np.ndarray, files: list[Path]) -> None:
             found[path.name] = np.array([str(error), error.hint])
         if path.suffix == ".onnx":
             found[f"{path.name} untold"] = untold(path, images)
-            found[f"{path.name} compiled"] = compiled(path, images)
+            if compiles:
+                found[f"{path.name} compiled"] = compiled(path, images)
     np.savez(answers, **found)
 
 
@@ -50,4 +51,6 @@ def compiled(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), np.load(sys.argv[2]), [Path(name) for name in sys.argv[3:]])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--compile"]
+    names = map(Path, arguments[2:])
+    main(Path(arguments[0]), np.load(arguments[1]), list(names), "--compile" in sys.argv)

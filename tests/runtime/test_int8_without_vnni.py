@@ -76,7 +76,9 @@ def there(folder, images) -> dict[str, np.ndarray]:
     files = [
         str(folder / name) for name in ("cpu.onnx", "portable.onnx", "openvino.xml", "openvino-avx2.xml")
     ]
-    done = emulated.python("Haswell", SCRIPT, str(folder / "answers.npz"), str(folder / "images.npy"), *files)
+    done = emulated.python(
+        "Haswell", SCRIPT, "--compile", str(folder / "answers.npz"), str(folder / "images.npy"), *files
+    )
     assert done.returncode == 0, done.stderr
     return dict(np.load(folder / "answers.npz"))
 
@@ -218,5 +220,4 @@ def test_efficientnet_keeps_its_decibels(form, exported, tmp_path, coffee):
     name = files[form].name
     there = np.load(tmp_path / "a.npz")
     assert decibels(reference, there[f"{name} untold"]) < 10
-    for answers in (there[name], there[f"{name} compiled"]):
-        assert decibels(reference, answers) == pytest.approx(decibels(reference, expected), abs=0.2)
+    assert decibels(reference, there[name]) == pytest.approx(decibels(reference, expected), abs=0.2)
