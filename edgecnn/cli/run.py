@@ -43,8 +43,11 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     from edgecnn.recipe import summary
     from edgecnn.recipe.run import run
 
-    with training.progress() as report, common.progress(None) as say:
-        ran = run(plan, folder, _Listener(report, say))
+    try:
+        with training.progress() as report, common.progress(None) as say:
+            ran = run(plan, folder, _Listener(report, say))
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt("the same command goes on where it was") from interrupt
     if as_json:
         common.print_json(ran.to_json())
     else:

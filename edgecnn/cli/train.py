@@ -51,14 +51,14 @@ def train_and_print(request: TrainRequest, as_json: bool) -> None:
     """Train, and print what came of it in the process that speaks."""
     from edgecnn.compress.train.pipeline import train
 
-    with training.progress() as show:
+    with training.resumable(request.output), training.progress() as show:
         trained = train(request, show)
     if not training.is_main_process():
         return
     if as_json:
         common.print_json(trained.to_json())
     else:
-        _print(trained)
+        _print(trained, request.data)
 
 
 def _quantized(name: str, output: Path | None, target: str, as_json: bool, values: dict[str, Any]) -> int:
@@ -69,7 +69,7 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
     fields = training.request(name, values)
     output = output or Path(f"{fields['network'].stem}-int8.onnx")
     request = QatRequest(**fields, output=output, target=target)
-    with training.progress() as show, common.progress(None) as say:
+    with training.resumable(output), training.progress() as show, common.progress(None) as say:
         done = train_quantized(request, show, say)
     if as_json:
         common.print_json(done.to_json())
@@ -100,8 +100,8 @@ def _quantized(name: str, output: Path | None, target: str, as_json: bool, value
     return 0
 
 
-def _print(trained: Trained) -> None:
-    """Print what came of a run."""
+def _print(trained: Trained, data: str | None) -> None:
+    """Print what came of a run on `data`."""
     manifest = trained.manifest
     step = manifest.lineage[-1]
     metrics = step.metrics
@@ -123,4 +123,4 @@ def _print(trained: Trained) -> None:
     )
     for note in trained.notes:
         click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"next: edgecnn export {trained.path} --int8")
+    training.print_next(trained.path, data)

@@ -36,6 +36,8 @@ def details(outcomes: Sequence[Outcome]) -> list[str]:
     for outcome in outcomes:
         found = outcome.metrics[0]
         parts = []
+        if "top1_before" in found:
+            parts.append(f"before pruning {found['top1_before']:.2%}")
         if "float_top1" in found:
             parts.append(f"in float {found['float_top1']:.2%}")
         if "untrained_top1" in found:
