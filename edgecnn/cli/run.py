@@ -52,6 +52,8 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
         common.print_json(ran.to_json())
     else:
         common.print_table(summary.COLUMNS, summary.rows(ran.outcomes), text=(0, 1))
+        if compared := summary.candidates(ran.outcomes):
+            common.print_table(summary.CANDIDATES, compared, text=(0,))
         for line in summary.details(ran.outcomes):
             click.echo(line)
         for outcome in ran.outcomes:
