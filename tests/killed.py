@@ -2,7 +2,7 @@
 
 Points are "state N", right after the N-th state of a training is on the disk (one is then written after every
 step), and "file N", before the N-th time, counted from 0, that a file is opened to be read, or that one in
-the run's own folder is opened to be written, renamed, linked or removed, or a folder is made or removed there.
+the run's own folder is opened to be written, renamed, linked or removed, or a folder made or removed there.
 
 As a program, `killed.py POINT ARGUMENT...` is `edgecnn ARGUMENT...` with that end. Without arguments it
 serves `Program`: it imports what commands need once, and forks for every run.
