@@ -1,8 +1,8 @@
 """The program, killed at a named point by itself, as `kill -9` would: no clock decides where.
 
 Points are "state N", right after the N-th state of a training is on the disk (one is then written after every
-step), and "file N", before the N-th time, counted from 0, that a file in the run's own folder is opened,
-renamed, linked or removed, or a folder is made or removed there.
+step), and "file N", before the N-th time, counted from 0, that a file is opened to be read, or that one in
+the run's own folder is opened to be written, renamed, linked or removed, or a folder made or removed there.
 
 As a program, `killed.py POINT ARGUMENT...` is `edgecnn ARGUMENT...` with that end. Without arguments it
 serves `Program`: it imports what commands need once, and forks for every run.
@@ -118,7 +118,7 @@ def _child(root: Path, own: Path, point: str, arguments: list[str]) -> None:
 
 
 def _watch(root: Path, point: str) -> list[bool]:
-    """Be killed at a point; return the points in `root`, of which there will be more and more."""
+    """Be killed at a point; return those passed, which become more and more."""
     kind, _, number = point.partition(" ")
     passed: list[bool] = []
     inside = str(root)
@@ -126,9 +126,10 @@ def _watch(root: Path, point: str) -> list[bool]:
     def look(event: str, arguments: tuple) -> None:
         if event not in _EVENTS:
             return
-        places = [os.fsdecode(item) for item in arguments if isinstance(item, str | bytes | os.PathLike)]
-        if any(os.path.abspath(place).startswith(inside) for place in places):
-            looks = event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING)
+        looks = event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING)
+        paths = arguments[:1] if event == "open" else arguments
+        places = [os.fsdecode(item) for item in paths if isinstance(item, str | bytes | os.PathLike)]
+        if looks or any(os.path.abspath(place).startswith(inside) for place in places):
             passed.append(not looks)
             if kind == "file" and len(passed) > int(number):
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -83,8 +83,10 @@ def main() -> NoReturn:
         path = error.ctx.command_path if error.ctx else "edgecnn"
         _report(error.format_message().rstrip("."), f"{path} --help")
         _leave(2)
-    except (KeyboardInterrupt, click.Abort):
-        _report("interrupted; no file is half written", None)
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click makes an Abort of a KeyboardInterrupt, which may say how to go on.
+        how = str(error.__cause__ or error) if error.args or error.__cause__ else ""
+        _report("interrupted; no file is half written", how or None)
         _leave(EXIT_INTERRUPTED)
     except BrokenPipeError:
         _leave(0)  # whoever read the output has seen enough

@@ -11,9 +11,9 @@ from edgecnn.cli import common, training
 from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
-    from edgecnn.compress.prune.file import Written
     from edgecnn.compress.prune.goal import Goal
     from edgecnn.compress.prune.latency import LatencyGoal
+    from edgecnn.compress.prune.written import Written
 
 
 @click.command("prune")
@@ -105,12 +105,13 @@ def command(
         options=options,
         **values,
     )
-    with common.progress(None) as show:
-        written = prune_file(request, show)
+    with training.progress() as report, common.progress(None) as show:
+        written = prune_file(request, show, report)
     if as_json:
         common.print_json(written.to_json())
     else:
         _print(written)
+        training.print_next(written.path, request.data, request.target)
     return 0 if written.met else common.EXIT_BUDGET
 
 
@@ -169,8 +170,8 @@ def _print(written: Written) -> None:
             )
         )
     if written.top1 is not None:
-        facts.append(("top-1", f"{written.top1:.2%} of the test images"))
+        before_it = "" if written.top1_before is None else f" of {written.top1_before:.2%} before"
+        facts.append(("top-1", f"{written.top1:.2%}{before_it}, on the test images"))
     common.print_facts(facts)
     for note in written.notes:
         say(f"note: {note}", fg="yellow")
-    say(f"next: edgecnn export {written.path} --int8")

@@ -44,12 +44,17 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
     from edgecnn.recipe import summary
     from edgecnn.recipe.run import run
 
-    with training.progress() as report, common.progress(None) as tell:
-        ran = run(plan, folder, _Listener(report, tell))
+    try:
+        with training.progress() as report, common.progress(None) as tell:
+            ran = run(plan, folder, _Listener(report, tell))
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt("the same command goes on where it was") from interrupt
     if as_json:
         common.print_json(ran.to_json())
     else:
         common.print_table(summary.COLUMNS, summary.rows(ran.outcomes), text=(0, 1))
+        if compared := summary.candidates(ran.outcomes):
+            common.print_table(summary.CANDIDATES, compared, text=(0,))
         for line in summary.details(ran.outcomes):
             say(line)
         for outcome in ran.outcomes:

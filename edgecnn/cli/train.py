@@ -61,14 +61,14 @@ def train_and_print(request: TrainRequest, as_json: bool) -> None:
     """Train, and print what came of it in the process that speaks."""
     from edgecnn.compress.train.pipeline import train
 
-    with training.progress() as show:
+    with training.resumable(request.output), training.progress() as show:
         trained = train(request, show)
     if not training.is_main_process():
         return
     if as_json:
         common.print_json(trained.to_json())
     else:
-        _print(trained)
+        _print(trained, request.data)
 
 
 def _quantized(
@@ -81,7 +81,7 @@ def _quantized(
     fields = training.request(name, values)
     output = output or Path(f"{fields['network'].stem}-int8.onnx")
     request = QatRequest(**fields, output=output, target=target, force=force)
-    with training.progress() as show, common.progress(None) as tell:
+    with training.resumable(output), training.progress() as show, common.progress(None) as tell:
         done = train_quantized(request, show, tell)
     code = common.EXIT_BUDGET if done.met is False else 0
     if as_json:
@@ -111,8 +111,8 @@ def _quantized(
     return code
 
 
-def _print(trained: Trained) -> None:
-    """Print what came of a run."""
+def _print(trained: Trained, data: str | None) -> None:
+    """Print what came of a run on `data`."""
     manifest = trained.manifest
     step = manifest.lineage[-1]
     metrics = step.metrics
@@ -134,4 +134,4 @@ def _print(trained: Trained) -> None:
     )
     for note in trained.notes:
         say(f"note: {note}", fg="yellow")
-    say(f"next: edgecnn export {trained.path} --int8")
+    training.print_next(trained.path, data)

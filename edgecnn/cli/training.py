@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,6 +70,29 @@ def request(name: str, values: dict[str, Any]) -> dict[str, Any]:
     known = {item.name for item in dataclasses.fields(TrainOptions)}
     chosen = {key: values.pop(key) for key in list(values) if key in known}
     return {**rest, **values, "network": spec, "options": TrainOptions(**chosen, seed=seed)}
+
+
+@contextlib.contextmanager
+def resumable(output: Path) -> Iterator[None]:
+    """Let an interrupt inside say how the training that writes `output` goes on."""
+    from edgecnn.compress.train.state import state_path
+
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        state = state_path(output)
+        how = f"the same command with --resume goes on from {state}"
+        if not state.exists():
+            how = "nothing was saved yet; a state is written after every epoch and every minute"
+        raise KeyboardInterrupt(how) from interrupt
+
+
+def print_next(path: Path, data: str | None, target: str | None = None) -> None:
+    """Say how a trained network becomes an int8 file: calibrated with the images that trained it."""
+    words = ["edgecnn", "export", str(path), "--int8"]
+    words += ["--target", target] if target else []
+    words += ["--data", data] if data else []
+    click.echo(f"next: {shlex.join(words)}")
 
 
 def is_main_process() -> bool:

@@ -121,6 +121,7 @@ _NETWORK = _fields(NetworkSpec)
 _TRAINED = {**_fields(NetworkSpec, without=("num_classes",)), "weights": Option(str, "auto")}
 _TRAINING = {**_fields(TrainOptions), "data": Option(str)}
 _QAT = {"qat": Option(bool, False), "target": Option(str, "portable"), "force": Option(bool, False)}
+_PRUNED = ("top1", "top1_before", "params", "macs", "bytes")
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")
 
 
@@ -147,9 +148,9 @@ def _distill(options: Options, output: Path, listener: Listener) -> Result:
 def _prune(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.compress.prune.file import prune_file
 
-    done = prune_file(requests.prune(options, output), listener.say)
+    done = prune_file(requests.prune(options, output), listener.say, listener.report)
     found = done.to_json()
-    metrics = _only(found, ("top1", "params", "macs", "bytes", "params_before", "macs_before", "latency"))
+    metrics = _only(found, (*_PRUNED, "params_before", "macs_before", "latency"))
     return Result(metrics, done.notes, done.met)
 
 

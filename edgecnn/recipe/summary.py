@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecnn.recipe.run import Outcome
     from edgecnn.recipe.schema import Plan
 
+CANDIDATES = ("candidate", "top-1", "size", "p50", "p99")
 COLUMNS = ("step", "what", "top-1", "parameters", "MACs", "size", "latency", "seconds")
 
 
@@ -30,12 +32,38 @@ def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     ]
 
 
+def candidates(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """Return a row for each ONNX file: its accuracy, size and latency, whichever step measured them."""
+    measured = {
+        Path(row["path"]).name: row["latency_ms"]
+        for outcome in outcomes
+        for row in outcome.metrics[0].get("measured", ())
+    }
+    judged = {outcome.options["model"]: outcome for outcome in outcomes if outcome.kind == "eval"}
+    found = []
+    for outcome in outcomes:
+        if not outcome.paths or not outcome.paths[0].endswith(".onnx"):
+            continue
+        latency = measured.get(outcome.paths[0], {})
+        found.append(
+            [
+                outcome.id,
+                _accuracy(judged.get(f"@{outcome.id}", outcome)),
+                _bytes(outcome.value("bytes")),
+                *(f"{latency[key]:.3g} ms" if latency else "-" for key in ("p50", "p99")),
+            ]
+        )
+    return found
+
+
 def details(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what else was measured, a line for each step that has more to say."""
     lines = []
     for outcome in outcomes:
         found = outcome.metrics[0]
         parts = []
+        if "top1_before" in found:
+            parts.append(f"before pruning {found['top1_before']:.2%}")
         if "float_top1" in found:
             parts.append(f"in float {found['float_top1']:.2%}")
         if "untrained_top1" in found:
@@ -64,13 +92,19 @@ def details(outcomes: Sequence[Outcome]) -> list[str]:
 def markdown(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     """Return the summary as a Markdown page."""
     lines = [f"# {plan.name}", "", plan.about, ""]
-    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(outcomes)]
+    if compared := candidates(outcomes):
+        lines += [*_table(CANDIDATES, compared), ""]
+    lines += _table(COLUMNS, rows(outcomes))
     if found := details(outcomes):
         lines += ["", *(f"- {line}" for line in found)]
     if notes := [f"- {outcome.id}: {note}" for outcome in outcomes for note in outcome.notes]:
         lines += ["", "Notes:", "", *notes]
     return "\n".join(lines) + "\n"
+
+
+def _table(columns: Sequence[str], content: Sequence[Sequence[str]]) -> list[str]:
+    head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return [*head, *("| " + " | ".join(row) + " |" for row in content)]
 
 
 def _accuracy(outcome: Outcome) -> str:

@@ -200,3 +200,26 @@ def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words,
     lines = done.stderr.splitlines()
     assert lines[0].startswith("error: ") and len(lines) <= 2, done.stderr
     assert words in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_interrupted_training_says_how_it_goes_on(tmp_path, monkeypatch, saved):
+    def interrupted(request, report):
+        if saved:
+            (tmp_path / "m.safetensors.training").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgecnn.compress.train.pipeline.train", interrupted)
+    done = run("train", "lenet5", *SHORT, "-o", str(tmp_path / "m.safetensors"))
+    assert done.returncode == 130 and "error: interrupted" in done.stderr
+    hint = f"--resume goes on from {tmp_path}/m.safetensors.training" if saved else "nothing was saved yet"
+    assert hint in done.stderr
+
+
+def test_pruning_shows_epochs_and_the_accuracy_before(trained, tmp_path):
+    out = tmp_path / "small.safetensors"
+    options = ("--ratio", "0.3", "--align", "1", "--no-measure", "--epochs", "1", "-o", str(out))
+    done = run("prune", str(trained[0]), "--data", "digits", *options)
+    assert done.returncode == 0 and "epoch   1  fine-tune  loss" in done.stderr, done.stderr
+    assert f"of {trained[1]['top1']:.2%} before" in done.stdout
+    assert f"next: edgecnn export {out} --int8 --data digits" in done.stdout

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from program import run_here as run
@@ -76,6 +77,19 @@ def test_the_summary_has_every_step_and_its_accuracy(ran):
     (int8,) = report["steps"][3]["metrics"]
     assert int8["simulation_agreement"] >= 0.995
     assert report["steps"][5]["metrics"][0]["top1"] == pytest.approx(int8["top1"])
+
+
+def test_the_summary_has_a_row_for_each_candidate(ran):
+    folder, report = ran
+    lines = (folder / "out" / "summary.md").read_text().splitlines()
+    head = lines.index("| candidate | top-1 | size | p50 | p99 |")
+    rows = {row.split(" | ")[0].strip("| "): row for row in lines[head + 2 : lines.index("", head)]}
+    assert rows.keys() == {"int8", "export"}
+    steps = {step["id"]: step["metrics"][0] for step in report["steps"]}
+    for measured in steps["latency"]["measured"]:
+        row = rows[Path(measured["path"]).stem]
+        assert f"| {measured['latency_ms']['p50']:.3g} ms | {measured['latency_ms']['p99']:.3g} ms |" in row
+    assert f"| {steps['accuracy']['top1']:.2%} |" in rows["int8"]
 
 
 def test_what_is_done_is_not_done_again_and_what_changed_is(ran, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from edgecnn.compress.prune.latency import Attempt, LatencyGoal, prune_to_latenc
 from edgecnn.compress.prune.pipeline import Finetune, Pruned, prune
 from edgecnn.compress.prune.sparsity import SparsityMask
 from edgecnn.compress.prune.timing import Timer, Timing
+from edgecnn.compress.prune.written import Written
+from edgecnn.compress.train.fit import Report, evaluate
 from edgecnn.compress.train.options import TrainOptions
 from edgecnn.compress.train.pipeline import finetune, training_preprocessing
 from edgecnn.data import trained_on
@@ -107,52 +109,19 @@ class PruneRequest:
         return self.importance or ("taylor" if self.data else "magnitude")
 
 
-@dataclass(frozen=True)
-class Written:
-    """A checkpoint that was written."""
-
-    path: Path
-    sha256: str
-    manifest: Manifest
-    before: cost.Cost
-    after: cost.Cost
-    #: Against the network before; None if it was not measured.
-    timing: Timing | None
-    #: Of a search for a latency.
-    attempts: tuple[Attempt, ...]
-    #: Whether a latency that was asked for is reached.
-    met: bool
-    top1: float | None
-    notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the keys that every edgecnn result uses."""
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "bytes": self.path.stat().st_size,
-            "architecture": self.manifest.architecture,
-            "alpha": self.manifest.alpha,
-            "resolution": self.manifest.resolution,
-            "params": self.after.params,
-            "macs": self.after.macs,
-            "params_before": self.before.params,
-            "macs_before": self.before.macs,
-            "latency": self.timing.to_json() if self.timing else None,
-            "attempts": [attempt.to_json() for attempt in self.attempts],
-            "met": self.met,
-            "top1": self.top1,
-            "notes": self.notes,
-        }
-
-
-def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda step: None) -> Written:
+def prune_file(
+    request: PruneRequest,
+    progress: Callable[[str], None] = lambda step: None,
+    report: Callable[[Report], None] = lambda report: None,
+) -> Written:
     """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
 
+    `report` is told how fine-tuning goes. With data, the test images measure the network before and after.
     Raises PruningError if it cannot be done, and what opening networks and data raises.
     """
     files.check_writable(request.output)
-    job = _Job(request, progress)
+    job = _Job(request, progress, report)
+    top1_before = job.accuracy_before()
     before = cost.count(job.network, job.example.shape[1], job.spec.size)
     timing: Timing | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -175,6 +144,8 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
     else:
         network, top1, dense = job.sparse()
         notes += [f"{len(dense)} layers stay dense: {', '.join(dense)}"] if dense else []
+    if top1 is None and top1_before is not None:
+        top1 = job.accuracy(network)
     if timing is not None and timing.ratio > _NO_GAIN:
         notes.append(
             f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
@@ -186,14 +157,18 @@ def prune_file(request: PruneRequest, progress: Callable[[str], None] = lambda s
     manifest = job.manifest(network, timing, attempts, top1)
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
-    return Written(request.output, sha256, manifest, before, after, timing, attempts, met, top1, notes)
+    return Written(
+        request.output, sha256, manifest, before, after, timing, attempts, met, top1, top1_before, notes
+    )
 
 
 class _Job:
     """The network, the data and the tools of one request."""
 
-    def __init__(self, request: PruneRequest, progress: Callable[[str], None]) -> None:
-        self._request, self._progress = request, progress
+    def __init__(
+        self, request: PruneRequest, progress: Callable[[str], None], report: Callable[[Report], None]
+    ) -> None:
+        self._request, self._progress, self._report = request, progress, report
         seed = request.network.seed
         self._dataset: DataSet | None = None
         if request.data is not None:
@@ -218,6 +193,20 @@ class _Job:
             preprocessing = training_preprocessing(self.spec, self._dataset)
         self._preprocessing = preprocessing
         self.example = torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+
+    def accuracy_before(self) -> float | None:
+        """Return top-1 of the network that was given; None where it never learned the classes of the data."""
+        if self._dataset is None or self.spec.origin == "random" or self.spec.has_new_classifier:
+            return None
+        self._progress("accuracy before")
+        return self.accuracy(self.network)
+
+    def accuracy(self, network: nn.Module) -> float:
+        """Return top-1 of a network on the test images."""
+        assert self._dataset is not None
+        batch = self._request.options.batch if self._request.options else 64
+        test = Loader(self._dataset.test, self._preprocessing, batch, shuffle=False, drop_last=False)
+        return evaluate(network, test)[0]
 
     def prune(self, goal: Goal, tune: bool) -> Pruned:
         """Prune the network, with fine-tuning if that is wanted and asked for."""
@@ -321,9 +310,7 @@ class _Job:
         options, dataset = self._request.options, self._dataset
         if options is None or dataset is None:
             return None
-        return lambda network: finetune(
-            network, self.spec, dataset, options, lambda report: self._progress(f"fine-tune: {report.done}")
-        )
+        return lambda network: finetune(network, self.spec, dataset, options, self._report)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._dataset is not None

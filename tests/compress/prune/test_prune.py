@@ -12,6 +12,7 @@ from edgecnn.compress.prune import Goal, prune
 from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.groups import Groups
 from edgecnn.compress.prune.importance import IMPORTANCES, scores
+from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.zoo import cost
 from edgecnn.zoo.structure import differences, restructure
@@ -283,3 +284,13 @@ def test_bad_goals_are_refused(text):
 def test_bad_ratios_are_refused(ratio):
     with pytest.raises(InvalidValueError):
         Goal.without(ratio)
+
+
+def test_single_images_leave_the_statistics_of_batch_normalization_as_they_are():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4)).eval()
+    image = torch.randn(1, 3, 8, 8)
+    before = copy.deepcopy(network.state_dict())
+    recalibrate(network, [(image, torch.zeros(1))])
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    recalibrate(network, [(image, torch.zeros(1)), (image.repeat(2, 1, 1, 1), torch.zeros(2))])
+    assert not torch.equal(before["2.running_mean"], network[2].running_mean)
