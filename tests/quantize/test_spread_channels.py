@@ -85,12 +85,12 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 #: Of training: how much equalization wins or costs an even network differs from one to the next.
-SEEDS = (0, 1, 2)
+SEEDS = ((0,), pytest.param((0, 1, 2), marks=pytest.mark.slow))
 
 
-@pytest.fixture(scope="module")
-def trained(data) -> list[dict[str, onnx.ModelProto]]:
-    return [train(data, seed) for seed in SEEDS]
+@pytest.fixture(scope="module", params=SEEDS, ids=lambda seeds: f"{len(seeds)} trained")
+def trained(request, data) -> list[dict[str, onnx.ModelProto]]:
+    return [train(data, seed) for seed in request.param]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def train(data, seed: int) -> dict[str, onnx.ModelProto]:
     torch.manual_seed(seed)
     network = Small().train()
     rounds, batch = 12, 32
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1e-2, total_steps=rounds * (len(images) // batch)
     )
@@ -170,4 +170,4 @@ def test_spread_channels_ruin_int8_until_they_are_equalized(trained, data, schem
         assert again > helped - 1
         lost.append(plain - again)
     # Against the even network as it was, equalizing wins with one training and costs with another.
-    assert np.mean(lost) < 1 and max(lost) < 2
+    assert max(lost) < 2 and (len(lost) == 1 or np.mean(lost) < 1)
