@@ -46,7 +46,7 @@ def understood(words: list[str]) -> None:
 
 #: Lines in which other programs' options stand, and such options elsewhere.
 FOREIGN = re.compile(
-    r"pip |docker|buildah|torchrun|trtexec|cmake|nvpmodel|npm|apt|ssh |git |python |curl|uvicorn|sudo"
+    r"pip |docker|buildah|torchrun|trtexec|cmake|nvpmodel|npm|apt|ssh |git |python |curl|uvicorn|sudo|pip3 |jetson_clocks"
 )
 OTHERS = {"--host", "--user", "--build-arg"}
 
