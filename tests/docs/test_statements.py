@@ -46,7 +46,8 @@ def understood(words: list[str]) -> None:
 
 #: Lines in which other programs' options stand, and such options elsewhere.
 FOREIGN = re.compile(
-    r"pip |docker|buildah|torchrun|trtexec|cmake|nvpmodel|npm|apt|ssh |git |python |curl|uvicorn|sudo|pip3 |jetson_clocks"
+    r"pip |pip3 |docker|buildah|torchrun|trtexec|cmake|nvpmodel|jetson_clocks|npm|apt|ssh |git |python |curl"
+    r"|uvicorn|sudo"
 )
 OTHERS = {"--host", "--user", "--build-arg"}
 
