@@ -50,7 +50,7 @@ def network(weights: str = "random", *, classes: bool = True) -> Callable[[F], F
                 default=weights,
                 show_default=True,
                 help=("auto (imagenet where known), " if weights == "auto" else "")
-                + "random, imagenet, FILE.safetensors, FILE.pth, hf:OWNER/REPO.",
+                + "random, imagenet, FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
             ),
             click.option(
                 "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."

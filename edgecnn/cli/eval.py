@@ -138,7 +138,7 @@ def command(
     if per_class:
         _print_classes(accuracy)
     for note in accuracy.notes:
-        click.secho(f"note: {note}", fg="yellow", err=True)
+        say(f"note: {note}", fg="yellow", err=True)
     for skipped in accuracy.skipped[:_NAMED]:
         say(str(skipped), fg="yellow", err=True)
     if manifest and manifest.weights == "random":

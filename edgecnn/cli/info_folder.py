@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from edgecnn.cli import common
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ def show(folder: str, plot: Path | None, as_json: bool) -> None:
         _print_classes(found)
     common.print_facts([*_facts(found), *([("plot", str(plot))] if plot else [])])
     for note in found.notes:
-        click.secho(f"note: {note}", fg="yellow")
+        say(f"note: {note}", fg="yellow")
 
 
 def _print_classes(found: Inspection) -> None:

@@ -119,7 +119,7 @@ def command(
         manifest = read_manifest(source)
         if manifest is None or not manifest.preprocessing:
             # Before the work: it would be for nothing with another preparation.
-            click.secho(f"note: {assumed.NOTE}", fg="yellow", err=True)
+            say(f"note: {assumed.NOTE}", fg="yellow", err=True)
     with common.progress(None) as show:
         if known is not None:
             written = requantize_file(known, output, target, show)

@@ -1,6 +1,8 @@
 """What README.md and docs/ show: command lines are understood, and files that are named are there."""
 
+import ast
 import contextlib
+import importlib
 import io
 import re
 import shlex
@@ -41,6 +43,13 @@ def understood(words: list[str]) -> None:
     with contextlib.suppress(click.exceptions.Exit), contextlib.redirect_stdout(io.StringIO()):
         command.make_context("edgecnn", words)
 
+
+#: Lines in which other programs' options stand, and such options elsewhere.
+FOREIGN = re.compile(
+    r"pip |pip3 |docker|buildah|torchrun|trtexec|cmake|nvpmodel|jetson_clocks|npm|apt|ssh |git |python |curl"
+    r"|uvicorn|sudo"
+)
+OTHERS = {"--host", "--user", "--build-arg"}
 
 LINES = [pytest.param(line, id=f"{page.stem}: {line[:60]}") for page in PAGES for line in command_lines(page)]
 
@@ -107,3 +116,32 @@ def test_the_first_minute_gives_what_the_readme_prints(tmp_path):
     assert re.search(r"\(([\d.]+ MB)", text)[1] in printed
     said, measured = (float(re.search(r"parity +([\d.]+) dB", page)[1]) for page in (text, printed))
     assert measured == pytest.approx(said, abs=1.0)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_that_is_shown_imports_what_there_is(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgecnn"):
+                module = importlib.import_module(node.module)
+                missing = [name.name for name in node.names if not hasattr(module, name.name)]
+                assert missing == [], node.module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_that_are_named_exist(page):
+    """In running text too: `--resume`, of whichever command."""
+    context = click.Context(group)
+    known = {"--help", "--version"}
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        known |= {
+            word
+            for item in inner
+            for option in item.params
+            for word in (*option.opts, *option.secondary_opts)
+        }
+    lines = [line for line in page.read_text().splitlines() if not FOREIGN.search(line)]
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", "\n".join(lines)))
+    assert sorted(named - known - OTHERS) == []
