@@ -20,7 +20,7 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
     columns += [*(["batch"] if with_batch else []), "p50 ms", "p90 ms", "p99 ms", "images/s"]
     columns += ["mJ/image"] if with_energy else []
     # An engine was compared with its ONNX file, that one with a float network: then each says with what.
-    references = {item["parity"].get("against") for item in results if item["parity"]}
+    references = {item.get("parity_against") for item in results if item["parity"]}
     rows = [_row(item, with_batch, with_energy, len(references) > 1) for item in results]
     common.print_table(columns, rows, text=(0, 1, 2) if several else (0, 1))
     for sweep in sweeps:
@@ -60,7 +60,7 @@ def _row(item: dict[str, Any], with_batch: bool, with_energy: bool, with_referen
         f"{item['precision'] or '?'}{target}",
         common.size(item["bytes"]),
         common.amount(item["macs"]),
-        _decibels(parity, with_reference),
+        _decibels(item, with_reference),
         common.percent(parity["top1_agreement"] if parity else None),
         *([str(item["conditions"]["batch"])] if with_batch else []),
         *(f"{latency[key]:.2f}" for key in ("p50", "p90", "p99")),
@@ -69,8 +69,8 @@ def _row(item: dict[str, Any], with_batch: bool, with_energy: bool, with_referen
     ]
 
 
-def _decibels(parity: dict[str, Any] | None, with_reference: bool) -> str:
-    if not parity:
+def _decibels(item: dict[str, Any], with_reference: bool) -> str:
+    if not item["parity"]:
         return "-"
-    against = f" to {parity['against']}" if with_reference and parity.get("against") else ""
-    return f"{common.decibels(parity['sqnr_db'])}{against}"
+    against = f" to {item['parity_against']}" if with_reference and item.get("parity_against") else ""
+    return f"{common.decibels(item['parity']['sqnr_db'])}{against}"

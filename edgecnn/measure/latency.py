@@ -82,6 +82,7 @@ class Latency:
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
         manifest = self.engine.manifest
+        parity, against = _parity(manifest)
         return {
             "path": str(self.engine.path),
             "sha256": files.sha256(self.engine.path),
@@ -91,7 +92,8 @@ class Latency:
             "precision": manifest.precision if manifest else None,
             "target": manifest.target if manifest else None,
             "backend": self.engine.backend,
-            "parity": _parity(manifest),
+            "parity": parity,
+            "parity_against": against,
             "latency_ms": self.milliseconds,
             "p50_interval_ms": list(statistics.median_interval(self.samples * 1e3)),
             "warm_up": dataclasses.asdict(self.warm_up),
@@ -262,16 +264,16 @@ def _run(
     return starts, samples
 
 
-def _parity(manifest: Manifest | None) -> dict[str, Any] | None:
+def _parity(manifest: Manifest | None) -> tuple[dict[str, Any] | None, str | None]:
     """Return how near a file is to what its last step compared it with, and what that was.
 
     What an earlier step measured was said of the file before.
     """
     if manifest is None or not manifest.lineage:
-        return None
+        return None, None
     step = manifest.lineage[-1]
     found = step.metrics if "sqnr_db" in step.metrics else step.metrics.get("parity")
     if not found:
-        return None
+        return None, None
     against = {"compile": "the ONNX file", "check": step.parameters.get("against", "PyTorch")}
-    return {**found, "against": against.get(step.what, "the float network")}
+    return dict(found), against.get(step.what, "the float network")
