@@ -28,7 +28,7 @@ from edgecnn.cli.terminal import say
 @click.option(
     "--fail-above",
     type=click.FloatRange(min=0, min_open=True),
-    help="Exit with 3 above this ratio: 1.05.",
+    help="Exit with 3 if one takes more than this many times as long as the first: 1.05.",
 )
 @click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
 @backend_option
@@ -46,7 +46,7 @@ def command(
     no_store: bool,
     as_json: bool,
 ) -> int:
-    """Say how many times as long MODELS take as the first of them, with a 95 % interval.
+    """Say how many times as fast MODELS are as the first of them, with a 95 % interval.
 
     Model files are measured here, in short turns right after each other, and are loaded several times for
     it. Two results, as `profile --json` printed them, are compared as they stand: the new one, then its
@@ -98,16 +98,18 @@ def _print(found: dict[str, Any]) -> None:
                 row["path"],
                 row["backend"],
                 f"{row['latency_ms']['p50']:.2f}",
-                f"{ratio['value']:.3f}" if ratio else "",
-                f"{ratio['low']:.3f} to {ratio['high']:.3f}" if ratio else "baseline",
+                f"{1 / ratio['value']:.3f}" if ratio else "",
+                f"{1 / ratio['high']:.3f} to {1 / ratio['low']:.3f}" if ratio else "baseline",
                 row["verdict"] or "",
             ]
         )
-    common.print_table(["", "backend", "p50 ms", "ratio", "95 %", ""], rows, text=(0, 1, 5))
+    common.print_table(["", "backend", "p50 ms", "times as fast", "95 %", ""], rows, text=(0, 1, 5))
     for line in found["unlike"]:
         say(f"unlike: {line}", fg="yellow")
     for note in found["notes"]:
         say(f"note: {note}", fg="yellow")
     gate = found.get("gate")
     if gate is not None and not gate["met"]:
-        say(f"the gate was NOT passed: a ratio is above {gate['fail_above']:g}", fg="red")
+        say(
+            f"the gate was NOT passed: one takes more than {gate['fail_above']:g} times as long", fg="red"
+        )

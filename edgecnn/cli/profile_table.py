@@ -18,7 +18,9 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
     columns = [*(["on"] if several else []), "model", "precision", "size", "MACs", "parity", "agreement"]
     columns += [*(["batch"] if with_batch else []), "p50 ms", "p90 ms", "p99 ms", "images/s"]
     columns += ["mJ/image"] if with_energy else []
-    rows = [_row(item, with_batch, with_energy) for item in results]
+    # An engine was compared with its ONNX file, that one with a float network: then each says with what.
+    references = {item.get("parity_against") for item in results if item["parity"]}
+    rows = [_row(item, with_batch, with_energy, len(references) > 1) for item in results]
     common.print_table(columns, rows, text=(0, 1, 2) if several else (0, 1))
     for sweep in sweeps:
         say(sweep["verdict"] + (f" on {sweep['on']}" if "on" in sweep else ""))
@@ -49,7 +51,7 @@ def _print_rooflines(results: list[dict[str, Any]]) -> None:
         say(HOW_TO_KNOW)
 
 
-def _row(item: dict[str, Any], with_batch: bool, with_energy: bool) -> list[str]:
+def _row(item: dict[str, Any], with_batch: bool, with_energy: bool, with_reference: bool) -> list[str]:
     parity, latency, joules = item["parity"], item["latency_ms"], item["joules_per_image"]
     target = f" ({item['target']})" if item["precision"] == "int8" else ""
     return [
@@ -58,10 +60,17 @@ def _row(item: dict[str, Any], with_batch: bool, with_energy: bool) -> list[str]
         f"{item['precision'] or '?'}{target}",
         common.size(item["bytes"]),
         common.amount(item["macs"]),
-        common.decibels(parity["sqnr_db"]) if parity else "-",
+        _decibels(item, with_reference),
         common.percent(parity["top1_agreement"] if parity else None),
         *([str(item["conditions"]["batch"])] if with_batch else []),
         *(f"{latency[key]:.2f}" for key in ("p50", "p90", "p99")),
         f"{item['throughput_ips']:.0f}",
         *(["-" if joules is None else f"{joules * 1e3:.3g}"] if with_energy else []),
     ]
+
+
+def _decibels(item: dict[str, Any], with_reference: bool) -> str:
+    if not item["parity"]:
+        return "-"
+    against = f" to {item['parity_against']}" if with_reference and item.get("parity_against") else ""
+    return f"{common.decibels(item['parity']['sqnr_db'])}{against}"

@@ -8,6 +8,7 @@ import fnmatch
 import click
 
 from edgecnn.cli.common import common, print_json, print_table
+from edgecnn.cli.terminal import say
 
 
 @click.command("targets")
@@ -31,7 +32,7 @@ def command(pattern: str, as_json: bool) -> None:
         print_json({"targets": listed})
         return
     if not rows:
-        click.echo("no target is like that; edgecnn targets lists all")
+        say("no target is like that; edgecnn targets lists all")
         return
     print_table(
         ["name", "device", "engine", "int8 form", "int8 TOPS", "fp16 TFLOPS", "GB/s", "power modes"],

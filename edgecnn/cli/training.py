@@ -92,7 +92,7 @@ def print_next(path: Path, data: str | None, target: str | None = None) -> None:
     words = ["edgecnn", "export", str(path), "--int8"]
     words += ["--target", target] if target else []
     words += ["--data", data] if data else []
-    click.echo(f"next: {shlex.join(words)}")
+    say(f"next: {shlex.join(words)}")
 
 
 def is_main_process() -> bool:

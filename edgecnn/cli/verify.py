@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 
 @click.command("verify")
@@ -28,5 +29,5 @@ def command(file: Path, as_json: bool) -> int:
         rows = [[answer.step, answer.verdict, answer.detail] for answer in found.answers]
         common.print_table(["step", "", "why"], rows, text=(0, 1, 2))
         if found.proven is None:
-            click.echo("whether this file came of them is not proven")
+            say("whether this file came of them is not proven")
     return 3 if found.differs else 0

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import files
-from edgecnn.artifact import content_bytes
+from edgecnn.artifact import Manifest, content_bytes
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure import statistics
@@ -84,8 +84,7 @@ class Latency:
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
         manifest = self.engine.manifest
-        # What an earlier step measured was said of the file before.
-        metrics = dict(manifest.lineage[-1].metrics) if manifest and manifest.lineage else {}
+        parity, against = _parity(manifest)
         return {
             "path": str(self.engine.path),
             "sha256": files.sha256(self.engine.path),
@@ -95,7 +94,8 @@ class Latency:
             "precision": manifest.precision if manifest else None,
             "target": manifest.target if manifest else None,
             "backend": self.engine.backend,
-            "parity": metrics if "sqnr_db" in metrics else None,
+            "parity": parity,
+            "parity_against": against,
             "latency_ms": self.milliseconds,
             "p50_interval_ms": list(statistics.median_interval(self.samples * 1e3)),
             "warm_up": dataclasses.asdict(self.warm_up),
@@ -274,3 +274,18 @@ def _run(
         samples.append(clock() - start)
         starts.append(start)
     return starts, samples
+
+
+def _parity(manifest: Manifest | None) -> tuple[dict[str, Any] | None, str | None]:
+    """Return how near a file is to what its last step compared it with, and what that was.
+
+    What an earlier step measured was said of the file before.
+    """
+    if manifest is None or not manifest.lineage:
+        return None, None
+    step = manifest.lineage[-1]
+    found = step.metrics if "sqnr_db" in step.metrics else step.metrics.get("parity")
+    if not found:
+        return None, None
+    against = {"compile": "the ONNX file", "check": step.parameters.get("against", "PyTorch")}
+    return dict(found), against.get(step.what, "the float network")

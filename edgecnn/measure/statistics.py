@@ -121,9 +121,14 @@ class Ratio:
     pairs: int
     loads: int
 
+    @property
+    def times_as_fast(self) -> tuple[float, float, float]:
+        """How many times as fast the one is as the other, and the ends of the interval."""
+        return 1 / self.value, 1 / self.high, 1 / self.low
+
     def to_json(self) -> dict[str, Any]:
-        """Return the fields."""
-        return asdict(self)
+        """Return the fields, and the inverse of the value."""
+        return {**asdict(self), "times_as_fast": self.times_as_fast[0]}
 
     @property
     def verdict(self) -> str:

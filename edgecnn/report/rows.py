@@ -126,6 +126,7 @@ def _figures(result: Result) -> Json:
         "throughput": short(values.get("throughput_ips")) if result.kind == "profile" else None,
         "millijoules": None if joules is None else short(joules * 1e3),
         "agreement": parity.get("top1_agreement"),
+        "against": values.get("parity_against"),
         "sqnr_db": short(parity.get("sqnr_db")),
         "percentiles": None
         if samples is None

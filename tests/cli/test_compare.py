@@ -20,6 +20,8 @@ def test_a_larger_network_is_slower_than_a_smaller_one(exported, file):
     result = json.loads(done.stdout)
     assert result["results"][1]["verdict"] == "slower" and result["gate"] == {"fail_above": 1.5, "met": False}
     assert result["results"][1]["ratio"]["low"] > 1.5 and result["baseline"] == file
+    ratio = result["results"][1]["ratio"]
+    assert ratio["times_as_fast"] == 1 / ratio["value"] < 1, "what takes longer is less than once as fast"
 
 
 def test_the_table_names_the_baseline(file):

@@ -67,6 +67,21 @@ def test_the_parity_is_that_of_the_last_step_or_unknown(tmp_path, clock, last, p
     engine.manifest = Manifest(inputs=(), outputs=(), lineage=steps)
     (result,) = profile([engine], seconds=0.4)
     assert result.to_json()["parity"] == parity
+    assert result.to_json()["parity_against"] == (parity and "the float network")
+
+
+def test_the_parity_says_what_with_and_a_trained_int8_file_has_one(tmp_path, clock):
+    told = {}
+    for what, metrics in (
+        ("compile", {"sqnr_db": 50.0}),
+        ("check", {"sqnr_db": 20.0}),
+        ("quantization-aware training", {"parity": {"sqnr_db": 13.0}}),
+    ):
+        engine = Stub(tmp_path / "a", clock, 0.004)
+        engine.manifest = Manifest(inputs=(), outputs=(), lineage=(Step(what, {}, metrics=metrics),))
+        (result,) = profile([engine], seconds=0.1)
+        told[result.to_json()["parity_against"]] = result.to_json()["parity"]["sqnr_db"]
+    assert told == {"the ONNX file": 50.0, "PyTorch": 20.0, "the float network": 13.0}
 
 
 def test_every_sample_is_kept_and_warming_up_is_none(tmp_path, clock):

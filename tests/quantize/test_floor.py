@@ -109,3 +109,14 @@ def test_random_weights_get_a_note_only(tmp_path, monkeypatch):
     done = run("export", "lenet5", "--int8", "--calib-images", "8", "-o", str(tmp_path / "q.onnx"))
     assert done.returncode == 0, done.stderr
     assert "note: int8 destroys this network" in done.stdout and "next:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("record", "met"), [({"accepted": False}, False), ({"accepted": True}, None), (None, None)]
+)
+def test_a_trained_file_below_the_floor_is_not_met_even_when_it_is_found_again(record, met, tmp_path):
+    from edgecnn.artifact import Manifest
+    from edgecnn.compress.train.pipeline import Trained
+
+    manifest = Manifest((), (), quantization={"floor": record} if record else {})
+    assert Trained(tmp_path / "q.onnx", "", manifest, [], [], 0.0, done_before=True).met is met

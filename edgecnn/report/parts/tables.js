@@ -14,7 +14,7 @@ function figures(row) {
     ["MACs", known(row.file.macs) && format.amount(row.file.macs)],
     ["parameters", known(row.file.params) && format.amount(row.file.params)],
     ["agreement", known(row.agreement) && format.percent(row.agreement)],
-    ["signal to noise", known(row.sqnr_db) && `${digits(row.sqnr_db)} dB`],
+    ["signal to noise", known(row.sqnr_db) && `${digits(row.sqnr_db)} dB${row.against ? ` to ${row.against}` : ""}`],
     ...Object.entries(row.accuracy).map(([name, found]) => [`top-1 on ${name}`, accuracyText(row, found)]),
     ["weights", row.file.weights],
     ["machine", `${row.host}, ${row.device ?? "unknown device"}`],
