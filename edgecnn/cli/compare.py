@@ -110,6 +110,4 @@ def _print(found: dict[str, Any]) -> None:
         say(f"note: {note}", fg="yellow")
     gate = found.get("gate")
     if gate is not None and not gate["met"]:
-        say(
-            f"the gate was NOT passed: one takes more than {gate['fail_above']:g} times as long", fg="red"
-        )
+        say(f"the gate was NOT passed: one takes more than {gate['fail_above']:g} times as long", fg="red")

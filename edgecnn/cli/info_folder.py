@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.cli import common
+from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
     from edgecnn.data.inspect import Inspection
@@ -21,8 +22,8 @@ def show(folder: str, plot: Path | None, as_json: bool) -> None:
 
     if plot is not None:
         figure.check(plot)
-    with common.progress(None) as say:
-        found = inspect(folder, progress=say)
+    with common.progress(None) as tell:
+        found = inspect(folder, progress=tell)
         if plot is not None:
             draw_sheet(found, plot)
     if as_json:
