@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -295,8 +296,8 @@ def read_manifest(path: str | Path) -> Manifest | None:
     or non-model file.
     """
     path = Path(path)
-    if not path.is_file():
-        kind = "a folder, not a model file" if path.is_dir() else "not there"
+    if not os.path.isfile(path):  # a name that is too long raises in pathlib
+        kind = "a folder, not a model file" if os.path.isdir(path) else "not there"
         checkpoint = path.suffix == ".safetensors"
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
         raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")

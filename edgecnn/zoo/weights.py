@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -135,12 +136,12 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if source.startswith("hf:"):
         return _from_hub(source, source)
     path, part = Path(source), None
-    if not path.is_file() and "#" in source:
+    if not os.path.isfile(path) and "#" in source:
         before, _, part = source.rpartition("#")
         path = Path(before)
-    if not path.is_file():
+    if not os.path.isfile(path):  # a name that is too long raises in pathlib
         raise WeightsError(
-            f"there is no checkpoint {source}",
+            f"there is no checkpoint {source[:200]}",
             hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
     return Checkpoint(source, path, part)

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from edgecnn import zoo
-from edgecnn.errors import WeightsError
+from edgecnn.artifact import read_manifest
+from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.zoo.catalog import ARCHITECTURES
 from edgecnn.zoo.weights import find
 
@@ -84,6 +85,14 @@ def test_a_checkpoint_that_is_not_there_says_what_weights_takes():
     with pytest.raises(WeightsError, match="there is no checkpoint nowhere") as caught:
         zoo.create("lenet5", weights="nowhere")
     assert "imagenet" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["9" * 400, "a\x00b", "w.pth#" + "x" * 400])
+def test_a_name_that_no_file_can_have_is_no_checkpoint(name):
+    with pytest.raises(WeightsError, match="there is no checkpoint"):
+        zoo.create("lenet5", weights=name)
+    with pytest.raises(ArtifactError, match="not there"):
+        read_manifest(name)
 
 
 def test_no_imagenet_weights_are_known_for_some():
