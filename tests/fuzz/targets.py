@@ -219,7 +219,6 @@ def _stores(folder: Path) -> Target:
 def _frames(folder: Path) -> Target:
     from edgecnn.devices.remote.board import frames
 
-    damaged = getattr(frames, "Damaged", ValueError)
     stream = io.BytesIO()
     frames.write_frame(stream, {"do": "run", "arguments": ["a"], "paths": {"a": "b"}})
     frames.write_frame(stream, {"stdout": 3, "id": 7}, b"abc")
@@ -227,7 +226,7 @@ def _frames(folder: Path) -> Target:
 
     def feed(content: bytes) -> None:
         stream = io.BytesIO(content)
-        with contextlib.suppress(damaged):
+        with contextlib.suppress(frames.Damaged):
             while frames.read_frame(stream) is not None:
                 pass
 

@@ -35,11 +35,7 @@ def found(tmp_path_factory):
     return {line["target"]: line for line in lines}
 
 
-#: A row of the store that no edgecnn wrote stops the whole report still.
-STILL_FAILS = {"stores": [pytest.mark.xfail(strict=True)]}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=STILL_FAILS.get(name, [])) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_input_ends_in_a_traceback_a_hang_or_gigabytes(found, name):
     assert found[name]["inputs"] >= 50
     assert found[name]["found"] == {}
