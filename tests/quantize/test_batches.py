@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foreign_graphs import constant, drawn, head, model_of, node, stem, written
+from foreign_graphs import SIDE, constant, drawn, head, model_of, node, stem, written
 
 from edgecnn.errors import EdgecnnError
 
