@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn.quantize.file import Written, quantize_file
+from edgecnn.quantize.file import quantize_file
 from edgecnn.quantize.request import QuantizeRequest
+from edgecnn.quantize.written import Written
 from edgecnn.runtime.ort import open_session
 
 SIDE = 32

@@ -15,7 +15,8 @@ from edgecnn.cli.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgecnn.quantize.file import Trainer, Written
+    from edgecnn.quantize.file import Trainer
+    from edgecnn.quantize.written import Written
     from edgecnn.runtime.images import Preprocessing
 
 
@@ -94,7 +95,8 @@ def command(
     from edgecnn.artifact import read_manifest
     from edgecnn.quantize import assumed
     from edgecnn.quantize import plot as plotting
-    from edgecnn.quantize.file import quantize_file, requantize_file
+    from edgecnn.quantize.file import quantize_file
+    from edgecnn.quantize.requantize import requantize_file
     from edgecnn.quantize.request import QuantizeRequest
 
     if plot is not None:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 
 from edgecnn import __version__, asked, files
-from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, check_onnx_output, read_manifest
+from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output, read_manifest
 from edgecnn.data.source import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
-from edgecnn.parity import Parity, demand, varies
+from edgecnn.parity import demand, varies
 from edgecnn.quantize import assumed, float16, floor, infinite, islands, layer_table, prepare
 from edgecnn.quantize.escalate import TRAINING, Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.evaluate import Reference, as_given
-from edgecnn.quantize.floor import Ruined, causes, ruined
+from edgecnn.quantize.floor import causes, ruined
 from edgecnn.quantize.graph import macs_by_node
 from edgecnn.quantize.labelled import Labelled
 from edgecnn.quantize.pipeline import Quantized, Quantizer
 from edgecnn.quantize.request import QuantizeRequest
 from edgecnn.quantize.sensitivity import LayerSensitivity, scan
-from edgecnn.quantize.strip import strip, to_scheme
+from edgecnn.quantize.written import Written, write_model
 from edgecnn.runtime.images import Preprocessing
-from edgecnn.targets import target
 
 #: Least agreement of the prepared graph with the file that was given, in decibels.
 _MIN_PREPARED_DB = 60.0
@@ -44,47 +41,6 @@ _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 Progress = Callable[[str], None]
 #: From the prepared float model and its preprocessing to what trains an int8 form of it.
 Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file that was written."""
-
-    path: Path
-    sha256: str
-    bytes: int
-    manifest: Manifest
-    parity: Parity | None
-    seconds: float
-    notes: list[str]
-    outcome: Outcome | None = None
-    sensitivity: list[LayerSensitivity] | None = None
-    #: Set for int8 that is below the floor.
-    ruined: Ruined | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether budget and floor were met; None where no budget was given and the floor was met."""
-        if self.ruined and not self.ruined.accepted:
-            return False
-        return self.outcome.met if self.outcome else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the keys that every edgecnn result uses."""
-        quantization = dict(self.manifest.quantization or {})
-        quantization.pop("ranges", None)
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "bytes": self.bytes,
-            "precision": self.manifest.precision,
-            "target": self.manifest.target,
-            "parity": self.parity.to_json() if self.parity else None,
-            "quantization": quantization or None,
-            "sensitivity": [layer.to_json() for layer in self.sensitivity] if self.sensitivity else None,
-            "seconds": round(self.seconds, 3),
-            "notes": self.notes,
-        }
 
 
 def quantize_file(
@@ -176,52 +132,8 @@ def quantize_file(
         lineage=(*manifest.lineage, step),
         versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
     )
-    written = _write(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
+    written = write_model(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
     return replace(written, ruined=poor)
-
-
-def requantize_file(
-    source: Path, output: Path, target_name: str, progress: Progress = lambda step: None
-) -> Written:
-    """Write an int8 file of ours for another target, from the ranges that it carries; needs no images."""
-    start = time.perf_counter()
-    check_onnx_output(output)
-    goal = target(target_name)
-    progress("requantize")
-    known = read_manifest(source)
-    if known is None or not known.quantization:
-        raise ArtifactError(
-            f"{source} is no int8 file of edgecnn: it carries no ranges",
-            hint="give the file that edgecnn quantize or edgecnn export --int8 wrote",
-        )
-    before = islands.without_float16(prepare.load(source))
-    model, placement = to_scheme(before, known.quantization, goal.scheme)
-    macs = macs_by_node(strip(before).model)
-    share = sum(macs.get(node.name, 0) for node in placement.compute) / max(1, sum(macs.values()))
-    # Fewer than the scheme has, where they come from a file with fewer.
-    bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
-    if goal.backend == "tensorrt":
-        model = islands.with_float16(model, picked(placement.float_nodes))
-    # What was tried and measured belongs to the other file.
-    others = ("attempts", "budget", floor.KEY)
-    kept = {key: value for key, value in known.quantization.items() if key not in others}
-    here = {
-        "scheme": goal.scheme.name,
-        "weight_bits": bits,
-        "float_nodes": placement.float_nodes,
-        "int8_mac_share": share,
-    }
-    quantization = {**kept, **here}
-    onnx.checker.check_model(model, full_check=True)
-    step = Step("requantize", {"from": known.target, "target": target_name}, parent=files.sha256(source))
-    manifest = replace(known, target=target_name, quantization=quantization, lineage=(*known.lineage, step))
-    notes = ["nothing was measured: no images were given; edgecnn eval or profile can tell how good it is"]
-    if bits < known.quantization.get("weight_bits", 8):
-        notes.append(
-            f"its weights were rounded once more, to {bits} bits, and nothing repaired that: made from the"
-            f" float file with --target {target_name}, they keep more"
-        )
-    return _write(output, model, manifest, None, start, notes, None, None)
 
 
 def _int8(
@@ -322,34 +234,4 @@ def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manife
         preprocessing=preprocessing.to_json(),
         resolution=preprocessing.size,
         macs=sum(macs_by_node(model).values()),
-    )
-
-
-def _write(
-    path: Path,
-    model: onnx.ModelProto,
-    manifest: Manifest,
-    parity: Parity | None,
-    start: float,
-    notes: list[str],
-    outcome: Outcome | None,
-    sensitivity: list[LayerSensitivity] | None,
-) -> Written:
-    metadata: Mapping[str, str] = {item.key: item.value for item in model.metadata_props}
-    del model.metadata_props[:]
-    for key, value in {**metadata, METADATA_KEY: manifest.to_json()}.items():
-        model.metadata_props.add(key=key, value=value)
-    model.producer_name, model.producer_version = "edgecnn", __version__
-    content = model.SerializeToString(deterministic=True)
-    files.write_atomic(path, content)
-    return Written(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-        manifest=manifest,
-        parity=parity,
-        seconds=time.perf_counter() - start,
-        notes=notes,
-        outcome=outcome,
-        sensitivity=sensitivity,
     )

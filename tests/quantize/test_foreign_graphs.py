@@ -22,9 +22,9 @@ from foreign_graphs import (
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.file import requantize_file
 from edgecnn.quantize.graph import Graph, macs_by_node
 from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize.requantize import requantize_file
 from edgecnn.runtime import load
 
 PLAIN = model_of(stem(), head())

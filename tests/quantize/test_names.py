@@ -5,11 +5,11 @@ import copy
 import pytest
 from foreign_graphs import decibels, head, images, model_of, run, stem, written
 
-from edgecnn.quantize.file import requantize_file
 from edgecnn.quantize.names import Names, is_ours
 from edgecnn.quantize.pipeline import quantize
 from edgecnn.quantize.prepare import prepare
 from edgecnn.quantize.recipes import Recipe
+from edgecnn.quantize.requantize import requantize_file
 from edgecnn.targets import PORTABLE
 
 PLAIN = model_of(stem(), head())
