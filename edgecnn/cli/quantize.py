@@ -92,13 +92,14 @@ def command(
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
     from edgecnn import figure
-    from edgecnn.artifact import read_manifest
+    from edgecnn.artifact import check_onnx_output, read_manifest
     from edgecnn.quantize import assumed
     from edgecnn.quantize import plot as plotting
     from edgecnn.quantize.file import quantize_file
     from edgecnn.quantize.requantize import requantize_file
     from edgecnn.quantize.request import QuantizeRequest
 
+    check_onnx_output(output)
     if plot is not None:
         figure.check(plot)
     budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100, max_drop)

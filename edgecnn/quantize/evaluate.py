@@ -101,10 +101,17 @@ class Network:
         """
         rows = batches.run(self._session, [readout.tensor for readout in self.readouts], images, more)
         return [
-            Output(readout.name, values, readout.threshold)
+            Output(readout.name, _without_ones(values), readout.threshold)
             for readout, values in zip(self.readouts, rows, strict=True)
             if values is not None
         ]
+
+
+def _without_ones(values: Array) -> Array:
+    """Return (N, C, 1, 1) as (N, C): scores that were pooled, and that a rewritten graph may have flattened."""
+    while values.ndim > 2 and values.shape[-1] == 1:
+        values = values[..., 0]
+    return values
 
 
 def with_outputs(model: onnx.ModelProto, wanted: list[Readout]) -> onnx.ModelProto:

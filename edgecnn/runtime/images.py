@@ -58,8 +58,8 @@ class Preprocessing:
             )
         if max(len(self.mean), len(self.std)) > _MOST_CHANNELS:
             raise InvalidValueError(
-                f"{len(self.mean)} means and {len(self.std)} deviations normalize no image",
-                hint="give one of each for each channel",
+                f"no image has {max(len(self.mean), len(self.std))} input channels, and as many means",
+                hint=f"1 to {_MOST_CHANNELS:,}",
             )
         if (
             not 0 < len(self.mean) == len(self.std)

@@ -16,6 +16,7 @@ from edgecnn import cli
 _TRAINING = "--data digits --epochs 1"
 COMMANDS = {
     "models": "models",
+    "targets": "targets",
     "info": "info m.onnx",
     "profile": "profile m.onnx --seconds 0.1",
     "devices": "devices add board ssh://user@192.0.2.1 --no-check",
@@ -31,11 +32,12 @@ COMMANDS = {
     "prune": f"prune lenet5 --weights random --ratio 0.3 {_TRAINING} --seconds 0.1 -o p.safetensors",
     "distill": f"distill lenet5 --teacher t.safetensors {_TRAINING} -o d.safetensors",
     "run": "run recipe.yaml -o folder",
+    "verify": "verify x.onnx",
 }
 #: Commands that need what another has made.
-_NEEDED = {"report": "profile", "distill": "train"}
+_NEEDED = {"report": "profile", "distill": "train", "verify": "export"}
 #: Those that take less than a second and import neither PyTorch nor a library that they do not need.
-_QUICK = ("models", "info", "profile", "devices")
+_QUICK = ("models", "targets", "info", "profile", "devices")
 _RECIPE = """
 name: small
 steps:

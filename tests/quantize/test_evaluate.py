@@ -89,11 +89,20 @@ def test_every_output_is_compared_and_integers_are_named():
     assert logits(model, IMAGES).shape == (10, 5), "the class scores, wherever they stand"
 
 
-def test_an_output_without_a_batch_is_compared_as_it_is():
+def test_an_output_has_a_row_for_each_image_whichever_axis_they_lie_along():
     model = network(("Transpose scores y", {"perm": [1, 0]}), outputs=[("y", FLOAT)])
+    straight = Reference.of(network(outputs=[("scores", FLOAT)]), IMAGES)
+    turned = Reference.of(model, IMAGES)
+    np.testing.assert_allclose(turned.outputs[0].values, straight.outputs[0].values, rtol=1e-5)
+    assert turned.parity(model, "it").top1_agreement == 1.0
+
+
+def test_an_output_without_an_axis_of_images_has_a_row_for_each_inference():
+    model = network(("ReduceSum scores y", {"keepdims": 0}), outputs=[("y", FLOAT), ("scores", FLOAT)])
     reference = Reference.of(model, IMAGES)
-    assert reference.outputs[0].values.shape == (2, 5, 8), "one row for each inference of eight images"
-    assert reference.parity(model, "it").top1_agreement is None
+    assert [len(item.values) for item in reference.outputs] == [2, 10], "eight images, and two"
+    with pytest.raises(ArtifactError, match="'y' has no axis for the images"):
+        Reference.of(network(("ReduceSum scores y", {"keepdims": 0})), IMAGES)
 
 
 @pytest.mark.parametrize("batch", ["n", 4])

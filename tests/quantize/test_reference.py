@@ -48,13 +48,13 @@ def shrinking(shape=("n", 3, 32, 32)):
 
 def test_the_figure_is_against_the_file(tmp_path, monkeypatch):
     seen = []
-    plain = file.logits
+    plain = file.Reference.of
 
     def remembered(model, batch, **options):
         seen.append((batch, options))
         return plain(model, batch, **options)
 
-    monkeypatch.setattr(file, "logits", remembered)
+    monkeypatch.setattr(file.Reference, "of", remembered)
     made = written(shrinking(), tmp_path, target="cpu")
     checks, options = seen[0]
     assert options == {"optimize": False}
