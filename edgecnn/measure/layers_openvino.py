@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -40,22 +39,28 @@ class OpenVinoProfiler:
             node.friendly_name: _origins(node.get_rt_info())
             for node in compiled.get_runtime_model().get_ordered_ops()
         }
-        self._seconds: dict[str, list[float]] = defaultdict(list)
+        #: Of each run, the seconds of each kernel; one that took no time that the clock can tell is not there.
+        self._runs: list[dict[str, float]] = []
         self._operators: dict[str, str] = {}
 
     def run(self, array: npt.NDArray[Any]) -> None:
         """Run one inference."""
         self._request.infer(array, share_inputs=True)
-        for kernel in self._request.profiling_info:
-            if kernel.status == type(kernel).Status.EXECUTED:
-                self._seconds[kernel.node_name].append(kernel.real_time.total_seconds())
-                self._operators[kernel.node_name] = kernel.node_type
+        executed = [
+            kernel for kernel in self._request.profiling_info if kernel.status == type(kernel).Status.EXECUTED
+        ]
+        self._runs.append({kernel.node_name: kernel.real_time.total_seconds() for kernel in executed})
+        self._operators |= {kernel.node_name: kernel.node_type for kernel in executed}
 
     def kernels(self) -> list[Kernel]:
         """Return each kernel that ran, in order."""
         return [
-            Kernel((name, *self._origins.get(name, ())), self._operators[name], np.array(taken))
-            for name, taken in self._seconds.items()
+            Kernel(
+                (name, *self._origins.get(name, ())),
+                operator,
+                np.array([run.get(name, 0.0) for run in self._runs]),
+            )
+            for name, operator in self._operators.items()
         ]
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ class Network:
 
 
 def _without_ones(values: Array) -> Array:
-    """Return (N, C, 1, 1) as (N, C): scores that were pooled, and that a rewritten graph may have flattened."""
+    """Return (N, C, 1, 1) as (N, C): scores that were pooled, which a rewritten graph may have flattened."""
     while values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
     return values

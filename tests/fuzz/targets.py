@@ -189,6 +189,7 @@ def _stores(folder: Path) -> Target:
 
     from edgecnn.measure import store
     from edgecnn.report.rows import rows
+    from edgecnn.report.soundness import damage
 
     place = folder / "fed.sqlite"
     store._insert([profiled("a"), evaluated("a", 0.5)], place)
@@ -211,7 +212,7 @@ def _stores(folder: Path) -> Target:
             with contextlib.closing(sqlite3.connect(place)) as connection:
                 connection.execute("UPDATE results SET result = ? WHERE rowid = 1", (result,))
                 connection.commit()
-        rows(store.query(store=place))
+        rows([result for result in store.read(store=place)[0] if damage(result) is None])
 
     return Target("stores", make, feed, few=60)
 

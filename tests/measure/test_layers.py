@@ -175,3 +175,29 @@ def test_layers_add_up_to_the_latency_within_10_percent(exported):
     with load(exported("resnet18"), threads=1) as engine:
         covered = [profile_layers(engine, seconds=3).covered for _ in range(5)]
     assert np.median(covered) == pytest.approx(1, abs=0.1)
+
+
+def test_a_kernel_that_took_no_time_in_one_run_has_a_time_in_each():
+    """OpenVINO does not call it executed then."""
+    from types import SimpleNamespace
+
+    from edgecnn.measure.layers_openvino import OpenVinoProfiler
+
+    class Kernel:
+        Status = SimpleNamespace(EXECUTED="executed")
+
+        def __init__(self, name: str, seconds: float) -> None:
+            self.node_name, self.node_type = name, "Convolution"
+            self.status = "executed" if seconds else "not run"
+            self.real_time = SimpleNamespace(total_seconds=lambda: seconds)
+
+    profiler = OpenVinoProfiler.__new__(OpenVinoProfiler)
+    profiler._runs, profiler._operators, profiler._origins = [], {}, {}
+    profiler._request = SimpleNamespace(infer=lambda array, share_inputs: None)
+    for first, second in ((1.0, 0.0), (2.0, 3.0)):
+        profiler._request.profiling_info = [Kernel("first", first), Kernel("second", second)]
+        profiler.run(np.zeros(1))
+    assert {kernel.names[0]: kernel.seconds.tolist() for kernel in profiler.kernels()} == {
+        "first": [1.0, 2.0],
+        "second": [0.0, 3.0],
+    }

@@ -22,7 +22,10 @@ def runs(tmp_path_factory):
     found = []
     for name, launcher in (("one", (sys.executable,)), ("two", TORCHRUN)):
         path = folder / f"{name}.json"
-        subprocess.run([*launcher, str(WORKER), str(path)], check=True, capture_output=True, timeout=240)
+        done = subprocess.run(
+            [*launcher, str(WORKER), str(path)], capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
         found.append(json.loads(path.read_text()))
     return found
 
