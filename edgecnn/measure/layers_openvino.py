@@ -39,7 +39,7 @@ class OpenVinoProfiler:
             node.friendly_name: _origins(node.get_rt_info())
             for node in compiled.get_runtime_model().get_ordered_ops()
         }
-        #: Of each run, the seconds of each kernel; one that took no time that the clock can tell is not there.
+        #: Of each run, the seconds of each kernel; one too short for the library's clock is not there.
         self._runs: list[dict[str, float]] = []
         self._operators: dict[str, str] = {}
 
