@@ -40,9 +40,8 @@ def made_twice(tmp_path, name, make):
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "precision", ["int8", pytest.param("float32", marks=SLOW), pytest.param("float16", marks=SLOW)]
-)
+@SLOW
+@pytest.mark.parametrize("precision", ["int8", "float32", "float16"])
 def test_an_exported_file(tmp_path, ticking, precision):
     first, second = made_twice(
         tmp_path, "m.onnx", lambda path: export(ExportRequest(lenet(), path, precision, calib_images=8))

@@ -43,7 +43,7 @@ def test_a_busy_neighbour_is_in_the_conditions_and_in_a_note(tmp_path, neighbour
     start, spent = time.perf_counter(), cpu_seconds(neighbour.pid)
     (result,) = profile([Stub(tmp_path / "a")], seconds=1.0)
     cores = (cpu_seconds(neighbour.pid) - spent) / (time.perf_counter() - start)
-    assert result.conditions.other_cores_busy > 0.7 * cores > 0.1
+    assert result.conditions.other_cores_busy > 0.7 * cores > 0
     noted = [note for note in result.notes if note.startswith("other programs kept")]
     assert bool(noted) == (result.conditions.other_cores_busy > 0.25)
 

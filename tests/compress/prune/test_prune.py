@@ -63,7 +63,11 @@ def check_round_trip(name, alpha, align=8):
     assert {count for count in counts if count % align} <= before
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    # InceptionV3 stands for its larger relative, which takes seconds.
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "inception_resnet_v2")) for name in FAMILIES],
+)
 def test_half_the_macs_and_built_again(name):
     check_round_trip(name, alpha=0.5 if name != "vit_tiny" else 1.0)
 

@@ -183,6 +183,7 @@ def test_an_interrupt_here_ends_the_program_there_and_frees_the_board(board, pro
     assert run_here("doctor", "--on", "board").stdout == "free\n"
 
 
+@pytest.mark.slow  # twenty seconds, until the board's end is noticed there
 def test_a_server_that_dies_leaves_nothing_running_there_and_one_line_here(ssh, program):
     program(_WORKS)
     process = start("doctor")
