@@ -87,7 +87,7 @@ def main() -> None:
         request = ExportRequest(NetworkSpec("efficientnet_lite0", weights="imagenet"), path)
         export(request)
         model = onnx.load(path)
-        calibration, checks, what = images(arguments.images, request.preprocessing)
+        calibration, checks, what = images(arguments.images, request.network.preprocessing)
         reference = logits(model, checks)
         print(f"{len(calibration)} images calibrate, {len(checks)} check: {what}")
         print(f"{'':44}  SQNR     agreement  int8 MACs  seconds")

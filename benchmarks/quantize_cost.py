@@ -86,8 +86,8 @@ def main() -> None:
             request = ExportRequest(NetworkSpec(name, weights=weights), source)
             export(request)
             onnx.checker.check_model(onnx.load(source))
-            frames = builtin.frames(request.preprocessing, IMAGES, check=False, digit_images=False)
-            np.save(images, request.preprocessing.normalize(frames))
+            frames = builtin.frames(request.network.preprocessing, IMAGES, check=False, digit_images=False)
+            np.save(images, request.network.preprocessing.normalize(frames))
             commands = ways(source, images, Path(folder) / "int8.onnx")
             taken: dict[str, list[tuple[float, float]]] = {way: [] for way in commands}
             for _ in range(asked.rounds):
