@@ -45,7 +45,8 @@ EXTRA = {
 SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
 #: Packages that a module is kept from importing, and does without. OpenVINO reports each import to Google
 #: Analytics through this one, under a number that it writes into the home folder; no variable turns that off.
-WITHOUT = {"openvino": "openvino_telemetry"}
+#: onnxsim imports PyTorch for what is not used here: a second, and 200 MB.
+WITHOUT = {"openvino": "openvino_telemetry", "onnxsim": "torch"}
 
 
 def install_command(module: str) -> str:

@@ -43,3 +43,9 @@ def test_onnx_runtime_reports_nothing(exported, tmp_path):
         return {path.name for path in folder.iterdir()}
 
     assert left_behind("import sys; from edgecnn.runtime import load; load(sys.argv[1]).close()") == set()
+
+
+def test_simplifying_a_graph_imports_no_pytorch():
+    code = "from edgecnn.lazy import require; import sys; require('onnxsim', 'it'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

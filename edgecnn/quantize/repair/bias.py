@@ -16,6 +16,8 @@ from edgecnn.quantize.repair.walk import Layer
 Array = npt.NDArray[np.float64]
 
 _ROUNDS = 3
+#: Rows whose outputs are held in float64 at a time.
+_BLOCK = 1024
 
 
 def correct(layer: Layer, weight: Array, rows: Rows) -> npt.NDArray[np.float32]:
@@ -33,11 +35,15 @@ def correct(layer: Layer, weight: Array, rows: Rows) -> npt.NDArray[np.float32]:
     exact, inexact = rows.wanted @ matrix, rows.given @ rounded
     start = bias.astype(np.float64).reshape(matrix.shape[0], 1, -1)
     found = start.copy()
+    parts = [slice(first, first + _BLOCK) for first in range(0, rows.count, _BLOCK)]
     for _ in range(_ROUNDS if layer.clip else 1):
-        wanted, given = exact + start, inexact + found
-        difference = np.clip(wanted, low, high) - np.clip(given, low, high)
-        # A position at a bound in both outputs says nothing.
-        counts = ((wanted > low) & (wanted < high)) | ((given > low) & (given < high))
-        count = counts.sum(axis=1, keepdims=True)
-        found += difference.sum(axis=1, keepdims=True, dtype=np.float64) / np.maximum(count, 1)
+        total, count = np.zeros_like(start), np.zeros_like(start)
+        for part in parts:
+            wanted, given = exact[:, part] + start, inexact[:, part] + found
+            difference = np.clip(wanted, low, high) - np.clip(given, low, high)
+            # A position at a bound in both outputs says nothing.
+            counts = ((wanted > low) & (wanted < high)) | ((given > low) & (given < high))
+            total += difference.sum(axis=1, keepdims=True)
+            count += counts.sum(axis=1, keepdims=True)
+        found += total / np.maximum(count, 1)
     return found.reshape(-1).astype(np.float32)

@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float32]
 #: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
 _CHUNK = 4
 #: Bytes that kept tensors may take where so many images fit at least.
-_MEMORY = 384 << 20
+_MEMORY = 256 << 20
 _FEWEST = 8
 
 
