@@ -90,9 +90,12 @@ PLOTS = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_no_text_is_cut_or_runs_into_another(name, drawn, tmp_path):
+def test_no_text_is_cut_or_runs_into_another_and_no_legend_hides_data(name, drawn, tmp_path):
     PLOTS[name](tmp_path / "p.png")
     assert collisions(drawn[0]) == ([], [])
+    for axes in drawn[0].axes:
+        if axes.get_legend() is not None:
+            assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
 
 
 def test_without_a_roofline_there_is_no_empty_half_but_a_way_to_one(drawn, tmp_path):
@@ -167,3 +170,13 @@ def test_a_long_name_keeps_both_its_ends():
     assert figure.shorten("n02-sparrow-of-the-north", 12) == "n02-…e-north"
     assert figure.shorten("short", 12) == "short"
     assert figure.shorten("a\x1bb", 12) == r"a\x1bb"
+
+
+def test_colours_are_those_that_everybody_tells_apart():
+    """Okabe and Ito's: no two are near each other even as a deuteranope sees them (Viénot 1999)."""
+    seen = np.array([[0.29275, 0.70725, -0.02234], [0.29275, 0.70725, -0.02234], [-0.02234, 0.02234, 1.0]])
+    colours = [getattr(figure, name) for name in ("BLUE", "SKY", "ORANGE", "GREEN", "VERMILION", "GREY")]
+    linear = (np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours]) / 255) ** 2.2
+    shown = (np.clip(linear @ seen.T, 0, 1) ** (1 / 2.2)) * 255
+    apart = np.abs(shown[:, None] - shown[None]).max(axis=2) + 255 * np.eye(len(colours))
+    assert apart.min() > 25

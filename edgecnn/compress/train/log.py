@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import files
-from edgecnn.errors import OutputError
+from edgecnn.errors import EdgecnnError, OutputError
 from edgecnn.figure import BLUE, GREY, VERMILION, drawing, legend_above, tidy
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ def write(path: Path, rows: Rows) -> None:
         writer.writerows(rows)
         content = text.getvalue()
     files.write_atomic(path, content.encode())
+
+
+@contextmanager
+def kept(log: Path | None, picture: Path | None, title: str) -> Iterator[Callable[[Rows], None]]:
+    """Give what writes the log so far; a run that is interrupted or fails is drawn as far as it came."""
+    latest: list[Mapping[str, Any]] = []
+
+    def keep(rows: Rows) -> None:
+        latest[:] = rows
+        if log:
+            write(log, rows)
+
+    try:
+        yield keep
+    except (KeyboardInterrupt, EdgecnnError):
+        if picture and latest:
+            plot(picture, latest, title)
+        raise
 
 
 def plot(path: Path, rows: Rows, title: str) -> None:
