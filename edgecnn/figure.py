@@ -26,7 +26,7 @@ GREEN, VERMILION, PURPLE, GREY = "#009e73", "#d55e00", "#cc79a7", "#8a8f98"
 #: Points of all text but titles, and characters of a title in an inch of the figure.
 TEXT, _TITLE_WIDTH = 9, 11
 #: Names along an axis: more would run into each other; and characters of each.
-_NAMES, _SHOWN = 24, 24
+_NAMES, _SHOWN = 24, 32
 
 
 def check(path: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Share of the axis that a batch's number needs.
 _ROOM = 0.045
+#: Slowest over fastest beyond which a linear axis would press the fast ones onto its floor.
+_WIDE = 10
 
 
 def draw(sweep: BatchSweep, path: Path) -> None:
@@ -45,6 +47,8 @@ def _throughput(axes: Axes, sweep: BatchSweep) -> None:
 
 
 def _latency(axes: Axes, sweep: BatchSweep) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     batches = [item.batch for item in sweep.results]
     medians, tails = ([item.milliseconds[name] for item in sweep.results] for name in ("p50", "p99"))
     axes.plot(batches, medians, "o-", color=VERMILION, label="median")
@@ -52,7 +56,13 @@ def _latency(axes: Axes, sweep: BatchSweep) -> None:
         batches, medians, tails, color=VERMILION, alpha=0.25, linewidth=0, label="to the 99th percentile"
     )
     axes.set_ylabel("latency of a batch, ms")
-    axes.set_ylim(0, max(tails) * 1.08)
+    if max(tails) > _WIDE * min(medians):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_ylim(0, max(tails) * 1.08)
     legend_above(axes)
 
 

@@ -53,7 +53,9 @@ def _times(axes: Axes, profile: LayerProfile) -> None:
     axes.bar(
         range(len(layers)), [time * scale for time in spent], color=[_COLOURS[_kind(row)] for row in layers]
     )
-    name_columns(axes, [layer.name for layer in layers], spent)
+    # The colour says that a row is between layers.
+    names = [row.operator if _kind(row) == BETWEEN else row.name for row in layers]
+    name_columns(axes, names, spent)
     axes.set_ylabel(f"time of a layer, {unit}")
     axes.set_xlabel(f"layer, in the order in which they run ({_named(axes, len(layers))})")
     axes.set_title(

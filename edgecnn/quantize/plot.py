@@ -55,7 +55,7 @@ def draw(layers: Sequence[LayerSensitivity], title: str, path: Path) -> None:
         handles: list[Artist] = [Patch(color=SKY, label="this layer alone")]
         if worst:
             handles.append(Patch(color=ORANGE, label=f"the {_WORST} worst alone"))
-            lines = [f"{alone[place]:.1f} dB  {shorten(layers[place].node, 28, first=0)}" for place in worst]
+            lines = [f"{alone[place]:.1f} dB  {shorten(layers[place].node, 32, first=0)}" for place in worst]
             axes.text(
                 1.01,
                 1,

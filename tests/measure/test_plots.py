@@ -141,6 +141,15 @@ def test_the_batch_that_is_enough_is_marked_only_where_a_larger_one_was_tried(dr
     assert "larger ones give" not in words(drawn[1])
 
 
+def test_latencies_far_apart_have_an_axis_on_which_both_are_seen(drawn, tmp_path):
+    batch_plot.draw(sweep([1, 2, 4]), tmp_path / "p.png")
+    far = sweep([1, 2, 4])
+    far.results[2].milliseconds["p99"] = 500.0
+    batch_plot.draw(far, tmp_path / "p.png")
+    assert [made.axes[1].get_yscale() for made in drawn] == ["linear", "log"]
+    assert "\n50\n" in words(drawn[1]) and "10^" not in words(drawn[1])
+
+
 def test_the_worst_layers_are_listed_although_they_are_neighbours(drawn, tmp_path):
     sensitivity_plot.draw(sensitivities(60), "int8.onnx", tmp_path / "p.png")
     listed = next(item for item in words(drawn[0]).split("the worst alone:\n")[1:])
