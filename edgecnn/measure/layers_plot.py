@@ -86,7 +86,7 @@ def _roof(axes: Axes, found: Roofline) -> None:
     intensity = np.geomspace(low, high, 200)
     axes.loglog(intensity, np.minimum(found.peak_gflops, intensity * found.peak_gbps), color=GREY)
     limit = min(found.peak_gflops, found.intensity * found.peak_gbps)
-    axes.vlines(found.intensity, *sorted((found.achieved_gflops, limit)), color=VERMILION, linestyle=":")
+    axes.vlines(found.intensity, found.achieved_gflops, limit, color=VERMILION, linestyle=":")
     axes.plot(found.intensity, found.achieved_gflops, "o", color=VERMILION)
     # Towards the middle there is room.
     right = found.intensity**2 > low * high

@@ -67,7 +67,7 @@ def plot(path: Path, rows: Rows, title: str) -> None:
 
     validated = "validation_loss" in rows[0]
     with drawing(path, title, 8, 6.5 if validated else 4) as figure:
-        panels = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0]
+        panels = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
         _line(panels[0], rows, [row["loss"] for row in rows], BLUE, "training")
         panels[0].set_ylabel("loss")
         if validated:
