@@ -44,13 +44,15 @@ def network(weights: str = "random", *, classes: bool = True) -> Callable[[F], F
 
     def add(function: F) -> F:
         for option in (
-            click.option("--seed", type=int, default=0, show_default=True, help="Of whatever is random."),
+            click.option(
+                "--seed", type=int, default=0, show_default=True, help="Seed of whatever is random."
+            ),
             click.option(
                 "--weights",
                 default=weights,
                 show_default=True,
-                help=("auto (imagenet where known), " if weights == "auto" else "")
-                + "random, imagenet, FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
+                help=("Weights: auto (imagenet where known), " if weights == "auto" else "")
+                + "Weights: random, imagenet, FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
             ),
             click.option(
                 "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."
@@ -86,14 +88,14 @@ def calibration(images: int) -> Callable[[F], F]:
                 "--ranges",
                 default="mse",
                 show_default=True,
-                help="How ranges are chosen: mse, entropy, percentile, moving_average, minmax.",
+                help="Choice of ranges: mse, entropy, percentile, moving_average, minmax.",
             ),
             click.option(
                 "--calib-images",
                 type=int,
                 default=images,
                 show_default=True,
-                help="At most this many calibrate.",
+                help="Most images that calibrate.",
             ),
             click.option(
                 "--calib",
@@ -118,7 +120,7 @@ def budget(function: F) -> F:
         click.option(
             "--effort",
             type=click.Choice(["fast", "default", "best"]),
-            help="How much is tried for the accuracy of int8  [default; fast for random weights].",
+            help="Effort for the accuracy of int8  [default; fast for random weights].",
         ),
     ):
         function = option(function)

@@ -17,18 +17,18 @@ from edgecnn.cli.terminal import say
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(1), help="Images per inference  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 3600),
     default=5.0,
     show_default=True,
-    help="Least time each.",
+    help="Time per model, at least.",
 )
 @click.option(
     "--fail-above",
     type=click.FloatRange(min=0, min_open=True),
-    help="Exit with 3 if one takes more than this many times as long as the first: 1.05.",
+    help="Times as long as the first that one may take, else exit with 3: 1.05.",
 )
 @click.option("--force", is_flag=True, help="Compare although the conditions are unlike; the result says so.")
 @backend_option

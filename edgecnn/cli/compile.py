@@ -30,7 +30,7 @@ def _outputs(
     "--backend",
     default="auto",
     show_default=True,
-    help="ort, openvino, tensorrt, tensorrt-rtx; auto measures what runs here and keeps the fastest.",
+    help="Backend: ort, openvino, tensorrt, tensorrt-rtx; auto measures what runs here, keeps the fastest.",
 )
 @click.option(
     "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
@@ -39,13 +39,13 @@ def _outputs(
 @click.option("--sm", help="Compute capabilities to build for: 89, or 75,86,89  [this machine's GPU].")
 @click.option("--batch", help="Images per inference: 8, or MIN:OPT:MAX  [1, or the file's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
-@click.option("--device", default="cpu", show_default=True, help="For ort: cpu, cuda.")
+@click.option("--device", default="cpu", show_default=True, help="Device of ort: cpu, cuda.")
 @click.option(
     "--hint",
     type=click.Choice(["latency", "throughput"]),
     default="latency",
     show_default=True,
-    help="What OpenVINO tunes for.",
+    help="Aim that OpenVINO tunes for.",
 )
 @click.option("--bf16", is_flag=True, help="Let the CPU compute in bfloat16.")
 @click.option("--workspace", "workspace_mib", type=click.IntRange(1), help="Most MiB that a layer may use.")

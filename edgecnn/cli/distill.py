@@ -15,12 +15,20 @@ from edgecnn.cli.train import train_and_print
 @click.command("distill")
 @click.argument("student", metavar="STUDENT | FILE.safetensors")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [STUDENT.safetensors].")
-@click.option("--teacher", required=True, help="FILE.safetensors, FILE.onnx, or the name of a network.")
-@click.option("--teacher-weights", default="imagenet", show_default=True, help="Of a network by its name.")
-@click.option("--temperature", default=4.0, show_default=True, help="Softens the teacher's answers.")
+@click.option(
+    "--teacher", required=True, help="Teacher: FILE.safetensors, FILE.onnx, or the name of a network."
+)
+@click.option(
+    "--teacher-weights", default="imagenet", show_default=True, help="Weights of a network by its name."
+)
+@click.option(
+    "--temperature", default=4.0, show_default=True, help="Temperature that softens the teacher's answers."
+)
 @click.option("--weight", default=0.9, show_default=True, help="Share of the teacher's answers in the loss.")
-@click.option("--features", default="none", show_default=True, help="Learned too: hint, attention, none.")
-@click.option("--feature-weight", default=30.0, show_default=True, help="Of the features in the loss.")
+@click.option(
+    "--features", default="none", show_default=True, help="Features learned too: hint, attention, none."
+)
+@click.option("--feature-weight", default=30.0, show_default=True, help="Weight of the features in the loss.")
 @click.option("--unlabeled", type=click.Path(path_type=Path), help="Folder of more images, without labels.")
 @common.network(weights="auto", classes=False)
 @training.options(data_required=False)

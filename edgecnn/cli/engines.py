@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 backend_option = click.option(
     "--backend",
-    help="Build ONNX files for this engine library first, kept by content: ort, openvino, tensorrt,"
+    help="Engine library to build ONNX files for first, kept by content: ort, openvino, tensorrt,"
     " tensorrt-rtx  [run them as they are].",
 )
 

@@ -34,17 +34,17 @@ def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
     "--data",
     type=BoardPath(sent=True, folder=True),
     required=True,
-    help="A folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
+    help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
 )
 @click.option(
     "--reference",
     type=BoardPath(sent=True),
-    help="Compare with this file's answers, such as the float one's.",
+    help="File whose answers to compare with, such as the float one's.",
 )
 @click.option(
     "--plot",
     type=BoardPath(fetched=True, path_type=Path),
-    help="Draw confusions, calibration and classes to this file; with --reference, also the changed images"
+    help="Plot of confusions, calibration and classes; with --reference, also the changed images"
     " to NAME_changed.",
 )
 @click.option("--per-class", is_flag=True, help="Print the accuracy of every class.")
@@ -52,7 +52,7 @@ def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
     "--preprocessing-parity", is_flag=True, help="Compare the input with what torchvision would prepare."
 )
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
 @click.option(
     "--cache",

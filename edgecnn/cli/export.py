@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @click.option(
     "--target", default="portable", show_default=True, help="Form of int8: a name of `edgecnn targets`."
 )
-@click.option("--batch", type=int, help="A fixed number of images per inference  [any].")
+@click.option("--batch", type=int, help="Number of images per inference, fixed  [any].")
 @click.option(
     "--input",
     "input_kind",
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
-    help="uint8: raw NHWC frames, normalised inside the graph.",
+    help="Type of the input: uint8 for raw NHWC frames, normalised inside the graph.",
 )
 @click.option("--data", help="Data set it was trained with, instead of --calib: test images check.")
 @common.calibration(images=64)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
-    help="Draw cost along depth, or images of a folder: FILE.png, FILE.svg.",
+    help="Plot of cost along depth, or of a folder's images: FILE.png, .svg, .pdf.",
 )
 @common.common
 def command(

@@ -27,9 +27,9 @@ class _Amount(click.ParamType):
 
 @click.command("models")
 @click.argument("pattern", default="*")
-@click.option("--family", help="Only this family.")
-@click.option("--max-macs", type=_Amount(), help="At most so many multiply-accumulates, 300M for instance.")
-@click.option("--max-params", type=_Amount(), help="At most so many parameters.")
+@click.option("--family", help="Family to list.")
+@click.option("--max-macs", type=_Amount(), help="Most multiply-accumulates, 300M for instance.")
+@click.option("--max-params", type=_Amount(), help="Most parameters.")
 @common
 def command(
     pattern: str, family: str | None, max_macs: float | None, max_params: float | None, as_json: bool

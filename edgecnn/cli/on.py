@@ -68,7 +68,7 @@ class BoardCommand(click.Command):
         option = click.Option(
             ["--on"],
             metavar="HOST",
-            help=f"Run on a board: ssh://USER@HOST, a name of ~/.ssh/config or of `edgecnn devices`{words}.",
+            help=f"Board to run on: ssh://USER@HOST, a name of ~/.ssh/config or of `edgecnn devices`{words}.",
         )
         self.params.append(option)
 

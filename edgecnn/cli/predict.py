@@ -34,7 +34,7 @@ class _Failed:
     required=True,
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
 @common.common
 def command(model: str, images: tuple[str, ...], top: int, device: str, as_json: bool) -> int:
     """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.

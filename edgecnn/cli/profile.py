@@ -45,25 +45,27 @@ def _outputs(
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @click.option("--batch", type=Batches(), help="Images per inference: 8, or 1,2,4,8  [1, or the model's].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="Time per model."
 )
 @click.option("--prepare", is_flag=True, help="Pin clocks and governor while measuring, and put them back.")
-@click.option("--power-mode", help="Of a Jetson board, by name, with --prepare  [the present one].")
+@click.option(
+    "--power-mode", help="Power mode of a Jetson board, by name, with --prepare  [the present one]."
+)
 @backend_option
 @store_option
 @click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
 @click.option(
     "--plot",
     type=BoardPath(fetched=True, path_type=Path),
-    help="Draw layers and roofline, or latency against several batches: .png, .svg, .pdf.",
+    help="Plot of layers and roofline, or of latency against several batches: FILE.png, .svg, .pdf.",
 )
 @click.option(
     "--scenario",
     "scenario_name",
     type=click.Choice(["single-stream", "multi-stream", "offline", "server"]),
-    help="Measure by MLPerf's LoadGen, in this scenario.",
+    help="Scenario of MLPerf's LoadGen to measure in.",
 )
 @click.option("--qps", type=click.FloatRange(0, min_open=True), help="Rate of a server  [the highest valid].")
 @click.option(

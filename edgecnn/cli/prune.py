@@ -27,33 +27,41 @@ if TYPE_CHECKING:
 @click.option("--target-latency", help="Latency that is measured on this machine: 4ms, 0.6x.")
 @click.option("--sparsity", type=click.Choice(["2:4"]), help="Zeros for GPUs that skip them; channels stay.")
 @click.option(
-    "--importance", help="magnitude, bn, taylor, fpgm, random  [taylor with --data, else magnitude]."
+    "--importance",
+    help="Importance of channels: magnitude, bn, taylor, fpgm, random  [taylor with --data, else magnitude].",
 )
 @click.option(
     "--spread",
     default="uniform",
     show_default=True,
-    help="uniform: alike in all layers; global: ranked together.",
+    help="Spread: uniform (alike in all layers) or global (ranked together).",
 )
 @click.option(
     "--align", type=int, help="Multiple that channel counts should have  [8; in int8 the target's]."
 )
-@click.option("--target", help="Time in int8, in the form of a name of `edgecnn targets`  [float32].")
+@click.option("--target", help="Form of int8 to time: a name of `edgecnn targets`  [float32].")
 @click.option(
     "--data", help="Labelled images: a folder of class folders, digits, mnist, cifar10, hf:OWNER/NAME."
 )
-@click.option("--epochs", type=int, default=0, show_default=True, help="Of fine-tuning, in each round.")
-@click.option("--rounds", type=int, default=1, show_default=True, help="Prune and fine-tune so many times.")
+@click.option(
+    "--epochs", type=int, default=0, show_default=True, help="Epochs of fine-tuning, in each round."
+)
+@click.option("--rounds", type=int, default=1, show_default=True, help="Rounds of pruning and fine-tuning.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Images per step of fine-tuning.")
 @click.option("--lr", type=float, help="Highest learning rate of fine-tuning  [by batch].")
 @click.option(
-    "--augmentation", default="light", show_default=True, help="none, digits, light, standard, strong."
+    "--augmentation",
+    default="light",
+    show_default=True,
+    help="Augmentation: none, digits, light, standard, strong.",
 )
 @click.option("--measure/--no-measure", default=True, show_default=True, help="Whether to time the result.")
 @click.option(
-    "--seconds", type=float, default=3.0, show_default=True, help="Of each network per measurement."
+    "--seconds", type=float, default=3.0, show_default=True, help="Seconds for each network per measurement."
 )
-@click.option("--threads", type=int, default=0, show_default=True, help="Of the engine; 0: its own choice.")
+@click.option(
+    "--threads", type=int, default=0, show_default=True, help="Threads of the engine; 0: its own choice."
+)
 @common.network(weights="auto")
 @common.common
 def command(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--from",
     "known",
     type=click.Path(path_type=Path),
-    help="An int8 file of edgecnn: write it for --target, without images.",
+    help="Int8 file of edgecnn to write for --target, without images.",
 )
 @click.option("--fp16", is_flag=True, help="Compute in float16 instead of int8.")
 @common.budget
@@ -41,21 +41,23 @@ if TYPE_CHECKING:
 @click.option("--train", "training_data", help="Labelled images to train int8 on, if no repair is enough.")
 @click.option("--train-epochs", default=10, show_default=True, help="Passes over them.")
 @common.calibration(images=128)
-@click.option("--check-images", type=int, default=64, show_default=True, help="At most this many check.")
-@click.option("--mean", help="Of the image channels, in units of full scale: 0.485,0.456,0.406.")
-@click.option("--std", help="Likewise: 0.229,0.224,0.225.")
+@click.option("--check-images", type=int, default=64, show_default=True, help="Most images that check.")
+@click.option("--mean", help="Mean of the image channels, in units of full scale: 0.485,0.456,0.406.")
+@click.option("--std", help="Standard deviation likewise: 0.229,0.224,0.225.")
 @click.option(
     "--yes", is_flag=True, help="Assume ImageNet's mean and deviation, though the file seems to want others."
 )
 @click.option("--size", type=int, help="Side of the input in pixels, for a file that leaves it open.")
 @click.option("--sensitivity", is_flag=True, help="Measure what each layer costs.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw each layer's sensitivity into this file.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Plot of each layer's sensitivity: FILE.png, .svg, .pdf."
+)
 @click.option(
     "--gate",
     type=click.Choice(["latency"]),
-    help="latency: measure the result beside SOURCE here; exit 3 if it is not faster.",
+    help="Gate: latency (measure the result beside SOURCE here); exit 3 if it is not faster.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of images.")
 @common.common
 def command(
     source: Path | None,
@@ -144,7 +146,7 @@ def command(
             )
         speed = _faster(source, output, show) if gate and source is not None else None
     if plot is not None:
-        plotting.draw(written.sensitivity or [], plot)
+        plotting.draw(written.sensitivity or [], f"{output.name}: what each layer's int8 costs", plot)
     if as_json:
         common.print_json({**written.to_json(), "gate": speed})
     else:

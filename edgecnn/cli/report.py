@@ -22,7 +22,7 @@ _NAMED = 3
     type=click.Path(path_type=Path),
     default="report.html",
     show_default=True,
-    help="The page.",
+    help="Page to write.",
 )
 @click.option(
     "--all",

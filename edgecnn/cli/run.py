@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("recipe", type=click.Path())
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the run  [runs/NAME].")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A variable, or STEP.OPTION.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Value of a variable, or of STEP.OPTION."
+)
 @click.option("--dry-run", is_flag=True, help="Check the recipe and print its plan; do nothing.")
 @common.common
 def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run: bool, as_json: bool) -> int:

@@ -31,12 +31,12 @@ def options(*, epochs: int = 30, data_required: bool = True) -> Callable[[F], F]
         ("--data", {"required": data_required}, f"Labelled images: {sets}."),
         ("--epochs", {"default": epochs}, "Passes over the images."),
         ("--batch", {"default": 64}, "Images per step, of all processes together."),
-        ("--optimizer", {"default": "adamw"}, "adamw or sgd."),
+        ("--optimizer", {"default": "adamw"}, "Optimizer: adamw or sgd."),
         ("--lr", {"type": float}, "Highest learning rate  [by optimizer, batch and weights]."),
-        ("--weight-decay", {"default": 0.05}, "Of weights; biases and normalizations are not decayed."),
+        ("--weight-decay", {"default": 0.05}, "Decay of weights; biases and normalizations are not decayed."),
         ("--warmup", {"default": 1.0}, "Epochs in which the learning rate rises."),
         ("--freeze", {"type": int}, "Epochs in which a new classifier is trained alone  [a tenth]."),
-        ("--augmentation", {"default": "light"}, "none, digits, light, standard, strong."),
+        ("--augmentation", {"default": "light"}, "Augmentation: none, digits, light, standard, strong."),
         ("--label-smoothing", {"default": 0.1}, "Share of the target that is spread over all classes."),
         ("--mixup", {"default": 0.0}, "Strength of mixup; 0 for none."),
         ("--cutmix", {"default": 0.0}, "Strength of CutMix; 0 for none."),
@@ -47,8 +47,12 @@ def options(*, epochs: int = 30, data_required: bool = True) -> Callable[[F], F]
         ("--validation", {"default": 0.1}, "Share of the training images that measures each epoch."),
         ("--workers", {"type": int}, "Threads that decode images  [the loader's choice]."),
         ("--resume", {"is_flag": True}, "Go on where a run for this output was cut off."),
-        ("--log", {"type": click.Path(path_type=Path)}, "Write a row for each epoch: FILE.csv or FILE.json."),
-        ("--plot", {"type": click.Path(path_type=Path)}, "Draw loss and accuracy: FILE.png, FILE.svg."),
+        (
+            "--log",
+            {"type": click.Path(path_type=Path)},
+            "Log with a row for each epoch: FILE.csv or FILE.json.",
+        ),
+        ("--plot", {"type": click.Path(path_type=Path)}, "Plot of loss and accuracy: FILE.png, .svg, .pdf."),
     )
 
     def add(function: F) -> F:

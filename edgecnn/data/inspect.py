@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import ImageOps
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import part_folders
 from edgecnn.data.dataset import file_size, open_dataset
 from edgecnn.errors import DataError
-from edgecnn.lazy import require
+from edgecnn.figure import drawing, shorten
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
 #: Classes on a sheet, and images of each; side of a picture on it, in pixels.
-_ROWS, _COLUMNS, _SIDE = 12, 8, 96
+_ROWS, _COLUMNS, _SIDE = 12, 8, 140
+#: Characters of a class's name on it.
+_TITLE = 90
 
 
 @dataclass(frozen=True)
@@ -146,30 +150,37 @@ def draw_sheet(found: Inspection, path: Path, *, seed: int = 0) -> None:
 
     Raises MissingPackageError without matplotlib, DataError if no image can be read.
     """
-    require("matplotlib", "drawing a plot")
-    from matplotlib.figure import Figure
-
-    from edgecnn.figure import write
-
-    names = list(found.class_counts)[:_ROWS] or [""]
+    counts = found.class_counts
+    names = list(counts)[:_ROWS] or [""]
+    title = f"{found.path}: {len(found.files)} images"
+    if counts:
+        title += f" of {len(counts)} classes" + (f", the first {_ROWS}" if len(counts) > _ROWS else "")
     rng = np.random.default_rng(seed)
     broken = {image for image, _ in found.broken}
-    figure = Figure(figsize=(1.2 * _COLUMNS, 1.35 * len(names) + 0.5), layout="constrained")
-    figure.suptitle(f"{found.path}: {len(found.files)} images", fontsize=10, parse_math=False)
-    grid = figure.subplots(len(names), _COLUMNS, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for row, name in zip(grid, names, strict=True):
-        own = [
-            file
-            for file, label in zip(found.files, found.classes, strict=True)
-            if label == name and str(file) not in broken
-        ]
-        chosen = np.sort(rng.permutation(len(own))[:_COLUMNS])
-        if name:
-            row[0].set_title(name, fontsize=8, loc="left", parse_math=False)
-        for axes, index in zip(row, chosen, strict=False):
-            picture = open_image(own[index]).convert("RGB")
-            picture.thumbnail((_SIDE, _SIDE))
-            axes.imshow(np.asarray(picture))
-    write(figure, path)
+    with drawing(path, title, 1.2 * _COLUMNS, 1.4 * len(names) + 0.5) as figure:
+        grid = figure.subplots(len(names), _COLUMNS, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for row, name in zip(grid, names, strict=True):
+            own = [
+                file
+                for file, label in zip(found.files, found.classes, strict=True)
+                if label == name and str(file) not in broken
+            ]
+            chosen = np.sort(rng.permutation(len(own))[:_COLUMNS])
+            if name:
+                written = f"{shorten(name, _TITLE)} ({counts[name]})"
+                # A title as wide as its row would make its column as wide: an empty one keeps the place.
+                row[0].set_title(" ", fontsize=9)
+                label = row[0].annotate(
+                    written, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points"
+                )
+                label.set_in_layout(False)
+            for axes, index in zip(row, chosen, strict=False):
+                axes.imshow(_thumbnail(own[index]))
+
+
+def _thumbnail(file: Path) -> npt.NDArray[np.uint8]:
+    """Return a picture in the middle of a white square, (side, side, 3)."""
+    picture = ImageOps.pad(open_image(file).convert("RGB"), (_SIDE, _SIDE), color="white")
+    return np.asarray(picture)

@@ -7,87 +7,109 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecnn.figure import write
-from edgecnn.lazy import require
+from edgecnn.figure import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    drawing,
+    legend_above,
+    name_columns,
+    tidy,
+)  # fmt: skip
 from edgecnn.measure.layers import BETWEEN, LayerProfile, LayerTime
 from edgecnn.measure.roofline import HOW_TO_KNOW, Roofline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Names below the bars; more would run into each other.
-_NAMES, _SHOWN = 24, 24
-_WEIGHTED, _OTHER, _BETWEEN, _POINT = "#1f5fa8", "#8a8f98", "#e08a1e", "#c8553d"
+_COLOURS = {"with weights": BLUE, "without weights": SKY, "cost unknown": GREY, BETWEEN: ORANGE}
+#: Milliseconds below which a layer's time is given in microseconds.
+_SHORT = 0.1
 
 
 def draw(profile: LayerProfile, roofline: Roofline | None, title: str, path: Path) -> None:
-    """Write a picture of the layers' times, and of the roofline with the network's point.
+    """Write a picture of the layers' times, and of the roofline with the network's point if it is known.
 
     Raises MissingPackageError without matplotlib.
     """
-    require("matplotlib", "drawing a plot")
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(10, 7.5), layout="constrained")
-        figure.suptitle(title, fontsize=12)
-        times, roof = figure.subplots(2, 1)
-        _times(times, profile)
+    with drawing(path, title, 10, 4.8 if roofline is None else 8) as figure:
         if roofline is None:
-            roof.set_axis_off()
-            roof.text(0.5, 0.5, HOW_TO_KNOW, ha="center", transform=roof.transAxes)
+            _times(figure.subplots(), profile)
+            figure.supxlabel(HOW_TO_KNOW, fontsize=8)
         else:
-            _roof(roof, roofline, title)
-    write(figure, path)
+            times, roof = figure.subplots(2, 1)
+            _times(times, profile)
+            _roof(roof, roofline)
 
 
 def _times(axes: Axes, profile: LayerProfile) -> None:
     from matplotlib.patches import Patch
 
     layers = profile.layers
-    axes.bar(range(len(layers)), [layer.seconds * 1e3 for layer in layers], color=[*map(_colour, layers)])
-    every = -(-len(layers) // _NAMES)
-    places = range(0, len(layers), every)
-    names = [layers[place].name for place in places]
-    names = [name if len(name) <= _SHOWN else f"…{name[1 - _SHOWN :]}" for name in names]
-    axes.set_xticks(places, names, rotation=45, ha="right", fontsize=7)
-    axes.set_xlim(-0.7, len(layers) - 0.3)
-    axes.set_ylabel("ms")
-    axes.set_title(f"layers: {profile.covered:.0%} of {profile.latency * 1e3:.3g} ms", loc="left", fontsize=9)
-    colours = {"with weights": _WEIGHTED, "without": _OTHER, BETWEEN: _BETWEEN}
-    handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
-    axes.legend(handles=handles, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
-    _tidy(axes)
+    spent = [layer.seconds * 1e3 for layer in layers]
+    unit, scale = ("µs", 1e3) if max(spent, default=0) < _SHORT else ("ms", 1)
+    axes.bar(
+        range(len(layers)), [time * scale for time in spent], color=[_COLOURS[_kind(row)] for row in layers]
+    )
+    # The colour says that a row is between layers.
+    names = [row.operator if _kind(row) == BETWEEN else row.name for row in layers]
+    name_columns(axes, names, spent)
+    axes.set_ylabel(f"time of a layer, {unit}")
+    axes.set_xlabel(f"layer, in the order in which they run ({_named(axes, len(layers))})")
+    axes.set_title(
+        f"{profile.covered:.0%} of an inference's {profile.latency * 1e3:.3g} ms", loc="left", fontsize=9
+    )
+    kinds = {_kind(layer) for layer in layers}
+    legend_above(
+        axes, [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items() if kind in kinds]
+    )
+    tidy(axes)
 
 
-def _colour(layer: LayerTime) -> str:
+def _named(axes: Axes, count: int) -> str:
+    return f"{count}" if len(axes.get_xticks()) == count else f"{count}, the slowest of neighbours named"
+
+
+def _kind(layer: LayerTime) -> str:
     if layer.name.startswith(BETWEEN):
-        return _BETWEEN
-    return _WEIGHTED if layer.macs else _OTHER
+        return BETWEEN
+    if layer.macs is None:
+        return "cost unknown"
+    return "with weights" if layer.macs else "without weights"
 
 
-def _roof(axes: Axes, found: Roofline, name: str) -> None:
+def _roof(axes: Axes, found: Roofline) -> None:
     ridge = found.peak_gflops / found.peak_gbps
     low, high = min(ridge, found.intensity) / 8, max(ridge, found.intensity) * 8
     intensity = np.geomspace(low, high, 200)
-    axes.loglog(intensity, np.minimum(found.peak_gflops, intensity * found.peak_gbps), color=_OTHER)
-    axes.plot(found.intensity, found.achieved_gflops, "o", color=_POINT)
+    axes.loglog(intensity, np.minimum(found.peak_gflops, intensity * found.peak_gbps), color=GREY)
+    limit = min(found.peak_gflops, found.intensity * found.peak_gbps)
+    axes.vlines(found.intensity, found.achieved_gflops, limit, color=VERMILION, linestyle=":")
+    axes.plot(found.intensity, found.achieved_gflops, "o", color=VERMILION)
+    # Towards the middle there is room.
+    right = found.intensity**2 > low * high
     axes.annotate(
-        f"{name}: {found.share:.0%} of the {found.bound} limit",
+        f"{_digits(found.achieved_gflops)} GFLOP/s: {found.share:.0%} of the {found.bound} limit",
         (found.intensity, found.achieved_gflops),
-        xytext=(8, -4),
+        xytext=(-8 if right else 8, -12),
         textcoords="offset points",
-        color=_POINT,
+        ha="right" if right else "left",
+        color=VERMILION,
     )
-    axes.set_xlabel("operations per byte")
-    axes.set_ylabel("10⁹ operations per second")
-    peaks = f"{found.peak_gflops:.3g} GFLOP/s, {found.peak_gbps:.3g} GB/s ({found.source})"
+    floor, roof = low * found.peak_gbps, found.peak_gflops
+    axes.set_ylim(min(floor, found.achieved_gflops) / 2, max(roof, found.achieved_gflops) * 2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: _digits(value))
+        axis.set_minor_formatter("")
+    axes.set_xlabel("operations per byte that moves (a multiply-accumulate is two)")
+    axes.set_ylabel("GFLOP/s")
+    peaks = f"{_digits(found.peak_gflops)} GFLOP/s, {_digits(found.peak_gbps)} GB/s ({found.source})"
     axes.set_title(f"roofline: {peaks}", loc="left", fontsize=9)
-    _tidy(axes)
+    tidy(axes, "both")
 
 
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+def _digits(value: float) -> str:
+    """Return a number with three digits that count, and no exponent."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

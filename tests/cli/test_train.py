@@ -216,6 +216,31 @@ def test_an_interrupted_training_says_how_it_goes_on(tmp_path, monkeypatch, save
     assert hint in done.stderr
 
 
+def test_an_interrupted_training_has_logged_and_drawn_what_it_did(tmp_path, monkeypatch):
+    from edgecnn.compress.train.fit import _Run
+
+    ended = _Run._stage
+
+    def interrupted(self, *args):
+        """Stop as soon as an epoch has been reported."""
+        told = self._report
+
+        def report(item):
+            told(item)
+            if item.row:
+                raise KeyboardInterrupt
+
+        self._report = report
+        ended(self, *args)
+
+    monkeypatch.setattr(_Run, "_stage", interrupted)
+    extra = ("--log", str(tmp_path / "log.csv"), "--plot", str(tmp_path / "curve.png"))
+    done = run("train", "lenet5", *SHORT, *extra, "-o", str(tmp_path / "m.safetensors"))
+    assert done.returncode == 130 and "--resume goes on" in done.stderr
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "log.csv").open())] == ["1"]
+    assert Image.open(tmp_path / "curve.png").width > 400 and not (tmp_path / "m.safetensors").exists()
+
+
 def test_pruning_shows_epochs_and_the_accuracy_before(trained, tmp_path):
     out = tmp_path / "small.safetensors"
     options = ("--ratio", "0.3", "--align", "1", "--no-measure", "--epochs", "1", "-o", str(out))

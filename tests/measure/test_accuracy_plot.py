@@ -71,6 +71,7 @@ def test_the_sheet_shows_the_changed_images_with_both_answers(evaluated, tmp_pat
     first = found.agreement.changed[0]
     assert f"was class {first.reference_answer} {first.reference_confidence:.0%}" in text
     assert f"is class {first.answer} {first.confidence:.0%}" in text
+    assert "lost: only the reference is right" in text and "won: only the model" not in text
 
 
 def test_the_sheet_without_changes_says_so(evaluated, tmp_path):

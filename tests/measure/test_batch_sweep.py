@@ -108,5 +108,5 @@ def test_the_picture_shows_every_batch_and_what_they_tell(engine, tmp_path):
     found = swept(engine({1: 4, 2: 4.4, 16: 30}), (1, 2, 16))
     batch_plot.draw(found, tmp_path / "p.svg")
     picture = (tmp_path / "p.svg").read_text()
-    for text in ("images per second", "ms of one inference", ">16<", "most images per second with batch 16"):
+    for text in ("images per second", "latency of a batch, ms", ">16<", "most images per second with batch"):
         assert text in picture

@@ -166,7 +166,7 @@ def test_the_plot_shows_layers_and_the_point_under_the_roof(tmp_path, exported):
     point = Roofline(2.5, 10.0, 100.0, 20.0, "memory", 0.2, "measured")
     layers_plot.draw(found, point, "the network", tmp_path / "p.svg")
     picture = (tmp_path / "p.svg").read_text()
-    for text in ("stem", "layers: 100% of 4 ms", "the network: 20% of the memory limit"):
+    for text in ("stem", "100% of an inference's 4 ms", "10 GFLOP/s: 20% of the memory limit"):
         assert text in picture
 
 

@@ -266,6 +266,28 @@ def test_the_page_follows_the_readers_colours(page):
     page.call("Emulation.setEmulatedMedia", features=[])
 
 
+def test_long_names_leave_the_charts_their_room(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECNN_RESULTS", str(tmp_path / "results.sqlite"))
+    rows = [{**layer, "name": f"/backbone/stage/{layer['name']}/{'x' * 200}"} for layer in LAYERS]
+    result = profiled("a" * 120, layers=rows, roofline={**ROOFLINE, "peak_gflops": 1234567.0})
+    store.append("profile", result.values, result.samples)
+    before = page.ask("location.href")
+    page.open(write(tmp_path / "r.html").path)
+    shares = [
+        page.ask(f"document.querySelector('#{chart} .nsewdrag').getBoundingClientRect().width")
+        / page.ask(f"document.getElementById('{chart}').getBoundingClientRect().width")
+        for chart in ("layers", "latencies")
+    ]
+    named = page.ask("[...document.querySelectorAll('#layers .ytick')].map((tick) => tick.textContent)")
+    title, ticks = (
+        page.ask(f"document.querySelector('#roofline {part}').getBoundingClientRect().{side}")
+        for part, side in ((".ytitle", "right"), (".yaxislayer-above", "left"))
+    )
+    page.call("Page.navigate", url=before)
+    page.wait_for(lambda: page.ask(f"document.readyState === 'complete' && {POINTS}.length > 0"))
+    assert min(shares) > 0.5 and all(f"conv{i}/" in "".join(named) for i in range(5)) and title <= ticks
+
+
 def test_a_name_is_text_and_never_markup(page, tmp_path, monkeypatch):
     monkeypatch.setenv("EDGECNN_RESULTS", str(tmp_path / "results.sqlite"))
     result = profiled("a<img src=x>", architecture="<i>b</i>", notes=["<b>c</b>"])

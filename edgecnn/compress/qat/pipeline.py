@@ -116,9 +116,11 @@ def train_quantized(
         progress=progress,
     )  # fmt: skip
     untrained = quantizer(FITTED)
-    trained, module, history = _train(
-        untrained, model, dataset, preprocessing, options, report, state_file, identity
-    )
+    title = f"{spec.architecture.name} int8 on {dataset.name}"
+    with log.kept(request.log, request.plot, title) as keep_log:
+        trained, module, history = _train(
+            untrained, model, dataset, preprocessing, options, report, state_file, identity, keep_log
+        )
     progress("check")
     onnx.checker.check_model(trained.model, full_check=True)
     _, _, test = loaders(dataset, preprocessing, options)
@@ -164,10 +166,8 @@ def train_quantized(
     written.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
     written.producer_name, written.producer_version = "edgecnn", __version__
     files.write_atomic(request.output, written.SerializeToString(deterministic=True))
-    if request.log:
-        log.write(request.log, history)
     if request.plot:
-        log.plot(request.plot, history, f"{spec.architecture.name} int8 on {dataset.name}")
+        log.plot(request.plot, history, title)
     state_file.unlink(missing_ok=True)
     return Trained(
         request.output, files.sha256(request.output), manifest, history, notes, time.perf_counter() - start
@@ -238,13 +238,14 @@ def _train(
     report: Callable[[Report], None],
     state_file: Path | None,
     identity: dict[str, Any],
+    keep_log: Callable[[log.Rows], None] = lambda rows: None,
 ) -> tuple[Quantized, QuantizedModule, list[dict[str, Any]]]:
     module = QuantizedModule(quantized)
     images, validation, _ = loaders(dataset, preprocessing, options)
     stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
     task = Task(
         module, _ByFloatNetwork(model), images, validation, dataset.classes, options, (stage,), state_file,
-        identity,
+        identity, keep_log,
     )  # fmt: skip
     history = fit(task, make_accelerator(options), report)
     return module.to_quantized(), module, history

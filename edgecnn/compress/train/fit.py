@@ -81,6 +81,8 @@ class Task:
     state_file: Path | None = None
     #: What the state belongs to.
     identity: Mapping[str, Any] | None = None
+    #: Called with the log so far after every epoch, in the first process.
+    keep_log: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None
 
 
 def make_accelerator(options: TrainOptions) -> Any:
@@ -254,6 +256,8 @@ class _Run:
             self.history.append(row)
             if not (last and epoch == stage.epochs - 1):  # after the very last the result is written
                 save((epoch + 1) * per_epoch)
+            if accelerator.is_main_process:
+                task.keep_log(self.history)
             self._report(clock.report(stage.name, (before + epoch + 1) * per_epoch, mean, row))
         if average:
             network.load_state_dict(average.network.state_dict())

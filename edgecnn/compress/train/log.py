@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgecnn import figure as figure_files
 from edgecnn import files
-from edgecnn.errors import OutputError
-from edgecnn.lazy import require
+from edgecnn.errors import EdgecnnError, OutputError
+from edgecnn.figure import BLUE, GREY, VERMILION, drawing, legend_above, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -37,22 +40,63 @@ def write(path: Path, rows: Rows) -> None:
     files.write_atomic(path, content.encode())
 
 
-def plot(path: Path, rows: Rows, title: str) -> None:
-    """Draw loss and accuracy over the epochs. Raises MissingPackageError, OutputError."""
-    require("matplotlib", "drawing a plot")
-    from matplotlib.figure import Figure
+@contextmanager
+def kept(log: Path | None, picture: Path | None, title: str) -> Iterator[Callable[[Rows], None]]:
+    """Give what writes the log so far; a run that is interrupted or fails is drawn as far as it came."""
+    latest: list[Mapping[str, Any]] = []
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    def keep(rows: Rows) -> None:
+        latest[:] = rows
+        if log:
+            write(log, rows)
+
+    try:
+        yield keep
+    except (KeyboardInterrupt, EdgecnnError):
+        if picture and latest:
+            plot(picture, latest, title)
+        raise
+
+
+def plot(path: Path, rows: Rows, title: str) -> None:
+    """Draw loss and accuracy over the epochs, and where a stage begins.
+
+    Raises MissingPackageError, OutputError.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    validated = "validation_loss" in rows[0]
+    with drawing(path, title, 8, 6.5 if validated else 4) as figure:
+        panels = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+        _line(panels[0], rows, [row["loss"] for row in rows], BLUE, "training")
+        panels[0].set_ylabel("loss")
+        if validated:
+            _line(panels[0], rows, [row["validation_loss"] for row in rows], VERMILION, "validation")
+            _line(panels[1], rows, [100 * row["top1"] for row in rows], VERMILION, "validation")
+            panels[1].set_ylabel("top-1 accuracy, %")
+            panels[1].set_ylim(top=min(100.5, panels[1].get_ylim()[1]))
+        panels[0].set_ylim(bottom=0)
+        legend_above(panels[0])
+        _stages(panels, rows)
+        panels[-1].set_xlabel("epoch")
+        panels[-1].set_xlim(rows[0]["epoch"] - 0.5, rows[-1]["epoch"] + 0.5)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        for axes in panels:
+            tidy(axes)
+
+
+def _line(axes: Axes, rows: Rows, values: Sequence[float], colour: str, label: str) -> None:
+    dashes = "--" if label == "validation" else "-"
     epochs = [row["epoch"] for row in rows]
-    axes.plot(epochs, [row["loss"] for row in rows], color="C0", label="loss in training")
-    if "validation_loss" in rows[0]:
-        axes.plot(epochs, [row["validation_loss"] for row in rows], color="C0", ls="--", label="validation")
-        accuracy = axes.twinx()
-        accuracy.plot(epochs, [100 * row["top1"] for row in rows], color="C1", label="top-1")
-        accuracy.set_ylabel("top-1 on the validation images, %", color="C1")
-    axes.set(xlabel="epoch", title=title)
-    axes.set_ylabel("cross entropy", color="C0")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
-    figure_files.write(figure, path)
+    axes.plot(epochs, values, dashes, marker="o", markersize=3, color=colour, label=label)
+
+
+def _stages(panels: Sequence[Axes], rows: Rows) -> None:
+    """Mark where a stage begins; their names stand above, at the left of the legend."""
+    starts = [index for index in range(1, len(rows)) if rows[index]["stage"] != rows[index - 1]["stage"]]
+    for index in starts:
+        for axes in panels:
+            axes.axvline(rows[index]["epoch"] - 0.5, color=GREY, linestyle=":")
+    if starts:
+        names = [f"{rows[index]['stage']} from epoch {rows[index]['epoch']}" for index in (0, *starts)]
+        panels[0].set_title("; ".join(names), loc="left", fontsize=9)

@@ -168,19 +168,22 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)  # of what the objective itself learns
         objective = request.goal.objective(opened.network, preprocessing, dataset)
-    task = Task(
-        opened.network,
-        objective,
-        train_images,
-        validation,
-        dataset.classes,
-        options,
-        stages,
-        state_file,
-        identity,
-    )
     accelerator = make_accelerator(options)
-    history = fit(task, accelerator, report)
+    title = f"{spec.architecture.name} on {dataset.name}"
+    with log.kept(request.log, request.plot, title) as keep_log:
+        task = Task(
+            opened.network,
+            objective,
+            train_images,
+            validation,
+            dataset.classes,
+            options,
+            stages,
+            state_file,
+            identity,
+            keep_log,
+        )
+        history = fit(task, accelerator, report)
     top1, loss, count = evaluate(opened.network, test, accelerator)
     skipped = [*train_images.skipped, *test.skipped]
     notes = [*opened.notes, *dataset.notes, *map(str, skipped)]
@@ -207,10 +210,8 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     )
     if accelerator.is_main_process:
         checkpoint.save(request.output, opened.network, manifest)
-        if request.log:
-            log.write(request.log, history)
         if request.plot:
-            log.plot(request.plot, history, f"{spec.architecture.name} on {dataset.name}")
+            log.plot(request.plot, history, title)
         state_file.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     sha256 = files.sha256(request.output)

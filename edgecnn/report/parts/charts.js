@@ -2,6 +2,7 @@
 
 const MOST_DISTRIBUTIONS = 30;
 const MOST_LAYERS = 40;
+const MOST_CHARACTERS = 44;
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "cross"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -26,7 +27,7 @@ function layout(more) {
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     ...more,
     xaxis: { ...axis, ...more.xaxis },
-    yaxis: { ...axis, ...more.yaxis },
+    yaxis: { ...axis, ...more.yaxis, ...(more.yaxis.title && { title: { standoff: 12, ...more.yaxis.title } }) },
   };
 }
 
@@ -187,7 +188,7 @@ function distribution(row) {
 function labels(some) {
   const seen = new Map();
   return some.map((row) => {
-    const name = plain(`${row.file.name}  ${format.ms(row.p50)}`);
+    const name = plain(`${shorten(row.file.name, MOST_CHARACTERS)}  ${format.ms(row.p50)}`);
     seen.set(name, (seen.get(name) ?? 0) + 1);
     return name + "\u200b".repeat(seen.get(name) - 1);
   });
@@ -205,7 +206,7 @@ function layers(row) {
       {
         type: "bar",
         orientation: "h",
-        y: drawn.map((layer, index) => `${plain(layer.name)}${"\u200b".repeat(index)}`),
+        y: drawn.map((layer, index) => `${plain(shorten(layer.name, 60, 30))}${"\u200b".repeat(index)}`),
         x: drawn.map((layer) => layer.ms),
         marker: { color: colourOf(row) },
         text: drawn.map((layer) => plain(layer.operator)),

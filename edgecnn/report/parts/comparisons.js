@@ -9,7 +9,7 @@ function comparisons() {
   const sorted = [...some].sort((a, b) => a.ratio - b.ratio);
   const drawn = sorted.slice(0, MOST_DISTRIBUTIONS);
   // Names that are the same are told apart by what nobody sees.
-  const names = drawn.map((item, index) => plain(comparisonNames(item).join(" / ")) + "\u200b".repeat(index));
+  const names = drawn.map((item, index) => plain(comparisonNames(item).map((name) => shorten(name, MOST_CHARACTERS)).join(" / ")) + "\u200b".repeat(index));
   const verdicts = { faster: "c3", slower: "c2" };
   const colours = drawn.map((item) => colour(verdicts[item.verdict] ?? "c6"));
   const trace = {

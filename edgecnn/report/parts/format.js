@@ -24,6 +24,10 @@ const format = {
 // plotly reads its texts as a kind of HTML.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
+// A name that leaves a chart its room; what goes is its middle, after so many characters of its beginning.
+const shorten = (text, length, first = 20) =>
+  text.length <= length ? text : `${text.slice(0, first)}…${text.slice(first + 1 - length)}`;
+
 // An element with properties and children; texts stay texts.
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
