@@ -162,6 +162,8 @@ class Manifest:
                 )
             if not all(isinstance(values[key], list) for key in ("inputs", "outputs", "lineage")):
                 raise TypeError("inputs, outputs and lineage are lists")
+            if not values["inputs"] or not values["outputs"]:
+                raise ValueError("a model has an input and an output")
             for key in ("inputs", "outputs"):
                 values[key] = tuple(
                     TensorSpec(**_known(TensorSpec, {**spec, "shape": tuple(spec["shape"])}))
@@ -172,8 +174,8 @@ class Manifest:
                 record = _known(EngineRecord, values["engine"])
                 record |= {key: dict(record.get(key, {})) for key in ("files", "flags")}
                 record["needs"] = {key: tuple(map(str, fit)) for key, fit in record["needs"].items()}
-                if not isinstance(record["backend"], str) or not values["inputs"]:
-                    raise TypeError("an engine has a backend and an input")
+                if not isinstance(record["backend"], str):
+                    raise TypeError("an engine has a backend")
                 values["engine"] = EngineRecord(**record)
             if values.get("layers") is not None:
                 values["layers"] = {

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -249,6 +250,11 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     width = max((len(label) for label, _ in facts), default=0)
     for label, value in facts:
         say(f"{label:<{width}}  {value}")
+
+
+def print_next(*words: object) -> None:
+    """Say which command comes next, quoted as a shell takes it."""
+    say(f"next: {shlex.join(['edgecnn', *map(str, words)])}")
 
 
 #: Ends a line of progress where nothing is drawn.

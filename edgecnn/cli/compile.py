@@ -165,4 +165,4 @@ def _print(compiled: Compiled, layers: bool) -> None:
         common.print_table(keys, [[str(layer.get(key, "")) for key in keys] for layer in found], text=(0,))
     for note in compiled.notes:
         say(f"note: {note}", fg="yellow")
-    say(f"next: edgecnn profile {compiled.path}")
+    common.print_next("profile", compiled.path)

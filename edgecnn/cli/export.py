@@ -118,7 +118,7 @@ def _print(exported: Exported) -> None:
             fg="yellow",
         )
     if exported.ruined is None or exported.ruined.accepted:
-        say(f"next: edgecnn profile {exported.path}")
+        common.print_next("profile", exported.path)
 
 
 def _precision(quantization: Any, precision: str, target: str | None) -> str:

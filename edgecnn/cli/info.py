@@ -115,7 +115,7 @@ _LONG = ("structure", "attempts", "asked", "training_images")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    (image,), (logits,) = manifest.inputs, manifest.outputs
+    image = manifest.inputs[0]
     made = manifest.versions.items()
     steps = []
     for step in manifest.lineage:
@@ -137,7 +137,11 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
-        ("output", f"{logits.dtype} {' x '.join(map(str, logits.shape))}"),
+        *(
+            ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
+            for index, output in enumerate(manifest.outputs)
+            for called in [f"  ({output.name})" if len(manifest.outputs) > 1 else ""]
+        ),
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]

@@ -253,8 +253,9 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
     for note in written.notes:
         if note != ASSUMED:  # said before the work
             say(f"note: {note}", fg="yellow")
-    if written.ruined is None or written.ruined.accepted:
-        say(f"next: edgecnn profile {written.path}")
+    # An engine has one output yet.
+    if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:
+        common.print_next("profile", written.path)
 
 
 def _asked(budget: Any) -> str:

@@ -107,7 +107,7 @@ def _quantized(
     for note in done.notes:
         say(f"note: {note}", fg="yellow")
     if code == 0:
-        say(f"next: edgecnn profile {done.path}")
+        common.print_next("profile", done.path)
     return code
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -93,10 +92,10 @@ def resumable(output: Path) -> Iterator[None]:
 
 def print_next(path: Path, data: str | None, target: str | None = None) -> None:
     """Say how a trained network becomes an int8 file: calibrated with the images that trained it."""
-    words = ["edgecnn", "export", str(path), "--int8"]
+    words = ["export", str(path), "--int8"]
     words += ["--target", target] if target else []
     words += ["--data", data] if data else []
-    say(f"next: {shlex.join(words)}")
+    common.print_next(*words)
 
 
 def is_main_process() -> bool:

@@ -52,9 +52,15 @@ class Preprocessing:
             raise UnknownNameError(
                 f"unknown interpolation {self.interpolation!r}", hint=suggest(self.interpolation, [*_FILTERS])
             )
-        if self.size < 1 or self.crop <= 0 or self.resize < 1:
+        if not isinstance(self.size, int) or self.size < 1 or self.crop <= 0 or self.resize < 1:
             raise InvalidValueError(
-                f"no image can be cut to size {self.size}, crop {self.crop}", hint="both are above 0"
+                f"no image can be cut to size {self.size}, crop {self.crop}",
+                hint="both are above 0, and the size is a whole number of pixels",
+            )
+        if self.resize**2 > pixel_limit():
+            raise InvalidValueError(
+                f"images of {self.resize} x {self.resize} pixels are too large to prepare",
+                hint=f"at most {pixel_limit():,} pixels; EDGECNN_MAX_PIXELS sets another limit",
             )
         if max(len(self.mean), len(self.std)) > _MOST_CHANNELS:
             raise InvalidValueError(

@@ -198,7 +198,7 @@ def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], checkpoint: Che
     if surplus:
         found.append(f"has unknown {_first(surplus)}")
     if shapes:
-        found.append(_first(shapes))
+        found.append(f"says that {_first(shapes)}")
     if found:
         raise WeightsError(
             f"{checkpoint.source} does not fit this network: it {'; '.join(found)}",

@@ -10,6 +10,7 @@ import pytest
 from foreign_graphs import head, model_of, stem
 from program import run, run_here
 
+from edgecnn.artifact import METADATA_KEY, Manifest, TensorSpec
 from edgecnn.measure import provenance
 from edgecnn.runtime import load
 
@@ -185,3 +186,16 @@ def test_the_size_of_a_file_is_that_of_its_weights_beside_it_too(tmp_path):
     assert json_of(str(path))["bytes"] == whole
     assert f"({whole / 1000:.1f} kB," in run_here("info", str(path)).stdout
     assert provenance.describe(load(path))["bytes"] == whole
+
+
+def test_every_output_of_a_file_with_a_manifest_is_listed(tmp_path):
+    model = model_of(stem(), head())
+    image = TensorSpec("x", ("n", 3, 32, 32), "float32", "NCHW")
+    outputs = tuple(TensorSpec(name, ("n", 8), "float32", "NC") for name in ("y", "depth"))
+    model.metadata_props.add(key=METADATA_KEY, value=Manifest((image,), outputs).to_json())
+    onnx.save(model, tmp_path / "two.onnx")
+    lines = run_here("info", "two.onnx", cwd=tmp_path).stdout.splitlines()
+    assert [line.split() for line in lines if "n x 8" in line] == [
+        ["output", "float32", "n", "x", "8", "(y)"],
+        ["float32", "n", "x", "8", "(depth)"],
+    ]

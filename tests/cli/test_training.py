@@ -1,7 +1,10 @@
-"""What the processes of a distributed run tell when they fail."""
+"""What the processes of a distributed run tell when they fail, and which command comes next."""
+
+import shlex
 
 import pytest
 
+from edgecnn.cli import common
 from edgecnn.cli.training import failing_together
 from edgecnn.errors import DataError, InvalidValueError
 
@@ -26,3 +29,10 @@ def test_what_all_find_wrong_only_the_main_process_tells(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(InvalidValueError):
         failing(InvalidValueError("a batch"))
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "my model.onnx", "it's.onnx", "$HOME.onnx", "a;b.onnx"])
+def test_the_next_command_can_be_typed_as_it_stands(capsys, name):
+    common.print_next("profile", name)
+    said = capsys.readouterr().out
+    assert shlex.split(said.removeprefix("next: ")) == ["edgecnn", "profile", name]

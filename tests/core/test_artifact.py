@@ -173,6 +173,8 @@ def edited(**changes) -> str:
         edited(preprocessing=[1]),
         edited(quantization="int8"),
         edited(inputs=[]) + "x",
+        edited(inputs=[]),
+        edited(outputs=[]),
         edited(inputs="input"),
         edited(inputs__0__name=5),
         edited(inputs__0__shape=[[3]]),

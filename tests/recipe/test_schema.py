@@ -132,6 +132,8 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
         ("prune: {network: '@first', sparsity: 1:4}", "1:4", "2:4"),
         ("prune: {network: '@first', ratio: 0.5, epochs: 1}", "labelled images", "data"),
         ("train: {network: lenet5, data: digits, qat: true}", "random weights", "train"),
+        ("train: {network: lenet5, data: digits, augmentation: lite}", "unknown augmentation", "light"),
+        ("train: {network: lenet5, data: digits, workers: 0}", "threads of 0", None),
         ("profile: {models: []}", "no model", "models"),
         ("profile: {models: [m.onnx], seconds: 0}", "seconds of 0", None),
         ("profile: {models: [[m.onnx]]}", "is [['m.onnx']]", "texts"),

@@ -248,3 +248,10 @@ def test_means_that_normalize_no_image_are_refused_in_a_line(values):
     with pytest.raises((ArtifactError, InvalidValueError)) as caught:
         Preprocessing.from_json(values)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("size", "crop"), [(32.5, 1.0), (10**9, 1.0), (224, 1e-9), ("32", 1.0), (True, 0.0)])
+def test_a_size_to_which_no_image_can_be_cut_is_refused_where_it_is_read(size, crop):
+    """Before an array is made of it."""
+    with pytest.raises((ArtifactError, InvalidValueError)):
+        Preprocessing.from_json({"size": size, "crop": crop, "mean": [0.5], "std": [1.0]})

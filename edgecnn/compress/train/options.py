@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from edgecnn.data.augment import augmentation
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
 
@@ -53,6 +54,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         _known("optimizer", self.optimizer, OPTIMIZERS)
         _known("mixed precision", self.amp, PRECISIONS)
+        augmentation(self.augmentation)
         for name, value, low, high in (
             ("epochs", self.epochs, 1, 1_000_000),
             ("a batch", self.batch, 1, 1_000_000),
@@ -66,6 +68,7 @@ class TrainOptions:
             ("an averaging decay", self.ema, 0, 0.999999),
             ("a gradient norm", 1.0 if self.clip is None else self.clip, 1e-12, math.inf),
             ("a validation share", self.validation, 0, 0.5),
+            ("a number of threads", 1 if self.workers is None else self.workers, 1, 1024),
             ("a seed", self.seed, 0, 2**63 - 1),
         ):
             if not low <= value <= high:
