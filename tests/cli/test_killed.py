@@ -19,7 +19,7 @@ import pytest
 from killed import Program
 from onnx import numpy_helper
 
-from edgecnn.zoo.weights import read_state
+from edgecnn.zoo.state_file import read_state
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def learned(path: Path) -> Mapping[str, np.ndarray]:
     if path.suffix == ".onnx":
         model = onnx.load(path)
         return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    return {name: value.numpy() for name, value in read_state(path).items()}
+    return {name: value.numpy() for name, value in read_state(path, 1 << 30).tensors.items()}
 
 
 def assert_same(one: Path, two: Path) -> None:
