@@ -1,8 +1,10 @@
 """The program, killed at a named point by itself, as `kill -9` would: no clock decides where.
 
 Points are "state N", right after the N-th state of a training is on the disk (one is then written after every
-step), and "file N", before the N-th time, counted from 0, that a file is opened to be read, or that one in
-the run's own folder is opened to be written, renamed, linked or removed, or a folder made or removed there.
+step), "look N", before the N-th time, counted from 0, that a file is opened to be read, and "change N",
+before the N-th time that a file or folder within the run's own is opened to be written, made, renamed,
+linked or removed. Each has its own count: how often a file is read can depend on the time, as in `compare`.
+Pipes and what the kernel shows as files (/proc, /sys) do not count: that depends on the machine.
 
 As a program, `killed.py POINT ARGUMENT...` is `edgecnn ARGUMENT...` with that end. Without arguments it
 serves `Program`: it imports what commands need once, and forks for every run.
@@ -30,9 +32,9 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code, or -9, what it printed, and the points "file N" that it passed.
+    """How a run ended: its exit code, or -9, what it printed, and the points that it passed.
 
-    `points` says of each whether it changes a file, rather than looks at one.
+    `points` says of each whether it is a change, rather than a look.
     """
 
     code: int
@@ -129,9 +131,11 @@ def _watch(root: Path, point: str) -> list[bool]:
         looks = event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING)
         paths = arguments[:1] if event == "open" else arguments
         places = [os.fsdecode(item) for item in paths if isinstance(item, str | bytes | os.PathLike)]
+        if looks and (not places or os.path.abspath(places[0]).startswith(("/proc/", "/sys/"))):
+            return
         if looks or any(os.path.abspath(place).startswith(inside) for place in places):
             passed.append(not looks)
-            if kind == "file" and len(passed) > int(number):
+            if kind == ("look" if looks else "change") and passed.count(not looks) > int(number):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     if kind == "state":

@@ -100,7 +100,7 @@ def test_the_table_of_benchmarks_is_what_make_bench_runs():
 
 @pytest.mark.slow
 def test_the_first_minute_gives_what_the_readme_prints(tmp_path):
-    """Sizes, costs and the answer are to the digit; decibels differ by the processor."""
+    """Sizes and costs are to the digit; what int8 answers differs a little by the processor."""
     (tmp_path / "edgecnn").symlink_to(ROOT / "edgecnn")
     text = (ROOT / "README.md").read_text().partition("## The first minute")[2].partition("\n| command")[0]
     block = [line.strip() for line in text.splitlines() if line.startswith("    ")]
@@ -110,12 +110,14 @@ def test_the_first_minute_gives_what_the_readme_prints(tmp_path):
             done = run(*shown(line.removeprefix("$ ")), cwd=tmp_path)
             assert done.returncode == 0, done.stderr
             printed += done.stdout
-    for start in ("network", "cost", "precision", "RANDOM WEIGHTS", "next:", "94.6%"):
+    for start in ("network", "cost", "precision", "RANDOM WEIGHTS", "next:"):
         (line,) = [line for line in block if line.startswith(start)]
         assert " ".join(line.split()) in " ".join(printed.split())
     assert re.search(r"\(([\d.]+ MB)", text)[1] in printed
     said, measured = (float(re.search(r"parity +([\d.]+) dB", page)[1]) for page in (text, printed))
     assert measured == pytest.approx(said, abs=1.0)
+    said, answered = (float(re.search(r"([\d.]+)% +espresso \(967\)", page)[1]) for page in (text, printed))
+    assert answered == pytest.approx(said, abs=1.0)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

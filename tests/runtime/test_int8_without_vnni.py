@@ -219,5 +219,8 @@ def test_efficientnet_keeps_its_decibels(form, exported, tmp_path, coffee):
     assert done.returncode == 0, done.stderr
     name = files[form].name
     there = np.load(tmp_path / "a.npz")
-    assert decibels(reference, there[f"{name} untold"]) < 10
-    assert decibels(reference, there[name]) == pytest.approx(decibels(reference, expected), abs=0.2)
+    kept = decibels(reference, expected)
+    untold, told = (decibels(reference, there[key]) for key in (f"{name} untold", name))
+    print(f"{form}: {kept:.1f} dB here; on a Haswell {told:.1f}, and {untold:.1f} if it is not told")
+    assert untold < kept - 5, "the emulator does not show the fault"
+    assert told == pytest.approx(kept, abs=0.2)
