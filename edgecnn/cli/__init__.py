@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -135,4 +136,11 @@ def _report(message: str, hint: str | None) -> None:
 
 
 def _leave(code: int) -> NoReturn:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One of several: PyTorch's threads, which speak to the others, end an interpreter that shuts down by
+        # an abort now and then, and torchrun calls a run that is done a failed one.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
     sys.exit(code)

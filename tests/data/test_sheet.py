@@ -29,4 +29,4 @@ def test_a_long_name_leaves_all_pictures_as_large_and_classes_are_counted(sheet)
     boxes = [axes.get_window_extent() for axes in sheet.axes if axes.images]
     assert np.ptp([box.width for box in boxes]) < 1 and np.ptp([box.height for box in boxes]) < 1
     assert "a class of birds" in said and "by many (3)" in said and "$Pata…" in said
-    assert "of 14 classes, the first 12" in said and "cat (2)" in said
+    assert "of 14 classes, the first 12" in " ".join(said.split()) and "cat (2)" in said
