@@ -79,7 +79,7 @@ def _changed(rng: random.Random, value: Any) -> Any:
         else:
             value[at] = _changed(rng, value[at])
         return value
-    return rng.choice(STRANGE)
+    return copy.deepcopy(rng.choice(STRANGE))  # else the next change would be made in the table
 
 
 def words_of(rng: random.Random, text: str) -> str:
