@@ -322,7 +322,7 @@ def _translated(store: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise StoreError(f"the store of results {store} cannot be used: {error}", hint=elsewhere) from error
-    except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+    except (sqlite3.DatabaseError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(
             f"the store of results {store} is damaged: {error}", hint="move it away, and a new one is begun"
         ) from error

@@ -80,7 +80,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Plan:
     for change in changes:
         _change(values, change)
     variables = values.get("variables") or {}
-    unset = [name for name, value in variables.items() if value is None]
+    unset = [str(name) for name, value in variables.items() if value is None]
     if unset:
         raise RecipeError(f"{path} needs a value for {', '.join(unset)}", hint=f"--set {unset[0]}=VALUE")
     steps: list[PlannedStep] = []
