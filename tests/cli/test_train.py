@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from program import run as run_alone
 from program import run_here as run
 
 from edgecnn.artifact import read_manifest
@@ -166,7 +167,7 @@ def test_distillation_without_labels(trained, tmp_path):
 def test_what_several_processes_would_all_write_is_refused(arguments, trained, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     places = {"net": trained[0], "recipes": Path(__file__).parents[2] / "recipes"}
-    done = run(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    done = run_alone(*(argument.format(**places) for argument in arguments), cwd=tmp_path)
     assert done.returncode == 1 and "in one process" in done.stderr and not list(tmp_path.iterdir())
 
 
