@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgecnn.quantize import ranges
-from edgecnn.quantize.calibrate import observe
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.ranges import range_methods
+from edgecnn.quantize.ranges.calibrate import observe
 from edgecnn.targets import SCHEMES
 
 COUNTS = (64, 512)
@@ -42,11 +42,11 @@ def calibrate(path: str, images: int) -> None:
     observed = observe(model, tensors, batches)
     seconds = time.perf_counter() - start
     print(f"{images} images, {len(tensors)} tensors: {seconds:.1f} s", file=sys.stderr)
-    for method in ranges.METHODS:
+    for method in range_methods.METHODS:
         start = time.perf_counter()
         for observer in observed.values():
             for scheme in SCHEMES:
-                ranges.choose(observer, method, symmetric=scheme.symmetric, levels=scheme.levels)
+                range_methods.choose(observer, method, symmetric=scheme.symmetric, levels=scheme.levels)
         print(f"  {method:15} {1e3 * (time.perf_counter() - start):6.1f} ms", file=sys.stderr)
     # Linux only. getrusage would give the parent's peak, which the child of a fork starts with.
     status = Path("/proc/self/status").read_text()

@@ -27,12 +27,12 @@ import openvino
 
 from edgecnn.compile import CompileRequest
 from edgecnn.compile.auto import compile_fastest
-from edgecnn.data.source import ImageSource
+from edgecnn.data.calibration_images import ImageSource
 from edgecnn.export import ExportRequest, export
-from edgecnn.measure.latency import real_input
-from edgecnn.measure.statistics import paired_ratio
+from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.measure.latency.statistics import paired_ratio
 from edgecnn.runtime import Engine, load
-from edgecnn.runtime.ort import session_options
+from edgecnn.runtime.ort_engine import session_options
 from edgecnn.zoo.spec import NetworkSpec
 
 NETWORKS = [

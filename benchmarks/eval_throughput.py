@@ -21,10 +21,10 @@ from jpegs import write_jpegs
 from edgecnn.data.folder import LabelledImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.export import ExportRequest, export
-from edgecnn.measure.accuracy import evaluate
-from edgecnn.measure.sweep import cores
+from edgecnn.measure.accuracy.evaluate import evaluate
+from edgecnn.measure.accuracy.infer_images import cores
 from edgecnn.runtime import load
-from edgecnn.runtime.stream import BATCH
+from edgecnn.runtime.image_stream import BATCH
 from edgecnn.zoo import NetworkSpec
 
 IMAGES = 500

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgecnn.compress.losses import Supervised
-from edgecnn.compress.train.fit import Stage, Task, fit, make_accelerator
-from edgecnn.compress.train.options import PRECISIONS, TrainOptions
+from edgecnn.compress.train.train_options import PRECISIONS, TrainOptions
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.zoo import NetworkSpec

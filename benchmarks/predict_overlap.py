@@ -17,7 +17,7 @@ from jpegs import write_jpegs
 
 from edgecnn.export import ExportRequest, export
 from edgecnn.runtime import load
-from edgecnn.runtime.stream import BATCH
+from edgecnn.runtime.image_stream import BATCH
 from edgecnn.zoo import NetworkSpec
 
 IMAGES = 500

@@ -27,9 +27,9 @@ from edgecnn.data import builtin
 from edgecnn.export import ExportRequest, export
 from edgecnn.parity import compare
 from edgecnn.quantize.escalate import Verdict, escalate
-from edgecnn.quantize.evaluate import logits
-from edgecnn.quantize.graph import macs_by_node
-from edgecnn.quantize.pipeline import Quantizer
+from edgecnn.quantize.graph.index import macs_by_node
+from edgecnn.quantize.quantizer import Quantizer
+from edgecnn.quantize.reference import logits
 from edgecnn.runtime.image_folder import find_images
 from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgecnn.compress.losses import Supervised
-from edgecnn.compress.train.fit import Stage, Task, fit, make_accelerator
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.zoo import NetworkSpec

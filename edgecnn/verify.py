@@ -144,7 +144,7 @@ def _export(step: Step, manifest: Manifest, source: Path | None, output: Path, p
 
 
 def _prune(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
-    from edgecnn.compress.prune.file import PruneRequest, prune_file
+    from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
 
     request = _request(PruneRequest, step, manifest, source, output=output, measure=False)
     if step.metrics.get("latency_ms"):
@@ -153,8 +153,8 @@ def _prune(step: Step, manifest: Manifest, source: Path | None, output: Path, pr
 
 
 def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
-    from edgecnn.quantize.file import quantize_file
-    from edgecnn.quantize.request import QuantizeRequest
+    from edgecnn.quantize.quantize_file import quantize_file
+    from edgecnn.quantize.quantize_request import QuantizeRequest
 
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
@@ -173,8 +173,8 @@ def _requantize(
 
 
 def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
-    from edgecnn.compile.pipeline import compile_file
-    from edgecnn.compile.request import CompileRequest
+    from edgecnn.compile.build_engine import compile_file
+    from edgecnn.compile.compile_request import CompileRequest
 
     compile_file(
         asked.from_json(CompileRequest, step.parameters["asked"], {}, source=source, output=output), progress
@@ -193,7 +193,7 @@ _RUNS: Mapping[str, Callable[[Step, Manifest, Path | None, Path, Progress], None
 
 def _request(kind: Any, step: Step, manifest: Manifest, source: Path | None, **others: Any) -> Any:
     """Return the request for a network, which is `source` or has the weights of the lineage."""
-    from edgecnn.compress.train.options import TrainOptions
+    from edgecnn.compress.train.train_options import TrainOptions
     from edgecnn.zoo import NetworkSpec
 
     values = dict(step.parameters["asked"])

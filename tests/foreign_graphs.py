@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn.quantize.file import quantize_file
-from edgecnn.quantize.request import QuantizeRequest
-from edgecnn.quantize.written import Written
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.quantize_file import quantize_file
+from edgecnn.quantize.quantize_request import QuantizeRequest
+from edgecnn.quantize.write_file import Written
+from edgecnn.runtime.ort_engine import open_session
 
 SIDE = 32
 node = helper.make_node

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import output_axis
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.patterns import output_axis
 
 Array = npt.NDArray[Any]
 

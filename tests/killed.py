@@ -72,8 +72,8 @@ def _serve() -> None:
     import torch  # noqa: F401
 
     import edgecnn.compile
-    import edgecnn.compress.qat.pipeline
-    import edgecnn.recipe.run  # noqa: F401
+    import edgecnn.compress.qat.train_quantized
+    import edgecnn.recipe.run_recipe  # noqa: F401
 
     for line in sys.stdin:
         root, point, arguments = json.loads(line)
@@ -145,17 +145,17 @@ def _watch(root: Path, point: str) -> list[bool]:
 
 
 def _stop_after_state(number: int) -> None:
-    from edgecnn.compress.train import fit, state
+    from edgecnn.compress.train import resume_state, training_loop
 
-    fit.SAVE_SECONDS = 0.0
-    write, written = state.TrainingState.write, itertools.count(1)
+    training_loop.SAVE_SECONDS = 0.0
+    write, written = resume_state.TrainingState.write, itertools.count(1)
 
-    def write_and_stop(self: state.TrainingState, path: Path) -> None:
+    def write_and_stop(self: resume_state.TrainingState, path: Path) -> None:
         write(self, path)
         if next(written) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    state.TrainingState.write = write_and_stop
+    resume_state.TrainingState.write = write_and_stop
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from edgecnn.quantize.calibrate import observe
-from edgecnn.quantize.channels import ChannelObserver
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.ranges.calibrate import observe
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
+from edgecnn.runtime.ort_engine import open_session
 
 Constants = Mapping[str, "tuple[int, ...] | np.ndarray"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph import Graph
+from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.repair.walk import Layer
 from edgecnn.targets import PORTABLE
 

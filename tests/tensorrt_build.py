@@ -10,9 +10,9 @@ import pytest
 
 from edgecnn.artifact import Manifest
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
+from edgecnn.compile.build_engine import Compiled
 from edgecnn.compile.builders import Source
-from edgecnn.compile.pipeline import Compiled
-from edgecnn.compile.tensorrt_rtx import build as build_engine
+from edgecnn.compile.tensorrt_rtx_builder import build as build_engine
 
 
 def build(path: Path) -> int:

@@ -9,7 +9,7 @@ from edgecnn.cli import common
 from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
-    from edgecnn.data.inspect import Inspection
+    from edgecnn.data.folder_contents import Inspection
 
 #: Broken images and groups of copies that are named.
 _NAMED = 3
@@ -18,7 +18,7 @@ _NAMED = 3
 def show(folder: str, plot: Path | None, as_json: bool) -> None:
     """Inspect a folder of images, draw the sheet that is asked for, and print what was found."""
     from edgecnn import figure
-    from edgecnn.data.inspect import draw_sheet, inspect
+    from edgecnn.data.folder_contents import draw_sheet, inspect
 
     if plot is not None:
         figure.check(plot)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.on import BoardCommand, answer, run_there, typed_words
+from edgecnn.cli.on_board import BoardCommand, answer, run_there, typed_words
 from edgecnn.cli.terminal import say
 from edgecnn.errors import BoardError, EdgecnnError
 

@@ -59,7 +59,7 @@ def scenario(
     models: Sequence[str], name: str, log_dir: Path | None, loading: dict[str, Any], **options: Any
 ) -> dict[str, Any]:
     """Run one of LoadGen's scenarios, and return its result."""
-    from edgecnn.measure.loadgen import run_scenario
+    from edgecnn.measure.latency.loadgen import run_scenario
     from edgecnn.runtime import load
 
     if len(models) > 1:

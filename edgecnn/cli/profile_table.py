@@ -41,7 +41,7 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
 
 
 def _print_rooflines(results: list[dict[str, Any]]) -> None:
-    from edgecnn.measure.roofline import HOW_TO_KNOW, Roofline
+    from edgecnn.measure.layers.roofline import HOW_TO_KNOW, Roofline
 
     for item in results:
         if item["roofline"] is not None:

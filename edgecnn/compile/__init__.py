@@ -1,6 +1,6 @@
 """From an ONNX file to an engine: one file per backend, and what they share."""
 
-from edgecnn.compile.pipeline import Compiled, compile_file
-from edgecnn.compile.request import BatchRange, CompileRequest
+from edgecnn.compile.build_engine import Compiled, compile_file
+from edgecnn.compile.compile_request import BatchRange, CompileRequest
 
 __all__ = ["BatchRange", "CompileRequest", "Compiled", "compile_file"]

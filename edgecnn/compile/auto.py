@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgecnn import files
+from edgecnn.compile.build_engine import Compiled, build_into, engine_path, keep, open_source
 from edgecnn.compile.builders import Progress, Source, builder
-from edgecnn.compile.pipeline import Compiled, build_into, engine_path, keep, open_source
-from edgecnn.compile.request import GENERAL, CompileRequest
+from edgecnn.compile.compile_request import GENERAL, CompileRequest
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.measure.latency import Latency, profile
+from edgecnn.measure.latency.profile_engines import Latency, profile
 from edgecnn.runtime import cuda, load
 from edgecnn.runtime.backends import BACKENDS, Backend
 

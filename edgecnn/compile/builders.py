@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from edgecnn.artifact import Manifest
-from edgecnn.compile.request import CompileRequest
+from edgecnn.compile.compile_request import CompileRequest
 
 #: Told what is being done, and of long steps how far it is: "tactics: 12 of 80".
 Progress = Callable[[str], None]
@@ -56,10 +56,10 @@ class Builder(Protocol):
 
 
 _MODULES = {
-    "onnxruntime": "edgecnn.compile.ort",
-    "openvino": "edgecnn.compile.openvino",
-    "tensorrt": "edgecnn.compile.tensorrt",
-    "tensorrt-rtx": "edgecnn.compile.tensorrt_rtx",
+    "onnxruntime": "edgecnn.compile.ort_builder",
+    "openvino": "edgecnn.compile.openvino_builder",
+    "tensorrt": "edgecnn.compile.tensorrt_builder",
+    "tensorrt-rtx": "edgecnn.compile.tensorrt_rtx_builder",
 }
 
 

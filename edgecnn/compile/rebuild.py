@@ -14,10 +14,10 @@ from typing import Any
 
 from edgecnn import artifact, files
 from edgecnn.artifact import EngineRecord
-from edgecnn.compile.pipeline import Progress, compile_file
-from edgecnn.compile.request import BatchRange, CompileRequest
+from edgecnn.compile.build_engine import Progress, compile_file
+from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError, OutputError
-from edgecnn.runtime import fit
+from edgecnn.runtime import compatibility
 from edgecnn.runtime.backends import BACKENDS
 
 
@@ -35,7 +35,7 @@ def engine_for(path: Path, backend: str, progress: Progress = lambda step: None)
         return _kept(request, artifact.content_sha256(path), {}, path.stem, progress)
     row = BACKENDS.get(manifest.engine.backend)
     try:
-        fit.check(path, manifest, row.engine_class().here(row))
+        compatibility.check(path, manifest, row.engine_class().here(row))
     except (ArtifactError, EngineError):
         return rebuilt(path, manifest.engine, progress)
     return path
@@ -56,7 +56,7 @@ def rebuilt(path: Path, record: EngineRecord, progress: Progress = lambda step: 
     if artifact.content_sha256(parent) != record.parent_sha256:
         raise ArtifactError(
             f"{parent} is not the file that {path.name} was built from",
-            hint=fit.rebuild_command(path, record),
+            hint=compatibility.rebuild_command(path, record),
         )
     return _kept(_request(parent, record), record.parent_sha256, dict(record.flags), path.stem, progress)
 
@@ -72,7 +72,7 @@ def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str
             with contextlib.suppress(ArtifactError, EngineError):
                 manifest = artifact.read_manifest(found)
                 if manifest is not None:
-                    fit.check(found, manifest, here)
+                    compatibility.check(found, manifest, here)
                     return found
         return compile_file(dataclasses.replace(request, output=found), progress).path
 
@@ -103,5 +103,7 @@ def _request(parent: Path, record: EngineRecord) -> CompileRequest:
     """Return what was asked when an engine was built, for this machine in place of that one."""
     flags = dict(record.flags)
     batch = BatchRange(*flags["batch"]) if flags.get("batch") else None
-    kept = {name: flags[name] for name in fit.OPTIONS if name != "batch" and flags.get(name) is not None}
+    kept = {
+        name: flags[name] for name in compatibility.OPTIONS if name != "batch" and flags.get(name) is not None
+    }
     return CompileRequest(parent, None, record.backend, batch=batch, **kept)

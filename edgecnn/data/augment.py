@@ -13,7 +13,7 @@ from edgecnn.data.crops import random_box
 from edgecnn.data.randaugment import Fill, move, randaugment
 from edgecnn.errors import UnknownNameError
 from edgecnn.registry import suggest
-from edgecnn.runtime.images import ImageLike, Preprocessing, open_image
+from edgecnn.runtime.preprocessing import ImageLike, Preprocessing, open_image
 
 #: Attempts to place an erased rectangle inside the picture.
 _ATTEMPTS = 10

@@ -16,7 +16,7 @@ from edgecnn.data.crops import random_crops
 from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.split import Split, complete
 from edgecnn.lazy import package_folder
-from edgecnn.runtime.images import Preprocessing, open_image
+from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
 #: Photographs for calibration and for batch-norm statistics: package folder / file.
 CALIBRATION_PHOTOS = (

@@ -17,8 +17,8 @@ from edgecnn.data.split import Split
 from edgecnn.errors import DataError
 from edgecnn.registry import suggest
 from edgecnn.runtime.image_files import read_header
-from edgecnn.runtime.images import ImageLike
 from edgecnn.runtime.labels import label_set
+from edgecnn.runtime.preprocessing import ImageLike
 
 #: So many images say whether they all are grey.
 _PEEKED = 32

@@ -17,7 +17,7 @@ import PIL
 from edgecnn import files
 from edgecnn.errors import DataError, OutputError
 from edgecnn.runtime.image_files import BACKGROUND, read_file
-from edgecnn.runtime.images import ImageLike, Preprocessing
+from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 
 
 class FrameCache:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgecnn.data.dataset import Images, file_size
 from edgecnn.errors import ArtifactError, DataError
 from edgecnn.runtime.image_files import read_file
-from edgecnn.runtime.images import ImageLike
+from edgecnn.runtime.preprocessing import ImageLike
 
 #: Bytes of a hash that tell one image from all others of a set: a mistake in 10,000 sets of the most images.
 _BYTES = 5

@@ -15,9 +15,9 @@ from PIL import Image
 
 from edgecnn.data.augment import Augmentation
 from edgecnn.data.dataset import Examples
-from edgecnn.data.skipped import SkipList, Skipped, image_name
+from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: A finished frame (S, S, C), or the picture that the augmentation starts from.
 _Source = npt.NDArray[np.uint8] | Image.Image

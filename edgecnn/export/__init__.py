@@ -6,7 +6,7 @@ from edgecnn.zoo import NetworkSpec
 exported = export(ExportRequest(NetworkSpec("mobilenet", alpha=0.5), Path("m.onnx"), precision="int8"))
 """
 
-from edgecnn.export.pipeline import Exported, export
-from edgecnn.export.request import ExportRequest
+from edgecnn.export.export_network import Exported, export
+from edgecnn.export.export_request import ExportRequest
 
 __all__ = ["ExportRequest", "Exported", "export"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecnn.quantize import front_end
-from edgecnn.quantize.names import Names
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.quantize.graph import front_end
+from edgecnn.quantize.graph.free_names import Names
+from edgecnn.runtime.preprocessing import Preprocessing
 
 
 def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:

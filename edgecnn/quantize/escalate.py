@@ -16,9 +16,9 @@ import onnx
 from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.parity import Parity
-from edgecnn.quantize.pipeline import Quantized, Quantizer
-from edgecnn.quantize.recipes import DIRECT, LADDERS
-from edgecnn.quantize.sensitivity import LayerSensitivity
+from edgecnn.quantize.efforts import DIRECT, LADDERS
+from edgecnn.quantize.layer_sensitivity import LayerSensitivity
+from edgecnn.quantize.quantizer import Quantized, Quantizer
 from edgecnn.registry import suggest
 
 #: Of the multiply-accumulates, at least this share stays int8 in mixed precision: a network that needs

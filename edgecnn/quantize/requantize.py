@@ -12,11 +12,13 @@ import onnx
 from edgecnn import files
 from edgecnn.artifact import Step, check_onnx_output, read_manifest
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize import floor, islands, prepare
+from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import picked
-from edgecnn.quantize.graph import macs_by_node
-from edgecnn.quantize.strip import strip, to_scheme
-from edgecnn.quantize.written import Written, write_model
+from edgecnn.quantize.float16 import float16_layers
+from edgecnn.quantize.graph import prepare
+from edgecnn.quantize.graph.index import macs_by_node
+from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
+from edgecnn.quantize.write_file import Written, write_model
 from edgecnn.targets import target
 
 
@@ -34,16 +36,16 @@ def requantize_file(
             f"{source} is no int8 file of edgecnn: it carries no ranges",
             hint="give the file that edgecnn quantize or edgecnn export --int8 wrote",
         )
-    before = islands.without_float16(prepare.load(source))
+    before = float16_layers.without_float16(prepare.load(source))
     model, placement = to_scheme(before, known.quantization, goal.scheme)
     macs = macs_by_node(strip(before).model)
     share = sum(macs.get(node.name, 0) for node in placement.compute) / max(1, sum(macs.values()))
     # Fewer than the scheme has, where they come from a file with fewer.
     bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
     if goal.backend == "tensorrt":
-        model = islands.with_float16(model, picked(placement.float_nodes))
+        model = float16_layers.with_float16(model, picked(placement.float_nodes))
     # What was tried and measured belongs to the other file.
-    others = ("attempts", "budget", floor.KEY)
+    others = ("attempts", "budget", accuracy_floor.KEY)
     kept = {key: value for key, value in known.quantization.items() if key not in others}
     here = {
         "scheme": goal.scheme.name,

@@ -14,7 +14,7 @@ import yaml
 
 from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe import core_yaml
-from edgecnn.recipe.kinds import KINDS, Kind
+from edgecnn.recipe.step_kinds import KINDS, Kind
 from edgecnn.registry import suggest
 
 _TOP = ("name", "about", "variables", "for_each", "steps")

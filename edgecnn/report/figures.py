@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from edgecnn.measure.conditions import SETTINGS
+from edgecnn.measure.conditions.record_conditions import SETTINGS
 from edgecnn.measure.store import Result
 
 _DIGITS = 4

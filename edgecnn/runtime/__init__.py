@@ -8,6 +8,6 @@ with load("m.onnx") as engine:
 """
 
 from edgecnn.runtime.engine import Engine, Prediction, load
-from edgecnn.runtime.images import Preprocessing, open_image
+from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
 __all__ = ["Engine", "Prediction", "Preprocessing", "load", "open_image"]

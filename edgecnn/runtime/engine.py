@@ -17,12 +17,12 @@ from edgecnn import artifact
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
 from edgecnn.lazy import require
-from edgecnn.runtime import fit, labels
+from edgecnn.runtime import compatibility, labels
 from edgecnn.runtime.backends import Backend, backend_of
-from edgecnn.runtime.fit import library_version
-from edgecnn.runtime.images import ImageLike, Preprocessing
+from edgecnn.runtime.compatibility import library_version
+from edgecnn.runtime.image_stream import stream
+from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 from edgecnn.runtime.processor import processor
-from edgecnn.runtime.stream import stream
 from edgecnn.runtime.times import Times
 
 Array = npt.NDArray[Any]
@@ -314,7 +314,7 @@ def load(
     kind = backend.engine_class()
     if manifest is not None and manifest.engine is not None:
         try:
-            fit.check(path, manifest, kind.here(backend))
+            compatibility.check(path, manifest, kind.here(backend))
         except (ArtifactError, EngineError):
             if not rebuild:
                 raise

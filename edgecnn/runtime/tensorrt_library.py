@@ -11,7 +11,7 @@ from typing import Any
 
 from edgecnn.lazy import require
 from edgecnn.runtime.backends import Backend
-from edgecnn.runtime.fit import library_version
+from edgecnn.runtime.compatibility import library_version
 
 #: What the message that lists an engine's layers begins with.
 _LAYERS = "Layers:\n"

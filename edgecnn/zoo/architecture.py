@@ -9,7 +9,7 @@ from typing import Any
 
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import Registry
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Entry points of this group, in any installed package, are an Architecture or several.
 PLUGIN_GROUP = "edgecnn.architectures"

@@ -6,7 +6,7 @@ import dataclasses
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry
-from edgecnn.runtime.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import Architecture, add_plugins
 from edgecnn.zoo.compound import compound
 

@@ -18,7 +18,7 @@ from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.lazy import require
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import cost
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgecnn.zoo.fitting import fitting
+from edgecnn.zoo.input_errors import fitting
 
 
 @dataclass(frozen=True)

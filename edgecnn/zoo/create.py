@@ -10,7 +10,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.catalog import architecture
-from edgecnn.zoo.fitting import fitting
+from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.width import check_alpha
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgecnn import files
 from edgecnn.artifact import Manifest, Step
 from edgecnn.errors import EdgecnnWarning, InvalidValueError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.catalog import architecture
@@ -36,7 +36,7 @@ class Opened:
     lineage: tuple[Step, ...]
 
     def __post_init__(self) -> None:
-        from edgecnn.zoo.trained import demand_finite
+        from edgecnn.zoo.check_weights import demand_finite
 
         demand_finite(self.network)
 

@@ -1,4 +1,4 @@
-// From a photograph to a network's input, with the bytes that edgecnn/runtime/images.py gives: resize the
+// From a photograph to a network's input, with the bytes that edgecnn/runtime/preprocessing.py gives: resize the
 // shorter side, crop the centre. Resampling is Pillow's: separable, antialiased, fixed-point. A canvas
 // resizes otherwise in every browser.
 

@@ -155,7 +155,7 @@ def test_no_compiler_is_imported_for_a_plain_network():
 
     code = (
         "import sys\n"
-        "from edgecnn.zoo.analysis.layers import study\n"
+        "from edgecnn.zoo.analysis.analyze import study\n"
         "study('resnet50'); study('inception_v3')\n"
         "print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules])"
     )

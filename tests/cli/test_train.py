@@ -210,7 +210,7 @@ def test_an_interrupted_training_says_how_it_goes_on(tmp_path, monkeypatch, save
             (tmp_path / "m.safetensors.training").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgecnn.compress.train.pipeline.train", interrupted)
+    monkeypatch.setattr("edgecnn.compress.train.train_network.train", interrupted)
     done = run("train", "lenet5", *SHORT, "-o", str(tmp_path / "m.safetensors"))
     assert done.returncode == 130 and "error: interrupted" in done.stderr
     hint = f"--resume goes on from {tmp_path}/m.safetensors.training" if saved else "nothing was saved yet"
@@ -218,7 +218,7 @@ def test_an_interrupted_training_says_how_it_goes_on(tmp_path, monkeypatch, save
 
 
 def test_an_interrupted_training_has_logged_and_drawn_what_it_did(tmp_path, monkeypatch):
-    from edgecnn.compress.train.fit import _Run
+    from edgecnn.compress.train.training_loop import _Run
 
     ended = _Run._stage
 

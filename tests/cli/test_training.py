@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from edgecnn.cli import common
-from edgecnn.cli.training import failing_together
+from edgecnn.cli.training_options import failing_together
 from edgecnn.errors import DataError, InvalidValueError
 
 

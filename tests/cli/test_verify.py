@@ -10,16 +10,16 @@ from program import run_here
 
 from edgecnn import asked
 from edgecnn.artifact import read_manifest
-from edgecnn.compile.pipeline import compile_file
-from edgecnn.compile.request import BatchRange, CompileRequest
+from edgecnn.compile.build_engine import compile_file
+from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.compress.prune import Goal
-from edgecnn.compress.prune.file import PruneRequest, prune_file
-from edgecnn.compress.prune.latency import LatencyGoal
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
+from edgecnn.compress.prune.prune_to_latency import LatencyGoal
+from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.errors import ArtifactError
 from edgecnn.export import ExportRequest, export
-from edgecnn.quantize.file import quantize_file
-from edgecnn.quantize.request import QuantizeRequest
+from edgecnn.quantize.quantize_file import quantize_file
+from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.verify import DIFFERS, SAME, UNKNOWN, verify
 from edgecnn.zoo import NetworkSpec, checkpoint
 

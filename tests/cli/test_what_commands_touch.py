@@ -103,10 +103,10 @@ def test_a_quick_command_keeps_to_its_place(name, place):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in _QUICK])
 def test_a_command_keeps_to_its_place(name, place, exported):
-    from edgecnn.runtime import images
+    from edgecnn.runtime import preprocessing
 
     shutil.copy(exported("lenet5"), place / "work/known.onnx")
-    shutil.copy(Path(images.__file__).with_name("espresso.jpg"), place / "work/picture.jpg")
+    shutil.copy(Path(preprocessing.__file__).with_name("espresso.jpg"), place / "work/picture.jpg")
     if name in _NEEDED:
         check(place, run(place, COMMANDS[_NEEDED[name]]))
     check(place, run(place, COMMANDS[name]))

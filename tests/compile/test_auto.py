@@ -62,7 +62,7 @@ def test_what_fails_is_a_row_with_its_reason(source, monkeypatch):
         return real(name) if name == "onnxruntime" else failing("no such luck")
 
     monkeypatch.setattr(auto, "builder", pick)
-    monkeypatch.setattr("edgecnn.compile.pipeline.builder", pick)
+    monkeypatch.setattr("edgecnn.compile.build_engine.builder", pick)
     tried = compile_fastest(CompileRequest(source))
     assert tried.kept.backend.name == "onnxruntime"
     assert [t.reason for t in tried.trials][1:] == ["no such luck"] * 3
@@ -70,7 +70,7 @@ def test_what_fails_is_a_row_with_its_reason(source, monkeypatch):
 
 def test_where_nothing_can_be_built_all_reasons_are_said(source, monkeypatch):
     monkeypatch.setattr(auto, "builder", lambda name: failing("broken"))
-    monkeypatch.setattr("edgecnn.compile.pipeline.builder", lambda name: failing("broken"))
+    monkeypatch.setattr("edgecnn.compile.build_engine.builder", lambda name: failing("broken"))
     with pytest.raises(EngineError, match="ONNX Runtime: broken; OpenVINO: broken"):
         compile_fastest(CompileRequest(source))
     assert {path.name for path in source.parent.iterdir()} == {"m.onnx"}
@@ -88,7 +88,7 @@ def test_a_target_that_is_this_machine_may_be_named(source, monkeypatch):
         return tensorrt if name.startswith("tensorrt") else real(name)
 
     monkeypatch.setattr(auto, "builder", pick)
-    monkeypatch.setattr("edgecnn.compile.pipeline.builder", pick)
+    monkeypatch.setattr("edgecnn.compile.build_engine.builder", pick)
     tried = compile_fastest(CompileRequest(source, threads=1, target="jetson-orin-nano"))
     assert [t.latency is not None for t in tried.trials] == [True, True, False, False]
 

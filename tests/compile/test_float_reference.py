@@ -10,9 +10,9 @@ from PIL import Image
 from small_classifier import classifier
 
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec, read_manifest
-from edgecnn.compile import CompileRequest, compile_file, ort
+from edgecnn.compile import CompileRequest, compile_file, ort_builder
 from edgecnn.errors import InvalidValueError, ParityError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def disturbed(network, path, decibels, seed):
 @pytest.fixture
 def build_from(monkeypatch):
     """Return a function that makes every engine one of another file, as if the library rounded so."""
-    build = ort.build
+    build = ort_builder.build
 
     def instead(other):
         monkeypatch.setattr(
-            ort,
+            ort_builder,
             "build",
             lambda source, request, progress: build(
                 dataclasses.replace(source, path=other), request, progress

@@ -97,12 +97,12 @@ def test_what_was_built_from_another_file_is_not_rebuilt(float_file, tmp_path, e
 
 
 def test_an_engine_that_computes_something_else_is_not_written(float_file, tmp_path, monkeypatch, exported):
-    from edgecnn.compile import ort
+    from edgecnn.compile import ort_builder
 
     other = exported(*SMALL, "--seed", "1")
-    build = ort.build
+    build = ort_builder.build
     monkeypatch.setattr(
-        ort,
+        ort_builder,
         "build",
         lambda source, request, progress: build(
             type(source)(other, source.sha256, source.manifest), request, progress
@@ -174,6 +174,6 @@ def test_batches_that_cannot_be_are_refused(text):
 
 @pytest.mark.parametrize(("text", "expected"), [("89", ("8.9",)), ("sm75, 8.6,120", ("7.5", "8.6", "12.0"))])
 def test_compute_capabilities_are_read(text, expected):
-    from edgecnn.compile.request import parse_sm
+    from edgecnn.compile.compile_request import parse_sm
 
     assert parse_sm(text) == expected

@@ -8,7 +8,7 @@ from onnx import numpy_helper, parser
 from edgecnn import onnx_metadata
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import ArtifactError
-from edgecnn.measure.accuracy import evaluate
+from edgecnn.measure.accuracy.evaluate import evaluate
 from edgecnn.runtime import Preprocessing, load
 
 ENDS = {

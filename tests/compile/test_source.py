@@ -13,7 +13,7 @@ from small_classifier import classifier
 
 from edgecnn.compile import BatchRange, CompileRequest, builders, compile_file
 from edgecnn.compile.auto import compile_fastest
-from edgecnn.compile.pipeline import engine_path
+from edgecnn.compile.build_engine import engine_path
 from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS

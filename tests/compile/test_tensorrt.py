@@ -253,7 +253,7 @@ def test_a_compatible_engine_runs_on_a_later_gpu_and_version(tensorrt, tmp_path,
         classifier(tmp_path / "m.onnx"), backend="tensorrt", version_compatible=True, hardware_compatible=True
     )
     here = {"compute capability": "12.0", "TensorRT": "10.9.0"}
-    monkeypatch.setattr("edgecnn.runtime.tensorrt.TensorRtEngine.here", lambda backend: here)
+    monkeypatch.setattr("edgecnn.runtime.tensorrt_engine.TensorRtEngine.here", lambda backend: here)
     load(done.path).close()
     monkeypatch.setitem(here, "compute capability", "7.5")
     with pytest.raises(EngineError, match=r"here it is 7\.5"):

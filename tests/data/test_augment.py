@@ -12,7 +12,7 @@ from edgecnn.data.builtin import digits
 from edgecnn.data.randaugment import OPERATIONS, randaugment
 from edgecnn.errors import DataError, UnknownNameError
 from edgecnn.runtime.image_files import sample_photo
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 COLOUR = Preprocessing(size=64)
 GREY = Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, OutputError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(size=32)
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)

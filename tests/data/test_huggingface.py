@@ -9,7 +9,7 @@ from PIL import Image
 from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import Preprocessing, open_image
+from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
 datasets = pytest.importorskip("datasets")
 

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from edgecnn.data import identity
+from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.dataset import open_dataset
 from edgecnn.data.folder import labelled, split
-from edgecnn.data.source import ImageSource
 from edgecnn.errors import DataError
 from edgecnn.runtime.image_folder import list_folder
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Which files test and validate in `plain`, seed 0, since splits are made.
 TESTED = ["cat/16.png", "cat/19.png", "dog/14.png", "dog/9.png"]

@@ -10,7 +10,7 @@ from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import Examples, open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
 DIGITS = augmentation("digits")

@@ -6,7 +6,7 @@ from figures import words
 from PIL import Image
 
 from edgecnn import figure
-from edgecnn.data.inspect import draw_sheet, inspect
+from edgecnn.data.folder_contents import draw_sheet, inspect
 
 LONG = "a class of birds that live in $Patagonia$ and elsewhere, photographed in the summer of 2024 by many"
 

@@ -5,7 +5,7 @@ from PIL import Image
 from edgecnn.data import builtin
 from edgecnn.data.folder import CHECK_SHARE, labelled, split
 from edgecnn.errors import DataError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 SMALL = Preprocessing(size=32)
 

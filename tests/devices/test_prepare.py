@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from machines import files, no_tools, recorded
 
-from edgecnn.devices.prepare import prepare
+from edgecnn.devices.machine_state import prepare
 from edgecnn.errors import UnknownNameError
 from edgecnn.measure.sensors.tools import Answer
 
@@ -224,7 +224,7 @@ def test_a_machine_without_a_card_lacks_nothing(tmp_path):
 PROGRAM = """
 import signal, sys, time
 from pathlib import Path
-from edgecnn.devices.prepare import prepare
+from edgecnn.devices.machine_state import prepare
 # Whoever runs the tests in the background has SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with prepare(root=Path(sys.argv[1])):

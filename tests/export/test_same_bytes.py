@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 
-from edgecnn.compile.pipeline import compile_file
-from edgecnn.compile.request import CompileRequest
+from edgecnn.compile.build_engine import compile_file
+from edgecnn.compile.compile_request import CompileRequest
 from edgecnn.compress.prune import Goal
-from edgecnn.compress.prune.file import PruneRequest, prune_file
+from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
 from edgecnn.export import ExportRequest, export
-from edgecnn.quantize.file import quantize_file
-from edgecnn.quantize.request import QuantizeRequest
+from edgecnn.quantize.quantize_file import quantize_file
+from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.zoo import NetworkSpec
 
 

@@ -87,7 +87,7 @@ def _metadata(folder: Path) -> Target:
 
 def _manifests(folder: Path) -> Target:
     from edgecnn.artifact import Manifest
-    from edgecnn.runtime.images import Preprocessing
+    from edgecnn.runtime.preprocessing import Preprocessing
 
     sample = _manifest()
 
@@ -157,7 +157,7 @@ def _images(folder: Path) -> Target:
     import numpy as np
     from PIL import Image
 
-    from edgecnn.runtime.images import Preprocessing
+    from edgecnn.runtime.preprocessing import Preprocessing
 
     pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
     picture, samples = Image.fromarray(pixels), []

@@ -9,9 +9,9 @@ from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from table_engine import TableEngine, numbered
 
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.measure.accuracy import evaluate
-from edgecnn.measure.interval import wilson
-from edgecnn.measure.reliability import BINS, calibration_error, confidence_and_loss, reliability
+from edgecnn.measure.accuracy.confidence_interval import wilson
+from edgecnn.measure.accuracy.evaluate import evaluate
+from edgecnn.measure.accuracy.reliability import BINS, calibration_error, confidence_and_loss, reliability
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 7, 200)

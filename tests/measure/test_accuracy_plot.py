@@ -5,8 +5,8 @@ import pytest
 from table_engine import TableEngine, numbered
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure import accuracy_plot, contact_sheet
-from edgecnn.measure.accuracy import Accuracy, evaluate
+from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
+from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
 
 LABELS = np.arange(60) % 10
 SURE = np.linspace(0.5, 6, 60)[:, None]

@@ -10,7 +10,7 @@ from table_engine import TableEngine, numbered
 
 from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import ParityError
-from edgecnn.measure.accuracy import evaluate
+from edgecnn.measure.accuracy.evaluate import evaluate
 
 #: Label, the model's answer, the reference's.
 ANSWERS = np.array([(0, 0, 0)] * 5 + [(1, 1, 2)] * 1 + [(2, 0, 2)] * 4 + [(3, 1, 1)] * 2 + [(3, 0, 1)] * 3)
@@ -74,7 +74,9 @@ def test_the_answers_keep_their_images_when_one_cannot_be_read(tmp_path):
 
 def test_an_image_is_decoded_once_for_both(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr("edgecnn.measure.accuracy.open_image", lambda image: opened.append(image) or image)
+    monkeypatch.setattr(
+        "edgecnn.measure.accuracy.evaluate.open_image", lambda image: opened.append(image) or image
+    )
     table = np.eye(4)[[0, 1, 2]]
     engines = [TableEngine(tmp_path / name, table) for name in "ab"]
     evaluate(engines[0], numbered([0, 1, 2]), reference=engines[1])

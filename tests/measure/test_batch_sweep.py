@@ -6,9 +6,9 @@ import pytest
 from measure.test_measure import Clock, Stub
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure import batch_plot
-from edgecnn.measure.batch_sweep import sweeps
-from edgecnn.measure.latency import profile
+from edgecnn.measure.latency import batch_plot
+from edgecnn.measure.latency.batch_sweep import sweeps
+from edgecnn.measure.latency.profile_engines import profile
 
 
 class Batched(Stub):
@@ -22,7 +22,7 @@ class Batched(Stub):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("edgecnn.measure.latency.time", clock)
+    monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     return clock
 
 

@@ -7,7 +7,7 @@ import pytest
 from measure.test_measure import Clock, Stub
 
 from edgecnn.errors import EngineError
-from edgecnn.measure.compare import compare
+from edgecnn.measure.latency.compare_engines import compare
 
 
 class Varying(Stub):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from machines import AGX_ORIN, files, no_tools, recorded, tools, zones
 
-from edgecnn.measure.conditions import Conditions, differences
-from edgecnn.measure.machine import Machine, Snapshot
-from edgecnn.measure.sampler import Summary
+from edgecnn.measure.conditions.machine import Machine, Snapshot
+from edgecnn.measure.conditions.record_conditions import Conditions, differences
+from edgecnn.measure.conditions.sampler import Summary
 from edgecnn.measure.sensors.linux import CpuTime
 
 ORIN_TOOLS = tools(

@@ -13,9 +13,9 @@ from measure.test_measure import Clock, Stub
 from program import run_here
 
 from edgecnn.errors import ConditionsError
-from edgecnn.measure.gate import compare_results
-from edgecnn.measure.latency import profile
-from edgecnn.measure.machine import Machine
+from edgecnn.measure.conditions.machine import Machine
+from edgecnn.measure.latency.gate import compare_results
+from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.measure.sensors.linux import CpuTime
 
 POLICY = "sys/devices/system/cpu/cpufreq/policy0"
@@ -52,7 +52,7 @@ def test_a_governor_that_changed_between_two_results_is_named(tmp_path, monkeypa
     root, read = tmp_path / "machine", Machine.read
     monkeypatch.setattr(Machine, "read", lambda: read(root, no_tools))
     clock = Clock()
-    monkeypatch.setattr("edgecnn.measure.latency.time", clock)
+    monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     engine = Stub(tmp_path / "m.onnx", clock, 0.004)
     for governor in ("schedutil", "performance"):
         files(root, {f"{POLICY}/affected_cpus": "0 1", f"{POLICY}/scaling_governor": governor})

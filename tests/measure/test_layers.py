@@ -6,9 +6,9 @@ from program import run_here as run
 from edgecnn import zoo
 from edgecnn.artifact import LayerRecord, read_manifest
 from edgecnn.errors import EngineError
-from edgecnn.measure import layers_ort, layers_plot
-from edgecnn.measure.layers import Kernel, LayerProfile, by_layer, profile_layers
-from edgecnn.measure.roofline import Roofline
+from edgecnn.measure.layers import layers_plot, ort_layers
+from edgecnn.measure.layers.layer_times import Kernel, LayerProfile, by_layer, profile_layers
+from edgecnn.measure.layers.roofline import Roofline
 from edgecnn.runtime import load
 
 #: Two convolutions whose sum is activated, with a skip around the second.
@@ -93,7 +93,7 @@ def test_a_trace_of_onnx_runtime_is_in_microseconds():
         {"cat": "Node", "name": "conv_kernel_time", "dur": 5, "args": {"op_name": "Conv"}},
         {"cat": "Node", "name": "conv_kernel_time", "dur": 7, "args": {"op_name": "Conv"}},
     ]
-    (found,) = layers_ort.kernels(events)
+    (found,) = ort_layers.kernels(events)
     assert (found.names, found.operator) == (("conv",), "Conv")
     assert found.seconds.tolist() == [5e-6, 7e-6]
 
@@ -181,7 +181,7 @@ def test_a_kernel_that_took_no_time_in_one_run_has_a_time_in_each():
     """OpenVINO does not call it executed then."""
     from types import SimpleNamespace
 
-    from edgecnn.measure.layers_openvino import OpenVinoProfiler
+    from edgecnn.measure.layers.openvino_layers import OpenVinoProfiler
 
     class Kernel:
         Status = SimpleNamespace(EXECUTED="executed")

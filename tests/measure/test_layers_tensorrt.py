@@ -9,12 +9,12 @@ from small_classifier import classifier
 
 from edgecnn.artifact import LayerRecord, read_manifest
 from edgecnn.compile import CompileRequest, compile_file
-from edgecnn.measure import layers_tensorrt
-from edgecnn.measure.latency import real_input
-from edgecnn.measure.layers import by_layer, profile_layers
-from edgecnn.measure.layers_tensorrt import kernels
+from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.measure.layers import tensorrt_layers
+from edgecnn.measure.layers.layer_times import by_layer, profile_layers
+from edgecnn.measure.layers.tensorrt_layers import kernels
 from edgecnn.runtime import cuda, load
-from edgecnn.runtime.tensorrt_layers import layers, nodes
+from edgecnn.runtime.tensorrt_inspector import layers, nodes
 
 
 def rows(times, records=RECORDS, inspected=()):
@@ -156,7 +156,7 @@ def test_the_context_of_the_clock_is_freed_at_its_end(engine):
     image = real_input(engine, None)
     engine(image)
     before = live()
-    profiler = layers_tensorrt.profiler(engine)
+    profiler = tensorrt_layers.profiler(engine)
     profiler.run(image)
     assert live() > before
     profiler.close()

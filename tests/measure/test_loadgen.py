@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.cli.profile import command
+from edgecnn.cli.commands.profile import command
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.measure import loadgen, statistics
-from edgecnn.measure.latency import profile
-from edgecnn.measure.loadgen import SCENARIOS, run_scenario
-from edgecnn.measure.loadgen_system import System
+from edgecnn.measure.latency import loadgen, statistics
+from edgecnn.measure.latency.loadgen import SCENARIOS, run_scenario
+from edgecnn.measure.latency.loadgen_system import System
+from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 

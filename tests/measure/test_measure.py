@@ -8,9 +8,9 @@ from PIL import Image
 from edgecnn.artifact import Manifest, Step, TensorSpec
 from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.accuracy import evaluate
-from edgecnn.measure.latency import profile, real_input
-from edgecnn.measure.probes import Probe
+from edgecnn.measure.accuracy.evaluate import evaluate
+from edgecnn.measure.conditions.probes import Probe
+from edgecnn.measure.latency.profile_engines import profile, real_input
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 
@@ -49,7 +49,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("edgecnn.measure.latency.time", clock)
+    monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     return clock
 
 
@@ -115,13 +115,13 @@ def test_the_conditions_stand_with_the_result(tmp_path):
 
 def test_the_energy_of_an_image_is_power_times_its_share_of_the_time(tmp_path, monkeypatch):
     probe = Probe("VDD_IN", "power", lambda: 10.0, whole=True)
-    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([probe], []))
+    monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([probe], []))
     (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.3)
     assert result.to_json()["joules_per_image"] == pytest.approx(10 * result.samples.mean() / 2)
 
 
 def test_without_a_sensor_the_energy_is_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgecnn.measure.sampler.find_probes", lambda: ([], ["no sensor"]))
+    monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([], ["no sensor"]))
     (result,) = profile([Stub(tmp_path / "a")], seconds=0.1)
     assert result.to_json()["joules_per_image"] is None
 

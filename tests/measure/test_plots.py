@@ -10,13 +10,15 @@ from figures import collisions, words
 
 from edgecnn import figure
 from edgecnn.compress.train import log
-from edgecnn.measure import accuracy_plot, batch_plot, layers_plot
-from edgecnn.measure.accuracy import Accuracy
-from edgecnn.measure.batch_sweep import BatchSweep
-from edgecnn.measure.layers import BETWEEN, LayerProfile, LayerTime
-from edgecnn.measure.roofline import HOW_TO_KNOW, Roofline
-from edgecnn.quantize import plot as sensitivity_plot
-from edgecnn.quantize.sensitivity import LayerSensitivity
+from edgecnn.measure.accuracy import accuracy_plot
+from edgecnn.measure.accuracy.evaluate import Accuracy
+from edgecnn.measure.latency import batch_plot
+from edgecnn.measure.latency.batch_sweep import BatchSweep
+from edgecnn.measure.layers import layers_plot
+from edgecnn.measure.layers.layer_times import BETWEEN, LayerProfile, LayerTime
+from edgecnn.measure.layers.roofline import HOW_TO_KNOW, Roofline
+from edgecnn.quantize import sensitivity_plot
+from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 
 LONG = "a_name_of_a_file_that_somebody_made_of_many_words_$x_1$_int8_for_the_portable_target_2024_final.onnx"
 ROOF = Roofline(8.5, 10.0, 1234.0, 20.0, "memory", 0.06, "measured 2026-11-26")

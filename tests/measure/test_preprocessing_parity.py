@@ -6,7 +6,7 @@ from PIL import Image
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.preprocessing_parity import compare_preprocessing
+from edgecnn.measure.accuracy.preprocessing_parity import compare_preprocessing
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import sample_photo

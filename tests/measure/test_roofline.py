@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from edgecnn.artifact import LayerRecord, Manifest
-from edgecnn.measure import peaks
-from edgecnn.measure.peaks import Peaks, known
-from edgecnn.measure.roofline import against
-from edgecnn.runtime.ort import open_session
+from edgecnn.measure.layers import peaks
+from edgecnn.measure.layers.peaks import Peaks, known
+from edgecnn.measure.layers.roofline import against
+from edgecnn.runtime.ort_engine import open_session
 
 LIMITS = Peaks(100.0, 200.0, 400.0, 10.0, "measured")
 LAYERS = {

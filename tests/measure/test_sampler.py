@@ -5,8 +5,8 @@ import time
 import pytest
 from machines import AGX_ORIN, files
 
-from edgecnn.measure.probes import Probe, find_probes
-from edgecnn.measure.sampler import Sampler
+from edgecnn.measure.conditions.probes import Probe, find_probes
+from edgecnn.measure.conditions.sampler import Sampler
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("edgecnn.measure.sampler.time", clock)
+    monkeypatch.setattr("edgecnn.measure.conditions.sampler.time", clock)
     return clock
 
 

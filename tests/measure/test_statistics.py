@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from edgecnn.measure.statistics import (
-    median_interval,
-    paired_ratio,
-    steadiness,
-    student_t,
-    summary,
-)
+from edgecnn.measure.latency.statistics import median_interval, paired_ratio, steadiness, student_t, summary
 
 
 @pytest.fixture

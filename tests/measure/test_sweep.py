@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from edgecnn.errors import DataError, EngineError
-from edgecnn.measure.sweep import sweep
+from edgecnn.measure.accuracy.infer_images import sweep
 
 
 def read_but(*broken):

@@ -8,8 +8,8 @@ from tensorrt_build import build
 
 from edgecnn.errors import DataError
 from edgecnn.quantize import quantize
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.repair.absorb import absorb, statistics
 from edgecnn.targets import CPU, PORTABLE
 

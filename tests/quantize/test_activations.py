@@ -3,9 +3,9 @@
 import pytest
 from foreign_graphs import constant, convolution, decibels, head, images, model_of, node, run, stem, written
 
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
-from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.placement.place import place
 from edgecnn.targets import CPU, PORTABLE
 
 SIX, THREE = constant("six", 6.0), constant("three", 3.0)

@@ -5,12 +5,12 @@ import onnx
 import pytest
 from onnx import parser
 
-from edgecnn.quantize import by_tensor, calibrate, ranges
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.pipeline import Quantizer
-from edgecnn.quantize.placement import place
-from edgecnn.quantize.qdq import scale_and_zero
-from edgecnn.quantize.recipes import BY_TENSOR, FITTED
+from edgecnn.quantize.efforts import BY_TENSOR, FITTED
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.placement.write_qdq import scale_and_zero
+from edgecnn.quantize.quantizer import Quantizer
+from edgecnn.quantize.ranges import calibrate, method_by_tensor, range_methods
 from edgecnn.targets import CPU, PORTABLE
 
 NETWORK = """
@@ -57,7 +57,7 @@ def test_the_noise_is_that_of_rounding_before_and_after_a_clip(model, images, rn
     placement = place(Graph(model), CPU)
     observers = calibrate.observe(model, placement.observed, [images])
     found = placement.ranges(
-        {name: ranges.choose(item, "minmax", symmetric=False) for name, item in observers.items()}
+        {name: range_methods.choose(item, "minmax", symmetric=False) for name, item in observers.items()}
     )
 
     def rounded(values, name):
@@ -76,12 +76,12 @@ def test_the_noise_is_that_of_rounding_before_and_after_a_clip(model, images, rn
     assert set(found) == {"image", "b"} and found["b"][1] == 6
     exact, inexact = network(images, lambda values, name: values), network(images, rounded)
     expected = np.sum((exact - inexact) ** 2) / np.sum(exact**2)
-    noise = by_tensor._Rounded(model, placement, CPU, images).noise(found)
+    noise = method_by_tensor._Rounded(model, placement, CPU, images).noise(found)
     assert noise == pytest.approx(expected, rel=0.02)
 
 
 def test_where_all_methods_give_the_same_range_nothing_is_tried(model, images):
     placement = place(Graph(model), CPU)
-    same = {name: dict.fromkeys(ranges.METHODS, (0.0, 6.0)) for name in placement.observed}
-    methods = by_tensor.choose(model, placement, same, "entropy", CPU, images)
+    same = {name: dict.fromkeys(range_methods.METHODS, (0.0, 6.0)) for name in placement.observed}
+    methods = method_by_tensor.choose(model, placement, same, "entropy", CPU, images)
     assert methods == dict.fromkeys(placement.observed, "entropy")

@@ -7,10 +7,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import DataError
-from edgecnn.quantize import calibrate
-from edgecnn.quantize.calibrate import observe
-from edgecnn.quantize.ranges import METHODS, choose
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.ranges import calibrate
+from edgecnn.quantize.ranges.calibrate import observe
+from edgecnn.quantize.ranges.range_methods import METHODS, choose
+from edgecnn.runtime.ort_engine import open_session
 
 SIZE = 64
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import DataError
-from edgecnn.quantize.channels import ChannelObserver
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 
 
 def observe(*batches) -> ChannelObserver:

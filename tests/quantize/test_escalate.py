@@ -6,9 +6,9 @@ import pytest
 
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity
+from edgecnn.quantize.efforts import FITTED
 from edgecnn.quantize.escalate import TRAINING, Verdict, escalate
-from edgecnn.quantize.recipes import FITTED
-from edgecnn.quantize.sensitivity import LayerSensitivity
+from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 
 
 class Quantizer:

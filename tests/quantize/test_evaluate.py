@@ -10,10 +10,10 @@ from edgecnn.artifact import Manifest
 from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.parity import SCORE, VALUES
-from edgecnn.quantize.evaluate import Reference, logits, readouts
-from edgecnn.quantize.labelled import Labelled
-from edgecnn.quantize.prepare import prepare
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.labelled_accuracy import Labelled
+from edgecnn.quantize.reference import Reference, logits, readouts
+from edgecnn.runtime.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(10, 3, 8, 8)).astype(np.float32)

@@ -7,11 +7,12 @@ from onnx import numpy_helper
 from small_graphs import model_of
 from tensorrt_build import build
 
-from edgecnn.quantize import calibrate, qdq, ranges
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
-from edgecnn.quantize.strip import strip
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.placement.remove_qdq import strip
+from edgecnn.quantize.ranges import calibrate, range_methods
+from edgecnn.runtime.ort_engine import open_session
 from edgecnn.targets import CPU, PORTABLE
 
 RNG = np.random.default_rng(0)
@@ -45,10 +46,10 @@ def quantized(name, scheme, batch):
     placement = place(Graph(model), scheme, {node: "it is sensitive"})
     observers = calibrate.observe(model, placement.observed, [batch])
     found = {
-        tensor: ranges.choose(observer, "minmax", symmetric=scheme.symmetric, levels=scheme.levels)
+        tensor: range_methods.choose(observer, "minmax", symmetric=scheme.symmetric, levels=scheme.levels)
         for tensor, observer in observers.items()
     }
-    return model, qdq.insert(model, placement, placement.ranges(found), scheme)
+    return model, write_qdq.insert(model, placement, placement.ranges(found), scheme)
 
 
 def optimised(model, path):

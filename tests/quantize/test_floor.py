@@ -11,8 +11,8 @@ from program import run_here as run
 from edgecnn.artifact import read_manifest
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity
-from edgecnn.quantize.floor import causes, ruined
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.quantize.accuracy_floor import causes, ruined
+from edgecnn.runtime.preprocessing import Preprocessing
 
 FAST = ("--calib-images", "8", "--check-images", "16", "--effort", "fast")
 
@@ -105,7 +105,7 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
 
 
 def test_random_weights_get_a_note_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgecnn.quantize.floor.FLOOR", Budget(min_sqnr_db=200.0, min_agreement=0.5))
+    monkeypatch.setattr("edgecnn.quantize.accuracy_floor.FLOOR", Budget(min_sqnr_db=200.0, min_agreement=0.5))
     done = run("export", "lenet5", "--int8", "--calib-images", "8", "-o", str(tmp_path / "q.onnx"))
     assert done.returncode == 0, done.stderr
     assert "note: int8 destroys this network" in done.stdout and "next:" in done.stdout
@@ -116,7 +116,7 @@ def test_random_weights_get_a_note_only(tmp_path, monkeypatch):
 )
 def test_a_trained_file_below_the_floor_is_not_met_even_when_it_is_found_again(record, met, tmp_path):
     from edgecnn.artifact import Manifest
-    from edgecnn.compress.train.pipeline import Trained
+    from edgecnn.compress.train.train_network import Trained
 
     manifest = Manifest((), (), quantization={"floor": record} if record else {})
     assert Trained(tmp_path / "q.onnx", "", manifest, [], [], 0.0, done_before=True).met is met

@@ -22,8 +22,8 @@ from foreign_graphs import (
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph import Graph, macs_by_node
-from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize.graph.index import Graph, macs_by_node
+from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.requantize import requantize_file
 from edgecnn.runtime import load
 

@@ -18,12 +18,13 @@ from foreign_graphs import (
 
 from edgecnn.errors import ArtifactError, DataError, WeightsError
 from edgecnn.finite import first_broken
-from edgecnn.quantize import qdq, ranges
-from edgecnn.quantize.channels import ChannelObserver
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.infinite import infinite_tensors
-from edgecnn.quantize.observers import Observer
-from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.not_finite import infinite_tensors
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.ranges import range_methods
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
+from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.targets import SCHEMES
 
 
@@ -173,7 +174,7 @@ def test_a_network_with_numbers_whose_squares_are_beyond_float32(effort, tmp_pat
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@pytest.mark.parametrize("method", ranges.METHODS)
+@pytest.mark.parametrize("method", range_methods.METHODS)
 def test_a_range_near_the_end_of_float32(method):
     largest = float(np.finfo(np.float32).max)
     values = np.random.default_rng(0).uniform(-1, 1, size=(3, 20000)).astype(np.float32) * np.float32(largest)
@@ -183,7 +184,7 @@ def test_a_range_near_the_end_of_float32(method):
     channels.update(values)
     assert np.isfinite(channels.std).all() and channels.std.max() > 1e37
     for scheme in SCHEMES:
-        low, high = ranges.choose(seen, method, symmetric=scheme.symmetric, levels=scheme.levels)
-        scale, zero = qdq.scale_and_zero(low, high, scheme)
+        low, high = range_methods.choose(seen, method, symmetric=scheme.symmetric, levels=scheme.levels)
+        scale, zero = write_qdq.scale_and_zero(low, high, scheme)
         assert low < -0.5 * largest and high > 0.5 * largest and np.isfinite(scale)
         assert abs(int(zero) - (0 if scheme.symmetric else 128)) <= 1

@@ -22,8 +22,8 @@ from small_graphs import GOLDEN, model_of
 from edgecnn.artifact import read_manifest
 from edgecnn.data.builtin import frames
 from edgecnn.quantize import quantize
-from edgecnn.quantize.graph import Graph
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import CPU, PORTABLE
 
 RNG = np.random.default_rng(0)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from small_layers import correlated, layer_of
 
-from edgecnn.quantize.repair import layers
+from edgecnn.quantize.repair import repair_layer
 from edgecnn.quantize.repair.adaround import Settings
-from edgecnn.quantize.repair.layers import LayerRepair
+from edgecnn.quantize.repair.repair_layer import LayerRepair
 
 NOTHING = {"refit": False, "scales": False, "rounding": "nearest", "bias": False}
 QUICK = Settings(iterations=200, batch=128, rate=0.05)
@@ -50,7 +50,7 @@ def test_refit_and_bias_undo_a_known_error_of_the_input(layer):
 
 
 def test_a_layer_with_too_many_inputs_is_rounded_to_nearest(layer, monkeypatch):
-    monkeypatch.setattr(layers, "LARGEST", 7)
+    monkeypatch.setattr(repair_layer, "LARGEST", 7)
     repaired, plain = LayerRepair(rounding="learned")(layer), LayerRepair(**NOTHING)(layer)
     np.testing.assert_array_equal(repaired.weight.values, plain.weight.values)
     assert repaired.bias is not None

@@ -7,9 +7,9 @@ from foreign_graphs import constant, decibels, head, images, model_of, node, run
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError
-from edgecnn.quantize import limited
-from edgecnn.quantize.prepare import prepare
-from edgecnn.runtime import load, ort
+from edgecnn.quantize.graph import limited
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.runtime import load, ort_engine
 
 
 def with_constant(nodes, constants, result="k"):
@@ -99,7 +99,7 @@ def test_a_graph_with_nothing_to_compute_needs_no_other_process(monkeypatch):
 def test_an_inference_that_never_ends_is_given_up(monkeypatch, tmp_path):
     model = loop(10**15)
     onnx.save(model, tmp_path / "m.onnx")
-    monkeypatch.setattr(ort, "LOOP_SECONDS", 0.3)
+    monkeypatch.setattr(ort_engine, "LOOP_SECONDS", 0.3)
     over = pytest.raises(EngineError, match=r"which has loops, takes over 0\.3 seconds")
     with load(tmp_path / "m.onnx") as engine, over:
         engine(images())

@@ -5,10 +5,10 @@ import copy
 import pytest
 from foreign_graphs import decibels, head, images, model_of, run, stem, written
 
-from edgecnn.quantize.names import Names, is_ours
-from edgecnn.quantize.pipeline import quantize
-from edgecnn.quantize.prepare import prepare
-from edgecnn.quantize.recipes import Recipe
+from edgecnn.quantize.efforts import Recipe
+from edgecnn.quantize.graph.free_names import Names, is_ours
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.requantize import requantize_file
 from edgecnn.targets import PORTABLE
 

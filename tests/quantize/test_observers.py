@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import DataError
-from edgecnn.quantize.observers import BINS, MOMENTUM, SAMPLES, Observer
+from edgecnn.quantize.ranges.observers import BINS, MOMENTUM, SAMPLES, Observer
 
 
 def observe(*batches) -> Observer:

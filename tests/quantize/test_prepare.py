@@ -8,8 +8,8 @@ from onnx.reference import ReferenceEvaluator
 from rewrites import run, same
 
 from edgecnn.errors import ArtifactError, InvalidValueError
-from edgecnn.quantize.opset import upgrade
-from edgecnn.quantize.prepare import load, prepare
+from edgecnn.quantize.graph.opset import upgrade
+from edgecnn.quantize.graph.prepare import load, prepare
 
 RNG = np.random.default_rng(0)
 SHAPE = (2, 4, 8, 8)

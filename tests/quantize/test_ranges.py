@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import UnknownNameError
-from edgecnn.export.request import RANGE_METHODS
-from edgecnn.quantize.observers import BINS, Observer
-from edgecnn.quantize.ranges import METHODS, choose
+from edgecnn.export.export_request import RANGE_METHODS
+from edgecnn.quantize.ranges.observers import BINS, Observer
+from edgecnn.quantize.ranges.range_methods import METHODS, choose
 
 
 def observe(*batches) -> Observer:

@@ -6,9 +6,10 @@ from foreign_graphs import constant, convolution, head, images, model_of, node, 
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ParityError
-from edgecnn.quantize import file, opset
-from edgecnn.quantize.opset import upgrade
-from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize import quantize_file
+from edgecnn.quantize.graph import opset
+from edgecnn.quantize.graph.opset import upgrade
+from edgecnn.quantize.graph.prepare import prepare
 
 SCALES = [
     (0.6, 0.6), (0.5, 2), (1.3, 0.7), (2, 2), (0.33, 0.9), (1, 0.4), (0.25, 0.25), (1.5, 1.5), (3, 0.51),
@@ -48,13 +49,13 @@ def shrinking(shape=("n", 3, 32, 32)):
 
 def test_the_figure_is_against_the_file(tmp_path, monkeypatch):
     seen = []
-    plain = file.Reference.of
+    plain = quantize_file.Reference.of
 
     def remembered(model, batch, **options):
         seen.append((batch, options))
         return plain(model, batch, **options)
 
-    monkeypatch.setattr(file.Reference, "of", remembered)
+    monkeypatch.setattr(quantize_file.Reference, "of", remembered)
     made = written(shrinking(), tmp_path, target="cpu")
     checks, options = seen[0]
     assert options == {"optimize": False}

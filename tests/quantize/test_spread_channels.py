@@ -11,12 +11,13 @@ from torch import nn
 
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
-from edgecnn.quantize import calibrate, qdq, ranges
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
-from edgecnn.quantize.prepare import prepare
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.ranges import calibrate, range_methods
 from edgecnn.quantize.repair.equalize import equalize, statistics
-from edgecnn.quantize.repair.layers import LayerRepair
+from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.repair.walk import walk
 from edgecnn.targets import CPU, PORTABLE
 
@@ -134,12 +135,12 @@ def quality(model: onnx.ModelProto, data, scheme) -> float:
     observers = calibrate.observe(model, placement.observed, [known])
     chosen = placement.ranges(
         {
-            name: ranges.choose(item, "mse", symmetric=scheme.symmetric, levels=scheme.levels)
+            name: range_methods.choose(item, "mse", symmetric=scheme.symmetric, levels=scheme.levels)
             for name, item in observers.items()
         }
     )
     repaired, weights = walk(model, placement, chosen, scheme, known, LayerRepair())
-    quantized = qdq.insert(repaired, placement, chosen, scheme, weights)
+    quantized = write_qdq.insert(repaired, placement, chosen, scheme, weights)
     expected = run(model, unseen).astype(np.float64)
     return float(10 * np.log10(np.sum(expected**2) / np.sum((run(quantized, unseen) - expected) ** 2)))
 

@@ -11,12 +11,13 @@ from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
 from edgecnn.parity import compare
-from edgecnn.quantize import qdq, quantize
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
-from edgecnn.quantize.strip import exclusions, strip, to_scheme
-from edgecnn.runtime.images import Preprocessing
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize import quantize
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.placement.remove_qdq import exclusions, strip, to_scheme
+from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
 
 RNG = np.random.default_rng(0)
@@ -63,7 +64,7 @@ def test_there_and_back(name, scheme):
         assert list(ours.output) == list(theirs.output) and ours.input[0] == theirs.input[0]
     onnx.checker.check_model(parts.model, full_check=True)
     placement = place(Graph(parts.model), scheme)
-    again = qdq.insert(parts.model, placement, parts.ranges, scheme, parts.weights)
+    again = write_qdq.insert(parts.model, placement, parts.ranges, scheme, parts.weights)
     same_integers(made, again)
     np.testing.assert_array_equal(answers(made, batch), answers(again, batch))
 
@@ -146,7 +147,7 @@ def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
     assert exclusions(graph, placement.float_nodes, scheme) == chosen
     found = quantize(model, [images(4)], scheme, "minmax").ranges
     ranges = placement.ranges({name: found[name][scheme.name] for name in placement.observed})
-    made = qdq.insert(model, placement, ranges, scheme)
+    made = write_qdq.insert(model, placement, ranges, scheme)
     kept = {"scheme": scheme.name, "ranges": found, "float_nodes": placement.float_nodes}
     assert to_scheme(made, kept, OTHER[scheme])[1].float_nodes["Conv3"] == "it is sensitive"
 

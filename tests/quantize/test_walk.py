@@ -5,8 +5,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.placement import place
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.repair.walk import Layer, Repaired, walk
 from edgecnn.targets import PORTABLE
 

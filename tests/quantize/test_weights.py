@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgecnn.quantize.weights import quantize_bias, quantize_weight
+from edgecnn.quantize.placement.integer_weights import quantize_bias, quantize_weight
 
 RNG = np.random.default_rng(0)
 

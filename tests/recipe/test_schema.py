@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgecnn.errors import RecipeError
-from edgecnn.recipe.kinds import KINDS
-from edgecnn.recipe.run import run
+from edgecnn.recipe.run_recipe import run
 from edgecnn.recipe.schema import read
+from edgecnn.recipe.step_kinds import KINDS
 from edgecnn.zoo.spec import NetworkSpec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -266,7 +266,7 @@ def test_what_is_trained_starts_from_known_weights_as_on_the_command_line(tmp_pa
 @pytest.mark.parametrize("name", ["train", "distill", "prune", "export", "eval", "profile"])
 def test_an_option_of_a_step_has_the_name_and_the_default_of_the_commands(name):
     kind = KINDS[name]
-    command = importlib.import_module(f"edgecnn.cli.{name}").command
+    command = importlib.import_module(f"edgecnn.cli.commands.{name}").command
     theirs = {option.opts[0].lstrip("-").replace("-", "_"): option for option in command.params}
     both = {key for key in kind.options if key in theirs} - {
         *kind.required,

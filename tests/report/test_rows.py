@@ -4,7 +4,7 @@ import pytest
 from stored import CONDITIONS, evaluated, profiled, sha
 
 from edgecnn.errors import StoreError
-from edgecnn.measure.conditions import SETTINGS
+from edgecnn.measure.conditions.record_conditions import SETTINGS
 from edgecnn.report.rows import flat, rows
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError, UnknownNameError
-from edgecnn.measure.latency import profile
+from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.runtime import Preprocessing, load
 from edgecnn.runtime.engine import softmax
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgecnn.artifact import EngineRecord, Manifest, TensorSpec, sidecar
 from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
-from edgecnn.runtime import fit, load
+from edgecnn.runtime import compatibility, load
 from edgecnn.runtime.backends import BACKENDS
 
 CONTENT = b"an engine"
@@ -36,7 +36,7 @@ HERE = {"compute capability": "8.9", "TensorRT": "10.3.0.26"}
 
 
 def test_a_file_that_fits_passes(engine):
-    fit.check(engine, manifest(), HERE)
+    compatibility.check(engine, manifest(), HERE)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_another_machine_is_refused_with_what_differs_and_the_command_that_rebui
     engine, changed, sentence
 ):
     with pytest.raises(EngineError, match=sentence) as caught:
-        fit.check(engine, manifest(), {**HERE, **changed})
+        compatibility.check(engine, manifest(), {**HERE, **changed})
     assert caught.value.hint == f"edgecnn compile {engine.parent}/m.onnx --backend onnxruntime -o {engine}"
 
 
 def test_what_this_machine_does_not_have_at_all_is_refused(engine):
     with pytest.raises(EngineError, match="here it is none"):
-        fit.check(engine, manifest(), {"TensorRT": "10.3.0.26"})
+        compatibility.check(engine, manifest(), {"TensorRT": "10.3.0.26"})
 
 
 def test_a_damaged_file_is_refused(engine):
     engine.write_bytes(CONTENT[:-1])
     with pytest.raises(ArtifactError, match="is damaged, or not the file"):
-        fit.check(engine, manifest(), HERE)
+        compatibility.check(engine, manifest(), HERE)
 
 
 def test_a_missing_part_is_named(engine):
     with pytest.raises(ArtifactError, match=r"m\.bin, which belongs to m\.engine, is missing"):
-        fit.check(engine, manifest(files={"m.bin": "0" * 64}), HERE)
+        compatibility.check(engine, manifest(files={"m.bin": "0" * 64}), HERE)
 
 
 @pytest.mark.parametrize("suffix", [".engine", ".plan"])
@@ -88,7 +88,7 @@ def test_a_damaged_record_is_refused(engine):
 def test_a_missing_library_is_named_with_its_command():
     backend = dataclasses.replace(BACKENDS.get("tensorrt"), packages=("no-such-package",))
     with pytest.raises(MissingPackageError, match="TensorRT is not installed here") as caught:
-        fit.library_version(backend)
+        compatibility.library_version(backend)
     assert "pip install" in caught.value.hint
 
 
@@ -98,27 +98,27 @@ def test_an_engine_that_was_renamed_with_its_parts_is_checked_under_its_new_name
     )
     (engine.parent / "old.engine").write_bytes(CONTENT)
     engine.with_suffix(".bin").write_bytes(CONTENT)
-    fit.check(engine, parts, HERE)
+    compatibility.check(engine, parts, HERE)
     engine.write_bytes(CONTENT[:-1])  # the one under the old name is whole
     with pytest.raises(ArtifactError, match=r"m\.engine is damaged"):
-        fit.check(engine, parts, HERE)
+        compatibility.check(engine, parts, HERE)
 
 
 def test_a_record_of_another_kind_of_file_is_refused(engine):
     plan = engine.rename(engine.with_suffix(".plan"))
     engine.write_bytes(CONTENT)
     with pytest.raises(ArtifactError, match=r"was written for m\.engine, not for m\.plan"):
-        fit.check(plan, manifest(), HERE)
+        compatibility.check(plan, manifest(), HERE)
 
 
 def test_the_command_that_rebuilds_has_the_options_of_the_build_and_can_be_pasted(tmp_path):
-    from edgecnn.cli.compile import command
+    from edgecnn.cli.commands.compile import command
 
     record = manifest(
         parent="my model.onnx",
         flags={"batch": [1, 8, 32], "threads": 2, "hint": "latency", "bf16": True, "dla": 0, "sm": ["8.9"]},
     ).engine
-    words = shlex.split(fit.rebuild_command(tmp_path / "my engine.xml", record))
+    words = shlex.split(compatibility.rebuild_command(tmp_path / "my engine.xml", record))
     assert words[:2] == ["edgecnn", "compile"]
     values = command.make_context("compile", words[2:]).params
     assert values["source"] == tmp_path / "my model.onnx" and values["output"] == tmp_path / "my engine.xml"

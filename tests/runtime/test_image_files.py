@@ -16,7 +16,7 @@ from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime import image_files
 from edgecnn.runtime.image_files import open_frames, open_image, read_file, read_header
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 4), np.uint8)
@@ -255,7 +255,7 @@ def test_a_colour_that_stands_for_transparent_is_white(picture, clear):
 
 def test_training_calibration_and_runtime_see_the_same_picture(tmp_path):
     from edgecnn.data.augment import augmentation
-    from edgecnn.data.source import ImageSource
+    from edgecnn.data.calibration_images import ImageSource
 
     for index in range(8):
         Image.fromarray(np.roll(PIXELS, index, axis=1)).save(tmp_path / f"{index}.png")

@@ -10,7 +10,7 @@ from edgecnn.errors import ArtifactError, DataError, InvalidValueError
 from edgecnn.runtime import image_limits
 from edgecnn.runtime.image_files import open_image, sample_photo
 from edgecnn.runtime.image_folder import find_images
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 GRADIENT = np.add.outer(np.arange(60), np.arange(90)).astype(np.uint8)
 

@@ -13,10 +13,10 @@ from onnx import numpy_helper, parser
 from edgecnn.artifact import Manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
-from edgecnn.measure import latency
+from edgecnn.measure.latency import profile_engines
 from edgecnn.parity import compare
-from edgecnn.quantize.pipeline import quantize
-from edgecnn.runtime import load, openvino_int8, ort
+from edgecnn.quantize.quantizer import quantize
+from edgecnn.runtime import load, openvino_int8, ort_engine
 from edgecnn.targets import CPU, OPENVINO, OPENVINO_7BIT, PORTABLE
 
 SCRIPT = str(Path(__file__).with_name("int8_answers.py"))
@@ -109,7 +109,7 @@ def test_openvino_computes_seven_bits_right_and_eight_not_at_all(here, there):
 @pytest.fixture
 def without_vnni(monkeypatch):
     """This processor, as if it had no VNNI."""
-    for module in (ort, openvino_int8):
+    for module in (ort_engine, openvino_int8):
         monkeypatch.setattr(module, "saturates", lambda: True)
         monkeypatch.setattr(module, "processor", lambda: "x86_64 avx2")
 
@@ -135,7 +135,7 @@ def test_an_engine_of_onnx_runtime_belongs_to_its_products(folder, tmp_path, wit
     path = compile_file(CompileRequest(folder / "cpu.onnx", tmp_path / "m.ort", "ort")).path
     with load(path) as engine:
         assert engine.manifest.engine.needs["processor"] == ("x86_64 avx2, int8 as u8 x u8",)
-    monkeypatch.setattr(ort, "saturates", lambda: False)
+    monkeypatch.setattr(ort_engine, "saturates", lambda: False)
     with pytest.raises(EngineError, match="was built for processor x86_64 avx2, int8 as u8 x u8; here it is"):
         load(path)
 
@@ -156,8 +156,8 @@ def test_openvinos_provider_gets_no_8_bit_file_there(bits, without_vnni):
     manifest = Manifest((), (), precision="int8", quantization={"weight_bits": bits})
     refused = pytest.raises(EngineError, match="OpenVINO computes wrongly") if bits == 8 else nullcontext()
     with refused:
-        ort._demand_exact(Path("m.onnx"), manifest, "openvino")
-    ort._demand_exact(Path("m.onnx"), manifest, "cpu")
+        ort_engine._demand_exact(Path("m.onnx"), manifest, "openvino")
+    ort_engine._demand_exact(Path("m.onnx"), manifest, "cpu")
 
 
 @pytest.mark.parametrize(("largest", "zero", "expected"), [(127, 0, 127), (63, 0, 63), (63, 5, 63)])
@@ -185,20 +185,22 @@ def test_weights_are_known_by_their_integers(largest, zero, expected):
 
 def test_the_entry_is_set_only_where_it_is_needed(monkeypatch):
     for needed in (False, True):
-        monkeypatch.setattr(ort, "saturates", lambda needed=needed: needed)
-        options = ort.session_options()
+        monkeypatch.setattr(ort_engine, "saturates", lambda needed=needed: needed)
+        options = ort_engine.session_options()
         try:
-            assert options.get_session_config_entry(ort.EXACT_INT8) == "1" and needed
+            assert options.get_session_config_entry(ort_engine.EXACT_INT8) == "1" and needed
         except RuntimeError:  # how the library says that there is no such entry
             assert not needed
 
 
 @pytest.mark.parametrize(("precision", "noted"), [("int8", True), ("float32", False)])
 def test_a_profile_says_that_slower_kernels_compute(precision, noted, monkeypatch):
-    monkeypatch.setattr(latency, "saturates", lambda: True)
+    monkeypatch.setattr(profile_engines, "saturates", lambda: True)
     manifest = Manifest((), (), precision=precision, quantization={"scheme": "cpu"})
     engine = SimpleNamespace(manifest=manifest, path=Path("m.onnx"), backend="onnxruntime", device="cpu")
-    measured = latency.Latency(engine, np.ones(1), np.zeros(1), 1, None, latency.WarmUp(1, 1.0, True))
+    measured = profile_engines.Latency(
+        engine, np.ones(1), np.zeros(1), 1, None, profile_engines.WarmUp(1, 1.0, True)
+    )
     assert any("has no VNNI" in note for note in measured._note_of_form()) is noted
 
 

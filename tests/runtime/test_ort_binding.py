@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edgecnn.runtime import load
-from edgecnn.runtime.ort import open_session
 from edgecnn.runtime.ort_binding import _MOST_SHAPES, BoundSession
+from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.times import Times
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgecnn.errors import DataError
 from edgecnn.runtime import load
-from edgecnn.runtime.stream import stream
+from edgecnn.runtime.image_stream import stream
 
 
 @pytest.fixture(scope="module")

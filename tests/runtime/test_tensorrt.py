@@ -9,8 +9,8 @@ import pytest
 from fake_gpu import _ExecutionContext
 
 from edgecnn.errors import EdgecnnWarning, EngineError, InputError
-from edgecnn.measure.latency import profile
-from edgecnn.runtime import load, tensorrt
+from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.runtime import load, tensorrt_engine
 
 RNG = np.random.default_rng(0)
 
@@ -127,7 +127,7 @@ def test_threads_get_their_own_answers(engine_file):
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(work, range(8)))
-        assert engine._open == len(engine._idle) <= tensorrt.CONTEXTS
+        assert engine._open == len(engine._idle) <= tensorrt_engine.CONTEXTS
 
 
 def test_more_batch_sizes_than_contexts_take_turns(engine_file):
@@ -136,7 +136,7 @@ def test_more_batch_sizes_than_contexts_take_turns(engine_file):
         for count in (*range(1, 8), *range(1, 8)):
             array = images(count)
             np.testing.assert_array_equal(engine(array), expected(path, array))
-        assert engine._open == tensorrt.CONTEXTS
+        assert engine._open == tensorrt_engine.CONTEXTS
 
 
 def test_parts_of_an_inference_are_timed_on_the_gpus_clock(engine_file):
@@ -271,14 +271,14 @@ def test_closing_ends_the_wait_of_every_thread(engine_file, monkeypatch):
         except EngineError as error:
             said.append(str(error))
 
-    threads = [threading.Thread(target=call, daemon=True) for _ in range(4 * tensorrt.CONTEXTS)]
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(4 * tensorrt_engine.CONTEXTS)]
     for thread in threads:
         thread.start()
-    for _ in range(tensorrt.CONTEXTS):
+    for _ in range(tensorrt_engine.CONTEXTS):
         inside.acquire(timeout=5)
     engine.close()
     closed.set()
     for thread in threads:
         thread.join(2)
     assert not any(thread.is_alive() for thread in threads)
-    assert len(said) == 3 * tensorrt.CONTEXTS and all("is closed" in text for text in said)
+    assert len(said) == 3 * tensorrt_engine.CONTEXTS and all("is closed" in text for text in said)

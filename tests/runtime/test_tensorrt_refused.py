@@ -6,7 +6,7 @@ import pytest
 
 from edgecnn import artifact
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
-from edgecnn.runtime import load, tensorrt
+from edgecnn.runtime import load, tensorrt_engine
 
 
 def test_it_runs_on_no_cpu(engine_file):
@@ -52,7 +52,7 @@ def test_what_the_library_refuses_is_one_line_with_the_command(engine_file, fake
     path = engine_file()
     path.write_bytes(b"{")
     with pytest.raises(EngineError, match="magic tag does not match") as caught:
-        tensorrt.TensorRtEngine(path, artifact.read_manifest(path))
+        tensorrt_engine.TensorRtEngine(path, artifact.read_manifest(path))
     assert "edgecnn compile" in caught.value.hint
 
 

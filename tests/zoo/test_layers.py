@@ -13,8 +13,8 @@ from torch import nn
 from edgecnn import zoo
 from edgecnn.errors import InvalidValueError
 from edgecnn.zoo import formulas
-from edgecnn.zoo.analysis.layers import analyse, study
-from edgecnn.zoo.analysis.memory import Use, live_bytes
+from edgecnn.zoo.analysis.activation_memory import Use, live_bytes
+from edgecnn.zoo.analysis.analyze import analyse, study
 from edgecnn.zoo.cost import count
 
 FIELDS = list(csv.DictReader((Path(__file__).parent / "receptive_fields.csv").open()))

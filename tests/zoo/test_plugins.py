@@ -12,7 +12,7 @@ from edgecnn.errors import EdgecnnWarning, InvalidValueError, WeightsError
 
 PLUGIN = """
 import torch
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import Architecture
 from edgecnn.zoo.width import scale
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgecnn.zoo.analysis.shapes import output_shape
+from edgecnn.zoo.analysis.output_shapes import output_shape
 
 
 def image(*shape):

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecnn.compress.distill import points
+from edgecnn.compress.distill import feature_points
 from edgecnn.compress.distill.teacher import Teacher, Translation, with_features
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.errors import InvalidValueError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Which features are transferred.
 FEATURES = ("none", "hint", "attention")
@@ -59,9 +59,11 @@ class Distillation(nn.Module):
         self._teacher_points: list[str] = []
         self.regressors = nn.ModuleList()
         if features != "none":
-            self._pair(points.of_module(student, preprocessing.channels, preprocessing.size), teacher.points)
+            self._pair(
+                feature_points.of_module(student, preprocessing.channels, preprocessing.size), teacher.points
+            )
 
-    def _pair(self, student: points.Points, teacher: points.Points) -> None:
+    def _pair(self, student: feature_points.Points, teacher: feature_points.Points) -> None:
         for stride in sorted(student.keys() & teacher.keys()):
             (mine, channels), (theirs, wanted) = student[stride], teacher[stride]
             self._student_points.append(mine)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from edgecnn import files
 from edgecnn.artifact import Manifest, read_manifest
-from edgecnn.compress.distill import points
+from edgecnn.compress.distill import feature_points as points
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.quantize.evaluate import readouts
-from edgecnn.runtime.images import Preprocessing
-from edgecnn.runtime.ort import open_session
+from edgecnn.quantize.reference import readouts
+from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.spec import NetworkSpec
 
 Labels = str | tuple[str, ...] | None

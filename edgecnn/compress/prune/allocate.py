@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecnn.compress.prune.groups import Group, Groups, Mask
+from edgecnn.compress.prune.channel_groups import Group, Groups, Mask
 from edgecnn.compress.prune.importance import Scores
 from edgecnn.errors import PruningError
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecnn.compress.prune.groups import Groups
+from edgecnn.compress.prune.channel_groups import Groups
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.registry import suggest
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.train_options import TrainOptions
 
 
 def make(modules: Iterable[nn.Module], options: TrainOptions, rate: float) -> Optimizer:

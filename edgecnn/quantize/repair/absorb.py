@@ -23,11 +23,11 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import DataError
-from edgecnn.quantize.channels import ChannelObserver
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import clip_bounds
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
-from edgecnn.quantize.repair.tied import ChannelWise, Group, reads_unpadded, tie
+from edgecnn.quantize.repair.tied_channels import ChannelWise, Group, reads_unpadded, tie
 
 Array = npt.NDArray[np.float64]
 

@@ -23,13 +23,13 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import DataError
-from edgecnn.quantize.channels import ChannelObserver
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import clip_bounds
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
+from edgecnn.quantize.repair.channel_sensitivity import sensitivities
 from edgecnn.quantize.repair.intervals import Ends, bound
-from edgecnn.quantize.repair.sensitivity import sensitivities
-from edgecnn.quantize.repair.tied import ChannelWise, Group, tie
+from edgecnn.quantize.repair.tied_channels import ChannelWise, Group, tie
 
 Array = npt.NDArray[np.float64]
 

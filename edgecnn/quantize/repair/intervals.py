@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.patterns import clip_bounds, setting
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.placement.patterns import clip_bounds, setting
 from edgecnn.quantize.repair import parameters
-from edgecnn.quantize.repair.tied import ChannelWise, reads_unpadded
+from edgecnn.quantize.repair.tied_channels import ChannelWise, reads_unpadded
 
 Array = npt.NDArray[np.float64]
 #: Least and greatest value, for all channels or (C,).

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.quantize.graph import attribute, attribute_list, attribute_text
+from edgecnn.quantize.graph.index import attribute, attribute_list, attribute_text
 
 Array = npt.NDArray[np.float32]
 Number = TypeVar("Number", bound=np.generic)

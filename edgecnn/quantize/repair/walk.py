@@ -14,13 +14,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from edgecnn.quantize import qdq
-from edgecnn.quantize.graph import Graph, batch_of, sizes
-from edgecnn.quantize.patterns import clip_bounds
-from edgecnn.quantize.placement import Placement
-from edgecnn.quantize.ranges import Range
-from edgecnn.quantize.repair.kept import Buffers, Kept
-from edgecnn.quantize.weights import QuantizedWeight
+from edgecnn.quantize.graph.index import Graph, batch_of, sizes
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.integer_weights import QuantizedWeight
+from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.placement.place import Placement
+from edgecnn.quantize.ranges.range_methods import Range
+from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
@@ -72,11 +72,11 @@ class Layer:
     @property
     def input_scale(self) -> float:
         """Step of the input's range."""
-        return float(qdq.scale_and_zero(*self.range, self.scheme)[0])
+        return float(write_qdq.scale_and_zero(*self.range, self.scheme)[0])
 
     def quantized_input(self, values: Array) -> Array:
         """Return input values as the layer sees them: rounded to the steps of the input's range."""
-        scale, zero = qdq.scale_and_zero(*self.range, self.scheme)
+        scale, zero = write_qdq.scale_and_zero(*self.range, self.scheme)
         info = np.iinfo(zero.dtype)
         steps = np.rint(values / scale)
         steps += np.float32(zero)
@@ -120,7 +120,7 @@ def walk(
     exact, inexact = (Kept(graph.inputs[0], images, total, buffers) for _ in range(2))
 
     def quantized(piece: _Piece) -> onnx.ModelProto:
-        return qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
+        return write_qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
 
     for index, (piece, parts) in enumerate(zip(pieces, _parts(model, pieces, size, total), strict=True)):
         progress(index, len(pieces))

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from edgecnn.zoo.analysis.output_shapes import bind, spread
 from edgecnn.zoo.analysis.receptive import Field
 from edgecnn.zoo.analysis.result import ACTIVATION, ATTENTION, ELEMENTWISE, NORMALIZATION
-from edgecnn.zoo.analysis.shapes import bind, spread
 
 COPY, GLOBAL_POOL = "copy", "global pool"
 

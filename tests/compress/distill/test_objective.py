@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgecnn.compress.distill.objective import attention, soft_targets
 from edgecnn.compress.distill.teacher import Translation
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 
 def test_soft_targets_are_the_scaled_divergence_of_the_softened_answers():

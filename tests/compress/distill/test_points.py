@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgecnn import zoo
-from edgecnn.compress.distill.points import of_module
+from edgecnn.compress.distill.feature_points import of_module
 from edgecnn.compress.distill.teacher import with_features
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgecnn.compress.prune.channels import trace
+from edgecnn.compress.prune.channel_labels import trace
 from edgecnn.zoo.blocks import LocalResponseNorm
 
 IMAGE = torch.zeros(1, 3, 8, 8)

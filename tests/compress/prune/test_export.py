@@ -7,8 +7,8 @@ from edgecnn import zoo
 from edgecnn.compress.prune import Goal, prune
 from edgecnn.export.trace import trace
 from edgecnn.parity import compare
-from edgecnn.quantize.evaluate import logits
-from edgecnn.quantize.simplify import simplify
+from edgecnn.quantize.graph.simplify import simplify
+from edgecnn.quantize.reference import logits
 from edgecnn.zoo.initialize import settle
 
 LONG = ("vit_tiny", "swin_tiny", "densenet121", "efficientnet_b0", "shufflenet_v1_g8", "resnext50_32x4d")

@@ -7,9 +7,9 @@ import torch_pruning
 from torch import nn
 
 from edgecnn import zoo
-from edgecnn.compress.prune.groups import Groups
+from edgecnn.compress.prune.channel_groups import Groups
 from edgecnn.compress.prune.importance import scores
-from edgecnn.compress.prune.pipeline import without
+from edgecnn.compress.prune.prune_network import without
 from edgecnn.zoo import cost
 
 #: Families that torch-pruning 1.6.1 traces rightly.

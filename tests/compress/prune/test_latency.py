@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgecnn.compress.prune.latency import LatencyGoal, prune_to_latency
-from edgecnn.compress.prune.pipeline import Pruned, prune
-from edgecnn.compress.prune.timing import Timing
+from edgecnn.compress.prune.network_timing import Timing
+from edgecnn.compress.prune.prune_network import Pruned, prune
+from edgecnn.compress.prune.prune_to_latency import LatencyGoal, prune_to_latency
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.zoo.cost import Cost
 
@@ -138,7 +138,7 @@ def test_bad_latencies_are_refused(text):
 @pytest.mark.slow
 def test_a_real_network_gets_as_fast_as_asked():
     from edgecnn import zoo
-    from edgecnn.compress.prune.timing import Timer
+    from edgecnn.compress.prune.network_timing import Timer
 
     network, example = zoo.create("resnet18", num_classes=10, resolution=96), torch.zeros(1, 3, 96, 96)
     goal = LatencyGoal.parse("0.6x")
@@ -151,7 +151,7 @@ def test_a_real_network_gets_as_fast_as_asked():
 
 
 def test_a_timer_tells_a_small_network_from_a_large_one():
-    from edgecnn.compress.prune.timing import Timer
+    from edgecnn.compress.prune.network_timing import Timer
 
     def network(width):
         return nn.Sequential(

@@ -10,7 +10,7 @@ from torch import nn
 from edgecnn import zoo
 from edgecnn.compress.prune import Goal, prune
 from edgecnn.compress.prune.allocate import allocate
-from edgecnn.compress.prune.groups import Groups
+from edgecnn.compress.prune.channel_groups import Groups
 from edgecnn.compress.prune.importance import IMPORTANCES, scores
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
@@ -111,7 +111,7 @@ def test_channels_that_are_zero_can_go_without_a_trace(name):
             if isinstance(module, nn.BatchNorm2d):
                 gone = module.weight == 0
                 module.running_mean[gone], module.running_var[gone] = 0, 1
-        from edgecnn.compress.prune.pipeline import without
+        from edgecnn.compress.prune.prune_network import without
 
         assert torch.allclose(without(silent, groups, keep)(images), silent(images), atol=1e-4)
         assert not torch.allclose(network(images), silent(images), atol=1e-2)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.compress.prune.file import PruneRequest
 from edgecnn.compress.prune.goal import Goal
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.prune.prune_file import PruneRequest
+from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.errors import InvalidValueError, UnknownNameError
 from edgecnn.zoo.spec import NetworkSpec
 

@@ -8,15 +8,15 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, WeightQuantizer
-from edgecnn.quantize import qdq
-from edgecnn.quantize.weights import quantize_bias, quantize_weight
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.integer_weights import quantize_bias, quantize_weight
 from edgecnn.targets import CPU, PORTABLE
 
 LIMITS = {"portable": (-128, 127), "cpu": (0, 255)}
 
 
 def quantizer(low, high, scheme, width=None):
-    scale, zero = qdq.scale_and_zero(low, high, scheme)
+    scale, zero = write_qdq.scale_and_zero(low, high, scheme)
     return ActivationQuantizer(float(scale), int(zero), *LIMITS[scheme.name], scheme.symmetric, width)
 
 
@@ -24,7 +24,7 @@ def quantizer(low, high, scheme, width=None):
 @pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
 def test_values_are_those_of_quantize_linear_to_the_bit(low, high, scheme, rng):
     learned = quantizer(low, high, scheme)
-    scale, zero = qdq.scale_and_zero(low, high, scheme)
+    scale, zero = write_qdq.scale_and_zero(low, high, scheme)
     # Ties, values beyond both ends, and others.
     ties = (np.arange(-300, 300) + 0.5).astype(np.float32) * scale
     x = np.concatenate([ties, rng.normal(scale=3, size=2000).astype(np.float32)]).reshape(4, -1)
@@ -51,7 +51,7 @@ def test_the_range_gives_back_scale_and_zero_point(low, high, scheme):
     with torch.no_grad():
         for parameter in learned.parameters():
             parameter.add_(0.3)
-    scale, zero = qdq.scale_and_zero(*learned.ends(), scheme)
+    scale, zero = write_qdq.scale_and_zero(*learned.ends(), scheme)
     assert scale == learned.scale.detach().numpy()
     assert int(zero) == int(learned.zero(learned.scale, learned.low))
 

@@ -10,8 +10,8 @@ from edgecnn import zoo
 from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.errors import InvalidValueError
 from edgecnn.export.trace import trace
-from edgecnn.quantize.evaluate import logits
-from edgecnn.quantize.simplify import simplify
+from edgecnn.quantize.graph.simplify import simplify
+from edgecnn.quantize.reference import logits
 
 #: Network: a small resolution that it can do with.
 QUICK = {"alexnet": 96, "mobilenet_v3_small": 64}

@@ -12,19 +12,19 @@ import torch
 from torch.nn import functional as F
 
 from edgecnn import zoo
-from edgecnn.compress.qat.model import QuantizedModule
-from edgecnn.compress.qat.pipeline import LEARNING_RATE
+from edgecnn.compress.qat.quantized_network import QuantizedModule
+from edgecnn.compress.qat.train_quantized import LEARNING_RATE
 from edgecnn.compress.train import optimizer as optimizers
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
 from edgecnn.parity import compare
-from edgecnn.quantize.evaluate import logits
-from edgecnn.quantize.graph import Graph
-from edgecnn.quantize.pipeline import Quantizer
-from edgecnn.quantize.recipes import FITTED, PLAIN
-from edgecnn.quantize.simplify import simplify
-from edgecnn.quantize.strip import to_scheme
+from edgecnn.quantize.efforts import FITTED, PLAIN
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.simplify import simplify
+from edgecnn.quantize.placement.remove_qdq import to_scheme
+from edgecnn.quantize.quantizer import Quantizer
+from edgecnn.quantize.reference import logits
 from edgecnn.targets import CPU, PORTABLE
 
 #: Name: width.

@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.errors import InvalidValueError
-from edgecnn.runtime.ort import open_session
+from edgecnn.runtime.ort_engine import open_session
 
 RNG = np.random.default_rng(0)
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from edgecnn.compress.losses import Supervised
-from edgecnn.compress.train.fit import Stage, Task, fit, make_accelerator
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 torch.manual_seed(0)
 network = nn.Sequential(

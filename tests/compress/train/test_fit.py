@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
-from edgecnn.compress.train.fit import Stage, Task, TrainingError, evaluate, fit, make_accelerator
-from edgecnn.compress.train.options import TrainOptions
-from edgecnn.compress.train.state import TrainingState
+from edgecnn.compress.train.resume_state import TrainingState
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Stage, Task, TrainingError, evaluate, fit, make_accelerator
 from edgecnn.data.dataset import Examples, open_dataset
 from edgecnn.data.loader import Loader
 from edgecnn.errors import InvalidValueError
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 
 GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
 OPTIONS = TrainOptions(epochs=3, batch=32, ema=0.9, mixup=0.2, lr=0.01, validation=0.0)
@@ -82,7 +82,7 @@ RESUMED = {
 
 @pytest.mark.parametrize("changes", RESUMED.values(), ids=RESUMED.keys())
 def test_a_run_resumed_from_any_state_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch, changes):
-    monkeypatch.setattr("edgecnn.compress.train.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.training_loop.SAVE_SECONDS", 0.0)
     options = TrainOptions(**{**OPTIONS.to_json(), **changes})
     images = Examples(DIGITS.train.images[:96], DIGITS.train.labels[:96])
     stages = (Stage("classifier", 1, 0.01, ("6.",)), Stage("whole network", 2, 0.01))
@@ -116,8 +116,8 @@ def untimed(rows):
 
 
 def test_a_run_cut_off_again_and_again_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgecnn.compress.train.fit.REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("edgecnn.compress.train.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.training_loop.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.training_loop.SAVE_SECONDS", 0.0)
     whole = network()
     rows, seen = run(task(whole))
     state, net = tmp_path / "state", network()
@@ -132,8 +132,8 @@ def test_a_run_cut_off_again_and_again_ends_where_the_uninterrupted_one_does(tmp
 
 
 def test_a_state_of_another_run_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgecnn.compress.train.fit.REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("edgecnn.compress.train.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.training_loop.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("edgecnn.compress.train.training_loop.SAVE_SECONDS", 0.0)
     state = tmp_path / "state"
     with pytest.raises(CutOffError):
         run(task(network(), state=state), 1)

@@ -10,7 +10,7 @@ import pytest
 # between: how often a training step finds its blocks again depends on threads and on the rest of the heap.
 CODE = """
 import ctypes, resource, sys
-from edgecnn.compress.train.memory import keep_freed_memory
+from edgecnn.compress.train.freed_memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()

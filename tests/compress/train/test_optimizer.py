@@ -7,7 +7,7 @@ from torch import nn
 
 from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train.average import Average
-from edgecnn.compress.train.options import TrainOptions
+from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.errors import EdgecnnError
 
 

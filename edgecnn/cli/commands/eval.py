@@ -1,0 +1,224 @@
+"""`edgecnn eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.cli import common
+from edgecnn.cli.backend_option import backend_option, opened
+from edgecnn.cli.on_board import BoardCommand, BoardPath
+from edgecnn.cli.store_results import keep, store_option
+from edgecnn.cli.terminal import say
+
+if TYPE_CHECKING:
+    from edgecnn.data.frame_cache import FrameCache
+    from edgecnn.measure.accuracy.evaluate import Accuracy
+    from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity
+
+#: Worst classes, changed images and skipped images that are named.
+_NAMED = 3
+
+
+def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
+    from edgecnn.measure.accuracy.contact_sheet import sheet_path
+
+    return [] if plot is None else [plot, *([sheet_path(plot)] if reference else [])]
+
+
+@click.command("eval", cls=BoardCommand, outputs=_outputs)
+@click.argument("model", type=BoardPath(sent=True))
+@click.option(
+    "--data",
+    type=BoardPath(sent=True, folder=True),
+    required=True,
+    help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
+)
+@click.option(
+    "--reference",
+    type=BoardPath(sent=True),
+    help="File whose answers to compare with, such as the float one's.",
+)
+@click.option(
+    "--plot",
+    type=BoardPath(fetched=True, path_type=Path),
+    help="Plot of confusions, calibration and classes; with --reference, also the changed images"
+    " to NAME_changed.",
+)
+@click.option("--per-class", is_flag=True, help="Print the accuracy of every class.")
+@click.option(
+    "--preprocessing-parity", is_flag=True, help="Compare the input with what torchvision would prepare."
+)
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
+@click.option(
+    "--cache",
+    is_flag=True,
+    help="Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",
+)
+@backend_option
+@store_option
+@common.common
+def command(
+    model: str,
+    data: str,
+    reference: str | None,
+    plot: Path | None,
+    per_class: bool,
+    preprocessing_parity: bool,
+    batch: int,
+    device: str,
+    threads: int,
+    cache: bool,
+    backend: str | None,
+    no_store: bool,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of MODEL on labelled images, and where it differs from a reference."""
+    from edgecnn import figure
+    from edgecnn.data.frame_cache import FrameCache
+    from edgecnn.data.trained_on import test_images
+    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
+    from edgecnn.measure.accuracy.evaluate import evaluate
+    from edgecnn.measure.accuracy.preprocessing_parity import compare_preprocessing
+
+    plots = _outputs(plot, reference)
+    for path in plots:
+        figure.check(path)
+    workers = threads or None
+    frames = FrameCache() if cache else None
+    models = (model, *([reference] if reference else []))
+    # One thread each: every core works on a batch of its own.
+    with (
+        common.progress(None) as show,
+        opened(models, backend, show, device=device, threads=1) as (engine, *other),
+    ):
+        manifest = engine.manifest
+        engine.demand_class_scores()
+        dataset = test_images(manifest, data, engine.classes, show)
+        accuracy = evaluate(
+            engine,
+            dataset,
+            reference=other[0] if other else None,
+            batch=batch,
+            workers=workers,
+            cache=frames,
+            progress=show,
+        )
+        parities: tuple[PreprocessingParity, ...] = ()
+        if preprocessing_parity:
+            show("comparing the preprocessing")
+            parities, _ = compare_preprocessing(engine, dataset.images, batch=batch, workers=workers)
+        preprocessing = engine.preprocessing
+        values = {
+            **accuracy.to_json(),
+            "path": model,
+            "preprocessing_parity": [item.to_json() for item in parities] or None,
+        }
+        if not no_store:
+            keep("eval", engine, values)
+    if plots:
+        accuracy_plot.draw(accuracy, plots[0])
+    if len(plots) == 2:
+        contact_sheet.draw(accuracy, dataset.images, preprocessing, plots[1])
+    if as_json:
+        common.print_json(values)
+        return
+    common.print_facts(
+        [
+            *_facts(accuracy),
+            *_cache_facts(frames),
+            *_parity_facts(parities),
+            *(("wrote", str(p)) for p in plots),
+        ]
+    )
+    if per_class:
+        _print_classes(accuracy)
+    for note in accuracy.notes:
+        say(f"note: {note}", fg="yellow", err=True)
+    for skipped in accuracy.skipped[:_NAMED]:
+        say(str(skipped), fg="yellow", err=True)
+    if manifest and manifest.weights == "random":
+        say("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
+
+
+def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
+    (low, high), (low5, high5) = accuracy.top1_interval, accuracy.top5_interval
+    counts, right = accuracy.confusion.sum(axis=1), accuracy.confusion.diagonal()
+    worst = [
+        f"{accuracy.names[index]} {right[index] / counts[index]:.1%} of {counts[index]}"
+        for index in accuracy.worst_classes[:_NAMED]
+    ]
+    left_out = f", {len(accuracy.skipped)} could not be read" if accuracy.skipped else ""
+    if accuracy.training.left_out:
+        left_out += f", {accuracy.training.left_out} left out that trained this network"
+    facts = [
+        ("top-1", f"{accuracy.top1:.2%}  (95 % interval {low:.2%} to {high:.2%})"),
+        ("top-5", f"{accuracy.top5:.2%}  (95 % interval {low5:.2%} to {high5:.2%})"),
+        ("lowest", ", ".join(worst)),
+        ("calibration", f"off by {accuracy.ece:.1%} (ECE, 15 bins), log-likelihood {-accuracy.nll:.3f} nats"),
+    ]
+    if accuracy.agreement is not None:
+        found = accuracy.agreement
+        low, high = found.interval
+        decibels = common.decibels(found.parity.to_json()["sqnr_db"])
+        facts += [
+            ("reference", f"top-1 {found.reference_top1:.2%} ({found.reference})"),
+            (
+                "agreement",
+                f"{found.parity.top1_agreement:.2%}  (95 % interval {low:.2%} to {high:.2%}), {decibels}",
+            ),
+            (
+                "changed",
+                f"{len(found.changed)} images: {found.only_reference_right} only the reference has right,"
+                f" {found.only_model_right} only this model (p = {found.p_value:.2g})",
+            ),
+        ]
+        for item in found.changed[:_NAMED]:
+            names = [accuracy.names[index] for index in (item.label, item.reference_answer, item.answer)]
+            facts.append(
+                (
+                    "",
+                    f"{item.image}: {names[0]}, was {names[1]} {item.reference_confidence:.0%},"
+                    f" is {names[2]} {item.confidence:.0%}",
+                )
+            )
+    rate, decoding = accuracy.n / accuracy.seconds, accuracy.conditions["decoding"]
+    return [
+        *facts,
+        ("images", f"{accuracy.n} of {accuracy.data}{left_out}"),
+        ("time", f"{accuracy.seconds:.1f} s, {rate:.0f} images/s, decoding {decoding}"),
+    ]
+
+
+def _cache_facts(cache: FrameCache | None) -> list[tuple[str, str]]:
+    if cache is None:
+        return []
+    return [("cache", f"{cache.found} images were in {cache.folder}, {cache.decoded} are new")]
+
+
+def _parity_facts(parities: tuple[PreprocessingParity, ...]) -> list[tuple[str, str]]:
+    return [
+        (
+            f"torch {item.kind}",
+            f"input differs by at most {item.max_input_diff:.2g} ({item.max_pixel_diff} of 255), logits by"
+            f" {item.max_logit_diff:.2g}; {len(item.changed)} of {item.images} images change class",
+        )
+        for item in parities
+    ]
+
+
+def _print_classes(accuracy: Accuracy) -> None:
+    counts, right = accuracy.confusion.sum(axis=1), accuracy.confusion.diagonal()
+    rows = []
+    for index in accuracy.worst_classes:
+        mistakes = accuracy.confusion[index].copy()
+        mistakes[index] = 0
+        often = int(mistakes.argmax())
+        taken = f"{accuracy.names[often]} ({mistakes[often]})" if mistakes[often] else "-"
+        share = right[index] / counts[index]
+        rows.append([accuracy.names[index], str(counts[index]), str(right[index]), f"{share:.1%}", taken])
+    common.print_table(["class", "images", "right", "accuracy", "most often taken for"], rows, text=(0, 4))

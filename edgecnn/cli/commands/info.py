@@ -1,0 +1,259 @@
+"""`edgecnn info`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgecnn.cli import common, info_folder
+from edgecnn.cli.terminal import say
+
+if TYPE_CHECKING:
+    from edgecnn.artifact import Manifest
+    from edgecnn.zoo.analysis.result import Layer, Study
+
+
+@click.command("info")
+@click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
+@click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
+@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
+@click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Plot of cost along depth, or of a folder's images: FILE.png, .svg, .pdf.",
+)
+@common.common
+def command(
+    subjects: tuple[str, ...],
+    alpha: float,
+    resolution: int | None,
+    phi: float | None,
+    everything: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Show a network layer by layer, several side by side, a file with its lineage, or an image folder.
+
+    Of a folder every image is decoded: sizes, classes, copies, what is broken, and how it would be split.
+
+    \b
+    edgecnn info mobilenet --alpha 0.5 --plot mobilenet.png
+    edgecnn info resnet18 resnet50 mobilenet_v2
+    edgecnn info m.onnx
+    edgecnn info photos/ --plot photos.png
+    """
+    folders = [subject for subject in subjects if Path(subject).is_dir()]
+    if folders:
+        if len(subjects) > 1:
+            raise click.UsageError(f"{folders[0]} is a folder: show it alone")
+        info_folder.show(folders[0], plot, as_json)
+        return
+    files = [subject for subject in subjects if _is_file(subject)]
+    if plot and (files or len(subjects) > 1):
+        raise click.UsageError("--plot draws one network, by its name")
+    if files and len(subjects) > 1:
+        raise click.UsageError(f"{files[0]} is a model file: show it alone")
+    if files:
+        _artifact(files[0], as_json)
+        return
+    if plot:
+        from edgecnn import figure
+
+        figure.check(plot)
+    found = [_study(name, alpha, resolution, phi) for name in subjects]
+    if len(found) == 1:
+        _network(found[0], everything, plot, as_json)
+    else:
+        _compare(found, as_json)
+
+
+def _is_file(subject: str) -> bool:
+    return Path(subject).is_file() or subject.endswith(".onnx") or "/" in subject
+
+
+def _artifact(path: str, as_json: bool) -> None:
+    from edgecnn import files
+    from edgecnn.artifact import content_bytes, read_manifest
+
+    manifest = read_manifest(path)
+    found, reason = (None, "") if manifest else _look_into(Path(path))
+    if as_json:
+        known = manifest or found
+        values = dataclasses.asdict(known) if known else {"reason": reason}
+        size = content_bytes(path)
+        made_here = {"manifest": manifest is not None}
+        common.print_json({"path": path, "sha256": files.sha256(path), "bytes": size, **made_here, **values})
+        return
+    facts = [("file", f"{path}  ({common.size(content_bytes(path))}, sha256 {files.sha256(path)[:12]})")]
+    if manifest is None:
+        facts.append(("manifest", "none: this file was not made by edgecnn"))
+        facts += _facts(found) if found else [("unusable", reason)]
+    else:
+        facts += _facts(manifest)
+    common.print_facts(facts)
+
+
+def _look_into(path: Path) -> tuple[Manifest | None, str]:
+    """Return what there is to find out of a file without a manifest, or why nothing can be."""
+    from edgecnn.compile.build_engine import foreign
+    from edgecnn.errors import EdgecnnError
+
+    try:
+        return foreign(path), ""
+    except EdgecnnError as error:
+        return None, str(error)
+
+
+#: Parameters of a step that are too long to read; --json has them.
+_LONG = ("structure", "attempts", "asked", "training_images")
+
+
+def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+    image = manifest.inputs[0]
+    made = manifest.versions.items()
+    steps = []
+    for step in manifest.lineage:
+        shown = {
+            key: value
+            for key, value in step.parameters.items()
+            if key not in _LONG and value not in (None, [])
+        }
+        details = ", ".join(f"{key} {value}" for key, value in shown.items())
+        steps.append(f"{step.what}" + (f" ({details})" if details else ""))
+    facts = []
+    if manifest.architecture is not None:
+        facts += [
+            ("network", f"{manifest.architecture} x {manifest.alpha:g} at {manifest.resolution} pixels"),
+            ("weights", str(manifest.weights)),
+            ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
+        ]
+    return [
+        *facts,
+        ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
+        ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
+        *(
+            ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
+            for index, output in enumerate(manifest.outputs)
+            for called in [f"  ({output.name})" if len(manifest.outputs) > 1 else ""]
+        ),
+        *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
+        *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
+    ]
+
+
+def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:
+    from edgecnn.lazy import require
+
+    require("torch", "taking a network apart")
+    from edgecnn.zoo.analysis.analyze import study
+
+    return study(name, alpha=alpha, resolution=resolution, phi=phi)
+
+
+def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -> None:
+    if plot is not None:
+        from edgecnn.zoo.analysis.cost_plot import draw
+
+        cost = f"{common.amount(found.analysis.params)} parameters, {common.amount(found.analysis.macs)} MACs"
+        draw(found.analysis, f"{_title(found)}: {cost}", plot)
+    if as_json:
+        common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
+        return
+    row, analysis = found.row, found.analysis
+    common.print_table(
+        ["layer", "kind", "output", "kernel", "params", "MACs", "field", "step", "memory"],
+        [_layer_row(layer) for layer in analysis.layers if everything or not layer.is_fused],
+        text=(0, 1),
+    )
+    facts = [
+        ("network", _title(found)),
+        ("paper", row.paper),
+        ("cost", f"{analysis.params:,} parameters, {analysis.macs:,} MACs"),
+        ("MACs by", ", ".join(f"{kind} {_share(share)}" for kind, share in analysis.mac_share.items())),
+        ("memory", f"{common.size(analysis.peak_activation_bytes)} at most, during {analysis.peak_layer}"),
+        ("intensity", f"{analysis.arithmetic_intensity:.1f} operations (two per MAC) per byte moved"),
+        ("field", _last_field(analysis.receptive_field)),
+        ("weights", row.imagenet or "no ImageNet weights known"),
+    ]
+    if analysis.attention_macs:
+        products = f"{analysis.attention_macs:,} MACs more in products of activations"
+        facts.insert(3, ("attention", f"{products}, which published counts leave out"))
+    if plot is not None:
+        facts.append(("plot", str(plot)))
+    common.print_facts(facts)
+    fused = [layer for layer in analysis.layers if layer.is_fused]
+    if fused and not everything:
+        params = sum(layer.params for layer in fused)
+        say(f"not listed without --all: {len(fused)} normalizations and activations, {params:,} parameters")
+    idle = analysis.params - sum(layer.params for layer in analysis.layers)
+    if idle:
+        say(f"{idle:,} of the parameters are only used in training")
+    say("memory is float32's, for one image; field and step are in input pixels")
+
+
+def _title(found: Study) -> str:
+    side = found.resolution
+    return f"{found.row.name} x {found.alpha:g}, {found.row.in_channels} x {side} x {side}"
+
+
+def _last_field(field: int | None) -> str:
+    return "not defined after attention" if field is None else f"{_pixels(field)} before global pooling"
+
+
+def _layer_row(layer: Layer) -> list[str]:
+    everything = layer.receptive_field is not None and math.isinf(layer.receptive_field)
+    return [
+        layer.name,
+        layer.kind,
+        "x".join(map(str, layer.shape)),
+        _window(layer),
+        common.amount(layer.params) if layer.params else "",
+        common.amount(layer.macs) if layer.macs else "",
+        "all" if everything else "-" if layer.receptive_field is None else str(layer.receptive_field),
+        "" if everything or layer.receptive_step is None else str(layer.receptive_step),
+        common.size(layer.activation_bytes),
+    ]
+
+
+def _window(layer: Layer) -> str:
+    """Kernel, stride and groups, as in "3x3/2 g32"."""
+    if not layer.kernel:
+        return ""
+    stride = "" if set(layer.stride) == {1} else "/" + "x".join(map(str, dict.fromkeys(layer.stride)))
+    groups = f" g{layer.groups}" if layer.kind == "grouped conv" else ""
+    return "x".join(map(str, layer.kernel)) + stride + groups
+
+
+def _compare(found: list[Study], as_json: bool) -> None:
+    if as_json:
+        common.print_json({"results": [item.to_json() for item in found]})
+        return
+    analyses = [item.analysis for item in found]
+    kinds = dict.fromkeys(kind for analysis in analyses for kind in analysis.mac_share)
+    rows = [
+        ["year", *(str(item.row.year) for item in found)],
+        ["resolution", *(str(item.resolution) for item in found)],
+        ["parameters", *(common.amount(analysis.params) for analysis in analyses)],
+        ["MACs", *(common.amount(analysis.macs) for analysis in analyses)],
+        ["peak memory", *(common.size(analysis.peak_activation_bytes) for analysis in analyses)],
+        ["operations per byte", *(f"{analysis.arithmetic_intensity:.1f}" for analysis in analyses)],
+        ["receptive field", *(_pixels(analysis.receptive_field) for analysis in analyses)],
+        *([f"MACs in {kind}", *(_share(a.mac_share.get(kind, 0)) for a in analyses)] for kind in kinds),
+    ]
+    widths = {item.alpha for item in found}
+    columns = [item.row.name if widths == {1} else f"{item.row.name} x {item.alpha:g}" for item in found]
+    common.print_table(["", *columns], rows)
+
+
+def _pixels(field: int | None) -> str:
+    return "not defined" if field is None else f"{field} pixels"
+
+
+def _share(share: float) -> str:
+    return "-" if share == 0 else "< 0.1%" if share < 0.0005 else f"{share:.1%}"

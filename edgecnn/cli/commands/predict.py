@@ -1,0 +1,118 @@
+"""`edgecnn predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecnn.cli import common
+from edgecnn.cli.backend_option import opened
+from edgecnn.cli.on_board import BoardCommand, BoardPath
+from edgecnn.cli.terminal import say
+
+if TYPE_CHECKING:
+    from edgecnn.runtime import Engine, Prediction
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An image or a folder that cannot be read."""
+
+    image: str
+    error: str
+    hint: str | None
+
+
+@click.command("predict", cls=BoardCommand)
+@click.argument("model", type=BoardPath(sent=True))
+@click.argument(
+    "images", metavar="IMAGE | FOLDER...", type=BoardPath(sent=True, folder=True, file=True), nargs=-1,
+    required=True,
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
+@common.common
+def command(model: str, images: tuple[str, ...], top: int, device: str, as_json: bool) -> int:
+    """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.
+
+    What cannot be read is named and left out; the exit code is then 1.
+    """
+    from edgecnn.cli import _report
+
+    notes: list[str] = []
+    with common.progress(None) as show, opened([model], None, show, device=device) as (engine,):
+        files, failed = _listed(images, notes)
+        predictions = _predictions(engine, files, top, failed, show)
+        random = engine.manifest is not None and engine.manifest.weights == "random"
+    if as_json:
+        common.print_json(
+            {
+                "path": model,
+                "random_weights": random,
+                "predictions": [
+                    {
+                        "image": image,
+                        "classes": [
+                            {"index": p.index, "label": p.label, "probability": p.probability} for p in result
+                        ],
+                    }
+                    for image, result in predictions.items()
+                ],
+                "failed": [vars(item) for item in failed],
+                "notes": notes,
+            }
+        )
+    else:
+        for image, result in predictions.items():
+            say(image)
+            for item in result:
+                say(f"  {item.probability:6.1%}  {item.label} ({item.index})")
+    for note in notes:
+        say(f"note: {note}", fg="yellow", err=True)
+    for failure in failed:
+        _report(failure.error, failure.hint)
+    if random and predictions:
+        say("this model's weights are random: the classes mean nothing", fg="yellow", err=True)
+    return 1 if failed else 0
+
+
+def _listed(images: Sequence[str], notes: list[str]) -> tuple[list[str], list[_Failed]]:
+    """Return the images, and those of the folders among them; what these hold besides goes into `notes`."""
+    from edgecnn.errors import DataError
+    from edgecnn.runtime.image_folder import demand_images, list_folder
+
+    files: list[str] = []
+    failed: list[_Failed] = []
+    for image in images:
+        if not Path(image).is_dir():
+            files.append(image)
+            continue
+        try:
+            found = demand_images(list_folder(image))
+        except DataError as error:
+            failed.append(_Failed(image, str(error), error.hint))
+        else:
+            files += map(str, found.images)
+            notes += found.notes
+    return files, failed
+
+
+def _predictions(
+    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Callable[[str], None]
+) -> dict[str, list[Prediction]]:
+    """Return the classes of every image that can be read; the others go into `failed`."""
+    from edgecnn.errors import DataError
+
+    found: dict[str, Any] = {}
+    for number, image in enumerate(files):
+        if len(files) > 1:
+            show(f"images: {number} of {len(files)}")
+        try:
+            found[image] = engine.predict(image, top=top)[0]
+        except DataError as error:
+            failed.append(_Failed(image, str(error), error.hint))
+    return found

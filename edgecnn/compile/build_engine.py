@@ -1,0 +1,349 @@
+"""From an ONNX file to an engine on disk: build, check against the file, write both with their record."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import time
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn import __version__, asked, files, onnx_metadata
+from edgecnn.artifact import (
+    COMPILED,
+    EngineRecord,
+    Manifest,
+    Step,
+    TensorSpec,
+    content_sha256,
+    read_manifest,
+    sidecar,
+)
+from edgecnn.compile import float_reference
+from edgecnn.compile.builders import Built, Progress, Source, builder
+from edgecnn.compile.compile_request import AUTO, CompileRequest
+from edgecnn.compile.float_reference import AgainstFloat
+from edgecnn.data.calibration_images import ImageSource
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
+from edgecnn.leftovers import TemporaryFolder
+from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.parity import Output, Parity, compare_outputs, demand
+from edgecnn.runtime import load
+from edgecnn.runtime.backends import BACKENDS, Backend
+from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.image_folder import demand_images, list_folder
+
+#: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
+#: on the edge between two codes fall to either side.
+LEAST_DB = {"float32": 50.0, "tf32": 40.0, "float16": 30.0, "bfloat16": 20.0, "int8": 20.0}
+_CHECK_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An engine that was written, or would be."""
+
+    path: Path
+    backend: Backend
+    sha256: str
+    bytes: int
+    manifest: Manifest
+    #: Against the ONNX file; None where this machine cannot run the engine.
+    parity: Parity | None
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+    layers: list[dict[str, Any]] | None = None
+    #: Against the float file, where that was asked for or had to decide.
+    against_float: AgainstFloat | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        record = self.manifest.engine
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "backend": self.backend.name,
+            "precision": self.manifest.precision,
+            "parity": self.parity.to_json() if self.parity else None,
+            "against_float": self.against_float.to_json() if self.against_float else None,
+            "engine": dataclasses.asdict(record) if record else None,
+            "seconds": round(self.seconds, 3),
+            "layers": self.layers,
+            "notes": self.notes,
+        }
+
+
+def open_source(request: CompileRequest) -> Source:
+    """Read what is known of the ONNX file, and list the images that are given; nothing is built for nothing.
+
+    Raises ArtifactError for anything but an image classifier in an ONNX file, DataError for a folder that
+    cannot be used.
+    """
+    path = request.source
+    if path.suffix in (*COMPILED, ".safetensors"):
+        raise ArtifactError(
+            f"{path} is no ONNX file", hint="compile what edgecnn export or edgecnn quantize wrote"
+        )
+    manifest = read_manifest(path)
+    if request.check is not None:
+        if manifest is None or manifest.preprocessing is None:
+            raise ArtifactError(
+                f"{path} does not say how its images are prepared, so --check cannot be used",
+                hint="quantize or export it with edgecnn",
+            )
+        demand_images(list_folder(request.check))
+    if request.reference is not None and (manifest is None or manifest.precision != "int8"):
+        raise InvalidValueError(
+            f"{path.name} is no int8 file of edgecnn: only of one --reference can be the float form",
+            hint="leave it out: an engine of a float file is compared with that file",
+        )
+    known = manifest or foreign(path)
+    if request.dla is not None and known.precision == "int8":
+        raise EngineError(
+            f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
+            " and TensorRT plans int8 there from a calibration cache alone",
+            hint=f"give it a float16 file (edgecnn quantize FLOAT.onnx --fp16 -o {path.stem}_fp16.onnx), or"
+            " leave --dla out: the GPU computes this one",
+        )
+    return Source(path, content_sha256(path), known)
+
+
+def engine_path(path: Path, backend: Backend) -> Path:
+    """Return a file's name with a backend's suffix: in place of a model's, or after another "m_0.25"."""
+    known = {".onnx", *(suffix for row in BACKENDS for suffix in row.suffixes)}
+    stem = path.stem if path.suffix.lower() in known else path.name
+    return path.with_name(f"{stem}{backend.suffixes[-1]}")
+
+
+def engine_files(path: Path, backend: str) -> list[Path]:
+    """Return every file that a compilation of a model, or to an engine, at `path` may write.
+
+    Raises UnknownNameError for a backend that is none.
+    """
+    rows = list(BACKENDS) if backend == AUTO else [BACKENDS.get(backend)]
+    engines = dict.fromkeys(engine_path(path, row) for row in rows)
+    return [part for engine in engines for part in (engine, sidecar(engine), *weights_beside(engine))]
+
+
+def weights_beside(engine: Path) -> list[Path]:
+    """Return the second file of an engine that has one: OpenVINO's weights."""
+    return [engine.with_suffix(".bin")] if engine.suffix == ".xml" else []
+
+
+def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:
+    """Build an engine for one backend, check it where it runs here, and write it; whole or not at all.
+
+    Raises EngineError if the library refuses the network, ParityError if the engine computes something
+    else, InvalidValueError for options that the backend does not know.
+    """
+    backend = BACKENDS.get(request.backend)
+    source = open_source(request)
+    output = request.output or engine_path(request.source, backend)
+    files.check_writable(output)
+    with TemporaryFolder() as place:
+        built = build_into(request, source, Path(place) / output.name, progress)
+        return keep(built, output)
+
+
+def build_into(request: CompileRequest, source: Source, path: Path, progress: Progress) -> Compiled:
+    """Build and check an engine as `compile_file` does, at `path` as it is."""
+    start = time.perf_counter()
+    backend = BACKENDS.get(request.backend)
+    wanted = engine_path(path, backend)
+    if path != wanted:
+        raise InvalidValueError(
+            f"{path.name} would hold an engine of {backend.title}", hint=f"call it {wanted.name}"
+        )
+    maker = builder(backend.name)
+    request.demand(maker.OPTIONS, backend.title)
+    progress(f"{backend.title}: build")
+    built = maker.build(source, request, progress)
+    hashes = {}
+    for suffix, content in built.files.items():
+        part = path.with_suffix(suffix)
+        files.write_atomic(part, content, durable=False)
+        hashes[part.name] = hashlib.sha256(content).hexdigest()
+    manifest = _manifest(source, backend, built, request, hashes)
+
+    def record(manifest: Manifest) -> None:
+        files.write_atomic(sidecar(path), manifest.to_json().encode(), durable=False)
+
+    record(manifest)
+    parity, against_float = None, None
+    notes = list(built.notes)
+    if built.runs_here:
+        progress(f"{backend.title}: check")
+        parity, against_float = _check(source, path, request, manifest, built.arithmetic, notes)
+    else:
+        notes.append("not run: this machine has no such device, so nothing was checked or measured")
+    seconds = round(time.perf_counter() - start, 3)
+    step = Step(
+        "compile",
+        {"backend": backend.name, **built.flags, "asked": asked.to_json(request, "source", "output")},
+        parent=source.sha256,
+        metrics=parity.to_json() if parity else {},
+        extra={"against_float": against_float.to_json()} if against_float else {},
+    )
+    manifest = dataclasses.replace(manifest, lineage=(*manifest.lineage, step))
+    record(manifest)
+    return Compiled(
+        path,
+        backend,
+        hashes[path.name],
+        sum(map(len, built.files.values())),
+        manifest,
+        parity,
+        seconds,
+        notes,
+        built.layers,
+        against_float,
+    )
+
+
+def keep(built: Compiled, output: Path) -> Compiled:
+    """Put an engine where the user wants it: all its files, or none where one cannot be written.
+
+    They get their names within a moment, the file that is loaded last. A run that is killed in that moment
+    leaves files whose hashes do not fit, which loading refuses.
+    """
+    record = built.manifest.engine
+    if record is None:
+        raise ValueError("a compiled file has a record")
+    renamed = {f"{output.stem}{Path(name).suffix}": (name, digest) for name, digest in record.files.items()}
+    record = dataclasses.replace(record, files={name: digest for name, (_, digest) in renamed.items()})
+    manifest = dataclasses.replace(built.manifest, engine=record)
+    parts = {output.with_name(name): built.path.with_name(made) for name, (made, _) in renamed.items()}
+    contents = {place: made.read_bytes() for place, made in parts.items() if place != output}
+    contents[sidecar(output)] = manifest.to_json().encode()
+    contents[output] = built.path.read_bytes()
+    files.write_together(contents)
+    return dataclasses.replace(built, path=output, manifest=manifest)
+
+
+def _manifest(
+    source: Source, backend: Backend, built: Built, request: CompileRequest, hashes: dict[str, str]
+) -> Manifest:
+    record = EngineRecord(
+        backend=backend.name,
+        needs=built.needs,
+        built_on=built.built_on,
+        flags=built.flags,
+        parent=source.path.name,
+        parent_sha256=source.sha256,
+        files=hashes,
+    )
+    known = source.manifest
+    versions = {**known.versions, "edgecnn": __version__}
+    for package in backend.packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return dataclasses.replace(known, engine=record, target=request.target or known.target, versions=versions)
+
+
+def foreign(path: Path) -> Manifest:
+    """Return what ONNX Runtime, and the file itself, say of an ONNX file that carries no manifest.
+
+    Raises ArtifactError if it is no image classifier, EngineError if it does not run.
+    """
+    found = onnx_metadata.contents(path)
+    quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
+    half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
+    with load(path, device="cpu") as engine:
+        output = engine.output or TensorSpec(
+            "output", (engine.input.shape[0], engine.classes), "float32", "NC"
+        )
+        return Manifest((engine.input,), (output,), precision="int8" if quantized else half)
+
+
+def _check(
+    source: Source,
+    path: Path,
+    request: CompileRequest,
+    manifest: Manifest,
+    arithmetic: str,
+    notes: list[str],
+) -> tuple[Parity, AgainstFloat | None]:
+    """Return how near an engine is to its ONNX file, and to the float file if it is given or must decide.
+
+    It must where an int8 engine is far from its ONNX file, and can if it lies beside that. Raises ParityError
+    if the engine is something else.
+    """
+    what = f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}"
+    coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
+    with load(source.path, device="cpu") as reference, load(path) as engine:
+        images = check_images(reference, request, notes)
+        threshold = 0.5 if onnx_metadata.contents(source.path).ends_in_sigmoid else 0.0
+        parity = compare_outputs(
+            [_output(reference, reference.run(images), threshold)],
+            [_output(engine, engine.run(images), threshold)],
+            f"the engine of {engine.backend}",
+            constant=True,
+        )
+        against_float = None
+        far = manifest.precision == "int8" and parity.sqnr_db < coarsest
+        given = request.reference or (float_reference.find(source.path, source.manifest) if far else None)
+        if given is not None:
+            against_float = float_reference.measure(given, images, reference, engine)
+    if far and against_float is not None:
+        float_reference.demand(against_float, what)
+    elif far:
+        raise ParityError(
+            f"{what} does not agree with {source.path.name}: {parity.sqnr_db:.1f} dB, at least {coarsest:g}"
+            f" dB expected ({parity.top1_agreement:.0%} of {parity.images} images agree)",
+            hint="both are int8, and may be as near to the float file: --reference FLOAT.onnx lets it decide",
+        )
+    else:
+        demand(parity, coarsest, what)
+    return parity, against_float
+
+
+def _output(engine: Engine, values: npt.NDArray[Any], threshold: float) -> Output:
+    """Return what an engine gave, (N, values), in the shape that its network gives it, less sizes of one.
+
+    Raises ArtifactError for integers: of a class index nobody can say how near it is.
+    """
+    spec = engine.output
+    if spec is None:
+        return Output("output", values, threshold)
+    if not spec.dtype.startswith("float"):
+        raise ArtifactError(
+            f"the output {spec.name!r} of {engine.path.name} is {spec.dtype}: an engine is checked by scores",
+            hint="compile the network without the argmax at its end",
+        )
+    inner = [size for size in spec.shape[1:] if size != 1]
+    # Of maps it matters that they are no class scores, not what shape they have.
+    return Output(spec.name, values[:, None] if len(inner) > 1 else values, threshold)
+
+
+def manifest_backend(manifest: Manifest) -> str:
+    """Return the backend of a compiled file."""
+    return manifest.engine.backend if manifest.engine else "onnxruntime"
+
+
+def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:
+    """Return inputs made of real images: of the folder that is asked for, else the built-in ones."""
+    known = engine.manifest is not None and engine.manifest.preprocessing is not None
+    if not known or (request.check is None and util.find_spec("skimage") is None):
+        notes.append("checked on parts of the one photograph that comes with the runtime")
+        size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
+        return real_input(engine, size)
+    digits = engine.manifest is not None and engine.manifest.labels == "digits"
+    source = ImageSource.open(engine.preprocessing, checks=_CHECK_IMAGES, digits=digits)
+    if request.check is not None:
+        # None of them calibrates anything: all may check.
+        found = demand_images(list_folder(request.check))
+        rows = np.random.default_rng(0).permutation(len(found.images))[:_CHECK_IMAGES]
+        files = tuple(found.images[row] for row in sorted(rows))
+        source = dataclasses.replace(source, check_files=files, left_out=tuple(found.notes))
+    frames = source.check_frames()
+    notes += source.notes
+    return engine.prepare_frames(frames)

@@ -1,0 +1,166 @@
+"""Distillation: the training run of a student, with a teacher beside the labels or instead of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgecnn.artifact import Manifest
+from edgecnn.compress.distill.objective import FEATURES, Distillation
+from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.data import identity
+from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
+from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.registry import suggest
+from edgecnn.runtime.image_folder import demand_images, list_folder
+from edgecnn.runtime.labels import names
+from edgecnn.runtime.preprocessing import Preprocessing
+
+#: Of images without labels, one in so many measures how often the student agrees with its teacher.
+_HELD_OUT = 10
+#: Label of an image that has none.
+UNLABELED = -1
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Learning from a teacher. Raises InvalidValueError or UnknownNameError for values that cannot work."""
+
+    #: FILE.safetensors, FILE.onnx, or an architecture whose weights are `teacher_weights`.
+    teacher: str
+    teacher_weights: str = "imagenet"
+    temperature: float = 4.0
+    #: Share of the soft targets in the loss; the rest is the labels'.
+    weight: float = 0.9
+    #: Name of `objective.FEATURES`.
+    features: str = "none"
+    feature_weight: float = 30.0
+    #: Folder of more images to learn from, without labels.
+    unlabeled: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.features not in FEATURES:
+            raise InvalidValueError(
+                f"unknown features {self.features!r}", hint=suggest(self.features, list(FEATURES))
+            )
+        if not 0 < self.temperature <= 100:
+            raise InvalidValueError(f"a temperature of {self.temperature:g} cannot be used", hint="1 to 20")
+        if not 0 < self.weight <= 1 or not 0 <= self.feature_weight <= 1e6:
+            raise InvalidValueError(
+                f"weights of {self.weight:g} and {self.feature_weight:g} cannot be used",
+                hint="above 0 and at most 1 for the teacher's answers, 0 or more for its features",
+            )
+
+    @property
+    def what(self) -> str:
+        """What the lineage calls it."""
+        return "distill"
+
+    @cached_property
+    def opened(self) -> Teacher:
+        """The teacher, ready to answer."""
+        return open_teacher(self.teacher, self.teacher_weights)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return what the lineage records."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values["unlabeled"] = None if self.unlabeled is None else str(self.unlabeled)
+        return {**values, "teacher_sha256": self.opened.identity}
+
+    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
+        """Return the loss; raises DataError if the teacher's classes are not those of the data."""
+        check_classes(self.opened, dataset.labels, dataset.classes)
+        return Distillation(
+            student,
+            preprocessing,
+            self.opened,
+            temperature=self.temperature,
+            weight=self.weight,
+            features=self.features,
+            feature_weight=self.feature_weight,
+        )
+
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the labelled images, the unlabelled ones among those that train; or the latter alone.
+
+        What tests the teacher tests the student: it would not learn that from the labels, but be told.
+        """
+        if name is not None:
+            known = [student, self.opened.manifest]
+            labelled = open_for(known, name, seed=options.seed, validation=options.validation)
+            return labelled if self.unlabeled is None else _with(labelled, self.unlabeled)
+        if self.unlabeled is None:
+            raise InvalidValueError("there is nothing to learn from", hint="give --data, --unlabeled or both")
+        return self._labelled_by_teacher(self.unlabeled, options)
+
+    def _labelled_by_teacher(self, folder: Path, options: TrainOptions) -> DataSet:
+        """Return images without labels; for those that measure, the teacher's answers stand in."""
+        found = demand_images(list_folder(folder))
+        files = found.images
+        if len(files) < 2 * _HELD_OUT:
+            raise DataError(f"{folder} holds {len(files)} images: too few", hint="hundreds or more")
+        order = np.random.default_rng(options.seed).permutation(len(files))
+        held_out = Picked(files, np.sort(order[::_HELD_OUT]))
+        rest = Picked(files, np.sort(np.delete(order, np.s_[::_HELD_OUT])))
+        loader = Loader(
+            Examples(held_out, np.zeros(len(held_out), np.int64)),
+            self.opened.preprocessing,
+            options.batch,
+            shuffle=False,
+            drop_last=False,
+        )
+        answers = [self.opened(torch.from_numpy(images))[0].argmax(1) for images, _ in loader.epoch(0)]
+        if loader.skipped:
+            raise DataError(f"{loader.skipped[0]} cannot be read", hint="leave it out")
+        test = Examples(held_out, torch.cat(answers).numpy())
+        labels = self.opened.labels or tuple(names(None, self.opened.classes))
+        return DataSet(
+            f"{folder}, answered by the teacher",
+            labels,
+            self.opened.preprocessing.channels,
+            Examples(rest, np.full(len(rest), UNLABELED, np.int64)),
+            Examples([], np.zeros(0, np.int64)),
+            test,
+            _fingerprint(folder, files),
+            notes=tuple(found.notes),
+        )
+
+
+def _with(labelled: DataSet, folder: Path) -> DataSet:
+    found = demand_images(list_folder(folder))
+    files, copies = _not_held_out(found.images, labelled)
+    train = Examples(
+        Joined([labelled.train.images, files]),
+        np.concatenate([labelled.train.labels, np.full(len(files), UNLABELED, np.int64)]),
+    )
+    both = hashlib.sha256(f"{labelled.sha256} {_fingerprint(folder, files)}".encode()).hexdigest()
+    notes = (*labelled.notes, *found.notes, *copies)
+    return dataclasses.replace(labelled, train=train, sha256=both, notes=notes)
+
+
+def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], list[str]]:
+    """Return the files that are no copies of images that validate or test, and what to say of the others."""
+    held_out = Joined([labelled.validation.images, labelled.test.images])
+    every = Joined([held_out, files])
+    sizes = [identity.size(every[row]) for row in range(len(every))]
+    firsts = identity.first_of_each(every, sizes)[len(held_out) :]
+    rest = [file for file, first in zip(files, firsts, strict=True) if first >= len(held_out)]
+    copies = len(files) - len(rest)
+    return rest, [f"{copies} unlabelled images left out: copies of held-out ones"] if copies else []
+
+
+def _fingerprint(folder: Path, files: list[Path]) -> str:
+    listed = "\n".join(f"{file.relative_to(folder)} {file_size(file)}" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()

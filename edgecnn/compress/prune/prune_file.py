@@ -1,0 +1,322 @@
+"""From a network by name, or a checkpoint, to a pruned checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgecnn import asked, files, targets, zoo
+from edgecnn.artifact import Manifest, Step
+from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.prune.network_timing import Timer, Timing
+from edgecnn.compress.prune.prune_network import Finetune, Pruned, prune
+from edgecnn.compress.prune.prune_result import Written
+from edgecnn.compress.prune.prune_to_latency import Attempt, LatencyGoal, prune_to_latency
+from edgecnn.compress.prune.sparsity import SparsityMask
+from edgecnn.compress.train.train_network import finetune, training_preprocessing
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Report, evaluate
+from edgecnn.data import trained_on
+from edgecnn.data.builtin import stream
+from edgecnn.data.dataset import DataSet
+from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo.structure import differences
+
+if TYPE_CHECKING:
+    from edgecnn.zoo.spec import NetworkSpec
+
+#: Training images that judge channels and recalibrate batch normalization.
+_IMAGES = 512
+#: Built-in images that calibrate an int8 network for timing.
+_TIMING_IMAGES = 8
+#: A pruned network that takes a larger share of the latency than this is said to gain nothing.
+_NO_GAIN = 0.97
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """What is asked. Exactly one of `goal` and `sparse`."""
+
+    network: NetworkSpec
+    output: Path
+    goal: Goal | LatencyGoal | None = None
+    #: 2:4 sparsity instead of fewer channels.
+    sparse: bool = False
+    #: None: "taylor" where there is data, else "magnitude".
+    importance: str | None = None
+    spread: str = "uniform"
+    #: None: 8 in float, in int8 what the target likes.
+    align: int | None = None
+    rounds: int = 1
+    #: Labelled images, and how they fine-tune; without options nothing is trained.
+    data: str | None = None
+    options: TrainOptions | None = None
+    #: Time the network in int8, in the form of this target; in float32 if None.
+    target: str | None = None
+    #: Measure the latency; for a `LatencyGoal` that is done in any case.
+    measure: bool = True
+    #: Of each network, in one measurement.
+    seconds: float = 3.0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError, or UnknownNameError for the target."""
+        if (self.goal is not None) == self.sparse:
+            raise InvalidValueError(
+                "pruning needs one goal",
+                hint="one of --ratio, --target-macs, --target-params, --target-latency, --sparsity",
+            )
+        if self.options is not None and self.data is None:
+            raise InvalidValueError("fine-tuning needs labelled images", hint="give --data")
+        if self.importance == "taylor" and self.data is None:
+            raise InvalidValueError("the importance taylor needs labelled images", hint="give --data")
+        if self.output.suffix != ".safetensors":
+            raise InvalidValueError(
+                f"a checkpoint cannot be written as {self.output.name}", hint="name it FILE.safetensors"
+            )
+        if self.network.is_checkpoint and Path(self.network.name).resolve() == self.output.resolve():
+            raise InvalidValueError(f"{self.output} would be overwritten", hint="another name with -o")
+        if not self.seconds > 0:
+            raise InvalidValueError(f"{self.seconds:g} seconds measure nothing")
+        _ = self.alignment
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
+        values = asked.to_json(self, "output", "measure", "seconds", "threads")
+        values["network"]["name"] = Path(self.network.name).name
+        return values
+
+    @property
+    def alignment(self) -> int:
+        """The multiple that channel counts should have."""
+        if self.align is not None:
+            return self.align
+        # 8 floats are a vector of AVX, and the block in which ONNX Runtime lays out channels.
+        return 8 if self.target is None else targets.target(self.target).alignment
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the importance."""
+        return self.importance or ("taylor" if self.data else "magnitude")
+
+
+def prune_file(
+    request: PruneRequest,
+    progress: Callable[[str], None] = lambda step: None,
+    report: Callable[[Report], None] = lambda report: None,
+) -> Written:
+    """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
+
+    `report` is told how fine-tuning goes. With data, the test images measure the network before and after.
+    Raises PruningError if it cannot be done, and what opening networks and data raises.
+    """
+    files.check_writable(request.output)
+    job = _Job(request, progress, report)
+    top1_before = job.accuracy_before()
+    before = cost.count(job.network, job.example.shape[1], job.spec.size)
+    timing: Timing | None = None
+    attempts: tuple[Attempt, ...] = ()
+    met, notes = True, list(job.notes)
+    if isinstance(request.goal, LatencyGoal):
+        found = prune_to_latency(job.prune, job.timer, request.goal, progress)
+        pruned, timing, attempts, met = found.pruned, found.timing, found.attempts, found.met
+        network, top1 = pruned.network, pruned.accuracy
+        if not met:
+            notes.append(
+                f"the last measurement gave {timing.ratio:.2f}x the latency ({timing.milliseconds:.3g} ms),"
+                f" where {request.goal} was asked for"
+            )
+    elif request.goal is not None:
+        pruned = job.prune(request.goal, True)
+        network, top1 = pruned.network, pruned.accuracy
+        if request.measure:
+            with job.timer() as measure:
+                timing = measure(network)
+    else:
+        network, top1, dense = job.sparse()
+        notes += [f"{len(dense)} layers stay dense: {', '.join(dense)}"] if dense else []
+    if top1 is None and top1_before is not None:
+        top1 = job.accuracy(network)
+    if timing is not None and timing.ratio > _NO_GAIN:
+        notes.append(
+            f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
+            f" ({timing.milliseconds:.3g} ms of {timing.reference:.3g} ms)"
+        )
+    if job.spec.origin == "random":
+        notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
+    after = cost.count(network, job.example.shape[1], job.spec.size)
+    manifest = job.manifest(network, timing, attempts, top1)
+    progress("write")
+    sha256 = checkpoint.save(request.output, network, manifest)
+    return Written(
+        request.output, sha256, manifest, before, after, timing, attempts, met, top1, top1_before, notes
+    )
+
+
+class _Job:
+    """The network, the data and the tools of one request."""
+
+    def __init__(
+        self, request: PruneRequest, progress: Callable[[str], None], report: Callable[[Report], None]
+    ) -> None:
+        self._request, self._progress, self._report = request, progress, report
+        seed = request.network.seed
+        self._dataset: DataSet | None = None
+        if request.data is not None:
+            progress("open the data")
+            share = request.options.validation if request.options else 0.0
+            self._dataset = open_for([request.network.manifest], request.data, seed=seed, validation=share)
+        self.spec = request.network
+        if self._dataset is not None:
+            self.spec = replace(self.spec, num_classes=self._dataset.classes)
+            if self.spec.origin != "random" and self.spec.has_new_classifier and request.options is None:
+                raise DataError(
+                    f"{self.spec.name} has other classes than {request.data}, and nothing would train the"
+                    " new classifier",
+                    hint="fine-tune with --epochs, or give the data that it was trained with",
+                )
+        progress("open the network")
+        self._opened = self.spec.open()
+        self.network = self._opened.network
+        self.notes = [*self._opened.notes, *(self._dataset.notes if self._dataset else ())]
+        preprocessing = self.spec.preprocessing
+        if self._dataset is not None:
+            preprocessing = training_preprocessing(self.spec, self._dataset)
+        self._preprocessing = preprocessing
+        self.example = torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+
+    def accuracy_before(self) -> float | None:
+        """Return top-1 of the network that was given; None where it never learned the classes of the data."""
+        if self._dataset is None or self.spec.origin == "random" or self.spec.has_new_classifier:
+            return None
+        self._progress("accuracy before")
+        return self.accuracy(self.network)
+
+    def accuracy(self, network: nn.Module) -> float:
+        """Return top-1 of a network on the test images."""
+        assert self._dataset is not None
+        batch = self._request.options.batch if self._request.options else 64
+        test = Loader(self._dataset.test, self._preprocessing, batch, shuffle=False, drop_last=False)
+        return evaluate(network, test)[0]
+
+    def prune(self, goal: Goal, tune: bool) -> Pruned:
+        """Prune the network, with fine-tuning if that is wanted and asked for."""
+        request = self._request
+        tuned = self._finetune() if tune else None
+        return prune(
+            self.network,
+            self.example,
+            goal=goal,
+            importance=request.judged_by,
+            spread=request.spread,
+            align=request.alignment,
+            batches=self._batches if self._dataset is not None else None,
+            rounds=request.rounds if tuned else 1,
+            finetune=tuned,
+            seed=self.spec.seed,
+            progress=self._progress,
+        )
+
+    def sparse(self) -> tuple[nn.Module, float | None, dict[str, str]]:
+        """Return the network with 2:4 sparse weights, its accuracy, and the layers that stay dense."""
+        mask = SparsityMask.by_magnitude(self.network)
+        tuned = self._finetune()
+        if tuned is None:
+            return self.network, None, mask.dense
+        with mask.kept():
+            return self.network, tuned(self.network), mask.dense
+
+    def timer(self) -> Timer:
+        """Return what measures a network next to the one that was given."""
+        request = self._request
+        scheme = targets.target(request.target).scheme if request.target else None
+        digits = self.spec.architecture.labels == "digits"
+        frames = stream(
+            self._preprocessing, _TIMING_IMAGES, check=False, digit_images=digits, seed=self.spec.seed
+        )
+        return Timer(
+            self.network,
+            self.example,
+            scheme=scheme,
+            images=self._preprocessing.normalize(np.stack(list(frames))),
+            seconds=request.seconds,
+            threads=request.threads,
+            progress=self._progress,
+        )
+
+    def manifest(
+        self,
+        network: nn.Module,
+        timing: Timing | None,
+        attempts: tuple[Attempt, ...],
+        top1: float | None,
+    ) -> Manifest:
+        """Return what is known of the pruned network, with how it differs from its architecture's."""
+        request, spec = self._request, self.spec
+        reference = zoo.build(
+            spec.architecture,
+            alpha=spec.width,
+            num_classes=spec.classes,
+            in_channels=spec.preprocessing.channels,
+            resolution=spec.size,
+        )
+        parameters: dict[str, Any] = {
+            "asked": request.to_json(),
+            "goal": "2:4 sparsity" if request.sparse else str(request.goal),
+            **({} if request.sparse else self._asked()),
+            "attempts": [attempt.to_json() for attempt in attempts],
+            "structure": differences(network, reference),
+        }
+        if self._dataset is not None:
+            parameters |= trained_on.describe(self._dataset, self._opened.lineage)
+        if request.options is not None:
+            parameters["fine-tuning"] = request.options.to_json()
+        # A latency that chose nothing is reported, and kept out of the file: the same bytes come back.
+        metrics = timing.to_json() if timing and isinstance(request.goal, LatencyGoal) else {}
+        if top1 is not None and self._dataset is not None:
+            metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
+        step = Step("prune", parameters, spec.seed, spec.sha256, metrics)
+        tuned = self._dataset if request.options is not None else None
+        return checkpoint.describe(
+            spec,
+            network,
+            (*self._opened.lineage, step),
+            preprocessing=self._preprocessing,
+            labels=tuned.labels if tuned else spec.labels,
+            classes=spec.classes,
+            weights=tuned.name if tuned else spec.origin,
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        request = self._request
+        return {
+            "importance": request.judged_by,
+            "spread": request.spread,
+            "align": request.alignment,
+            "rounds": request.rounds,
+            "target": request.target,
+        }
+
+    def _finetune(self) -> Finetune | None:
+        options, dataset = self._request.options, self._dataset
+        if options is None or dataset is None:
+            return None
+        return lambda network: finetune(network, self.spec, dataset, options, self._report)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._dataset is not None
+        size = min(64, len(self._dataset.train))
+        loader = Loader(self._dataset.train, self._preprocessing, size, seed=self.spec.seed)
+        for number, (images, classes) in enumerate(loader.epoch(0)):
+            if number * size >= _IMAGES:
+                break
+            yield torch.from_numpy(images), torch.from_numpy(classes)

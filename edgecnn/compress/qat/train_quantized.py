@@ -1,0 +1,283 @@
+"""From a trained checkpoint to an int8 file that was trained with its rounding in place."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgecnn import __version__, files
+from edgecnn.artifact import METADATA_KEY, Step
+from edgecnn.budget import Budget
+from edgecnn.compress.distill.objective import soft_targets
+from edgecnn.compress.losses import cross_entropy
+from edgecnn.compress.qat.graph_module import GraphModule
+from edgecnn.compress.qat.quantized_network import QuantizedModule
+from edgecnn.compress.train import log
+from edgecnn.compress.train.resume_state import check_resumable, state_path
+from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, done_before, loaders
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
+from edgecnn.data import trained_on
+from edgecnn.data.dataset import DataSet
+from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
+from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.export import ExportRequest, export
+from edgecnn.leftovers import TemporaryFolder
+from edgecnn.parity import Parity, compare
+from edgecnn.quantize import accuracy_floor
+from edgecnn.quantize.efforts import FITTED
+from edgecnn.quantize.escalate import TRAINING
+from edgecnn.quantize.quantize_file import Trainer
+from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.reference import logits
+from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.targets import target
+from edgecnn.zoo.spec import NetworkSpec
+
+#: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
+LEARNING_RATE = 1e-4
+#: Share of the float network's answers in the loss, and how they are softened; the rest is the labels'.
+WEIGHT, TEMPERATURE = 0.9, 4.0
+#: Training images that the ranges come from.
+CALIBRATION_IMAGES = 128
+#: The file should answer as the trained network on this share of the images.
+LEAST_AGREEMENT = 0.995
+#: An int8 network whose top-1 is within this of float's is not destroyed, however far its logits are.
+NEAR = 0.01
+
+
+@dataclass(frozen=True)
+class QatRequest:
+    """One run. `network` was trained on the classes of the data."""
+
+    network: NetworkSpec
+    output: Path
+    data: str
+    target: str = "portable"
+    options: TrainOptions = field(default_factory=TrainOptions)
+    resume: bool = False
+    log: Path | None = None
+    plot: Path | None = None
+    #: Whether int8 that is below the floor is taken as it is.
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".onnx":
+            raise InvalidValueError(
+                f"an int8 file cannot be written as {self.output.name}", hint="name it FILE.onnx"
+            )
+        if self.network.origin == "random":
+            raise InvalidValueError(
+                f"{self.network.name} has random weights", hint="train it first, without --qat"
+            )
+        target(self.target)
+
+
+def train_quantized(
+    request: QatRequest,
+    report: Callable[[Report], None] = lambda report: None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Trained:
+    """Export, quantize, train and write an int8 file, whole or not at all.
+
+    Raises DataError for data of other classes than the network's, and what exporting, quantizing and
+    training raise.
+    """
+    start = time.perf_counter()
+    spec, options = request.network, request.options
+    check_outputs(request.output, request.log, request.plot)
+    dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
+    _check_classes(spec, dataset)
+    identity = describe_run(spec, dataset, options, {"target": request.target})
+    state_file = state_path(request.output)
+    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
+        sha256 = files.sha256(request.output)
+        return Trained(request.output, sha256, found, [], [], 0.0, done_before=True)
+    check_resumable(state_file, resume=request.resume)
+    with TemporaryFolder() as folder:
+        exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
+        model = onnx.load(exported.path)
+    preprocessing = spec.preprocessing
+    del model.metadata_props[:]
+    quantizer = Quantizer(
+        model, lambda: calibration(dataset, preprocessing, options), target(request.target).scheme,
+        progress=progress,
+    )  # fmt: skip
+    untrained = quantizer(FITTED)
+    title = f"{spec.architecture.name} int8 on {dataset.name}"
+    with log.kept(request.log, request.plot, title) as keep_log:
+        trained, module, history = _train(
+            untrained, model, dataset, preprocessing, options, report, state_file, identity, keep_log
+        )
+    progress("check")
+    onnx.checker.check_model(trained.model, full_check=True)
+    _, _, test = loaders(dataset, preprocessing, options)
+    metrics, parity = _measure(model, untrained, trained, module, test)
+    notes = [*dataset.notes, *map(str, test.skipped)]
+    if metrics["simulation_agreement"] < LEAST_AGREEMENT:
+        notes.append(
+            f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"
+            " of the images"
+        )
+    if metrics["top1"] < metrics["untrained_top1"]:
+        notes.append(
+            f"training did not help: without it int8 reaches {metrics['untrained_top1']:.2%}"
+            " (edgecnn export --int8)"
+        )
+    quantization = trained.to_json()
+    if metrics["top1"] < metrics["float_top1"] - NEAR:
+        why = accuracy_floor.causes(preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+        if poor := accuracy_floor.ruined(parity, Budget(), why, accepted=request.force):
+            quantization[accuracy_floor.KEY] = poor.to_json()
+    parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    steps = (
+        Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
+        Step(
+            TRAINING,
+            {
+                **identity,
+                **trained_on.describe(dataset, exported.manifest.lineage),
+                "images": len(dataset.train),
+            },
+            options.seed, None, {**metrics, "parity": parity.to_json()},
+        ),
+    )  # fmt: skip
+    manifest = replace(
+        exported.manifest,
+        precision="int8",
+        target=request.target,
+        quantization=quantization,
+        lineage=(*exported.manifest.lineage, *steps),
+    )
+    written = onnx.ModelProto()
+    written.CopyFrom(trained.model)
+    written.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
+    written.producer_name, written.producer_version = "edgecnn", __version__
+    files.write_atomic(request.output, written.SerializeToString(deterministic=True))
+    if request.plot:
+        log.plot(request.plot, history, title)
+    state_file.unlink(missing_ok=True)
+    return Trained(
+        request.output, files.sha256(request.output), manifest, history, notes, time.perf_counter() - start
+    )
+
+
+def trainer(
+    dataset: DataSet, options: TrainOptions, report: Callable[[Report], None] = lambda report: None
+) -> Trainer:
+    """Return what trains an int8 form of a float model, for the last step of an escalation.
+
+    It raises DataError if the data has other classes than the model, InvalidValueError for a model of several
+    outputs.
+    """
+
+    def of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Callable[[Quantized], Quantized]:
+        if len(model.graph.output) != 1:
+            raise InvalidValueError(
+                f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
+                hint="leave --train out",
+            )
+        shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
+        classes = logits(model, np.zeros(shape, np.float32)).shape[1]
+        if classes != dataset.classes:
+            raise DataError(
+                f"{dataset.name} has {dataset.classes} classes, the network has {classes}",
+                hint="train with the data that the network was trained with",
+            )
+        return lambda quantized: _train(quantized, model, dataset, preprocessing, options, report, None, {})[
+            0
+        ]
+
+    return of
+
+
+def calibration(
+    dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield training images that ranges are taken from, (N, C, H, W), the same at each call."""
+    loader = Loader(dataset.train, preprocessing, min(16, len(dataset.train)), seed=options.seed)
+    return (images for images, _ in itertools.islice(loader.epoch(0), CALIBRATION_IMAGES // 16))
+
+
+class _ByFloatNetwork(nn.Module):
+    """Distance to the float network's answers and to the labels."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        # In a list, so that it is neither trained nor saved.
+        self._teacher = [GraphModule(model).eval().requires_grad_(False)]
+
+    def forward(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of images, (N, C, H, W), with target distributions, (N, classes)."""
+        answers = network(images)
+        with torch.no_grad():
+            wanted = self._teacher[0].to(images.device)(images)
+        return WEIGHT * soft_targets(answers, wanted, TEMPERATURE) + (1 - WEIGHT) * cross_entropy(
+            answers, targets
+        )
+
+
+def _train(
+    quantized: Quantized,
+    model: onnx.ModelProto,
+    dataset: DataSet,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    report: Callable[[Report], None],
+    state_file: Path | None,
+    identity: dict[str, Any],
+    keep_log: Callable[[log.Rows], None] = lambda rows: None,
+) -> tuple[Quantized, QuantizedModule, list[dict[str, Any]]]:
+    module = QuantizedModule(quantized)
+    images, validation, _ = loaders(dataset, preprocessing, options)
+    stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
+    task = Task(
+        module, _ByFloatNetwork(model), images, validation, dataset.classes, options, (stage,), state_file,
+        identity, keep_log,
+    )  # fmt: skip
+    history = fit(task, make_accelerator(options), report)
+    return module.to_quantized(), module, history
+
+
+def _measure(
+    model: onnx.ModelProto,
+    untrained: Quantized,
+    trained: Quantized,
+    module: QuantizedModule,
+    test: Loader,
+) -> tuple[dict[str, Any], Parity]:
+    """Return accuracies of the float, the untrained and the trained network, and how far they agree."""
+    answers: list[tuple[npt.NDArray[Any], ...]] = []
+    for images, classes in test.epoch(0):
+        with torch.inference_mode():
+            simulation = module(torch.from_numpy(images)).flatten(1).numpy()
+        files_say = (logits(graph, images) for graph in (model, untrained.model, trained.model))
+        answers.append((classes, simulation, *files_say))
+    labels, simulated, reference, before, after = map(np.concatenate, zip(*answers, strict=True))
+    top1 = {
+        name: float(np.mean(found.argmax(1) == labels))
+        for name, found in (("float_top1", reference), ("untrained_top1", before), ("top1", after))
+    }
+    agreement = float(np.mean(simulated.argmax(1) == after.argmax(1)))
+    metrics = {**top1, "n": len(labels), "simulation_agreement": agreement}
+    return metrics, compare(reference, after, "the int8 model")
+
+
+def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
+    if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
+        raise DataError(
+            f"{spec.name} was not trained on the classes of {dataset.name}",
+            hint=f"edgecnn train {spec.name} --data {dataset.name}, then --qat with what that writes",
+        )

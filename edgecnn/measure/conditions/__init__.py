@@ -1,0 +1,1 @@
+"""The conditions of a measurement: the machine, its sensors, and what makes two results unlike."""

@@ -1,0 +1,194 @@
+"""Fold what scales and shifts a layer's channels into the layer's own weights and bias."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from edgecnn.quantize.graph.free_names import Names
+
+Array = npt.NDArray[np.float64]
+#: y = factor * x + shift, each with one entry per channel.
+Affine = tuple[Array, Array]
+
+
+def fold_affine(model: onnx.ModelProto) -> None:
+    """Fold, in place, per-channel Add, Mul, Sub, Div and BatchNormalization into what comes before them.
+
+    That is a Conv or Gemm with constant weights, or else a BatchNormalization (a network that normalizes
+    before it convolves). onnxsim folds a BatchNormalization into a Conv and some of the factors;
+    this does the rest. Exact but for rounding: the arithmetic is float64.
+    """
+    weights = _Weights(model)
+    outputs = {value.name for value in model.graph.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    made_by: dict[str, onnx.NodeProto] = {}
+    kept = []
+    for node in model.graph.node:
+        source = _folded_input(node, made_by)
+        before = made_by.get(source)
+        affine = None
+        if before is not None and readers[source] == 1 and source not in outputs:
+            affine = weights.affine(node, before, source)
+        if before is not None and affine is not None and weights.scale(before, affine):
+            before.output[0] = node.output[0]
+            made_by[node.output[0]] = before
+            continue
+        kept.append(node)
+        made_by.update(dict.fromkeys(node.output, node))
+    if len(kept) == len(model.graph.node):
+        return
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    tensors = weights.used(nodes, outputs)
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(tensors)
+
+
+def plain_gemms(model: onnx.ModelProto) -> None:
+    """Fold, in place, a Gemm's factors into its weights and bias, and make the bias one value per output.
+
+    A bias that differs from row to row stays as it is.
+    """
+    weights = _Weights(model)
+    for node in model.graph.node:
+        if node.op_type == "Gemm":
+            weights.plain(node)
+    tensors = weights.used(list(model.graph.node), {value.name for value in model.graph.output})
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(tensors)
+
+
+def _folded_input(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> str:
+    """Return the tensor that a node would scale and shift; empty if it does something else."""
+    if node.op_type == "BatchNormalization" and len(node.output) == 1:
+        return str(node.input[0])
+    if node.op_type in ("Add", "Mul"):
+        return next((str(name) for name in node.input if name in made_by), "")
+    return str(node.input[0]) if node.op_type in ("Sub", "Div") else ""
+
+
+class _Weights:
+    """A graph's constants; a changed one that another node reads as well gets a name of its own."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._names = Names.of_tensors(model)
+        self._readers = Counter(name for node in model.graph.node for name in node.input)
+
+    def used(self, nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.TensorProto]:
+        """Return copies of the constants that these nodes read, or that are outputs of the graph."""
+        read = {name for node in nodes for name in node.input} | outputs
+        kept = [tensor for name, tensor in self._tensors.items() if name in read]
+        return [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+
+    def affine(self, node: onnx.NodeProto, before: onnx.NodeProto, source: str) -> Affine | None:
+        """Return factor and shift per output channel of `before`, or None if it is no such node."""
+        channels = self._channels(before)
+        if not channels:
+            return None
+        if node.op_type == "BatchNormalization":
+            return self._normalization(node)
+        others = [name for name in node.input if name != source]
+        value = self._value(others[0]) if len(others) == 1 else None
+        if value is None:
+            return None
+        # A Gemm's output is (N, channels), the others' (N, channels, height, width).
+        rank = 2 if before.op_type == "Gemm" else 4
+        shape = (1,) * (rank - value.ndim) + value.shape
+        if len(shape) != rank or shape[1] not in (1, channels) or value.size != shape[1]:
+            return None
+        value = np.broadcast_to(value.reshape(-1), channels).copy()
+        ones, zeros = np.ones(channels), np.zeros(channels)
+        if node.op_type == "Div":
+            return (1 / value, zeros) if np.all(value) else None
+        return {"Add": (ones, value), "Sub": (ones, -value), "Mul": (value, zeros)}[node.op_type]
+
+    def scale(self, node: onnx.NodeProto, affine: Affine) -> bool:
+        """Scale and shift what a layer gives; returns whether that can be done."""
+        factor, shift = affine
+        if node.op_type == "BatchNormalization":
+            own = self._normalization(node)
+            if own is None or _attribute(node, "training_mode", 0):
+                return False
+            # Scale and bias alone: mean and variance stay what they are.
+            scale, bias = self._value(node.input[1]), self._value(node.input[2])
+            assert scale is not None and bias is not None  # _normalization read them
+            self._replace(node, 1, scale * factor)
+            self._replace(node, 2, bias * factor + shift)
+            return True
+        weight = self._value(node.input[1])
+        bias = self._value(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
+        if weight is None or bias is None or bias.size not in (1, len(factor)):
+            return False
+        axis = 0 if node.op_type == "Conv" or _attribute(node, "transB", 0) else 1
+        shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+        beta = _attribute(node, "beta", 1.0)
+        if not beta:  # a Gemm that ignores its bias
+            return False
+        self._replace(node, 1, weight * factor.reshape(shape))
+        if np.any(bias) or np.any(shift):
+            self._replace(node, 2, bias.reshape(-1) * factor + shift / beta)
+        return True
+
+    def plain(self, node: onnx.NodeProto) -> None:
+        """Fold a Gemm's factors, and give its bias the shape (outputs,), where its constants allow that."""
+        channels, weight = self._channels(node), self._value(node.input[1])
+        has_bias = len(node.input) > 2 and bool(node.input[2])
+        bias = self._value(node.input[2]) if has_bias else np.zeros(())
+        if not channels or weight is None or bias is None:
+            return
+        if (bias.ndim == 2 and len(bias) > 1) or bias.ndim > 2 or bias.size not in (1, channels):
+            return
+        alpha, beta = (_attribute(node, name, 1.0) for name in ("alpha", "beta"))
+        if alpha != 1:
+            self._replace(node, 1, weight * alpha)
+        if has_bias and (beta != 1 or bias.shape != (channels,)):
+            self._replace(node, 2, np.broadcast_to(beta * bias.reshape(-1), channels))
+        for item in [item for item in node.attribute if item.name in ("alpha", "beta")]:
+            node.attribute.remove(item)
+
+    def _channels(self, node: onnx.NodeProto) -> int:
+        """Return the output channels of a layer that can be scaled, 0 of any other node."""
+        if node.op_type not in ("Conv", "Gemm", "BatchNormalization") or len(node.output) != 1:
+            return 0
+        weight = self._tensors.get(node.input[1])
+        if weight is None or weight.data_type != onnx.TensorProto.FLOAT:
+            return 0
+        # Convolutions of images only: a factor's shape is read as that of four dimensions.
+        if node.op_type == "Conv" and len(weight.dims) != 4:
+            return 0
+        return int(weight.dims[1 if node.op_type == "Gemm" and not _attribute(node, "transB", 0) else 0])
+
+    def _normalization(self, node: onnx.NodeProto) -> Affine | None:
+        values = [self._value(name) for name in node.input[1:5]]
+        scale, bias, mean, variance = values if len(values) == 4 else (None,) * 4
+        if scale is None or bias is None or mean is None or variance is None:
+            return None
+        factor = scale / np.sqrt(variance + _attribute(node, "epsilon", 1e-5))
+        return factor, bias - mean * factor
+
+    def _value(self, name: str) -> Array | None:
+        tensor = self._tensors.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor).astype(np.float64)
+
+    def _replace(self, node: onnx.NodeProto, position: int, value: Array) -> None:
+        old = node.input[position] if position < len(node.input) else ""
+        own = old and self._readers[old] == 1
+        name = old if own else self._names.fresh(f"{node.output[0]}_folded_{position}")
+        self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name)
+        self._readers[name] = 1
+        while len(node.input) <= position:
+            node.input.append("")
+        node.input[position] = name
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
+    for item in node.attribute:
+        if item.name == name:
+            return float(helper.get_attribute_value(item))
+    return default

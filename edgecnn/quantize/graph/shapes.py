@@ -1,0 +1,160 @@
+"""Shapes as they are, not as a file declares them: ONNX Runtime runs a file whose declarations are wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.placement.patterns import input_channels
+from edgecnn.runtime.ort_engine import open_session, run_session
+
+_TYPES = {
+    f"tensor({name})": TensorProto.DataType.Value(kind)
+    for name, kind in (
+        ("float", "FLOAT"), ("float16", "FLOAT16"), ("double", "DOUBLE"), ("bool", "BOOL"),
+        ("int64", "INT64"), ("int32", "INT32"), ("int8", "INT8"), ("uint8", "UINT8"),
+    )
+}  # fmt: skip
+#: Channels that an image has; more of them in the second place and these in the last mean NHWC.
+_IMAGE_CHANNELS = (1, 3, 4)
+
+
+def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the one input that is no constant; raises ArtifactError if there are others, or none."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise ArtifactError(
+            f"the model has {len(inputs)} inputs ({names}); one image input is expected",
+            hint="export the network with its other inputs as constants",
+        )
+    return inputs[0]
+
+
+def forget_declared(model: onnx.ModelProto) -> None:
+    """Drop, in place, all shapes that a file declares but its input's, of which sizes below 1 are freed.
+
+    They may be out of date, and inference gives them anew. Converters write -1, and some 0, for a size that
+    is free.
+    """
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    for dim in image_input(model).type.tensor_type.shape.dim:
+        if dim.HasField("dim_value") and dim.dim_value < 1:
+            dim.Clear()
+
+
+def fix_input(model: onnx.ModelProto, size: int | None) -> None:
+    """Give the input's height and width numbers and its batch a number or a name, in place.
+
+    Raises InvalidValueError for a `size` that is missing or is not the input's, ArtifactError for an input
+    that is no image in NCHW.
+    """
+    source = image_input(model)
+    _complete(model, source)
+    batch, channels, *sides = source.type.tensor_type.shape.dim
+    if channels.dim_value not in _IMAGE_CHANNELS and sides[-1].dim_value in _IMAGE_CHANNELS:
+        raise ArtifactError(
+            f"the input {source.name!r} is NHWC; NCHW is expected",
+            hint="tf2onnx makes it so with --inputs-as-nchw",
+        )
+    fixed = [side.dim_value for side in sides]
+    if size is not None and (size < 1 or any(side and side != size for side in fixed)):
+        raise InvalidValueError(
+            f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size} x {size}",
+            hint="leave --size out",
+        )
+    if size is None and not all(fixed):
+        raise InvalidValueError(
+            f"the input {source.name!r} has no fixed height and width",
+            hint="say which images the network is for: --size 224",
+        )
+    if not channels.dim_value:
+        raise ArtifactError(
+            f"the input {source.name!r} has no fixed number of channels",
+            hint="export the network with only the batch left open",
+        )
+    for side in sides:
+        side.dim_value = side.dim_value or size or 0
+    if not batch.dim_value and not batch.dim_param:
+        batch.dim_param = "batch"
+
+
+def _complete(model: onnx.ModelProto, source: onnx.ValueInfoProto) -> None:
+    """Give an input the rank and the channels that a convolution which reads it asks for."""
+    shape = source.type.tensor_type.shape
+    graph = Graph(model)
+    readers = (node for node in graph.consumers(source.name) if node.op_type == "Conv")
+    filters = next((node for node in readers if _reads_images(graph, node, source.name)), None)
+    if not shape.dim and filters is not None:
+        shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in range(4))
+    if len(shape.dim) != 4:
+        raise ArtifactError(
+            f"the input {source.name!r} has {len(shape.dim)} dimensions; an image has four, NCHW",
+            hint="export the network for images of a known shape",
+        )
+    channels = shape.dim[1]
+    if not channels.dim_value and filters is not None:
+        channels.Clear()
+        channels.dim_value = input_channels(graph, filters)
+
+
+def _reads_images(graph: Graph, node: onnx.NodeProto, name: str) -> bool:
+    constant = graph.is_constant(node.input[1])
+    return constant and node.input[0] == name and graph.constant(node.input[1]).ndim == 4
+
+
+def declare_foreign(model: onnx.ModelProto) -> None:
+    """Declare, in place, types and shapes of what operators outside of the standard make.
+
+    ONNX Runtime tells them. Raises ArtifactError, naming the operator, if it does not know one.
+    """
+    foreign = [node for node in model.graph.node if not is_standard(node)]
+    if not foreign:
+        return
+    made = [name for node in foreign for name in node.output if name]
+    outputs = {value.name for value in model.graph.output}
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    probe.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in made if name not in outputs
+    )
+    try:
+        session = open_session(probe.SerializeToString(), optimize=False)
+    except EngineError as error:
+        culprit = next((node for node in foreign if node.op_type in str(error)), foreign[0])
+        raise ArtifactError(
+            f"{culprit.op_type} {culprit.name or culprit.output[0]!r} of {culprit.domain!r} is no operator of"
+            " ONNX Runtime",
+            hint="export the network with standard operators",
+        ) from error
+    known = {value.name for value in model.graph.value_info} | outputs
+    for value in session.get_outputs():
+        if value.name in made and value.name not in known and value.type in _TYPES:
+            shape = [size or None for size in value.shape] or None
+            model.graph.value_info.append(
+                helper.make_tensor_value_info(value.name, _TYPES[value.type], shape)
+            )
+
+
+def declare_outputs(model: onnx.ModelProto) -> None:
+    """Declare, in place, the rank of outputs that inference does not tell, by running the model on zeros.
+
+    onnxsim takes no output without a shape. Raises EngineError if the model does not run.
+    """
+    unknown = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not unknown:
+        return
+    source = image_input(model)
+    image = np.zeros([dim.dim_value or 1 for dim in source.type.tensor_type.shape.dim], np.float32)
+    session = open_session(model.SerializeToString(), optimize=False)
+    found = run_session(session, [value.name for value in unknown], {source.name: image})
+    for value, result in zip(unknown, found, strict=True):
+        free = [None] * result.ndim
+        kind = value.type.tensor_type.elem_type
+        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, free))

@@ -1,0 +1,261 @@
+"""The table of patterns: what a quantized graph does with each operator, and which rule leaves it in float.
+
+Sources: NVIDIA's TensorRT documentation, "Explicit Quantization", on where fusions want Q/DQ pairs; ONNX
+Runtime's QDQ selectors, which name the operators with an integer kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.targets import Scheme
+
+COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
+ARITHMETIC = "arithmetic"  # every input is quantized
+POOL = "pool"  # quantized input, and an output with a scale of its own
+KEEP_SCALE = "keep scale"  # moves values without changing them: its input and outputs share a scale
+JOIN = "join"  # a concatenation: all its inputs and its output share a scale
+ACTIVATION = "activation"  # fuses into the node before it, or has an integer kernel, or stays float
+POINTWISE = "pointwise"  # stays float, but reads its input no faster than memory gives it: int8 helps
+FLOAT = "float"  # stays float, and gains nothing from an int8 input
+SHAPE = "shape"  # arithmetic on shapes, not on feature maps
+
+PATTERNS: dict[str, str] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), COMPUTE),
+    **dict.fromkeys(("Add", "Mul"), ARITHMETIC),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "ReduceMean"), POOL),
+    **dict.fromkeys(("MaxPool", "GlobalMaxPool", "ReduceMax", "Pad", "Resize", "Upsample"), KEEP_SCALE),
+    **dict.fromkeys(
+        ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile"), KEEP_SCALE
+    ),
+    **dict.fromkeys(("Split", "Slice", "Gather", "DepthToSpace", "SpaceToDepth"), KEEP_SCALE),
+    **dict.fromkeys(("Identity", "Dropout"), KEEP_SCALE),
+    "Concat": JOIN,
+    **dict.fromkeys(("Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Tanh"), ACTIVATION),
+    **dict.fromkeys(("Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Gelu", "Mish"), ACTIVATION),
+    **dict.fromkeys(("Softplus", "Softsign", "Erf"), ACTIVATION),
+    **dict.fromkeys(("BatchNormalization", "Sub", "Div", "Neg", "Abs", "Exp", "Sqrt"), POINTWISE),
+    **dict.fromkeys(("Shape", "Size", "ConstantOfShape", "Range"), SHAPE),
+}
+#: A tensor times such a function of itself is an activation with a name.
+_GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu", "Softplus": "Mish"}
+_GATED = "gated activation"
+#: A gate is found within so many nodes; GELU's has four.
+_GATE_LENGTH = 6
+
+
+class Pattern:
+    """What is to be done with one node.
+
+    - `kind` is one of the table's; `rule` says why the node stays float, where that is already known.
+    - `op` is its operator; for a gated activation the operator that computes the same.
+    - `inputs` and `outputs` are the tensors that carry feature maps, not weights, shapes or bounds.
+    - `parts` are the nodes that it stands for: several for a gated activation, in the graph's order.
+    """
+
+    def __init__(
+        self,
+        node: onnx.NodeProto,
+        kind: str,
+        rule: str | None,
+        variable: list[str],
+        gate: list[onnx.NodeProto],
+    ) -> None:
+        self.node, self.kind, self.rule = node, kind, rule
+        self.parts = [*gate, node]
+        self.op = node.op_type
+        several = kind in (ARITHMETIC, JOIN, POINTWISE)
+        self.inputs = variable if several else [name for name in node.input[:1] if name in variable]
+        self.outputs = [name for name in node.output if name] if self.op == "Split" else [node.output[0]]
+        if gate:
+            self.op = next((_GATES[part.op_type] for part in gate if part.op_type in _GATES), _GATED)
+            self.inputs = variable
+
+
+def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Pattern]:
+    """Return the patterns that the graph's nodes form, in its order.
+
+    `exclude` gives the rule of each node that stays float in any case.
+    """
+    gates = {}
+    for node in graph.nodes:
+        gate = _gate(graph, node) if node.op_type == "Mul" else []
+        # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
+        if gate and not (len(gate) == 1 and gate[0].op_type in scheme.needs_output):
+            gates[node.name] = gate
+    inner = {part.name for gate in gates.values() for part in gate}
+    shapes: set[str] = set()
+    patterns = []
+    for node in graph.nodes:
+        read = [name for name in node.input if name and not graph.is_constant(name)]
+        variable = [name for name in read if name not in shapes]
+        kind, rule = _kind(graph, scheme, node, len(variable))
+        if not variable or kind == SHAPE:
+            shapes.update(node.output)
+            continue
+        gate = gates.get(node.name, [])
+        if gate:
+            kind, rule = ACTIVATION, None
+            variable = _read_from_outside(graph, [*gate, node])
+        excluded = [exclude[part.name] for part in (*gate, node) if part.name in exclude]
+        if excluded:
+            kind, rule = FLOAT, excluded[0]
+        if node.name not in inner:
+            patterns.append(Pattern(node, kind, rule, variable, gate))
+    return patterns
+
+
+def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> tuple[str, str | None]:
+    """Return the kind of a node that reads `variable` feature maps, and the rule by which it stays float."""
+    op = node.op_type
+    kind = PATTERNS.get(op, FLOAT) if is_standard(node) else FLOAT
+    no_form = f"no int8 form: {op}"
+    if kind in (FLOAT, POINTWISE):
+        return kind, no_form
+    if kind == COMPUTE:
+        rule = _unfit(graph, scheme, node)
+        return (FLOAT, rule) if rule else (kind, None)
+    if kind in (ARITHMETIC, JOIN) and variable < len(node.input):
+        does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
+        return (FLOAT if kind == JOIN else POINTWISE), f"it {does} a constant"
+    if op == "ReduceMean" and not over_height_and_width(graph, node):
+        return FLOAT, no_form
+    if op in ("Resize", "Upsample") and (mode := _text(node, "mode", "nearest")) != "nearest":
+        kind = POOL
+        if mode not in ("linear", "bilinear"):
+            return POINTWISE, f"it interpolates by {mode}: {op}"
+    if op == "Pad" and not pads_with_range(graph, node):
+        return FLOAT, "it pads with a value other than zero"
+    return (POINTWISE, no_form) if kind == POOL and op in scheme.left_float else (kind, None)
+
+
+def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
+    """Return the rule by which a weighted node cannot be quantized; None if it can."""
+    if not graph.is_constant(node.input[1]):
+        return "its weights are not constant"
+    if graph.is_constant(node.input[0]):
+        return "its input is constant"
+    weight = graph.constant(node.input[1])
+    if weight.ndim < 2:
+        return "its weights are a vector"
+    if node.op_type == "MatMul" and weight.ndim > 2:
+        return "its weights are more than one matrix"
+    # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
+    # disagree on which scale is whose.
+    if node.op_type == "ConvTranspose" and setting(node, "group", 1) != 1:
+        return "a grouped ConvTranspose"
+    if scheme.quantize_bias and len(node.input) > 2 and node.input[2]:
+        if not graph.is_constant(node.input[2]):
+            return "its bias is not constant"
+        if graph.constant(node.input[2]).shape != (weight.shape[output_axis(node)],):
+            return "its bias is not one value per channel"
+    return None
+
+
+def output_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of a weighted node's weight that counts output channels."""
+    if node.op_type == "Gemm":
+        return 0 if setting(node, "transB", 0) else 1
+    return 0 if node.op_type == "Conv" else 1
+
+
+def input_channels(graph: Graph, node: onnx.NodeProto) -> int:
+    """Return how many channels, on axis 1, a Conv, ConvTranspose or Gemm with constant weights reads."""
+    shape = graph.constant(node.input[1]).shape
+    if node.op_type == "Conv":
+        return int(shape[1]) * int(setting(node, "group", 1))
+    return int(shape[1] if node.op_type == "Gemm" and setting(node, "transB", 0) else shape[0])
+
+
+def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return the nodes that make one factor of a product out of the other, in the graph's order.
+
+    They are pointwise functions, read by nothing else: x * sigmoid(x), GELU and their like. The other factor
+    may be scaled first, as in 0.5 x * (1 + erf(x / sqrt(2))). Empty if the product is of another kind.
+    """
+    if len(product.input) != 2:
+        return []
+    for source, factor in (product.input, product.input[::-1]):
+        gate: list[onnx.NodeProto] = []
+        scaling = _scaling(graph, source)
+        ends = {source, *_read_from_outside(graph, scaling)}
+        while factor not in ends and len(gate) < _GATE_LENGTH:
+            node = graph.producer(factor)
+            known = node is not None and PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
+            if node is None or not known or graph.only_consumer(factor) is None:
+                break
+            read = [name for name in node.input if not graph.is_constant(name)]
+            if len(read) != 1:
+                break
+            gate.insert(0, node)
+            factor = read[0]
+        if gate and factor in ends:
+            return gate if factor == source else [*scaling, *gate]
+    return []
+
+
+def _scaling(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
+    """Return the node that makes a tensor, which has one reader, by a constant factor; else nothing."""
+    node = graph.producer(tensor)
+    if node is None or node.op_type not in ("Mul", "Div") or graph.only_consumer(tensor) is None:
+        return []
+    constant = graph.is_constant(node.input[1]) or (
+        node.op_type == "Mul" and graph.is_constant(node.input[0])
+    )
+    return [node] if constant else []
+
+
+def _read_from_outside(graph: Graph, nodes: list[onnx.NodeProto]) -> list[str]:
+    """Return the tensors, not constants, that nodes read and do not make."""
+    made = {name for node in nodes for name in node.output}
+    read = (name for node in nodes for name in node.input if name and not graph.is_constant(name))
+    return list(dict.fromkeys(name for name in read if name not in made))
+
+
+def over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether a ReduceMean is a global average pooling of (N, C, H, W)."""
+    axes = setting(node, "axes", [])
+    if len(node.input) > 1 and graph.is_constant(node.input[1]):
+        axes = graph.constant(node.input[1]).tolist()
+    return sorted(axis % 4 for axis in axes) == [2, 3]
+
+
+def pads_with_range(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether padding adds only values that lie in its input's range, which always holds zero."""
+    if _text(node, "mode", "constant") != "constant":
+        return True
+    if len(node.input) < 3 or not node.input[2]:
+        return float(setting(node, "value", 0.0)) == 0.0
+    return graph.is_constant(node.input[2]) and not graph.constant(node.input[2]).any()
+
+
+def clip_bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Return between what a Relu or Clip lets values through; None for others, or bounds not constant."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    if node.op_type != "Clip":
+        return None
+    ends = [-math.inf, math.inf]
+    for index, name in enumerate(node.input[1:3]):
+        if name:
+            if not graph.is_constant(name):
+                return None
+            ends[index] = float(graph.constant(name))
+    return ends[0], ends[1]
+
+
+def setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """Return an attribute of a node, of whatever type."""
+    found = (helper.get_attribute_value(item) for item in node.attribute if item.name == name)
+    return next(found, default)
+
+
+def _text(node: onnx.NodeProto, name: str, default: str) -> str:
+    value = setting(node, name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)

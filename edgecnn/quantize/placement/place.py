@@ -1,0 +1,265 @@
+"""Which tensors are quantized, and which nodes stay float by which rule: the patterns put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.not_finite import infinite_tensors
+from edgecnn.quantize.placement import patterns
+from edgecnn.quantize.placement.patterns import (
+    ACTIVATION,
+    ARITHMETIC,
+    COMPUTE,
+    FLOAT,
+    JOIN,
+    KEEP_SCALE,
+    POINTWISE,
+    POOL,
+)
+from edgecnn.quantize.ranges.range_methods import Range
+from edgecnn.targets import CLIPS, Scheme
+
+# What becomes of an activation.
+_FUSED = "fused"  # into the quantized node before it
+_BELONGS = "belongs"  # to a float node before it, or is exact
+_INTEGER = "integer"  # it has a kernel of its own
+_ALONE = "alone"  # stays float
+
+
+#: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
+_FINEST = 1 / 128
+#: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
+NOT_FINITE = "its values are not finite"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where Q/DQ pairs go."""
+
+    #: Tensors that are quantized, in the graph's order.
+    tensors: list[str]
+    #: Tensor: the first of the group whose range it shares. A concatenation's tensors are a group, and
+    #: so are those between which values are only moved.
+    shares: dict[str, str]
+    #: Tensors whose ranges must be measured, in the graph's order: the others hold only values of these.
+    observed: list[str]
+    #: Output of a pooling: its input, where both are quantized.
+    pooled: dict[str, str]
+    #: Weighted nodes that are quantized.
+    compute: list[onnx.NodeProto]
+    #: Node that stays float: the rule that says so. Activations belong to the node that they follow and
+    #: are not listed beside it; neither are nodes that only move values, or compute shapes.
+    float_nodes: dict[str, str]
+
+    def ranges(self, found: Mapping[str, Range]) -> dict[str, Range]:
+        """Return the range of every quantized tensor from those found for the `observed` ones.
+
+        The range of a group runs from the lowest low to the highest high of its members. Averages that are
+        all but zero get steps no finer than `_FINEST` of their input's: engines rescale by no larger factor,
+        and the rounding of what is averaged is coarser.
+        """
+        groups: dict[str, Range] = {}
+        for name in self.observed:
+            (low, high), root = found[name], self.shares.get(name, name)
+            known = groups.get(root, (low, high))
+            groups[root] = (min(low, known[0]), max(high, known[1]))
+        for output, source in self.pooled.items():
+            (low, high), root = groups[self.shares.get(source, source)], self.shares.get(output, output)
+            missing = _FINEST * (high - low) - (groups[root][1] - groups[root][0])
+            if missing > 0:
+                groups[root] = (groups[root][0] - missing / 2, groups[root][1] + missing / 2)
+        return {name: groups[self.shares.get(name, name)] for name in self.tensors}
+
+
+def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Placement:
+    """Decide by the table and by what the scheme's engines fuse.
+
+    A tensor is quantized because a quantized node reads it or, where the scheme says so, makes it. A node
+    that is no weighted sum is quantized only if what it computes reaches one: int8 is otherwise a loss of
+    accuracy without a gain. Nodes that stay float stand between a DequantizeLinear and a QuantizeLinear
+    where their neighbours are quantized. The graph's outputs stay float: an application reads them.
+
+    `exclude` maps the name of a node to the rule by which it stays float, for mixed precision.
+    """
+    infinite = infinite_tensors(graph)
+    open_ended = {
+        node.name: NOT_FINITE for node in graph.nodes if infinite.intersection((*node.input, *node.output))
+    }
+    placer = _Placer(graph, scheme, {**open_ended, **exclude})
+    placer.want()
+    placer.move()
+    position: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in (*node.input, *node.output):
+            if name in placer.wanted:
+                position.setdefault(name, len(position))
+    shares = placer.groups(list(position))
+    derived = {name for pattern in placer.active for name in pattern.outputs}
+    return Placement(
+        tensors=list(position),
+        shares=shares,
+        observed=[name for name in position if name not in derived],
+        pooled=placer.pooled(),
+        compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
+        float_nodes=dict(placer.left_float()),
+    )
+
+
+class _Placer:
+    """One graph under one scheme."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> None:
+        self.graph = graph
+        self.scheme = scheme
+        self.patterns = patterns.match(graph, scheme, exclude)
+        self.wanted: set[str] = set()
+        #: Patterns whose inputs and outputs share a scale.
+        self.active: list[patterns.Pattern] = []
+        self._made_by = {name: pattern for pattern in self.patterns for name in pattern.outputs}
+        self._of_node = {part.name: pattern for pattern in self.patterns for part in pattern.parts}
+        self._gains = self._gaining()
+        for pattern in self.patterns:
+            if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
+                pattern.kind, pattern.rule = FLOAT, f"no int8 after it: {pattern.op}"
+        self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
+
+    def _gaining(self) -> set[str]:
+        """Return the tensors for which int8 pays: their values reach a quantized weighted sum in it."""
+        gains: set[str] = set()
+        for pattern in reversed(self.patterns):
+            passes = pattern.kind in (ARITHMETIC, POOL, JOIN, KEEP_SCALE)
+            if pattern.kind in (ACTIVATION, POINTWISE):
+                passes = (
+                    self.scheme.joins_pointwise or pattern.op in self.scheme.fuses | self.scheme.needs_output
+                )
+            if pattern.kind == COMPUTE or (passes and any(name in gains for name in pattern.outputs)):
+                gains.update(pattern.inputs)
+        return gains
+
+    def _useful(self, pattern: patterns.Pattern) -> bool:
+        inner = all(name not in self.graph.outputs for name in pattern.outputs)
+        return inner and any(name in self._gains for name in pattern.outputs)
+
+    def _role(self, item: patterns.Pattern) -> str:
+        """Return what becomes of an activation: it is fused, has an integer kernel, or stays float."""
+        source = item.inputs[0]
+        before = self._made_by.get(source)
+        alone = source not in self.graph.outputs and all(
+            reader in item.parts for reader in self.graph.consumers(source)
+        )
+        if before and alone and item.op in self.scheme.fuses and before.kind not in (KEEP_SCALE, JOIN, POOL):
+            return _BELONGS if before.kind in (FLOAT, POINTWISE, ACTIVATION) else _FUSED
+        float_before = before is not None and before.kind in (FLOAT, POINTWISE, ACTIVATION)
+        if item.op in self.scheme.needs_output and not float_before and self._useful(item):
+            return _INTEGER
+        return _BELONGS if item.op in CLIPS else _ALONE
+
+    def _after(self, pattern: patterns.Pattern) -> str:
+        """Return a node's output, or that of the activation that fuses into it."""
+        for reader in self.graph.consumers(pattern.outputs[0]):
+            following = self._of_node.get(reader.name)
+            if following is not None and self._activations.get(id(following)) == _FUSED:
+                return str(following.outputs[0])
+        return str(pattern.outputs[0])
+
+    def want(self) -> None:
+        """Collect the tensors that some node needs quantized."""
+        clips = self._clipped()
+        for pattern in self.patterns:
+            integer = self._activations.get(id(pattern)) == _INTEGER
+            if pattern.kind not in (COMPUTE, ARITHMETIC, POOL, JOIN) and not integer:
+                continue
+            self.wanted.update(self._read_quantized(pattern))
+            output = self._after(pattern)
+            if pattern.kind == JOIN:
+                self.wanted.update(pattern.outputs)
+                # A clipped tensor in one group with one that is not would have a range too wide.
+                bounds = {clips.get(name) for name in pattern.inputs}
+                if len(bounds) == 1 or not self.scheme.clips_by_range:
+                    self.active.append(pattern)
+            elif pattern.op in self.scheme.needs_output and output not in self.graph.outputs:
+                self.wanted.add(output)
+
+    def _clipped(self) -> dict[str, str]:
+        """Return the clipping activation that bounds a tensor, for those that have one."""
+        clips: dict[str, str] = {}
+        for pattern in self.patterns:
+            bounds = {clips.get(name, "") for name in pattern.inputs}
+            if pattern.kind not in (KEEP_SCALE, JOIN):
+                bounds = {pattern.op if pattern.op in CLIPS else ""}
+            clips.update(dict.fromkeys(pattern.outputs, bounds.pop() if len(bounds) == 1 else ""))
+        return clips
+
+    def _read_quantized(self, pattern: patterns.Pattern) -> Iterator[str]:
+        """Yield the inputs that a quantized node reads as int8."""
+        summand = None
+        if pattern.op == "Add" and self.scheme.sums_in_floats:
+            # The sum is done inside the convolution; a pair between would part the two.
+            summand = next((name for name in pattern.inputs if self._sums_into(name, pattern)), None)
+        yield from (name for name in pattern.inputs if name != summand)
+
+    def _sums_into(self, tensor: str, addition: patterns.Pattern) -> bool:
+        before = self._made_by.get(tensor)
+        weighted = before is not None and before.kind == COMPUTE
+        return weighted and self.graph.only_consumer(tensor) is addition.node
+
+    def move(self) -> None:
+        """Carry int8 across the nodes that only move values, both ways, until nothing changes."""
+        waiting = [item for item in self.patterns if item.kind == KEEP_SCALE and item.inputs]
+        changed = True
+        while changed:
+            ready = [item for item in waiting if self._carries(item)]
+            for item in ready:
+                self.wanted.update(item.inputs, self._inner(item.outputs))
+            self.active += ready
+            waiting = [item for item in waiting if item not in ready]
+            changed = bool(ready)
+
+    def _carries(self, item: patterns.Pattern) -> bool:
+        source, results = item.inputs[0], self._inner(item.outputs)
+        if source in self.wanted:
+            # Pointless unless the values go on in int8: moving them costs little in float.
+            return any(name in self.wanted or name in self._gains for name in results)
+        readers = (self._of_node.get(node.name) for node in self.graph.consumers(source))
+        only_int8 = all(reader is None or reader.kind != FLOAT for reader in readers)
+        return only_int8 and any(name in self.wanted for name in results)
+
+    def _inner(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self.graph.outputs]
+
+    def groups(self, order: list[str]) -> dict[str, str]:
+        """Return for each tensor that shares a range the first of its group by `order`."""
+        group_of: dict[str, set[str]] = {}
+        for pattern in self.active:
+            members = {name for name in (*pattern.inputs, *pattern.outputs) if name in self.wanted}
+            merged = members.union(*(group_of.get(name, set()) for name in members))
+            group_of.update(dict.fromkeys(merged, merged))
+        first: dict[int, str] = {}
+        shares = {}
+        for name in order:
+            if name in group_of:
+                root = first.setdefault(id(group_of[name]), name)
+                if root != name:
+                    shares[name] = root
+        return shares
+
+    def pooled(self) -> dict[str, str]:
+        """Return the output of each pooling whose output and input are quantized, and that input."""
+        return {
+            item.outputs[0]: item.inputs[0]
+            for item in self.patterns
+            if item.kind == POOL and self.wanted.issuperset((item.inputs[0], item.outputs[0]))
+        }
+
+    def left_float(self) -> Iterator[tuple[str, str]]:
+        """Yield the nodes that stay float, and their rules."""
+        for pattern in self.patterns:
+            rule = pattern.rule
+            if self._activations.get(id(pattern)) == _ALONE:
+                rule = f"no int8 form: {pattern.op}"
+            if rule:
+                yield from ((part.name, rule) for part in pattern.parts)

@@ -1,0 +1,253 @@
+"""From a float graph and real images to an int8 graph by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgecnn.quantize.efforts import PLAIN, Recipe
+from edgecnn.quantize.graph.index import Graph, batch_of, macs_by_node
+from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.integer_weights import QuantizedWeight
+from edgecnn.quantize.placement.place import Placement, place
+from edgecnn.quantize.ranges import calibrate, method_by_tensor
+from edgecnn.quantize.ranges import range_methods as ranges
+from edgecnn.quantize.ranges.calibrate import Observed
+from edgecnn.quantize.ranges.observers import Observer
+from edgecnn.quantize.repair import absorb, equalize
+from edgecnn.quantize.repair.biases import with_biases
+from edgecnn.quantize.repair.walk import affordable, walk
+from edgecnn.targets import SCHEMES, Scheme
+
+Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
+#: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
+REPAIR_IMAGES = 128
+#: Images that range methods are compared on, at most: each pass over them tries one range of one tensor.
+METHOD_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An int8 model and how it came about."""
+
+    model: onnx.ModelProto
+    #: The float model that was quantized, equalized if the recipe says so; and with the corrected biases.
+    base: onnx.ModelProto
+    float_model: onnx.ModelProto
+    scheme: Scheme
+    recipe: Recipe
+    #: Range method, and the tensors for which another one was chosen.
+    method: str
+    other_methods: dict[str, str]
+    placement: Placement
+    #: Tensor: scheme: (low, high). Every scheme's ranges are kept, so that Q/DQ for another target can
+    #: be written without images.
+    ranges: dict[str, dict[str, ranges.Range]]
+    #: Integer weights by node, where they are not simply the nearest.
+    weights: dict[str, QuantizedWeight]
+    #: Share of the multiply-accumulates that are done on int8 operands.
+    int8_mac_share: float
+
+    @property
+    def float_nodes(self) -> dict[str, str]:
+        """Node that stays float: the rule that says so."""
+        return self.placement.float_nodes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the manifest keeps."""
+        return {
+            "scheme": self.scheme.name,
+            "weight_bits": self.scheme.weight_bits,
+            "recipe": self.recipe.name,
+            "ranges_by": self.method,
+            **({"ranges_by_tensor": self.other_methods} if self.other_methods else {}),
+            "ranges": {
+                tensor: {scheme: list(ends) for scheme, ends in of.items()}
+                for tensor, of in self.ranges.items()
+            },
+            "float_nodes": self.float_nodes,
+            "int8_mac_share": self.int8_mac_share,
+        }
+
+
+class Quantizer:
+    """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
+
+    `batches` is called for each pass over the calibration images and gives inputs of the model,
+    (N, C, H, W) float32. `progress` is told what is being done.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        batches: Batches,
+        scheme: Scheme,
+        method: str = "mse",
+        progress: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self.model = model
+        self.scheme = scheme
+        self.method = method
+        self.macs = macs_by_node(model)
+        self._batches = batches
+        self._progress = progress
+        self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
+        self._observed: dict[bool, Observed] = {}
+        self._images: npt.NDArray[np.float32] | None = None
+
+    def __call__(self, recipe: Recipe, exclude: Mapping[str, str] = {}) -> Quantized:
+        """Quantize by a recipe; `exclude` maps nodes that stay float to the rule that says so.
+
+        Raises DataError for no images or values that are not finite.
+        """
+        base = self._model(recipe.rewrite)
+        if recipe.repair is not None:
+            base = with_biases(base)
+        placement = place(Graph(base), self.scheme, exclude)
+        observed = self._observers(recipe, base, placement)
+        methods = dict.fromkeys(observed, self.method)
+        if recipe.by_tensor:
+            methods.update(self._methods(recipe, base, placement, observed))
+        found = _ranges(observed, methods)
+        weights: dict[str, QuantizedWeight] = {}
+        model = base
+        if recipe.repair is not None:
+            chosen = placement.ranges(self._of_scheme(found))
+            images = self._repair_images(base)
+            model, weights = walk(
+                base,
+                placement,
+                chosen,
+                self.scheme,
+                images,
+                recipe.repair,
+                lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
+            )
+        other = {name: method for name, method in methods.items() if method != self.method}
+        return self._written(base, model, recipe, placement, found, other, weights)
+
+    def _written(
+        self,
+        base: onnx.ModelProto,
+        model: onnx.ModelProto,
+        recipe: Recipe,
+        placement: Placement,
+        found: dict[str, dict[str, ranges.Range]],
+        other_methods: dict[str, str],
+        weights: dict[str, QuantizedWeight],
+    ) -> Quantized:
+        chosen = placement.ranges(self._of_scheme(found))
+        share = sum(self.macs.get(node.name, 0) for node in placement.compute)
+        return Quantized(
+            model=write_qdq.insert(model, placement, chosen, self.scheme, weights),
+            base=base,
+            float_model=model,
+            scheme=self.scheme,
+            recipe=recipe,
+            method=self.method,
+            other_methods=other_methods,
+            placement=placement,
+            ranges=found,
+            weights=weights,
+            int8_mac_share=share / max(1, sum(self.macs.values())),
+        )
+
+    def _of_scheme(self, found: dict[str, dict[str, ranges.Range]]) -> dict[str, ranges.Range]:
+        return {name: by_scheme[self.scheme.name] for name, by_scheme in found.items()}
+
+    def _model(self, rewrite: bool) -> onnx.ModelProto:
+        """Return the float model, equalized and with its offsets absorbed if that is asked."""
+        if rewrite not in self._rewritten:
+            self._progress("equalize")
+            model = self._rewritten[False]
+            seen = calibrate.observe(model, [], self._batches(), channels=equalize.statistics(model))
+            model = equalize.equalize(model, seen.channels).model
+            symmetric = self.scheme.symmetric
+            names = absorb.statistics(model, symmetric=symmetric)
+            seen = calibrate.observe(model, [], self._batches(), channels=names)
+            model = absorb.absorb(model, seen.channels, symmetric=symmetric).model
+            self._rewritten[rewrite] = model
+        return self._rewritten[rewrite]
+
+    def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
+        """Return the observers of all tensors that some scheme quantizes."""
+        graph = Graph(model)
+        wanted = dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed)
+        wanted.update(dict.fromkeys(placement.observed))
+        observed = self._observed.setdefault(recipe.rewrite, Observed())
+        if missing := [name for name in wanted if name not in observed]:
+            self._progress("calibrate")
+            observed.update(calibrate.observe(model, missing, self._batches()))
+        return {name: observed[name] for name in wanted}
+
+    def _methods(
+        self, recipe: Recipe, model: onnx.ModelProto, placement: Placement, observed: Mapping[str, Observer]
+    ) -> dict[str, str]:
+        """Return the method that suits each tensor that this scheme observes."""
+        candidates = {
+            name: {
+                method: ranges.choose(
+                    observed[name], method, symmetric=self.scheme.symmetric, levels=self.scheme.levels
+                )
+                for method in ranges.METHODS
+            }
+            for name in placement.observed
+        }
+        images = self._repair_images(model)[:METHOD_IMAGES]
+        return method_by_tensor.choose(
+            model,
+            placement,
+            candidates,
+            self.method,
+            self.scheme,
+            images,
+            lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
+        )
+
+    def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
+        if self._images is None:
+            kept: list[npt.NDArray[np.float32]] = []
+            size = batch_of(model) or 1
+            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // size) * size
+            for batch in self._batches():
+                kept.append(batch)
+                if sum(map(len, kept)) >= wanted:
+                    break
+            self._images = np.concatenate(kept)[:wanted]
+        return self._images
+
+
+def _ranges(
+    observed: Mapping[str, Observer], methods: Mapping[str, str]
+) -> dict[str, dict[str, ranges.Range]]:
+    """Return each tensor's range for each scheme, rounded as the manifest keeps it.
+
+    So a file that is written from the manifest is the same to the bit.
+    """
+    return {
+        name: {
+            known.name: ranges.short(
+                ranges.choose(observer, methods[name], symmetric=known.symmetric, levels=known.levels)
+            )
+            for known in SCHEMES
+        }
+        for name, observer in observed.items()
+    }
+
+
+def quantize(
+    model: onnx.ModelProto,
+    batches: Iterable[npt.NDArray[np.float32]],
+    scheme: Scheme,
+    method: str = "mse",
+    recipe: Recipe = PLAIN,
+) -> Quantized:
+    """Quantize a simplified float model by one recipe; without repair, `batches` are read once."""
+    if recipe.repair is not None or recipe.rewrite:
+        batches = list(batches)
+    return Quantizer(model, lambda: batches, scheme, method)(recipe)

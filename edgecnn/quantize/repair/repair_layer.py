@@ -1,0 +1,69 @@
+"""The repair of one layer, put together from its methods; each can be switched off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from edgecnn.quantize.placement.integer_weights import QuantizedWeight, quantize_weight
+from edgecnn.quantize.placement.patterns import output_axis
+from edgecnn.quantize.repair import adaround, bias, moments, scales
+from edgecnn.quantize.repair.patches import as_matrix, from_matrix
+from edgecnn.quantize.repair.refit import refit
+from edgecnn.quantize.repair.rounding import round_weights
+from edgecnn.quantize.repair.walk import Layer, Repaired
+
+#: Beyond this many inputs per output the moments' matrix is not affordable: the layer's weights are
+#: rounded to nearest, and only its bias is corrected.
+LARGEST = 6144
+_FOLDS = 2
+
+
+@dataclass(frozen=True)
+class LayerRepair:
+    """Called for each layer of a walk."""
+
+    refit: bool = True
+    #: Whether each output's scale is searched; otherwise no weight is cut off.
+    scales: bool = False
+    #: What "feedback" gives is where "learned" starts.
+    rounding: Literal["nearest", "feedback", "learned"] = "feedback"
+    learning: adaround.Settings = field(default_factory=adaround.Settings)
+    bias: bool = True
+    #: Node: ridge of its refit.
+    ridges: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, layer: Layer) -> Repaired:
+        """Return a layer's integer weights and bias."""
+        node, limit = layer.node, layer.scheme.weight_limit
+        if node.op_type == "ConvTranspose":
+            return Repaired()
+        matrix = as_matrix(node, layer.weight).astype(np.float64)
+        rows = moments.sample(layer)
+        target = matrix
+        square = None
+        if (self.refit or self.scales or self.rounding != "nearest") and matrix.shape[2] <= LARGEST:
+            parts = [moments.collect(layer, part) for part in rows.split(_FOLDS if self.refit else 1)]
+            square = moments.merge(parts).square
+            # Where each output has moments of its own, it is a group by itself.
+            target = matrix.reshape(len(square), -1, matrix.shape[2])
+            if self.refit:
+                target, self.ridges[node.name] = refit(target, parts)
+        fitted = from_matrix(node, target.reshape(matrix.shape), layer.weight.shape).astype(np.float32)
+        nearest = quantize_weight(fitted, output_axis(node), layer.bias, layer.input_scale, limit)
+        scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
+        if self.scales and square is not None:
+            scale = scales.search(target, scale, square, limit=limit).astype(np.float32).astype(np.float64)
+        steps = np.clip(np.rint(target / scale), -limit, limit)
+        if self.rounding != "nearest" and square is not None:
+            steps = round_weights(target / scale, square, limit)
+        target, steps = target.reshape(matrix.shape), steps.reshape(matrix.shape)
+        scale = scale.reshape(*matrix.shape[:2], 1)
+        if self.rounding == "learned" and square is not None:
+            steps = adaround.learn(layer, rows, target, scale, steps, self.learning)
+        values = from_matrix(node, steps, layer.weight.shape).astype(np.int8)
+        weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)
+        correct = self.bias and layer.bias is not None
+        return Repaired(weight, bias.correct(layer, steps * scale, rows) if correct else None)

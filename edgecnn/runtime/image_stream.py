@@ -1,0 +1,55 @@
+"""Many images through an engine: the next ones are decoded while it computes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.preprocessing import ImageLike
+
+if TYPE_CHECKING:
+    from edgecnn.runtime.engine import Engine
+
+#: Images per inference where the engine takes any number.
+BATCH = 8
+#: Most threads that decode: more than this, and reading the files is what limits.
+_MOST_DECODERS = 8
+
+
+def stream(
+    engine: Engine, images: Iterable[ImageLike], batch: int | None = None
+) -> Iterator[npt.NDArray[Any]]:
+    """Yield logits, (N, classes) with N at most `batch`, of images in their order.
+
+    Images are opened, resized and normalized by threads of their own, a batch ahead of the engine; no
+    more than two batches are in memory. `batch` is the engine's own where that is fixed. Raises DataError
+    where the first image that cannot be read stands, InvalidValueError for a `batch` below one.
+    """
+    if batch is not None and batch < 1:
+        raise InvalidValueError(f"{batch} images at a time cannot be used", hint="give one or more")
+    fixed = engine.input.shape[0]
+    size = fixed if isinstance(fixed, int) else batch or BATCH
+    waiting: deque[Future[npt.NDArray[Any]]] = deque()
+    source = iter(images)
+    # Decoding leaves the interpreter's lock, so that these threads really run beside the engine.
+    decoders = ThreadPoolExecutor(min(_MOST_DECODERS, max(1, len(os.sched_getaffinity(0)) // 2)), "decode")
+
+    def prepare(image: ImageLike) -> npt.NDArray[Any]:
+        return engine.prepare([image])
+
+    try:
+        waiting.extend(decoders.submit(prepare, image) for image in itertools.islice(source, size))
+        while waiting:
+            ready = [waiting.popleft().result() for _ in range(len(waiting))]
+            waiting.extend(decoders.submit(prepare, image) for image in itertools.islice(source, size))
+            yield engine.run(np.concatenate(ready))
+    finally:
+        decoders.shutdown(wait=True, cancel_futures=True)
