@@ -130,9 +130,11 @@ def _run() -> int:
 
 
 def _report(message: str, hint: str | None) -> None:
-    say("error: " + " ".join(message.split()), err=True)
+    from edgecnn.cli.request_options import as_options
+
+    say("error: " + as_options(" ".join(message.split())), err=True)
     if hint:
-        say("hint: " + " ".join(hint.split()), err=True)
+        say("hint: " + as_options(" ".join(hint.split())), err=True)
 
 
 def _leave(code: int) -> NoReturn:

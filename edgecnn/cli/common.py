@@ -8,7 +8,6 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -19,7 +18,6 @@ from edgecnn.visible import visible
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgecnn.zoo.spec import NetworkSpec
 
 #: What a command returns when a budget or a gate was not met.
 EXIT_BUDGET = 3
@@ -38,94 +36,6 @@ def common(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         function
     )
-
-
-def network(weights: str = "random", *, classes: bool = True) -> Callable[[F], F]:
-    """Return what adds the options that say which network, and how many `classes`; `spec` reads them."""
-
-    def add(function: F) -> F:
-        for option in (
-            click.option(
-                "--seed", type=int, default=0, show_default=True, help="Seed of whatever is random."
-            ),
-            click.option(
-                "--weights",
-                default=weights,
-                show_default=True,
-                help=("Weights: auto (imagenet where known), " if weights == "auto" else "")
-                + "Weights: random, imagenet, FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
-            ),
-            click.option(
-                "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."
-            ),
-            click.option("--phi", type=float, help="Compound scaling, of: efficientnet."),
-            click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho."),
-            click.option("--rho", type=float, help="Resolution multiplier."),
-            click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier."),
-        ):
-            function = option(function)
-        if classes:
-            text = "Number of classes  [the network's own]."
-            function = click.option("--classes", "num_classes", type=int, help=text)(function)
-        return function
-
-    return add
-
-
-def spec(name: str, values: dict[str, Any]) -> NetworkSpec:
-    """Return the network that is asked for, and take its options out of `values`."""
-    from edgecnn.zoo.spec import NetworkSpec
-
-    fields = ("alpha", "rho", "resolution", "phi", "num_classes", "in_channels", "weights", "seed")
-    return NetworkSpec(name, **{field: values.pop(field) for field in fields if field in values})
-
-
-def calibration(images: int) -> Callable[[F], F]:
-    """Return what adds the options of calibration, with so many images unless the user says otherwise."""
-
-    def add(function: F) -> F:
-        for option in (
-            click.option(
-                "--ranges",
-                default="mse",
-                show_default=True,
-                help="Choice of ranges: mse, entropy, percentile, moving_average, minmax.",
-            ),
-            click.option(
-                "--calib-images",
-                type=int,
-                default=images,
-                show_default=True,
-                help="Most images that calibrate.",
-            ),
-            click.option(
-                "--calib",
-                type=click.Path(path_type=Path),
-                help="Folder of images, of which a fifth checks  [built-in photographs].",
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return add
-
-
-def budget(function: F) -> F:
-    """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
-    for option in (
-        click.option("--force", is_flag=True, help="Take an int8 file that keeps almost nothing as it is."),
-        click.option(
-            "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
-        ),
-        click.option("--min-sqnr", type=float, help="Decibels of the output that must be kept."),
-        click.option(
-            "--effort",
-            type=click.Choice(["fast", "default", "best"]),
-            help="Effort for the accuracy of int8  [default; fast for random weights].",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images") -> list[tuple[str, str]]:

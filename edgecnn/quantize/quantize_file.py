@@ -93,7 +93,7 @@ def quantize_file(
         quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
         recipe = outcome.quantized.recipe.name
         trained = training_data if TRAINING in recipe else None
-        parameters = {"recipe": recipe, "effort": request.effort, **(trained or {})}
+        parameters = {"recipe": recipe, "effort": request.effort or "default", **(trained or {})}
     else:
         progress("float16")
         reduced = convert.to_float16(model, convert.extremes(model, images.calibration()))
@@ -157,7 +157,9 @@ def _int8(
     def ranked(quantized: Quantized) -> list[LayerSensitivity]:
         return scan(quantized, quantizer.macs, reference.images[:_SCAN_IMAGES], progress)
 
-    outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
+    outcome = escalate(
+        quantizer, judge, ranked, request.effort or "default", request.budget, progress, finetune
+    )
     return outcome, ranked(outcome.quantized) if request.sensitivity else None
 
 

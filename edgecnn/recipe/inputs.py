@@ -11,11 +11,11 @@ from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe.schema import Plan
 
 #: Options that name a file, whatever they say.
-_FILES = ("model", "models")
+_FILES = ("model", "models", "reference")
 #: Options that name a file if they end so.
 _ENDINGS = (".safetensors", ".onnx", ".pth", ".pt", ".bin")
 _MAYBE_FILES = ("network", "teacher", "weights")
-_FOLDERS = ("calib", "unlabeled")
+_FOLDERS = ("calib", "unlabeled", "check")
 _RELATIVE = "paths are relative to where the command is run"
 
 
@@ -37,7 +37,7 @@ def _from_outside(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _problem(key: str, value: str) -> tuple[str, str | None] | None:
     """Return what is wrong with one value of an option, and a hint."""
     path = Path(value)
-    if key == "data":
+    if key in ("data", "train"):
         try:
             check_name(value)
         except EdgecnnError as error:

@@ -120,7 +120,7 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
     [
         ("export: {network: lenet5, precision: int4}", "unknown precision 'int4'", "int8"),
         ("export: {network: '@first', precision: int4}", "unknown precision 'int4'", "int8"),
-        ("export: {network: '@first', alpha: 0.5}", "says itself what --alpha", "leave"),
+        ("export: {network: '@first', alpha: 0.5}", "says itself what alpha", "leave"),
         ("export: {network: mobilnet}", "unknown architecture 'mobilnet'", "mobilenet"),
         ("export: {network: lenet5, min_agreement: 200}", "agreement", None),
         ("export: {network: lenet5, calib: a, data: b}", "cannot both calibrate", None),
@@ -133,7 +133,7 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
         ("prune: {network: '@first', ratio: 0.5, epochs: 1}", "labelled images", "data"),
         ("train: {network: lenet5, data: digits, qat: true}", "random weights", "train"),
         ("train: {network: lenet5, data: digits, augmentation: lite}", "unknown augmentation", "light"),
-        ("train: {network: lenet5, data: digits, workers: 0}", "threads of 0", None),
+        ("train: {network: lenet5, data: digits, workers: 0}", "workers of 0", None),
         ("profile: {models: []}", "no model", "models"),
         ("profile: {models: [m.onnx], seconds: 0}", "seconds of 0", None),
         ("profile: {models: [[m.onnx]]}", "is [['m.onnx']]", "texts"),

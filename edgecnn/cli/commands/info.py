@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecnn.cli import common, info_folder
+from edgecnn.cli import common, info_folder, request_options
 from edgecnn.cli.terminal import say
+from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from edgecnn.artifact import Manifest
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("info")
 @click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
-@click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
-@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
+@request_options.options(NetworkSpec, without=("rho", "classes", "channels", "weights", "seed"))
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
 @click.option(
     "--plot",

@@ -13,6 +13,7 @@ from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.channel_groups import Groups, Mask, named_tensors, sliced
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.importance import Batches, scores
+from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.zoo import cost, structure
@@ -102,9 +103,6 @@ def prune(
         (channels, _left(groups, keep)),
         accuracy,
     )
-
-
-SPREADS = ("uniform", "global")
 
 
 def without(network: nn.Module, groups: Groups, keep: Mask) -> nn.Module:
