@@ -48,6 +48,8 @@ class Option:
     least: float | None = None
     most: float | None = None
     above: float | None = None
+    #: Values that are usual, for people.
+    usual: str | None = None
     #: What happens where it is left out, in a word or two.
     unset: str | None = None
     #: Whether the field is a share from 0 to 1, which commands and recipes give in percent.
@@ -164,7 +166,12 @@ def check(value: Any, kind: Any, settings: Option, title: str) -> None:
         and (most is None or value <= most)
         and (settings.above is None or value > settings.above)
     ):
-        raise InvalidValueError(f"{title} of {value:g} cannot be used", hint=_range(settings))
+        raise InvalidValueError(
+            f"{title} of {value:g} cannot be used",
+            hint="; ".join(
+                filter(None, [_range(settings), settings.usual and f"{settings.usual} are usual"])
+            ),
+        )
 
 
 def _range(settings: Option) -> str:

@@ -50,7 +50,7 @@ class NetworkSpec(Request):
     """
 
     name: str = option(help="Network by its name, or FILE.safetensors.", name="network", argument=True)
-    alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA)
+    alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
     resolution: int | None = option(None, "Side of the input in pixels, instead of `rho`.")
     rho: float | None = option(None, "Resolution multiplier.")
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
