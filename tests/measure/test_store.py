@@ -187,6 +187,18 @@ def test_a_store_with_a_page_overwritten_is_called_damaged(own):
         store.query()
 
 
+def test_a_store_of_which_even_the_complaint_is_no_text_is_called_damaged(own):
+    store.append("eval", result())
+    with contextlib.closing(sqlite3.connect(own)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    content = own.read_bytes()
+    assert content.count(b"CREATE TABLE") == 1
+    own.write_bytes(content.replace(b"CREATE TABLE", b"CREATE T\xffBLE"))
+    for use in (store.query, lambda: store.append("eval", result()), lambda: store.received(own, "eval")):
+        with pytest.raises(StoreError, match="damaged"):
+            use()
+
+
 def test_damaged_samples_are_an_error():
     with pytest.raises(StoreError, match=r"m\.onnx"):
         _ = store.Result(0.0, "profile", "/m.onnx", A, "here", {}, b"no zlib").samples

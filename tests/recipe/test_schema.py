@@ -76,6 +76,8 @@ steps:
         ('"@train"', '"@trian"', "takes @trian", "train"),
         ("{network: lenet5, data: $data, epochs: $epochs}", "{data: digits}", "lacks network", "network"),
         ("data: digits,", "data: ,", "needs a value for data", "--set data"),
+        ("data: digits,", "data: digits, 7: ,", "needs a value for 7", "--set 7"),
+        ("data: digits,", "data: digits, ~: ,", "needs a value for None", "--set None"),
         ("seeds: [0, 1]", "seeds: two", "no list of numbers", "seeds"),
         ("- profile:", "- id: student\n    profile:", "two steps are called student", "id"),
         ('["@export"]', '["@profile"]', "comes later", "order"),
