@@ -14,7 +14,7 @@ from edgecnn.artifact import Manifest, Step
 from edgecnn.errors import EdgecnnWarning, InvalidValueError
 from edgecnn.runtime.images import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
-from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.architecture import Architecture, check_counts
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import check_alpha
 
@@ -70,6 +70,7 @@ class NetworkSpec:
                 hint="edgecnn quantize, compile and profile take ONNX files",
             )
         check_alpha(self.alpha)
+        check_counts(classes=self.num_classes, channels=self.in_channels)
         if self.rho is not None and self.resolution is not None:
             raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
         if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
@@ -80,6 +81,7 @@ class NetworkSpec:
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
+        _ = self.architecture  # its name, and phi
         if not 8 <= self.size <= MAX_RESOLUTION:
             raise InvalidValueError(
                 f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"

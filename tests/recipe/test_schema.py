@@ -106,6 +106,8 @@ def test_what_no_recipe_can_say_is_refused_with_the_nearest_word(tmp_path, old, 
         ("alpha: -1", "step train (train): alpha", "alpha"),
         ("target: jetson", "step train (train): unknown target", "jetson"),
         ("network: lenet6", "unknown architecture 'lenet6'", "lenet5"),
+        ("channels: 2000000", "2000000 input channels", "1 to 1,024"),
+        ("channels: 0", "0 input channels", "1 to 1,024"),
     ],
 )
 def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new, words, hint):
@@ -122,6 +124,11 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
     [
         ("export: {network: lenet5, precision: int4}", "unknown precision 'int4'", "int8"),
         ("export: {network: '@first', precision: int4}", "unknown precision 'int4'", "int8"),
+        ("export: {network: lenet5, channels: 2000000}", "2000000 input channels", "1,024"),
+        ("export: {network: lenet5, classes: 2000000}", "2000000 classes", "1,000,000"),
+        ("export: {network: '@first', classes: -1}", "-1 classes", "1,000,000"),
+        ("export: {network: efficientnet, phi: 99, resolution: 64}", "phi must be", "doubles"),
+        ("export: {network: mobilnet, resolution: 64}", "unknown architecture", "mobilenet"),
         ("export: {network: '@first', alpha: 0.5}", "says itself what --alpha", "leave"),
         ("export: {network: mobilnet}", "unknown architecture 'mobilnet'", "mobilenet"),
         ("export: {network: lenet5, min_agreement: 200}", "agreement", None),
