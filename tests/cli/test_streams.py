@@ -1,5 +1,7 @@
 """Standard streams that are closed, full or read by nobody; unusual names, and users without a home."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from program import run_here
 from small_classifier import classifier
 
 from edgecnn import files
+from edgecnn.cli import common, main
 
 EDGECNN = f"{sys.executable} -m edgecnn"
 
@@ -59,9 +62,44 @@ def test_a_full_standard_output_is_one_error(words, here):
     ]
 
 
-def test_a_reader_that_leaves_is_no_error(here):
-    done = shell("$E models | true; $E info m.onnx | head -1", here)
-    assert done.returncode == 0 and done.stderr == ""
+@pytest.mark.parametrize(
+    "words",
+    ["models", "models --json", "targets", "info m.onnx", "--help", "info --help",
+     "--version", "profile m.onnx --seconds 0.1 --no-store", "devices list",
+     "compile m.onnx --backend ort -o m.ort"],
+)  # fmt: skip
+def test_a_reader_that_leaves_is_no_error(words, here, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["edgecnn", *words.split()])
+    monkeypatch.chdir(here)
+    reading, writing = os.pipe()
+    os.close(reading)
+    said = io.StringIO()
+    with (
+        open(writing, "w") as output,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(said),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    assert end.value.code == 0 and "error" not in said.getvalue()
+    assert (here / "m.ort").exists() == ("-o" in words)
+
+
+def test_no_line_says_that_a_reader_left(here):
+    done = shell("{ $E models; echo $? >&2; } | true; { $E info m.onnx; echo $? >&2; } | head -c 1", here)
+    assert done.stderr.split() == ["0", "0"]
+
+
+def test_work_goes_on_whose_bar_nobody_sees(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with open(writing, "w") as errors:
+        monkeypatch.setattr("sys.stderr", errors)
+        with common.progress(2) as tell:
+            tell("one")
+            tell("two")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), errors.fileno())
 
 
 @pytest.fixture
