@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def command(
 
 
 def _is_file(subject: str) -> bool:
-    return Path(subject).is_file() or subject.endswith(".onnx") or "/" in subject
+    return os.path.lexists(subject) or subject.endswith(".onnx") or "/" in subject
 
 
 def _artifact(path: str, as_json: bool) -> None:

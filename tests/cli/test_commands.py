@@ -178,7 +178,7 @@ BAD = {
     "missing checkpoint": (
         1,
         "export lenet5 --weights {}/none.pth -o {}/m.onnx",
-        "no checkpoint",
+        "none.pth is not there",
         "imagenet",
     ),
     "other checkpoint": (
@@ -320,3 +320,25 @@ def test_more_calibration_images_than_there_are_is_told_truly(tmp_path):
     steps = {step["what"]: step for step in json_of("info", str(path))["lineage"]}
     assert steps["quantize"]["parameters"]["count"] == 899
     assert len(steps["quantize"]["parameters"]["images_sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["info {}", "profile {} --no-store", "predict {} {}", "quantize {} -o o.onnx", "compile {} -o o.ort",
+     "compare {} {} --no-store", "eval {} --data digits --no-store", "verify {}",
+     "export lenet5 --weights {} -o o.onnx"],
+)  # fmt: skip
+def test_a_pipe_in_place_of_a_model_is_called_so_by_every_command(command, tmp_path):
+    os.mkfifo(tmp_path / "m.onnx")
+    done = run_here(*command.format(*["m.onnx"] * 2).split(), cwd=tmp_path)
+    said = done.stderr.splitlines()
+    assert done.returncode == 1 and said[-2].startswith("error: ") and said[-1].startswith("hint: ")
+    assert "m.onnx is a pipe, not a " in said[-2]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_called_so(tmp_path):
+    os.mkfifo(tmp_path / "m.safetensors")
+    for command in ("export {} -o o.onnx", "train {} --data digits -o o.safetensors", "info {}"):
+        done = run_here(*command.format("m.safetensors").split(), cwd=tmp_path)
+        assert done.returncode == 1 and "m.safetensors is a pipe, not a model file" in done.stderr

@@ -163,12 +163,12 @@ def test_what_only_a_later_step_would_have_met_is_refused_before_the_first(tmp_p
     [
         ("train: {network: lenet5, data: digts}", "no data set digts"),
         ("train: {network: lenet5, data: photos/here}", "no data set photos/here"),
-        ("train: {network: lenet5, data: digits, weights: lenet.pth}", "no file lenet.pth"),
-        ("distill: {network: lenet5, data: digits, teacher: gone.onnx}", "no file gone.onnx"),
+        ("train: {network: lenet5, data: digits, weights: lenet.pth}", "lenet.pth is not there"),
+        ("distill: {network: lenet5, data: digits, teacher: gone.onnx}", "gone.onnx is not there"),
         ("distill: {network: lenet5, data: digits, teacher: '@first', unlabeled: more}", "no folder more"),
         ("export: {network: '@first', precision: int8, calib: images}", "no folder images"),
-        ("eval: {model: gone.onnx, data: digits}", "no file gone.onnx"),
-        ("profile: {models: [gone.onnx]}", "no file gone.onnx"),
+        ("eval: {model: gone.onnx, data: digits}", "gone.onnx is not there"),
+        ("profile: {models: [gone.onnx]}", "gone.onnx is not there"),
     ],
 )
 def test_what_is_not_there_is_missed_before_the_first_step(tmp_path, monkeypatch, step, words):
