@@ -297,7 +297,7 @@ def read_manifest(path: str | Path) -> Manifest | None:
     or non-model file.
     """
     path = Path(path)
-    if wrong := files.unlike_file(path, "model file"):
+    if wrong := files.unlike_file(path, "a model file"):
         checkpoint = path.suffix == ".safetensors"
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
         raise ArtifactError(f"{path} is {wrong}", hint=f"make one with: edgecnn {how}")

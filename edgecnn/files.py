@@ -45,7 +45,7 @@ _KINDS = {
 }
 
 
-def unlike_file(path: str | Path, what: str = "file") -> str | None:
+def unlike_file(path: str | Path, what: str = "a file") -> str | None:
     """Return how a path is no file that can be read, to follow its name and "is"; None for a file.
 
     `what` says which file is asked for: "a folder, not a model file".
@@ -60,7 +60,7 @@ def unlike_file(path: str | Path, what: str = "file") -> str | None:
         if error.errno == errno.ELOOP:
             return "a link that leads in a circle"
         return f"out of reach: {reason(error)[0]}"
-    return None if kind == stat.S_IFREG else f"{_KINDS.get(kind, 'something else')}, not a {what}"
+    return None if kind == stat.S_IFREG else f"{_KINDS.get(kind, 'something else')}, not {what}"
 
 
 def sha256(path: str | Path) -> str:

@@ -35,7 +35,7 @@ def load(path: str | Path) -> onnx.ModelProto:
     Raises ArtifactError for a file that is missing, damaged, without its weights or over 2 GB.
     """
     path = Path(path)
-    if wrong := files.unlike_file(path, "model file"):
+    if wrong := files.unlike_file(path, "a model file"):
         raise ArtifactError(f"{path} is {wrong}", hint="give the path of an ONNX file")
     onnx_metadata.read(path)
     try:

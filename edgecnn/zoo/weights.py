@@ -139,7 +139,7 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if not os.path.isfile(path) and "#" in source:
         before, _, part = source.rpartition("#")
         path = Path(before)
-    if wrong := files.unlike_file(path, "checkpoint"):
+    if wrong := files.unlike_file(path, "a checkpoint"):
         raise WeightsError(
             f"the checkpoint {source[:200]} is {wrong}",
             hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",

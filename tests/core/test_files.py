@@ -59,7 +59,7 @@ def odd(tmp_path):
     ],
 )
 def test_what_is_no_file_is_called_what_it_is(odd, name, words):
-    assert files.unlike_file(odd / name, "model file") == words
+    assert files.unlike_file(odd / name, "a model file") == words
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="every folder is open to the superuser")

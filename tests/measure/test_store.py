@@ -148,6 +148,12 @@ def test_no_store_is_an_error_that_says_how_to_get_one(own):
     assert not own.exists()
 
 
+def test_a_folder_in_place_of_a_store_is_called_so(own):
+    own.mkdir(parents=True)
+    with pytest.raises(StoreError, match="is a folder, not a store of results"):
+        store.query()
+
+
 def test_a_newer_store_is_refused_and_left_alone(own):
     store.append("eval", result())
     with contextlib.closing(sqlite3.connect(own)) as connection:
