@@ -55,8 +55,6 @@ def unlike_file(path: str | Path, what: str = "a file") -> str | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a null byte
         return "a link to what is not there" if os.path.lexists(path) else "not there"
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return "not there"
         if error.errno == errno.ELOOP:
             return "a link that leads in a circle"
         return f"out of reach: {reason(error)[0]}"

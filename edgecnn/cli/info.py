@@ -49,7 +49,7 @@ def command(
     edgecnn info m.onnx
     edgecnn info photos/ --plot photos.png
     """
-    folders = [subject for subject in subjects if Path(subject).is_dir()]
+    folders = [subject for subject in subjects if os.path.isdir(subject)]
     if folders:
         if len(subjects) > 1:
             raise click.UsageError(f"{folders[0]} is a folder: show it alone")

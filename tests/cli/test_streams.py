@@ -155,7 +155,7 @@ def test_what_the_system_refuses_is_one_error(here):
     name = "n" * 300 + ".onnx"
     done = run_here("info", name, cwd=here)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"error: {name}: the name is too long"
+    assert done.stderr.splitlines()[0] == f"error: {name} is out of reach: the name is too long"
 
 
 @pytest.mark.parametrize(
