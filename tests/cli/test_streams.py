@@ -184,3 +184,14 @@ def test_a_name_that_is_no_text_is_refused_by_what_cannot_open_it(here):
     done = run_here("profile", name, "--seconds", "0.1", cwd=here)
     line, hint = done.stderr.splitlines()[-2:]
     assert done.returncode == 1 and r"mod\xe8le.onnx" in line and "UTF-8" in line and "rename" in hint
+
+
+@pytest.mark.parametrize(
+    "words", ["compile m.onnx --backend ort -o m.ort", "profile m.onnx --layers --seconds 0.1 --no-store"]
+)
+def test_no_room_for_temporary_files_is_said_with_their_folder(words, here):
+    (here / "temporary").mkdir()
+    done = shell(f"ulimit -f 1; $E {words}", here, TMPDIR=str(here / "temporary"))
+    line, hint = done.stderr.splitlines()[-2:]
+    assert done.returncode == 1 and f"no room for temporary files in {here}/temporary: " in line
+    assert "TMPDIR" in hint and not any((here / "temporary").iterdir()) and not (here / "m.ort").exists()
