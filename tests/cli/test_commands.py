@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from program import SMALL, run, run_here
 
+from edgecnn.artifact import METADATA_KEY
 from edgecnn.data.dataset import open_dataset
 from edgecnn.runtime import load
 
@@ -342,3 +344,34 @@ def test_a_pipe_in_place_of_a_checkpoint_is_called_so(tmp_path):
     for command in ("export {} -o o.onnx", "train {} --data digits -o o.safetensors", "info {}"):
         done = run_here(*command.format("m.safetensors").split(), cwd=tmp_path)
         assert done.returncode == 1 and "m.safetensors is a pipe, not a model file" in done.stderr
+
+
+@pytest.fixture(params=[{"size": 64}, {"mean": [0.5], "std": [0.5]}], ids=["size", "channels"])
+def contradictory(request, exported, tmp_path):
+    """A file whose manifest prepares other images than its graph takes."""
+    model = onnx.load(exported(*SMALL))
+    (entry,) = (item for item in model.metadata_props if item.key == METADATA_KEY)
+    manifest = json.loads(entry.value)
+    manifest["preprocessing"].update(request.param)
+    entry.value = json.dumps(manifest)
+    onnx.save(model, tmp_path / "m.onnx")
+    return tmp_path
+
+
+def test_a_manifest_that_contradicts_its_graph_is_refused_alike_by_every_command(contradictory, coffee):
+    commands = (
+        "profile m.onnx --seconds 0.1 --no-store",
+        f"predict m.onnx {coffee}",
+        "quantize m.onnx -o q.onnx --calib-images 8",
+        "compile m.onnx --backend ort -o m.ort",
+        "eval m.onnx --data digits --no-store",
+        "compare m.onnx m.onnx --no-store",
+    )
+    said = set()
+    for command in commands:
+        done = run_here(*command.split(), cwd=contradictory)
+        assert done.returncode == 1, command
+        said.add(tuple(done.stderr.splitlines()[-2:]))
+    ((line, hint),) = said
+    assert line.startswith("error: m.onnx takes images of 3 x 96 x 96, but its manifest prepares them as ")
+    assert "export" in hint and [path.name for path in contradictory.iterdir()] == ["m.onnx"]
