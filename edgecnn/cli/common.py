@@ -113,7 +113,11 @@ def calibration(images: int) -> Callable[[F], F]:
 def budget(function: F) -> F:
     """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
     for option in (
-        click.option("--force", is_flag=True, help="Take an int8 file that keeps almost nothing as it is."),
+        click.option(
+            "--force",
+            is_flag=True,
+            help="Exit with 0, not 3, for int8 that keeps almost nothing; it is written in either case.",
+        ),
         click.option(
             "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
         ),
@@ -157,10 +161,14 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     if record["accepted"]:
         say(f"note: int8 destroys this network: it keeps only {record['keeps']}", fg="yellow")
         return
-    say(f"int8 DESTROYS this network: it keeps only {record['keeps']}. The likeliest causes first:", fg="red")
+    say(
+        f"int8 DESTROYS this network: it keeps only {record['keeps']}. The file was written all the same,",
+        fg="red",
+    )
+    say("to be looked into, and the exit code is 3. The likeliest causes first:", fg="red")
     for index, cause in enumerate(record["causes"], 1):
         say(f"  {index}. {cause}", fg="red")
-    say("--force takes it as it is", fg="red")
+    say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -137,6 +138,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     return [
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
+        *_shortfalls(manifest.quantization or {}),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
         *(
             ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
@@ -146,6 +148,16 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a file was written in spite of."""
+    floor, budget = (quantization.get(key) for key in ("floor", "budget"))
+    if isinstance(floor, Mapping):
+        taken = "taken as it is" if floor.get("accepted") else "int8 DESTROYS this network"
+        yield "kept", f"only {floor.get('keeps')}: {taken}"
+    if isinstance(budget, Mapping) and budget.get("met") is False:
+        yield "budget", "NOT met"
 
 
 def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
 @click.option("--target", help="Form of --qat: a name of `edgecnn targets`  [portable].")
-@click.option("--force", is_flag=True, help="Take a file of --qat that keeps almost nothing as it is.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Exit with 0, not 3, for --qat that keeps almost nothing; it is written in either case.",
+)
 @common.network(weights="auto", classes=False)
 @training.options()
 @common.common

@@ -45,7 +45,7 @@ def _problem(key: str, value: str) -> tuple[str, str | None] | None:
             return str(error), error.hint
     if key in _FOLDERS and not path.is_dir():
         return f"there is no folder {value}", _RELATIVE
-    if key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS)):
-        if wrong := files.unlike_file(value):
-            return f"{value} is {wrong}", f'{_RELATIVE}; "@ID" is a step\'s'
+    names_file = key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS))
+    if names_file and (wrong := files.unlike_file(value)):
+        return f"{value} is {wrong}", f'{_RELATIVE}; "@ID" is a step\'s'
     return None

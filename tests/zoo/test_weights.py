@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, suffix, content):
 
 
 def test_a_checkpoint_that_is_not_there_says_what_weights_takes():
-    with pytest.raises(WeightsError, match="the checkpoint nowhere.* is not there") as caught:
+    with pytest.raises(WeightsError, match=r"the checkpoint nowhere.* is not there") as caught:
         zoo.create("lenet5", weights="nowhere")
     assert "imagenet" in caught.value.hint
 
