@@ -87,7 +87,7 @@ def test_a_folder_that_was_swept_before_it_was_locked_is_made_anew(tmp_path, mon
 
 @pytest.fixture
 def limited():
-    """No file of this process gets larger than 10 kB: what is written is cut off, as where a disk fills up."""
+    """No file of this process gets larger than 10 kB: what is written is cut off, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     yield
