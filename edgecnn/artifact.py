@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -298,11 +297,10 @@ def read_manifest(path: str | Path) -> Manifest | None:
     or non-model file.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # a name that is too long raises in pathlib
-        kind = "a folder, not a model file" if os.path.isdir(path) else "not there"
+    if wrong := files.unlike_file(path, "a model file"):
         checkpoint = path.suffix == ".safetensors"
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
-        raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
+        raise ArtifactError(f"{path} is {wrong}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         with open(sidecar(path), "rb") as stream:
             text = stream.read(_MOST_TEXT + 1)

@@ -175,15 +175,16 @@ def check(value: Any, kind: Any, settings: Option, title: str) -> None:
 
 
 def _range(settings: Option) -> str:
-    low = settings.least if settings.above is None else settings.above
-    low_text = "" if low is None else f"{'above ' if settings.above is not None else ''}{low:.15g}"
+    """Return which values are taken, in words."""
+    strict = settings.above is not None
+    low = settings.above if strict else settings.least
+    low_text = "" if low is None else f"{'above ' if strict else ''}{low:,.15g}"
     if settings.most is None or settings.most > 1e15:
-        return f"{low_text} or more" if settings.above is None and low_text else low_text or "a finite number"
-    if settings.above is not None:
-        return f"{low_text}, at most {settings.most:.15g}"
-    return (
-        f"{low_text} to {settings.most:.15g}, both included" if low_text else f"at most {settings.most:.15g}"
-    )
+        return low_text + ("" if strict else " or more") if low_text else "a finite number"
+    most = f"{settings.most:,.15g}"
+    if not low_text:
+        return f"at most {most}"
+    return f"{low_text}, at most {most}" if strict else f"{low_text} to {most}, both included"
 
 
 @functools.cache

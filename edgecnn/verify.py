@@ -14,7 +14,7 @@ from typing import Any
 
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
-from edgecnn.errors import ArtifactError, EdgecnnError
+from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 
 Progress = Callable[[str], None]
@@ -87,6 +87,8 @@ def verify(path: Path, progress: Progress = lambda step: None) -> Verified:
                 source = _source(step, made, path)
                 _run(step, manifest, source, output, progress)
                 answer = _compared(step, manifest, output, sha256, path if step is steps[-1] else None)
+            except OutputError:
+                raise  # that says nothing of the file
             except (_Stuck, EdgecnnError) as error:
                 answer = Answer(step.what, UNKNOWN, str(error))
             made = output if answer.verdict == SAME else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edgecnn.cli.terminal import printing, say
+from edgecnn.cli.terminal import console, printing, say
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
@@ -67,10 +67,14 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     if record["accepted"]:
         say(f"note: int8 destroys this network: it keeps only {record['keeps']}", fg="yellow")
         return
-    say(f"int8 DESTROYS this network: it keeps only {record['keeps']}. The likeliest causes first:", fg="red")
+    say(
+        f"int8 DESTROYS this network: it keeps only {record['keeps']}. The file was written all the same,",
+        fg="red",
+    )
+    say("to be looked into, and the exit code is 3. The likeliest causes first:", fg="red")
     for index, cause in enumerate(record["causes"], 1):
         say(f"  {index}. {cause}", fg="red")
-    say("--force takes it as it is", fg="red")
+    say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -106,23 +110,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: 
     Where a terminal is too narrow the columns move together and the texts are cut, but never a number:
     rather than that, lines run over. A file or a pipe has no width, and nothing is cut there.
     """
-    from rich.console import Console
-
     columns, *rows = ([visible(cell) for cell in row] for row in (columns, *rows))
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    console, gap = Console(), 3
-    if console.is_terminal and console.width < _width(widths, gap):
+    screen, gap = console(), 3
+    if screen.is_terminal and screen.width < _width(widths, gap):
         gap = 1
         # The widest text gives way first, down to what can still be told apart.
-        while _width(widths, gap) > console.width:
+        while _width(widths, gap) > screen.width:
             widest = max(text, key=lambda index: widths[index])
             if widths[widest] <= _SHORTEST_TEXT:
                 break
             widths[widest] -= 1
     table = _table(columns, rows, text, widths, gap)
-    width = max(_width(widths, gap), console.width if console.is_terminal else 0)
+    width = max(_width(widths, gap), screen.width if screen.is_terminal else 0)
     with printing():
-        Console(width=width).print(table)
+        console(width=width).print(table)
 
 
 #: Characters that a cut text keeps.
@@ -179,12 +181,11 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
     Where standard error is no terminal, each step is a line, once.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    screen = console(err=True)
     every = bool(os.environ.get(EVERY_STEP))
-    if every or not console.is_terminal:
+    if every or not screen.is_terminal:
         said: set[str] = set()
 
         def tell(step: str) -> None:
@@ -199,7 +200,7 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
         TextColumn("{task.description:<24}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
-        console=console,
+        console=screen,
         transient=True,
     )
     with bar:

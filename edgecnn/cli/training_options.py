@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.cli import common
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import console, say
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.training_loop import Report
@@ -73,21 +73,20 @@ def failing_together() -> Iterator[None]:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Report], None]]:
     """Yield a function that shows where a run stands: a bar on a terminal, else a line for each epoch."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    console = Console(stderr=True)
+    screen = console(err=True)
     if not is_main_process():
         yield lambda report: None
         return
-    if not console.is_terminal:
+    if not screen.is_terminal:
         yield lambda report: say(_line(report), err=True) if report.row else None
         return
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
-        console=console,
+        console=screen,
         transient=True,
     )
     with bar:

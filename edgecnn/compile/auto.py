@@ -14,7 +14,7 @@ from edgecnn import files
 from edgecnn.compile.build_engine import Compiled, build_into, engine_path, keep, open_source
 from edgecnn.compile.builders import Progress, Source, builder
 from edgecnn.compile.compile_request import GENERAL, CompileRequest
-from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
+from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import Latency, profile
 from edgecnn.runtime import cuda, load
@@ -125,6 +125,8 @@ def _build(
     asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
     try:
         compiled = build_into(asked, source, engine_path(path, backend), progress)
+    except OutputError:
+        raise  # the next one would have no room either
     except EdgecnnError as error:
         return Trial(backend, reason=str(error))
     return Trial(backend, compiled, reason="" if compiled.parity else "no device here runs it")

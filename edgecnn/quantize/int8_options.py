@@ -24,7 +24,10 @@ class TargetOption(Request):
 
     target: str = option("portable", "Form of int8: a name of `edgecnn targets`.")
     #: Below the floor.
-    force: bool = option(False, "Take an int8 file that keeps almost nothing as it is.")
+    force: bool = option(
+        False,
+        "Exit with 0, not 3, for int8 that keeps almost nothing; it is written in either case.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

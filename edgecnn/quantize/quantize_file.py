@@ -218,6 +218,8 @@ def _preprocessing(
             )
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
+        if request.size is None:
+            chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
         notes.append(assumed_preprocessing.NOTE)
         chosen, said_by = Preprocessing(), _ASSUMED

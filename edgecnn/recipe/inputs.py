@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecnn import files
 from edgecnn.data.dataset import check_name
 from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe.schema import Plan
@@ -44,9 +45,7 @@ def _problem(key: str, value: str) -> tuple[str, str | None] | None:
             return str(error), error.hint
     if key in _FOLDERS and not path.is_dir():
         return f"there is no folder {value}", _RELATIVE
-    if (key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS))) and not path.is_file():
-        return (
-            f"there is no file {value}",
-            'paths are relative to where the command is run; "@ID" is a step\'s',
-        )
+    names_file = key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS))
+    if names_file and (wrong := files.unlike_file(value)):
+        return f"{value} is {wrong}", f'{_RELATIVE}; "@ID" is a step\'s'
     return None

@@ -304,8 +304,9 @@ def load(
     is an error, never a quiet fall-back. `threads` is the number of CPU threads of one inference
     (0: the library's choice). `preprocessing` stands in for a manifest that a foreign file lacks.
 
-    Raises ArtifactError for a damaged file, EngineError if the library refuses it or it was built for
-    another machine, MissingPackageError with the pip command if the library is not installed.
+    Raises ArtifactError for a damaged file and one whose manifest prepares other images, EngineError if the
+    library refuses it or it was built for another machine, MissingPackageError with the pip command if the
+    library is not installed.
     """
     path = Path(path)
     manifest = artifact.read_manifest(path)
@@ -325,6 +326,12 @@ def load(
     engine = make(path, manifest, device=device, threads=threads)
     if preprocessing is not None:
         engine._preprocessing = preprocessing
+    elif engine._preprocessing is not None:
+        try:
+            engine.preprocessing.demand_input(engine.input.shape, engine.input.layout, engine.path.name)
+        except ArtifactError:
+            engine.close()
+            raise
     return engine
 
 

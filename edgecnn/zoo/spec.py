@@ -15,7 +15,7 @@ from edgecnn.errors import EdgecnnWarning, InvalidValueError
 from edgecnn.options import Request, option
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
-from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import MAX_ALPHA
 
@@ -56,10 +56,15 @@ class NetworkSpec(Request):
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     #: Another number of classes than the weights': the classifier starts anew.
     num_classes: int | None = option(
-        None, "Number of classes.", name="classes", unset="the network's own", least=1, most=1_000_000
+        None, "Number of classes.", name="classes", unset="the network's own", least=1, most=MAX_CLASSES
     )
     in_channels: int | None = option(
-        None, "Number of input channels.", name="channels", unset="the network's own", least=1, most=1024
+        None,
+        "Number of input channels.",
+        name="channels",
+        unset="the network's own",
+        least=1,
+        most=MAX_CHANNELS,
     )
     #: "auto" becomes "imagenet" where such weights are known for this very network, else "random".
     weights: str = option(
@@ -86,6 +91,7 @@ class NetworkSpec(Request):
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
+        _ = self.architecture  # its name, and phi
         if not 8 <= self.size <= MAX_RESOLUTION:
             raise InvalidValueError(
                 f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"

@@ -76,6 +76,8 @@ steps:
         ('"@train"', '"@trian"', "takes @trian", "train"),
         ("{network: lenet5, data: $data, epochs: $epochs}", "{data: digits}", "lacks network", "network"),
         ("data: digits,", "data: ,", "needs a value for data", "--set data"),
+        ("data: digits,", "data: digits, 7: ,", "needs a value for 7", "--set 7"),
+        ("data: digits,", "data: digits, ~: ,", "needs a value for None", "--set None"),
         ("seeds: [0, 1]", "seeds: two", "no list of numbers", "seeds"),
         ("- profile:", "- id: student\n    profile:", "two steps are called student", "id"),
         ('["@export"]', '["@profile"]', "comes later", "order"),
@@ -104,6 +106,8 @@ def test_what_no_recipe_can_say_is_refused_with_the_nearest_word(tmp_path, old, 
         ("alpha: -1", "step train (train): alpha", "above 0"),
         ("target: jetson", "step train (train): unknown target", "jetson"),
         ("network: lenet6", "unknown architecture 'lenet6'", "lenet5"),
+        ("channels: 2000000", "channels of 2000000", "1 to 1,024"),
+        ("channels: 0", "channels of 0", "1 to 1,024"),
     ],
 )
 def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new, words, hint):
@@ -120,6 +124,11 @@ def test_values_that_cannot_work_are_refused_before_the_first_step(tmp_path, new
     [
         ("export: {network: lenet5, precision: int4}", "unknown precision 'int4'", "int8"),
         ("export: {network: '@first', precision: int4}", "unknown precision 'int4'", "int8"),
+        ("export: {network: lenet5, channels: 2000000}", "channels of 2000000", "1,024"),
+        ("export: {network: lenet5, classes: 2000000}", "classes of 2000000", "1,000,000"),
+        ("export: {network: '@first', classes: -1}", "classes of -1", "1,000,000"),
+        ("export: {network: efficientnet, phi: 99, resolution: 64}", "phi must be", "doubles"),
+        ("export: {network: mobilnet, resolution: 64}", "unknown architecture", "mobilenet"),
         ("export: {network: '@first', alpha: 0.5}", "says itself what alpha", "leave"),
         ("export: {network: mobilnet}", "unknown architecture 'mobilnet'", "mobilenet"),
         ("export: {network: lenet5, min_agreement: 200}", "agreement", None),
@@ -154,12 +163,12 @@ def test_what_only_a_later_step_would_have_met_is_refused_before_the_first(tmp_p
     [
         ("train: {network: lenet5, data: digts}", "no data set digts"),
         ("train: {network: lenet5, data: photos/here}", "no data set photos/here"),
-        ("train: {network: lenet5, data: digits, weights: lenet.pth}", "no file lenet.pth"),
-        ("distill: {network: lenet5, data: digits, teacher: gone.onnx}", "no file gone.onnx"),
+        ("train: {network: lenet5, data: digits, weights: lenet.pth}", "lenet.pth is not there"),
+        ("distill: {network: lenet5, data: digits, teacher: gone.onnx}", "gone.onnx is not there"),
         ("distill: {network: lenet5, data: digits, teacher: '@first', unlabeled: more}", "no folder more"),
         ("export: {network: '@first', precision: int8, calib: images}", "no folder images"),
-        ("eval: {model: gone.onnx, data: digits}", "no file gone.onnx"),
-        ("profile: {models: [gone.onnx]}", "no file gone.onnx"),
+        ("eval: {model: gone.onnx, data: digits}", "gone.onnx is not there"),
+        ("profile: {models: [gone.onnx]}", "gone.onnx is not there"),
     ],
 )
 def test_what_is_not_there_is_missed_before_the_first_step(tmp_path, monkeypatch, step, words):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     required=("data",),
     help={
         "target": "Form of --qat: a name of `edgecnn targets`.",
-        "force": "Take a file of --qat that keeps almost nothing as it is.",
+        "force": "Exit with 0, not 3, for --qat that keeps almost nothing; it is written in either case.",
     },
 )
 @common.common

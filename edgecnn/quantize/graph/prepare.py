@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from edgecnn import onnx_metadata
+from edgecnn import files, onnx_metadata
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph import contrib_operators, limited, not_finite, shapes
 from edgecnn.quantize.graph.index import Graph, sizes
@@ -35,8 +35,8 @@ def load(path: str | Path) -> onnx.ModelProto:
     Raises ArtifactError for a file that is missing, damaged, without its weights or over 2 GB.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ArtifactError(f"{path} is not there, or no file", hint="give the path of an ONNX file")
+    if wrong := files.unlike_file(path, "a model file"):
+        raise ArtifactError(f"{path} is {wrong}", hint="give the path of an ONNX file")
     onnx_metadata.read(path)
     try:
         model = onnx.load(path, load_external_data=False)
