@@ -41,9 +41,9 @@ def split(folder: str | Path, seed: int = 0) -> CalibrationImages:
     Raises DataError for a missing or empty folder, or one with too few images to split.
     """
     found = demand_images(list_folder(folder))
-    firsts = identity.first_of_each(found.images, [file_size(file) for file in found.images])
-    images = [found.images[row] for row in np.unique(firsts)]
-    notes = list(found.notes)
+    same = identity.find_copies(found.images, [file_size(file) for file in found.images])
+    images = [found.images[row] for row in np.unique(same.firsts)]
+    notes = [*found.notes, *([same.note] if same.note else [])]
     if copies := len(found.images) - len(images):
         notes.append(f"{copies} of the images in {folder} left out: copies of others")
     if len(images) < MIN_IMAGES:

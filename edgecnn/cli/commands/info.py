@@ -112,7 +112,7 @@ def _look_into(path: Path) -> tuple[Manifest | None, str]:
 
 
 #: Parameters of a step that are too long to read; --json has them.
-_LONG = ("structure", "attempts", "asked", "training_images")
+_LONG = ("structure", "attempts", "asked", "training_images", "training_pixels")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -139,10 +139,16 @@ def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], lis
     held_out = Joined([labelled.validation.images, labelled.test.images])
     every = Joined([held_out, files])
     sizes = [identity.size(every[row]) for row in range(len(every))]
-    firsts = identity.first_of_each(every, sizes)[len(held_out) :]
-    rest = [file for file, first in zip(files, firsts, strict=True) if first >= len(held_out)]
-    copies = len(files) - len(rest)
-    return rest, [f"{copies} unlabelled images left out: copies of held-out ones"] if copies else []
+    found = identity.find_copies(every, sizes)
+    rest = [
+        file
+        for file, first in zip(files, found.firsts[len(held_out) :], strict=True)
+        if first >= len(held_out)
+    ]
+    notes = [found.note] if found.note else []
+    if copies := len(files) - len(rest):
+        notes.append(f"{copies} unlabelled images left out: copies of held-out ones")
+    return rest, notes
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:
