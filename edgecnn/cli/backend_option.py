@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.backends import BACKENDS
+
 if TYPE_CHECKING:
     from edgecnn.runtime.engine import Engine
 
 backend_option = click.option(
     "--backend",
-    help="Engine library to build ONNX files for first, kept by content: ort, openvino, tensorrt,"
-    " tensorrt-rtx  [run them as they are].",
+    help=f"Engine library to build ONNX files for first, kept by content: {', '.join(BACKENDS.names())}"
+    "  [run them as they are].",
 )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecnn.backends import BACKENDS, for_other_gpus
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import suggest
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.engine import demand_threads
 from edgecnn.targets import target
 
@@ -113,7 +113,7 @@ class CompileRequest:
         if self.target and target(self.target).compute_capability and "sm" not in known:
             raise InvalidValueError(
                 f"{who} builds nothing for {self.target}",
-                hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
+                hint=f"{for_other_gpus()} for a desktop GPU, --on NAME for a board",
             )
         for name, default in _defaults().items():
             if name not in known | GENERAL and getattr(self, name) != default:

@@ -160,7 +160,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
             outcome = _int8(request, model, images, reference, progress)
             model, met = outcome.quantized.model, outcome.met
-            if request.resolved_target.backend == "tensorrt":
+            if request.resolved_target.mixes_float16:
                 model = float16_layers.with_float16(model, picked(outcome.quantized.float_nodes))
             quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
             chosen = {"scheme": outcome.quantized.scheme.name, "recipe": outcome.quantized.recipe.name}

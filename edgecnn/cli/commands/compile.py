@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.backends import BACKENDS
 from edgecnn.cli import common
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import say
@@ -30,7 +31,7 @@ def _outputs(
     "--backend",
     default="auto",
     show_default=True,
-    help="Backend: ort, openvino, tensorrt, tensorrt-rtx; auto measures what runs here, keeps the fastest.",
+    help=f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
 )
 @click.option(
     "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
