@@ -7,7 +7,6 @@ ends. What can be locked by somebody else is therefore nobody's any more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -16,6 +15,8 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+
+from edgecnn import operating_system
 
 _FOLDER = ".edgecnn-"
 _FOLDERS = re.compile(re.escape(_FOLDER) + r"[a-z0-9_]{8}")
@@ -29,11 +30,14 @@ class TemporaryFolder(tempfile.TemporaryDirectory[str]):
         sweep_folders(parent or Path(tempfile.gettempdir()))
         while True:
             super().__init__(prefix=_FOLDER, dir=parent)
-            lock = os.open(self.name, os.O_RDONLY)
-            if hold(lock):
-                break
-            # Another run took it for a leftover before it was locked.
-            os.close(lock)
+            if not operating_system.has_locks():
+                return
+            # Another run may take it for a leftover before it is locked.
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(self.name, os.O_RDONLY)
+                if hold(lock):
+                    break
+                os.close(lock)
             self.cleanup()
         weakref.finalize(self, os.close, lock)
 
@@ -48,17 +52,17 @@ def temporary_name(path: Path) -> Path:
 def hold(descriptor: int) -> bool:
     """Lock an open file or folder while this process lives; return whether it is still there.
 
-    Where a file system has no locks nothing is locked, and nothing is swept.
+    Where the system or its file system has no locks nothing is locked, and nothing is swept.
     """
     with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        operating_system.lock(descriptor)
     return os.fstat(descriptor).st_nlink > 0
 
 
 def sweep_files(folder: Path) -> None:
     """Remove the half-written files of killed runs in a folder."""
     for path in _named(folder, _FILES):
-        with _abandoned(path, os.O_RDONLY) as abandoned:
+        with _abandoned(path) as abandoned:
             if abandoned:
                 path.unlink(missing_ok=True)
 
@@ -66,7 +70,7 @@ def sweep_files(folder: Path) -> None:
 def sweep_folders(folder: Path) -> None:
     """Remove the temporary folders of killed runs in a folder."""
     for path in _named(folder, _FOLDERS):
-        with _abandoned(path, os.O_RDONLY | os.O_DIRECTORY) as abandoned:
+        with _abandoned(path, getattr(os, "O_DIRECTORY", 0)) as abandoned:
             if abandoned:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -78,17 +82,20 @@ def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _abandoned(path: Path, flags: int) -> Iterator[bool]:
+def _abandoned(path: Path, flags: int = 0) -> Iterator[bool]:
     """Yield whether a file or folder is this user's and no running process's; hold it meanwhile."""
+    if not operating_system.has_locks():
+        yield False
+        return
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         yield False
         return
     try:
         mine = os.fstat(descriptor).st_uid == os.getuid()
         if mine:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            operating_system.lock(descriptor, wait=False)
     except OSError:
         mine = False
     try:

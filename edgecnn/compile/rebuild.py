@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgecnn import artifact, files
+from edgecnn import artifact, files, operating_system
 from edgecnn.artifact import EngineRecord
 from edgecnn.backends import BACKENDS
 from edgecnn.compile.build_engine import Progress, compile_file
@@ -94,7 +93,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
             hint="set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        operating_system.lock(descriptor)
         yield
     finally:
         os.close(descriptor)

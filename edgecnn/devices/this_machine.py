@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from edgecnn import __version__
+from edgecnn import __version__, operating_system
 from edgecnn.backends import BACKENDS, Backend, attribute
 from edgecnn.errors import EdgecnnError
 from edgecnn.lazy import install_command, require
@@ -41,7 +41,7 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}"
         + (", emulated" if emulated() else ""),
-        "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
+        "cpu": f"{cpu_model()}, {len(operating_system.cores())} cores usable",
         "int8": int8(),
         "memory": _memory(),
         "board": board(),
@@ -149,5 +149,7 @@ def _version(module: str) -> str | None:
 
 
 def _memory() -> str:
+    if not hasattr(os, "sysconf"):
+        return ""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return f"{pages * page / 2**30:.1f} GiB"

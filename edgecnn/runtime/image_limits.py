@@ -18,6 +18,8 @@ from edgecnn.runtime import image_tags
 #: gigabytes of pixels. No camera up to 60 million pixels is refused.
 MAX_PIXELS = 64_000_000
 _SETTING = "EDGECNN_MAX_PIXELS"
+#: How a file is opened, where the system has such ways: without waiting, for this process alone, as it is.
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 #: Pillow refuses more than this itself.
 _PILLOWS_MOST = 178_956_970
 #: Bytes of a file: twice what the most pixels take in four channels of sixteen bits, not compressed.
@@ -93,7 +95,7 @@ def opened(image: str | Path | bytes, name: str) -> FileStream | BytesStream:
     if isinstance(image, bytes):
         return BytesStream(image)
     _demand_file(os.stat(image), name)  # before it is opened, as opening some devices does something
-    raw = io.FileIO(os.open(image, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    raw = io.FileIO(os.open(image, os.O_RDONLY | _FLAGS))
     try:
         found = os.fstat(raw.fileno())
         _demand_file(found, name)

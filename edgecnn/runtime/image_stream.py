@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import InvalidValueError
+from edgecnn.operating_system import cores
 from edgecnn.runtime.preprocessing import ImageLike
 
 #: Images per inference where the engine takes any number.
@@ -52,7 +52,7 @@ def stream(
     waiting: deque[Future[npt.NDArray[Any]]] = deque()
     source = iter(images)
     # Decoding leaves the interpreter's lock, so that these threads really run beside the engine.
-    decoders = ThreadPoolExecutor(min(_MOST_DECODERS, max(1, len(os.sched_getaffinity(0)) // 2)), "decode")
+    decoders = ThreadPoolExecutor(min(_MOST_DECODERS, max(1, len(cores()) // 2)), "decode")
 
     def prepare(image: ImageLike) -> npt.NDArray[Any]:
         return engine.prepare([image])

@@ -1,4 +1,4 @@
-"""Whether ONNX Runtime works here, and how fast it multiplies: for `edgecnn doctor`. Needs no onnx package."""
+"""Whether ONNX Runtime works here, and how fast it multiplies: for `edgecnn doctor`, without onnx."""
 
 from __future__ import annotations
 

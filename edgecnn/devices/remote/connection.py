@@ -83,6 +83,8 @@ class Connection:
         self._closing = threading.Event()
 
     def __enter__(self) -> Connection:
+        if not hasattr(os, "fork"):
+            raise BoardError("boards are reached from Linux or macOS", hint="use edgecnn in WSL")
         source = _program()
         remote = f"exec {shlex.quote(self.device.python)} -c {shlex.quote(_LOADER)}"
         command = [

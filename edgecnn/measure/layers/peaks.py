@@ -6,7 +6,6 @@ import base64
 import datetime
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn import files
+from edgecnn import files, operating_system
 from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend, attribute
 from edgecnn.errors import OutputError
 from edgecnn.lazy import require
@@ -75,7 +74,7 @@ def measure(progress: Callable[[str], None] = lambda step: None) -> dict[int, Pe
     bandwidth is what a copy of large arrays moves (McCalpin 1995, STREAM). Raises MissingPackageError if no
     engine library for the CPU is installed, OutputError if the result cannot be kept.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(operating_system.cores())
     today = datetime.date.today().isoformat()
     found = {}
     for threads in sorted({1, cores}):
@@ -118,7 +117,7 @@ def known(engine: Engine) -> Peaks | None:
     """
     if engine.device != "cpu":
         return _of_target(engine.manifest.target if engine.manifest else None)
-    cores = len(os.sched_getaffinity(0))
+    cores = len(operating_system.cores())
     try:
         record = json.loads(kept_in().read_text())
         if (record["cpu"], record["cores"]) != (cpu_model(), cores):

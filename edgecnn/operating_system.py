@@ -1,0 +1,39 @@
+"""What Linux offers and other systems may lack: the cores of this process, and locks that end with it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+
+def cores() -> list[int]:
+    """Return the numbers of the cores that this process may use: all, where the system binds no process."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def lock(descriptor: int, *, wait: bool = True) -> bool:
+    """Lock an open file or folder until it is closed, or the process ends, however it does.
+
+    Returns False where the system knows no such locks: nothing is locked then. Raises OSError if another
+    process holds it and `wait` is not set, or the file system has no locks.
+    """
+    fcntl = _fcntl()
+    if fcntl is None:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+
+
+def has_locks() -> bool:
+    """Return whether files and folders can be locked."""
+    return _fcntl() is not None
+
+
+def _fcntl() -> ModuleType | None:
+    try:
+        return importlib.import_module("fcntl")
+    except ImportError:
+        return None
