@@ -126,10 +126,11 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     from edgecnn.quantize.graph import layer_table, simplify
     from edgecnn.quantize.reference import Reference, readouts
     from edgecnn.zoo import cost, initialize
+    from edgecnn.zoo.open_network import open_network
 
     spec, clock, lineage = request.network, _Clock(progress), _Lineage()
     with clock("build"):
-        opened = spec.open()
+        opened = open_network(spec)
         network, notes = opened.network, list(opened.notes)
         lineage.steps += opened.lineage
         # An input that is too small for the network fails here.

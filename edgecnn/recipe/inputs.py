@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecnn.data.dataset import check_name
+from edgecnn.data.open_dataset import check_name
 from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe.schema import Plan
 

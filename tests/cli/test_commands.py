@@ -11,7 +11,7 @@ import pytest
 import torch
 from program import SMALL, run, run_here
 
-from edgecnn.data.dataset import open_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime import load
 
 

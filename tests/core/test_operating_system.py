@@ -17,8 +17,8 @@ from edgecnn.runtime import Preprocessing, load
 #: Modules and functions of Python that not every system has.
 MODULES = {"fcntl", "resource", "pwd", "grp", "pty", "termios", "tty", "syslog"}
 NAMES = """
-    sched_getaffinity fork getuid geteuid sysconf uname killpg setsid fchown fchmod pread pwrite getloadavg statvfs
-    mkfifo O_TMPFILE O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY SIGKILL SIGHUP SIGUSR1 SIGALRM
+    sched_getaffinity fork getuid geteuid sysconf uname killpg setsid fchown fchmod pread pwrite getloadavg
+    statvfs mkfifo O_TMPFILE O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY SIGKILL SIGHUP SIGUSR1 SIGALRM
 """
 
 
