@@ -25,6 +25,7 @@ import gpu_driver
 import gpu_training
 import numpy as np
 
+from edgecnn.backends import BACKENDS
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EdgecnnError
 from edgecnn.measure.conditions.probes import gpu_probes
@@ -34,7 +35,6 @@ from edgecnn.measure.sensors import nvml
 from edgecnn.measure.sensors.linux import cpu_model
 from edgecnn.parity import compare
 from edgecnn.runtime import Engine, load
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.ort_engine import open_session

@@ -194,9 +194,9 @@ def _make_like(descriptor: int, path: Path) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         before = path.stat()
         # Not of another's file, nor on a disk that keeps no modes.
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError, AttributeError):  # not every system has such owners
             os.fchown(descriptor, before.st_uid, before.st_gid)
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError, AttributeError):
             os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 

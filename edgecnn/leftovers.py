@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
-import resource
 import secrets
 import shutil
 import tempfile
@@ -20,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgecnn import operating_system
 from edgecnn.errors import OutputError
 
 _FOLDER = ".edgecnn-"
@@ -40,11 +39,14 @@ class TemporaryFolder(tempfile.TemporaryDirectory[str]):
         sweep_folders(parent or _usual())
         while True:
             super().__init__(prefix=_FOLDER, dir=parent)
-            lock = os.open(self.name, os.O_RDONLY)
-            if hold(lock):
-                break
-            # Another run took it for a leftover before it was locked.
-            os.close(lock)
+            if not operating_system.has_locks():
+                return
+            # Another run may take it for a leftover before it is locked.
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(self.name, os.O_RDONLY)
+                if hold(lock):
+                    break
+                os.close(lock)
             self.cleanup()
         weakref.finalize(self, os.close, lock)
 
@@ -67,14 +69,14 @@ class TemporaryFolder(tempfile.TemporaryDirectory[str]):
             )
 
     def _why_no_more(self) -> str | None:
-        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-        if limit != resource.RLIM_INFINITY:
+        limit = operating_system.largest_file()
+        if limit is not None:
             sizes = [path.stat().st_size for path in Path(self.name).rglob("*") if path.is_file()]
             if max(sizes, default=0) >= limit:
                 return f"no file may be larger than {limit:,} bytes (ulimit -f)"
         try:
             with tempfile.TemporaryFile(dir=self.name, buffering=0) as probe:
-                os.posix_fallocate(probe.fileno(), 0, _ROOM)
+                probe.write(bytes(_ROOM))
         except OSError as error:
             return {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}.get(
                 error.errno or 0
@@ -103,17 +105,17 @@ def temporary_name(path: Path) -> Path:
 def hold(descriptor: int) -> bool:
     """Lock an open file or folder while this process lives; return whether it is still there.
 
-    Where a file system has no locks nothing is locked, and nothing is swept.
+    Where the system or its file system has no locks nothing is locked, and nothing is swept.
     """
     with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        operating_system.lock(descriptor)
     return os.fstat(descriptor).st_nlink > 0
 
 
 def sweep_files(folder: Path) -> None:
     """Remove the half-written files of killed runs in a folder."""
     for path in _named(folder, _FILES):
-        with _abandoned(path, os.O_RDONLY) as abandoned:
+        with _abandoned(path) as abandoned:
             if abandoned:
                 path.unlink(missing_ok=True)
 
@@ -121,7 +123,7 @@ def sweep_files(folder: Path) -> None:
 def sweep_folders(folder: Path) -> None:
     """Remove the temporary folders of killed runs in a folder."""
     for path in _named(folder, _FOLDERS):
-        with _abandoned(path, os.O_RDONLY | os.O_DIRECTORY) as abandoned:
+        with _abandoned(path, getattr(os, "O_DIRECTORY", 0)) as abandoned:
             if abandoned:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -133,17 +135,20 @@ def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _abandoned(path: Path, flags: int) -> Iterator[bool]:
+def _abandoned(path: Path, flags: int = 0) -> Iterator[bool]:
     """Yield whether a file or folder is this user's and no running process's; hold it meanwhile."""
+    if not operating_system.has_locks():
+        yield False
+        return
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         yield False
         return
     try:
         mine = os.fstat(descriptor).st_uid == os.getuid()
         if mine:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            operating_system.lock(descriptor, wait=False)
     except OSError:
         mine = False
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
+from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 
@@ -241,8 +242,9 @@ def _why(step: Step, manifest: Manifest, again: Manifest | None) -> str:
         here = __version__ if name == "edgecnn" else _version(name)
         if here != version:
             found.append(f"{name} is {here or 'not installed'}, and was {version}")
-    if step.what == "compile" and manifest.engine and manifest.engine.backend == "onnxruntime":
-        found.append("ONNX Runtime orders its .ort files anew each time")
+    if step.what == "compile" and manifest.engine:
+        differs = BACKENDS.get(manifest.engine.backend).rebuilds_differ
+        found += [differs] if differs else []
     return "; ".join(found) or "libraries and images are the same: another processor, or number of threads"
 
 

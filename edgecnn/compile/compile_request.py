@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecnn.backends import BACKENDS, for_other_gpus
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.targets import target
 
 #: What an engine is tuned for.
@@ -74,7 +74,7 @@ class CompileRequest(Request):
     )
     backend: str = option(
         AUTO,
-        "Backend: ort, openvino, tensorrt, tensorrt-rtx; auto measures what runs here, keeps the fastest.",
+        f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
     )
     target: str | None = option(
         None, "Board or GPU to build for: a name of `edgecnn targets`.", unset="this machine"
@@ -129,7 +129,7 @@ class CompileRequest(Request):
         if self.target and target(self.target).compute_capability and "sm" not in known:
             raise InvalidValueError(
                 f"{who} builds nothing for {self.target}",
-                hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
+                hint=f"{for_other_gpus()} for a desktop GPU, --on NAME for a board",
             )
         for name, default in _defaults().items():
             if name not in known | GENERAL and getattr(self, name) != default:

@@ -12,7 +12,8 @@ import numpy as np
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import list_images, part_folders
-from edgecnn.data.dataset import DataSet, Images, file_size, open_dataset
+from edgecnn.data.dataset import DataSet, Images, file_size
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime.image_folder import demand_images, list_folder
 

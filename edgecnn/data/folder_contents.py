@@ -15,7 +15,8 @@ from PIL import ImageOps
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import part_folders
-from edgecnn.data.dataset import file_size, open_dataset
+from edgecnn.data.dataset import file_size
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.figure import drawing, shorten
 from edgecnn.runtime.image_files import open_image

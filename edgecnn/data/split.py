@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.data.dataset import Examples
 from edgecnn.errors import DataError, InvalidValueError
-
-if TYPE_CHECKING:
-    from edgecnn.data.dataset import Examples
 
 #: Share of the images that test where a data set does not say which do.
 TEST_SHARE = 0.1

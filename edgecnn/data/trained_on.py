@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from edgecnn.artifact import Manifest, Step
 from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, Images, Joined, open_dataset
+from edgecnn.data.dataset import DataSet, Examples, Images, Joined
 from edgecnn.data.folder import LabelledImages, TrainingImages, labelled, of_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime import labels
 

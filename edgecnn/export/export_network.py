@@ -126,10 +126,11 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
     from edgecnn.quantize.graph import layer_table, simplify
     from edgecnn.quantize.reference import Reference, readouts
     from edgecnn.zoo import cost, initialize
+    from edgecnn.zoo.open_network import open_network
 
     spec, clock, lineage = request.network, _Clock(progress), _Lineage()
     with clock("build"):
-        opened = spec.open()
+        opened = open_network(spec)
         network, notes = opened.network, list(opened.notes)
         lineage.steps += opened.lineage
         # An input that is too small for the network fails here.
@@ -160,7 +161,7 @@ def export(request: ExportRequest, progress: Callable[[str], None] = lambda stag
             parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
             outcome = _int8(request, model, images, reference, progress)
             model, met = outcome.quantized.model, outcome.met
-            if request.resolved_target.backend == "tensorrt":
+            if request.resolved_target.mixes_float16:
                 model = float16_layers.with_float16(model, picked(outcome.quantized.float_nodes))
             quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
             chosen = {"scheme": outcome.quantized.scheme.name, "recipe": outcome.quantized.recipe.name}

@@ -88,7 +88,7 @@ def quantize_file(
         finetune = trainer(model, preprocessing) if trainer else None
         outcome, sensitivity = _int8(request, model, images, reference, manifest, progress, finetune)
         model = outcome.quantized.model
-        if request.resolved_target.backend == "tensorrt":
+        if request.resolved_target.mixes_float16:
             model = float16_layers.with_float16(model, picked(outcome.quantized.float_nodes))
         quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
         recipe = outcome.quantized.recipe.name

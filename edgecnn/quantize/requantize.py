@@ -42,7 +42,7 @@ def requantize_file(
     share = sum(macs.get(node.name, 0) for node in placement.compute) / max(1, sum(macs.values()))
     # Fewer than the scheme has, where they come from a file with fewer.
     bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
-    if goal.backend == "tensorrt":
+    if goal.mixes_float16:
         model = float16_layers.with_float16(model, picked(placement.float_nodes))
     # What was tried and measured belongs to the other file.
     others = ("attempts", "budget", accuracy_floor.KEY)

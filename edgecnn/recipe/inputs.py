@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import files
-from edgecnn.data.dataset import check_name
+from edgecnn.data.open_dataset import check_name
 from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe.schema import Plan
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from edgecnn import __version__, files
 from edgecnn.errors import OutputError, RecipeError
 from edgecnn.recipe import step_kinds, summary
 from edgecnn.recipe.inputs import check_inputs
+from edgecnn.recipe.outcome import Outcome
 from edgecnn.recipe.schema import Plan, PlannedStep
 
 #: What lies in the folder of a run, beside the files of the steps.
@@ -25,31 +26,6 @@ class Listener(step_kinds.Listener, Protocol):
 
     def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:
         """Be told that a step begins, or that it was done before."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a step, for all its seeds."""
-
-    id: str
-    kind: str
-    options: Mapping[str, Any]
-    #: Tells this step, with these inputs, from any other.
-    fingerprint: str
-    #: Files that it made, the first of which goes on, and their hashes.
-    paths: list[str]
-    sha256: list[str]
-    #: One for each seed.
-    metrics: list[dict[str, Any]]
-    seconds: float
-    notes: list[str] = field(default_factory=list)
-    #: Whether its budget was met; None if it had none.
-    met: bool | None = None
-
-    def value(self, key: str) -> float | None:
-        """Return the mean of a measured number over the seeds; None if it was not measured."""
-        values = [row[key] for row in self.metrics if isinstance(row.get(key), (int, float))]
-        return sum(values) / len(values) if len(values) == len(self.metrics) and values else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgecnn.artifact import Manifest
+from edgecnn.backends import BACKENDS
 from edgecnn.compile.compile_request import AUTO, CompileRequest
 from edgecnn.compress.distill.distill_request import DistillRequest
 from edgecnn.compress.prune.prune_request import PruneRequest
@@ -20,7 +21,6 @@ from edgecnn.quantize.int8_options import TargetOption
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.recipe import step_options
 from edgecnn.recipe.step_options import Options
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.targets import target
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from edgecnn.runtime import image_tags
 #: gigabytes of pixels. No camera up to 60 million pixels is refused.
 MAX_PIXELS = 64_000_000
 _SETTING = "EDGECNN_MAX_PIXELS"
+#: How a file is opened, where the system has such ways: without waiting, for this process alone, as it is.
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 #: Pillow refuses more than this itself.
 _PILLOWS_MOST = 178_956_970
 #: Bytes of a file: twice what the most pixels take in four channels of sixteen bits, not compressed.
@@ -95,7 +97,7 @@ def opened(image: str | Path | bytes, name: str) -> FileStream | BytesStream:
         return BytesStream(image)
     if wrong := files.unlike_file(image, "an image"):  # before it is opened: that does something to devices
         raise DataError(f"{name} is {wrong}", hint="check the path")
-    raw = io.FileIO(os.open(image, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    raw = io.FileIO(os.open(image, os.O_RDONLY | _FLAGS))
     try:
         found = os.fstat(raw.fileno())
         if not stat.S_ISREG(found.st_mode):

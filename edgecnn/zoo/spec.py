@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgecnn import files
-from edgecnn.artifact import Manifest, Step
-from edgecnn.errors import EdgecnnWarning, InvalidValueError
+from edgecnn.artifact import Manifest
+from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
@@ -19,27 +17,10 @@ from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.width import MAX_ALPHA
 
-if TYPE_CHECKING:
-    from torch import nn
-
 #: What the name of a checkpoint ends with.
 CHECKPOINT_SUFFIX = ".safetensors"
 #: Inputs beyond this are taken for a slip of the finger.
 MAX_RESOLUTION = 4096
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A network in evaluation mode, what of its weights was adapted, and how it came about."""
-
-    network: nn.Module
-    notes: list[str]
-    lineage: tuple[Step, ...]
-
-    def __post_init__(self) -> None:
-        from edgecnn.zoo.check_weights import demand_finite
-
-        demand_finite(self.network)
 
 
 @dataclass(frozen=True)
@@ -195,32 +176,3 @@ class NetworkSpec(Request):
     def stem(self) -> str:
         """What files made from this network are called, without folder and ending."""
         return Path(self.name).stem if self.is_checkpoint else self.name
-
-    def open(self) -> Opened:
-        """Return the network. Raises WeightsError for weights that cannot be loaded or are not finite."""
-        from edgecnn.zoo import checkpoint, weights
-        from edgecnn.zoo.create import create
-
-        if self.is_checkpoint:
-            loaded = checkpoint.load(self.name, num_classes=self.num_classes, seed=self.seed)
-            return Opened(loaded.network, loaded.notes, loaded.manifest.lineage)
-        checkpoint_file = None if self.weights == "random" else weights.find(self.architecture, self.weights)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", EdgecnnWarning)
-            network = create(
-                self.architecture,
-                alpha=self.alpha,
-                num_classes=self.num_classes,
-                in_channels=self.in_channels,
-                resolution=self.size,
-                weights=checkpoint_file or "random",
-                seed=self.seed,
-            )
-        notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
-        size = {"alpha": self.alpha, "phi": self.phi, "resolution": self.size}
-        steps = [Step("build", {"architecture": self.architecture.name, **size, "classes": self.classes})]
-        if checkpoint_file is None:
-            steps.append(Step("initialize", seed=self.seed))
-        else:
-            steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
-        return Opened(network, notes, tuple(steps))

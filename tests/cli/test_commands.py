@@ -13,7 +13,7 @@ import torch
 from program import SMALL, run, run_here
 
 from edgecnn.artifact import METADATA_KEY
-from edgecnn.data.dataset import open_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime import load
 
 

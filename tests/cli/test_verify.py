@@ -21,6 +21,7 @@ from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.verify import DIFFERS, SAME, UNKNOWN, verify
 from edgecnn.zoo import NetworkSpec, checkpoint
+from edgecnn.zoo.open_network import open_network
 
 
 def lenet(**options):
@@ -108,10 +109,10 @@ def test_what_a_step_was_made_from_and_is_not_there_is_named(exported, tmp_path)
 @pytest.mark.slow
 def test_weights_that_are_gone_or_others_are_named(tmp_path):
     weights, path = tmp_path / "w.pth", tmp_path / "m.onnx"
-    torch.save(lenet(seed=5).open().network.state_dict(), weights)
+    torch.save(open_network(lenet(seed=5)).network.state_dict(), weights)
     export(ExportRequest(lenet(weights=str(weights)), path))
     assert verify(path).proven
-    torch.save(lenet(seed=6).open().network.state_dict(), weights)
+    torch.save(open_network(lenet(seed=6)).network.state_dict(), weights)
     (answer,) = verify(path).answers
     assert answer.verdict == UNKNOWN and "are others now" in answer.detail
     weights.unlink()

@@ -10,8 +10,8 @@ from PIL import Image
 
 from edgecnn.data import identity
 from edgecnn.data.calibration_images import ImageSource
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.folder import labelled, split
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime.image_folder import list_folder
 from edgecnn.runtime.preprocessing import Preprocessing

@@ -11,7 +11,7 @@ from program import run_here as run
 
 from edgecnn.artifact import Manifest, Step, TensorSpec, read_manifest
 from edgecnn.data import identity
-from edgecnn.data.dataset import open_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.data.trained_on import describe, open_for
 from edgecnn.data.trained_on import test_images as images_that_test
 from edgecnn.errors import ArtifactError, DataError

@@ -170,7 +170,7 @@ from edgecnn.errors import EdgecnnError
 from edgecnn.zoo import NetworkSpec
 for source in sys.argv[1:]:
     try:
-        opened = NetworkSpec("lenet5", weights=source).open()
+        opened = open_network(NetworkSpec("lenet5", weights=source))
         weight = opened.network.features[0].weight
         print(json.dumps([opened.lineage[-1].parameters["pinned"], weight.sum().item()]))
     except EdgecnnError as error:

@@ -28,6 +28,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.structure import differences
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class _Job:
                     hint="fine-tune with --epochs, or give the data that it was trained with",
                 )
         progress("open the network")
-        self._opened = self.spec.open()
+        self._opened = open_network(self.spec)
         self.network = self._opened.network
         self.notes = [*self._opened.notes, *(self._dataset.notes if self._dataset else ())]
         preprocessing = self.spec.preprocessing

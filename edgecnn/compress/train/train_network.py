@@ -28,7 +28,8 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint, cost
-from edgecnn.zoo.spec import NetworkSpec, Opened
+from edgecnn.zoo.open_network import Opened, open_network
+from edgecnn.zoo.spec import NetworkSpec
 
 #: Share of the epochs in which only a new classifier is trained.
 _FREEZE_SHARE = 0.1
@@ -137,7 +138,7 @@ def train(
     if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
         return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
-    opened = spec.open()
+    opened = open_network(spec)
     preprocessing = training_preprocessing(spec, dataset)
     # An input of a size that the network cannot take fails here.
     cost.count(opened.network, preprocessing.channels, preprocessing.size)

@@ -19,9 +19,10 @@ from edgecnn.data.unreadable import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
 from edgecnn.measure.accuracy.confidence_interval import wilson
-from edgecnn.measure.accuracy.infer_images import cores, sweep
+from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.measure.accuracy.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.conditions.record_conditions import Watch
+from edgecnn.operating_system import cores
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_stream import BATCH
@@ -184,7 +185,7 @@ def evaluate(
     preprocessings = {item.preprocessing for item in engines}
     fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
     size = max(fixed, default=batch)
-    workers = workers or cores()
+    workers = workers or len(cores())
 
     def read(image: Any) -> dict[Any, npt.NDArray[np.uint8]]:
         if cache is not None:

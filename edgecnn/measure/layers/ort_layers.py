@@ -18,11 +18,6 @@ from edgecnn.runtime.ort_engine import open_session
 _ENDING = "_kernel_time"
 
 
-def profiler(engine: Engine) -> OrtProfiler:
-    """Return a copy of an engine whose kernels are timed."""
-    return OrtProfiler(engine)
-
-
 class OrtProfiler:
     """A session that writes a trace into a folder of its own."""
 

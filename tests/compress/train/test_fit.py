@@ -12,8 +12,9 @@ from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, TrainingError, evaluate, fit, make_accelerator
-from edgecnn.data.dataset import Examples, open_dataset
+from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 
