@@ -16,8 +16,7 @@ from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
 from edgecnn.errors import ArtifactError, EdgecnnError
 from edgecnn.leftovers import TemporaryFolder
-
-Progress = Callable[[str], None]
+from edgecnn.progress import Progress, silent
 
 SAME, DIFFERS, UNKNOWN = "same bytes", "differs", "cannot be run again"
 #: Files beside the one in question that are looked at for what it was made from.
@@ -64,7 +63,7 @@ class _Stuck(Exception):
     """Why a step cannot be run again."""
 
 
-def verify(path: Path, progress: Progress = lambda step: None) -> Verified:
+def verify(path: Path, progress: Progress = silent) -> Verified:
     """Run again what made `path`, step by step. Raises ArtifactError for a file that carries no lineage."""
     manifest = read_manifest(path)
     steps = [] if manifest is None else [step for step in manifest.lineage if _makes_a_file(step)]

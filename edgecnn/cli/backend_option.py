@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecnn.progress import Progress
+
 if TYPE_CHECKING:
     from edgecnn.runtime.engine import Engine
 
@@ -26,7 +28,7 @@ REBUILD = "EDGECNN_REBUILD"
 
 
 def loaders(
-    models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
+    models: Sequence[str], backend: str | None, progress: Progress, **loading: Any
 ) -> list[Callable[[], Engine]]:
     """Return what loads each model file; with a backend, an engine made of it for this machine.
 
@@ -39,14 +41,14 @@ def loaders(
 
 @contextlib.contextmanager
 def opened(
-    models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
+    models: Sequence[str], backend: str | None, progress: Progress, **loading: Any
 ) -> Iterator[list[Engine]]:
     """Open model files, as `loaders` does. All are closed at the end."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(each()) for each in loaders(models, backend, progress, **loading)]
 
 
-def _engine(path: Path, backend: str | None, progress: Callable[[str], None]) -> Path:
+def _engine(path: Path, backend: str | None, progress: Progress) -> Path:
     from edgecnn import artifact
 
     if backend is None and os.environ.get(REBUILD):

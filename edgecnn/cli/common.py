@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from edgecnn.cli.terminal import printing, say
+from edgecnn.progress import Progress
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
@@ -264,13 +265,13 @@ EVERY_STEP = "EDGECNN_EVERY_STEP"
 
 
 @contextlib.contextmanager
-def progress(total: int | None) -> Iterator[Callable[[str], None]]:
+def progress(total: int | None) -> Iterator[Progress]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
     Where standard error is no terminal, each step is a line, once.
     """
+    from rich import progress as drawn
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     every = bool(os.environ.get(EVERY_STEP))
@@ -285,10 +286,10 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
         yield tell
         return
-    bar = Progress(
-        TextColumn("{task.description:<24}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
+    bar = drawn.Progress(
+        drawn.TextColumn("{task.description:<24}", markup=False),
+        drawn.BarColumn(),
+        drawn.TimeElapsedColumn(),
         console=console,
         transient=True,
     )

@@ -26,7 +26,7 @@ from edgecnn.artifact import (
     sidecar,
 )
 from edgecnn.compile import float_reference
-from edgecnn.compile.builders import Built, Progress, Source, builder
+from edgecnn.compile.builders import Built, Source, builder
 from edgecnn.compile.compile_request import AUTO, CompileRequest
 from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.data.calibration_images import ImageSource
@@ -34,6 +34,7 @@ from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, Parity
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.parity import Output, Parity, compare_outputs, demand
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import load
 from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.engine import Engine
@@ -137,7 +138,7 @@ def weights_beside(engine: Path) -> list[Path]:
     return [engine.with_suffix(".bin")] if engine.suffix == ".xml" else []
 
 
-def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:
+def compile_file(request: CompileRequest, progress: Progress = silent) -> Compiled:
     """Build an engine for one backend, check it where it runs here, and write it; whole or not at all.
 
     Raises EngineError if the library refuses the network, ParityError if the engine computes something

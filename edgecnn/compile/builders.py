@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from edgecnn.artifact import Manifest
 from edgecnn.compile.compile_request import CompileRequest
+from edgecnn.progress import Progress
 
 #: Told what is being done, and of long steps how far it is: "tactics: 12 of 80".
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgecnn.data.split import Split
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.registry import suggest
 from edgecnn.runtime.image_files import read_header
 from edgecnn.runtime.labels import label_set
@@ -142,7 +143,7 @@ def count_channels(images: Images) -> int:
     return 1 if modes and all(mode in ("1", "L", "LA") or mode.startswith("I;16") for mode in modes) else 3
 
 
-_Opener = Callable[[str, Split, Callable[[str], None]], DataSet]
+_Opener = Callable[[str, Split, Progress], DataSet]
 
 #: Who opens a data set, as "module:function": each imports what only it needs.
 _FOLDER = "edgecnn.data.class_folders:open_class_folders"
@@ -159,7 +160,7 @@ def open_dataset(
     *,
     seed: int = 0,
     validation: float = 0.1,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> DataSet:
     """Open a folder of class folders, `digits`, `mnist`, `cifar10` or `hf:OWNER/NAME`.
 

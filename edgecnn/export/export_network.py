@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.export.export_request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Output, Parity, demand
+from edgecnn.progress import Progress, silent
 
 if TYPE_CHECKING:
     from edgecnn.quantize.accuracy_floor import Ruined
@@ -79,7 +80,7 @@ class Exported:
 class _Clock:
     """Times the stages, and tells whoever waits which one has begun."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
+    def __init__(self, progress: Progress) -> None:
         self.seconds: dict[str, float] = {}
         self._progress = progress
 
@@ -95,7 +96,7 @@ class _Clock:
         self.seconds[self._stage] = round(time.perf_counter() - self._start, 3)
 
 
-def export(request: ExportRequest, progress: Callable[[str], None] = lambda stage: None) -> Exported:
+def export(request: ExportRequest, progress: Progress = silent) -> Exported:
     """Export a network; `progress` is called with what begins to be done.
 
     The file is written whole or not at all, and only after it agreed with PyTorch on real images.
@@ -234,7 +235,7 @@ def _int8(
     model: Any,
     images: ImageSource,
     reference: Any,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Any:
     """Return the outcome of the escalation, judged against PyTorch's logits."""
     from edgecnn.quantize.escalate import Verdict, escalate

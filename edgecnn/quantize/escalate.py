@@ -16,6 +16,7 @@ import onnx
 from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.parity import Parity
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.efforts import DIRECT, LADDERS
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.quantize.quantizer import Quantized, Quantizer
@@ -94,7 +95,7 @@ def escalate(
     scan: Scan,
     effort: str = "default",
     budget: Budget = Budget(),  # noqa: B008 - it is frozen
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     finetune: Finetune | None = None,
 ) -> Outcome:
     """Return the first result that meets the budget, else the best one.
@@ -148,7 +149,7 @@ def _mixed_precision(
     quantizer: Quantizer,
     scan: Scan,
     attempt: Callable[[str, Callable[[], Quantized]], tuple[Quantized, Verdict, bool]],
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> tuple[Quantized, Verdict] | None:
     """Return the result with the fewest of the most sensitive layers in float that meets the budget."""
     progress("sensitivity")

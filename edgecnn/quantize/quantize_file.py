@@ -16,6 +16,7 @@ from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output, read
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.parity import demand, varies
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing
 from edgecnn.quantize.accuracy_floor import causes, ruined
 from edgecnn.quantize.escalate import TRAINING, Finetune, Outcome, Verdict, escalate, picked
@@ -40,14 +41,13 @@ _SCAN_IMAGES = 16
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
-Progress = Callable[[str], None]
 #: From the prepared float model and its preprocessing to what trains an int8 form of it.
 Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
 
 
 def quantize_file(
     request: QuantizeRequest,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
     trainer: Trainer | None = None,
     training_data: Mapping[str, Any] | None = None,
 ) -> Written:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import onnx
 from edgecnn import files
 from edgecnn.artifact import Step, check_onnx_output, read_manifest
 from edgecnn.errors import ArtifactError
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import picked
 from edgecnn.quantize.float16 import float16_layers
@@ -22,9 +22,7 @@ from edgecnn.quantize.write_file import Written, write_model
 from edgecnn.targets import target
 
 
-def requantize_file(
-    source: Path, output: Path, target_name: str, progress: Callable[[str], None] = lambda step: None
-) -> Written:
+def requantize_file(source: Path, output: Path, target_name: str, progress: Progress = silent) -> Written:
     """Write an int8 file of ours for another target, from the ranges that it carries; needs no images."""
     start = time.perf_counter()
     check_onnx_output(output)

@@ -11,10 +11,9 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.terminal import say
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgecnn.quantize.quantize_file import Trainer
     from edgecnn.quantize.write_file import Written
     from edgecnn.runtime.preprocessing import Preprocessing
@@ -158,7 +157,7 @@ def command(
 
 
 def _training(
-    source: Path, data: str | None, epochs: int, seed: int, show: Callable[[str], None]
+    source: Path, data: str | None, epochs: int, seed: int, show: Progress
 ) -> tuple[Trainer | None, dict[str, Any] | None]:
     """Return what trains an int8 form with images that do not test the network, and a record of these."""
     if data is None:

@@ -28,6 +28,7 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.progress import Progress, silent
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.structure import differences
 
@@ -111,7 +112,7 @@ class PruneRequest:
 
 def prune_file(
     request: PruneRequest,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     report: Callable[[Report], None] = lambda report: None,
 ) -> Written:
     """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
@@ -165,9 +166,7 @@ def prune_file(
 class _Job:
     """The network, the data and the tools of one request."""
 
-    def __init__(
-        self, request: PruneRequest, progress: Callable[[str], None], report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, request: PruneRequest, progress: Progress, report: Callable[[Report], None]) -> None:
         self._request, self._progress, self._report = request, progress, report
         seed = request.network.seed
         self._dataset: DataSet | None = None

@@ -36,6 +36,7 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.parity import Parity, compare
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.efforts import FITTED
 from edgecnn.quantize.escalate import TRAINING
@@ -88,7 +89,7 @@ class QatRequest:
 def train_quantized(
     request: QatRequest,
     report: Callable[[Report], None] = lambda report: None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Export, quantize, train and write an int8 file, whole or not at all.
 
