@@ -165,10 +165,10 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
 def _requantize(
     step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress
 ) -> None:
-    from edgecnn.quantize.requantize import requantize_file
+    from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
 
     assert source is not None
-    requantize_file(source, output, step.parameters["target"], progress)
+    requantize_file(RequantizeRequest(source, output, step.parameters["target"]), progress)
 
 
 def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:

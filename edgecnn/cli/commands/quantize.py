@@ -98,7 +98,7 @@ def command(
     from edgecnn.quantize import sensitivity_plot as plotting
     from edgecnn.quantize.quantize_file import quantize_file
     from edgecnn.quantize.quantize_request import QuantizeRequest
-    from edgecnn.quantize.requantize import requantize_file
+    from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
 
     check_onnx_output(output)
     if plot is not None:
@@ -126,7 +126,7 @@ def command(
             say(f"note: {assumed_preprocessing.NOTE}", fg="yellow", err=True)
     with common.progress(None) as show:
         if known is not None:
-            written = requantize_file(known, output, target, show)
+            written = requantize_file(RequantizeRequest(known, output, target), show)
         elif source is not None:
             written = quantize_file(
                 QuantizeRequest(
