@@ -165,7 +165,8 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
 def _requantize(
     step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress
 ) -> None:
-    from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
+    from edgecnn.quantize.quantize_request import RequantizeRequest
+    from edgecnn.quantize.requantize import requantize_file
 
     assert source is not None
     requantize_file(RequantizeRequest(source, output, step.parameters["target"]), progress)

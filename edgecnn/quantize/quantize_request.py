@@ -73,3 +73,16 @@ class QuantizeRequest:
     def resolved_target(self) -> Target:
         """Row of the table of targets."""
         return target(self.target)
+
+
+@dataclass(frozen=True)
+class RequantizeRequest:
+    """What is asked. Raises UnknownNameError for a target that is none."""
+
+    #: An int8 file of edgecnn.
+    source: Path
+    output: Path
+    target: str
+
+    def __post_init__(self) -> None:
+        target(self.target)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from edgecnn.artifact import Manifest, Step, check_onnx_output
 from edgecnn.errors import ArtifactError
@@ -15,24 +14,12 @@ from edgecnn.quantize.float16 import float16_layers
 from edgecnn.quantize.graph.index import macs_by_node
 from edgecnn.quantize.graph.load_model import Loaded, load
 from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
+from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.write_file import Written, write_model
 from edgecnn.targets import target
 
 #: What the manifest says that was tried and measured, of the other file.
 _OF_THE_OTHER = ("attempts", "budget", accuracy_floor.KEY)
-
-
-@dataclass(frozen=True)
-class RequantizeRequest:
-    """What is asked. Raises UnknownNameError for a target that is none."""
-
-    #: An int8 file of edgecnn.
-    source: Path
-    output: Path
-    target: str
-
-    def __post_init__(self) -> None:
-        target(self.target)
 
 
 def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> Written:

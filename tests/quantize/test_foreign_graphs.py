@@ -24,7 +24,8 @@ from onnx import TensorProto, helper
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph.index import Graph, macs_by_node
 from edgecnn.quantize.graph.prepare import prepare
-from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
+from edgecnn.quantize.quantize_request import RequantizeRequest
+from edgecnn.quantize.requantize import requantize_file
 from edgecnn.runtime import load
 
 PLAIN = model_of(stem(), head())

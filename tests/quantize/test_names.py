@@ -8,8 +8,9 @@ from foreign_graphs import decibels, head, images, model_of, run, stem, written
 from edgecnn.quantize.efforts import Recipe
 from edgecnn.quantize.graph.free_names import Names, is_ours
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
+from edgecnn.quantize.requantize import requantize_file
 from edgecnn.targets import PORTABLE
 
 PLAIN = model_of(stem(), head())

@@ -6,8 +6,8 @@ from opened import reads
 from edgecnn import files
 from edgecnn.artifact import read_manifest
 from edgecnn.quantize.quantize_file import quantize_file
-from edgecnn.quantize.quantize_request import QuantizeRequest
-from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
+from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
+from edgecnn.quantize.requantize import requantize_file
 
 
 @pytest.fixture(scope="module")

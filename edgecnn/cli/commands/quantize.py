@@ -97,8 +97,8 @@ def command(
     from edgecnn.quantize import assumed_preprocessing
     from edgecnn.quantize import sensitivity_plot as plotting
     from edgecnn.quantize.quantize_file import quantize_file
-    from edgecnn.quantize.quantize_request import QuantizeRequest
-    from edgecnn.quantize.requantize import RequantizeRequest, requantize_file
+    from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
+    from edgecnn.quantize.requantize import requantize_file
 
     check_onnx_output(output)
     if plot is not None:
