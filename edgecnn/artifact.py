@@ -293,10 +293,11 @@ def sidecar(path: str | Path) -> Path:
     return Path(f"{path}.json")
 
 
-def read_manifest(path: str | Path) -> Manifest | None:
+def read_manifest(path: str | Path, content: bytes | None = None) -> Manifest | None:
     """Return the manifest of a model file or a checkpoint, or None if it has none (a foreign file).
 
-    Needs neither the onnx nor the safetensors package. Raises ArtifactError for a missing, empty, truncated
+    An ONNX file is not opened where its content was read before. Needs neither the onnx nor the safetensors
+    package. Raises ArtifactError for a missing, empty, truncated
     or non-model file.
     """
     path = Path(path)
@@ -310,8 +311,8 @@ def read_manifest(path: str | Path) -> Manifest | None:
         return _read(text, sidecar(path), "copy it again, or compile the model again")
     if is_compiled(path):
         return None
-    read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
-    found = read(path).get(METADATA_KEY)
+    inside = path.suffix == ".safetensors"
+    found = (_safetensors_metadata(path) if inside else onnx_metadata.read(path, content)).get(METADATA_KEY)
     return None if found is None else _read(found, path, "export the model again")
 
 

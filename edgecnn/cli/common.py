@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from edgecnn.cli.terminal import console, printing, say
+from edgecnn.progress import Progress
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
@@ -176,12 +177,12 @@ EVERY_STEP = "EDGECNN_EVERY_STEP"
 
 
 @contextlib.contextmanager
-def progress(total: int | None) -> Iterator[Callable[[str], None]]:
+def progress(total: int | None) -> Iterator[Progress]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
     Where standard error is no terminal, each step is a line, once.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich import progress as drawn
 
     screen = console(err=True)
     every = bool(os.environ.get(EVERY_STEP))
@@ -196,10 +197,10 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
         yield tell
         return
-    bar = Progress(
-        TextColumn("{task.description:<24}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
+    bar = drawn.Progress(
+        drawn.TextColumn("{task.description:<24}", markup=False),
+        drawn.BarColumn(),
+        drawn.TimeElapsedColumn(),
         console=screen,
         transient=True,
     )

@@ -19,6 +19,7 @@ from edgecnn.cli import common
 from edgecnn.cli.store_results import noting
 from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
+from edgecnn.progress import Progress
 from edgecnn.verbs.engines import REBUILD
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class _Told:
     What it says on standard error is shown at once; its progress goes to this machine's own.
     """
 
-    def __init__(self, places: Places, show: Callable[[str], None]) -> None:
+    def __init__(self, places: Places, show: Progress) -> None:
         self.printed = bytearray()
         self._places, self._show = places, show
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress
 from edgecnn.runtime.image_folder import Listing, is_hidden, list_folder, list_hidden
 
 _LAYOUT = "expected: FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg"
@@ -89,7 +89,7 @@ def list_images(root: Path) -> ClassImages:
     return found
 
 
-def open_class_folders(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_class_folders(name: str, split: Split, progress: Progress) -> DataSet:
     """Open a folder of images; raises DataError if it cannot teach a network to tell classes apart.
 
     What the folder does not divide itself is divided by a hash of the seed and of each file's path inside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgecnn.data.class_folders import list_images, part_folders
 from edgecnn.data.dataset import DataSet, Images, file_size
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
 #: Of a folder of calibration images every fifth is kept for the check.
@@ -96,7 +97,7 @@ def labelled(
     source: str,
     classes: int,
     names: Sequence[str] = (),
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> LabelledImages:
     """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 

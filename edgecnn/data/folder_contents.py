@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgecnn.data.dataset import file_size
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.figure import drawing, shorten
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
@@ -73,9 +74,7 @@ class Inspection:
         return dict(sorted(Counter(name for name in self.classes if name).items()))
 
 
-def inspect(
-    folder: str | Path, *, seed: int = 0, progress: Callable[[str], None] = lambda step: None
-) -> Inspection:
+def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -> Inspection:
     """Decode every image below a folder, and say what there is. Raises DataError if there are none.
 
     `seed` is that of the split, as `edgecnn train` would make it.
@@ -123,7 +122,7 @@ def _classes(root: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _looked_at(
-    files: Sequence[Path], progress: Callable[[str], None]
+    files: Sequence[Path], progress: Progress
 ) -> tuple[tuple[tuple[int, int], ...] | None, dict[str, int], list[tuple[str, str]]]:
     """Return sizes, modes, and what cannot be read, of all images: each is decoded."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from edgecnn.data.dataset import DataSet, Examples, Images, Joined
 from edgecnn.data.folder import LabelledImages, TrainingImages, labelled, of_dataset
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels
 
 #: Of a step's parameters: hashes of the images that trained and validated (`identity.pack`).
@@ -46,7 +47,7 @@ def open_for(
     *,
     seed: int = 0,
     validation: float | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> DataSet:
     """Open a data set with the split of the first training on it that a lineage tells of, else by `seed`.
 
@@ -88,7 +89,7 @@ def test_images(
     manifest: Manifest | None,
     name: str,
     classes: int,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> LabelledImages:
     """Return labelled images that test a network: of a data set that trained it, the part that did not.
 
@@ -118,7 +119,7 @@ def _trainings(manifest: Manifest | None) -> list[Step]:
 
 
 def _opened_as_then(
-    steps: Sequence[Step], name: str, validation: float | None, progress: Callable[[str], None]
+    steps: Sequence[Step], name: str, validation: float | None, progress: Progress
 ) -> DataSet | None:
     """Open a data set that trained in one of the steps, with the split of then; None if it is another.
 
@@ -140,7 +141,7 @@ def _opened_as_then(
 
 
 def _untrained(
-    images: Images, steps: Sequence[Step], dataset: DataSet | None, progress: Callable[[str], None]
+    images: Images, steps: Sequence[Step], dataset: DataSet | None, progress: Progress
 ) -> tuple[npt.NDArray[np.int64], str]:
     """Return the rows of the images that trained in none of the steps, and why others may have; "" if none.
 

@@ -10,6 +10,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 from edgecnn.quantize.int8_options import Int8Options
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.targets import target
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -71,6 +72,11 @@ class QuantizeRequest(Int8Options):
         if self.mean is not None or self.std is not None:
             self._prepare()
 
+    @property
+    def resolved_effort(self) -> str:
+        """How much is tried for the accuracy of an int8 file."""
+        return self.effort or "default"
+
     def _prepare(self) -> None:
         mean = self.mean or (0.0,) * len(self.std or ())
         std = self.std or (1.0,) * len(mean)
@@ -84,8 +90,13 @@ class QuantizeRequest(Int8Options):
 
 @dataclass(frozen=True)
 class RequantizeRequest(Request):
-    """An int8 file of ours, written for another target without images."""
+    """An int8 file of ours, for another target. Raises UnknownNameError for a target that is none."""
 
+    #: An int8 file of edgecnn.
     source: Path
     output: Path
     target: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        target(self.target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.measure.latency.compare_engines import Compared, compare
 from edgecnn.measure.latency.gate import compare_results
 from edgecnn.measure.measure_options import CompareRequest
+from edgecnn.progress import Progress, silent
 from edgecnn.verbs.engines import loaders
 
 
@@ -37,9 +37,7 @@ class Comparison:
         return {**self.found, **({} if self.met is None else {"gate": gate})}
 
 
-def compare_models(
-    request: CompareRequest, progress: Callable[[str], None] = lambda step: None
-) -> Comparison:
+def compare_models(request: CompareRequest, progress: Progress = silent) -> Comparison:
     """Measure model files in short turns, or compare two results that `profile` printed as JSON.
 
     Raises InvalidValueError for fewer than two or a mixture, ConditionsError for conditions that are unlike,

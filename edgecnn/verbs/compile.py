@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgecnn.compile.auto import Tried, compile_fastest
 from edgecnn.compile.build_engine import Compiled, compile_file
 from edgecnn.compile.compile_request import AUTO, CompileRequest
+from edgecnn.progress import Progress, silent
 
 
-def compile_model(
-    request: CompileRequest, progress: Callable[[str], None] = lambda step: None
-) -> Compiled | Tried:
+def compile_model(request: CompileRequest, progress: Progress = silent) -> Compiled | Tried:
     """Build an engine, check it and write it. Raises EngineError or ParityError."""
     if request.backend == AUTO:
         return compile_fastest(request, progress)

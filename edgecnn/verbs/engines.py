@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn import artifact
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from edgecnn.measure.measure_options import EngineOptions
@@ -22,7 +23,7 @@ REBUILD = "EDGECNN_REBUILD"
 def loaders(
     models: Sequence[str | Path],
     request: EngineOptions,
-    progress: Callable[[str], None],
+    progress: Progress,
     threads: int | None = None,
 ) -> list[Callable[[], Engine]]:
     """Return what loads each model file; with a backend, an engine made of it for this machine.
@@ -41,7 +42,7 @@ def loaders(
 def opened(
     models: Sequence[str | Path],
     request: EngineOptions,
-    progress: Callable[[str], None],
+    progress: Progress,
     threads: int | None = None,
 ) -> Iterator[list[Engine]]:
     """Open model files, as `loaders` does. All are closed at the end."""
@@ -49,7 +50,7 @@ def opened(
         yield [stack.enter_context(load()) for load in loaders(models, request, progress, threads)]
 
 
-def _engine(path: Path, backend: str | None, progress: Callable[[str], None]) -> Path:
+def _engine(path: Path, backend: str | None, progress: Progress) -> Path:
     if backend is None and os.environ.get(REBUILD):
         manifest = artifact.read_manifest(path)
         if manifest is not None and manifest.engine is not None:

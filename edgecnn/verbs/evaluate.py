@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from edgecnn.data.trained_on import test_images
 from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
 from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity, compare_preprocessing
 from edgecnn.measure.measure_options import EvalRequest
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.verbs.engines import opened
 
@@ -37,7 +37,7 @@ class Evaluated:
         }
 
 
-def evaluate_model(request: EvalRequest, progress: Callable[[str], None] = lambda step: None) -> Evaluated:
+def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluated:
     """Evaluate a model on the test images of a data set; one thread each, every core a batch of its own.
 
     Raises DataError, ArtifactError, EngineError, and what building an engine raises.

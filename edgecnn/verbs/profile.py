@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from edgecnn.measure.latency.profile_engines import Latency, profile
 from edgecnn.measure.layers.layer_times import LayerProfile, profile_layers
 from edgecnn.measure.layers.roofline import Roofline, roofline
 from edgecnn.measure.measure_options import ProfileRequest
+from edgecnn.progress import Progress, silent
 from edgecnn.verbs.engines import opened
 
 
@@ -53,7 +53,7 @@ class Profiled:
         return {"results": results, **({"sweeps": sweeps_} if sweeps_ else {})}
 
 
-def profile_models(request: ProfileRequest, progress: Callable[[str], None] = lambda step: None) -> Profiled:
+def profile_models(request: ProfileRequest, progress: Progress = silent) -> Profiled:
     """Measure models in turns. Raises ArtifactError, EngineError, InvalidValueError."""
     several = request.batch is not None and len(request.batch) > 1
     with opened(request.models, request, progress) as engines:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import check_onnx_output, read_manifest
 from edgecnn.lazy import require
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgecnn.quantize.write_file import Written
 
 
-def quantize_model(request: QuantizeRequest, progress: Callable[[str], None] = lambda step: None) -> Written:
+def quantize_model(request: QuantizeRequest, progress: Progress = silent) -> Written:
     """Write an int8 or float16 file, whole or not at all. Raises what `quantize_file` raises."""
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
@@ -24,9 +24,7 @@ def quantize_model(request: QuantizeRequest, progress: Callable[[str], None] = l
     return quantize_file(request, progress, *_training(request, progress))
 
 
-def _training(
-    request: QuantizeRequest, progress: Callable[[str], None]
-) -> tuple[Trainer | None, dict[str, Any] | None]:
+def _training(request: QuantizeRequest, progress: Progress) -> tuple[Trainer | None, dict[str, Any] | None]:
     """Return what trains an int8 form with images that do not test the network, and a record of these."""
     if request.train is None:
         return None, None
@@ -43,13 +41,11 @@ def _training(
     return made, trained_on.describe(dataset, known.lineage if known else ())
 
 
-def requantize_model(
-    request: RequantizeRequest, progress: Callable[[str], None] = lambda step: None
-) -> Written:
+def requantize_model(request: RequantizeRequest, progress: Progress = silent) -> Written:
     """Write an int8 file of ours for another target. Raises what `requantize_file` raises."""
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
     from edgecnn.quantize.requantize import requantize_file
 
     check_onnx_output(request.output)
-    return requantize_file(request.source, request.output, request.target, progress)
+    return requantize_file(request, progress)

@@ -42,6 +42,12 @@ def test_the_floor_is_10_db_and_half_of_the_decisions_unless_a_budget_says_other
     assert (found and found.keeps) == keeps
 
 
+@pytest.mark.parametrize(("drop", "destroyed"), [(None, True), (1.5, True), (0.5, False), (-2.0, False)])
+def test_labelled_images_on_which_hardly_any_top1_is_lost_say_that_nothing_is_destroyed(drop, destroyed):
+    found = ruined(parity(3.0, 0.2), Budget(), ["why"], accepted=False, drop=drop)
+    assert (found is not None) == destroyed
+
+
 def test_the_images_are_suspected_first_and_the_network_last():
     first, second, last = causes(Preprocessing(), "assumption", "photos", 8)
     assert "mean 0.485,0.456,0.406" in first and "8 of photos" in second and "layers" in last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import say
 from edgecnn.measure.measure_options import EngineOptions
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from edgecnn.runtime import Engine, Prediction
@@ -104,7 +105,7 @@ def _listed(images: Sequence[str], notes: list[str]) -> tuple[list[str], list[_F
 
 
 def _predictions(
-    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Callable[[str], None]
+    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Progress
 ) -> dict[str, list[Prediction]]:
     """Return the classes of every image that can be read; the others go into `failed`."""
     from edgecnn.errors import DataError

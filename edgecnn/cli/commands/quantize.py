@@ -11,11 +11,10 @@ from click.core import ParameterSource
 
 from edgecnn.cli import common, request_options
 from edgecnn.cli.terminal import say
+from edgecnn.progress import Progress
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgecnn.quantize.write_file import Written
 
 
@@ -59,6 +58,7 @@ def command(
     from edgecnn import figure
     from edgecnn.artifact import check_onnx_output
     from edgecnn.quantize import sensitivity_plot
+    from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
     if plot is not None:
         figure.check(plot)
@@ -96,7 +96,7 @@ def _refuse(context: click.Context) -> None:
             raise click.UsageError(f"{parameter.opts[-1]} belongs to SOURCE, --from heeds only --target")
 
 
-def _write(request: QuantizeRequest | RequantizeRequest, show: Callable[[str], None]) -> Written:
+def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Written:
     if isinstance(request, QuantizeRequest):
         from edgecnn.verbs.quantize import quantize_model
 

@@ -27,6 +27,7 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.structure import differences
@@ -44,7 +45,7 @@ _NO_GAIN = 0.97
 
 def prune_file(
     request: PruneRequest,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     report: Callable[[Report], None] = lambda report: None,
 ) -> Written:
     """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
@@ -98,9 +99,7 @@ def prune_file(
 class _Job:
     """The network, the data and the tools of one request."""
 
-    def __init__(
-        self, request: PruneRequest, progress: Callable[[str], None], report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, request: PruneRequest, progress: Progress, report: Callable[[Report], None]) -> None:
         self._request, self._progress, self._report = request, progress, report
         seed = request.network.seed
         self._dataset: DataSet | None = None

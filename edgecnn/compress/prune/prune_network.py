@@ -16,6 +16,7 @@ from edgecnn.compress.prune.importance import Batches, scores
 from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
+from edgecnn.progress import Progress, silent
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
 
@@ -49,7 +50,7 @@ def prune(
     rounds: int = 1,
     finetune: Finetune | None = None,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Pruned:
     """Return a copy of `network` without the channels that matter least, as many as the goal asks for.
 

@@ -18,6 +18,7 @@ from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timing
 from edgecnn.compress.prune.prune_network import Pruned
 from edgecnn.errors import PruningError
+from edgecnn.progress import Progress, silent
 
 #: Aimed at and looked for: shares of the goal. A second measurement differs by some percent.
 AIM, CLOSE = 0.96, 0.90
@@ -68,7 +69,7 @@ def prune_to_latency(
     prune: Callable[[Goal, bool], Pruned],
     timer: Callable[[], AbstractContextManager[Callable[[nn.Module], Timing]]],
     goal: LatencyGoal,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> PrunedToLatency:
     """Return the least pruned network that was found to meet `goal`.
 
