@@ -278,3 +278,12 @@ def from_text(field: Field, value: Any) -> Any:
         except InvalidValueError as error:
             raise InvalidValueError(f"`{field.name}`: {error}", hint=error.hint) from error
     return value
+
+
+def from_python(field: Field, value: Any) -> Any:
+    """Return the value of a field that a Python program gives: lists become tuples, a text is read."""
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    if field.option.read is not None and isinstance(value, (str, int)):
+        return from_text(field, value)
+    return value

@@ -36,7 +36,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given
-from edgecnn.quantize.write_file import Written, versions, write_model
+from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: How the preparation is known that nobody said.
@@ -52,7 +52,7 @@ def quantize_file(
     progress: Progress = silent,
     trainer: Trainer | None = None,
     training_data: Mapping[str, Any] | None = None,
-) -> Written:
+) -> QuantizedFile:
     """Quantize an ONNX file; the result is written whole or not at all.
 
     `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model; the
@@ -73,7 +73,7 @@ def quantize_file(
     manifest = _manifest(request, source, reduced, checked, training_data or {})
     written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
-    return Written(
+    return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,

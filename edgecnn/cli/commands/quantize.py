@@ -15,7 +15,7 @@ from edgecnn.progress import Progress
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
-    from edgecnn.quantize.write_file import Written
+    from edgecnn.quantize.write_file import QuantizedFile
 
 
 @click.command("quantize")
@@ -96,7 +96,7 @@ def _refuse(context: click.Context) -> None:
             raise click.UsageError(f"{parameter.opts[-1]} belongs to SOURCE, --from heeds only --target")
 
 
-def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Written:
+def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> QuantizedFile:
     if isinstance(request, QuantizeRequest):
         from edgecnn.verbs.quantize import quantize_model
 
@@ -135,7 +135,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     }
 
 
-def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
+def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) -> None:
     from edgecnn.quantize.assumed_preprocessing import NOTE as ASSUMED
 
     manifest, parity = written.manifest, written.parity
