@@ -216,7 +216,8 @@ def fields(kind: Any) -> Mapping[str, Field]:
             bare, optional, settings = own[item.name]
             name = settings.name or item.name
             optional = optional or item.default is None
-            found[name] = Field(name, ((item.name,),), bare, optional, item.default, settings)
+            places = (*(found[name].places if name in found else ()), (item.name,))
+            found[name] = Field(name, places, bare, optional, item.default, settings)
         elif _GROUP in item.metadata:
             inner: _Group = item.metadata[_GROUP]
             for name, field in fields(inner.kind).items():
