@@ -27,6 +27,11 @@ steps:
   - id: int8
     train: {qat: true, target: cpu, network: "@pruned", data: digits, epochs: 1, augmentation: none}
   - export: {network: "@pruned", data: digits}
+  - id: again
+    quantize: {model: "@export", target: cpu, effort: fast, calib_images: 8, check_images: 4, force: true}
+  - id: engine
+    compile: {model: "@again", backend: onnxruntime}
+  - compare: {models: ["@export", "@engine"], seconds: 0.1, force: true}
   - id: accuracy
     eval: {model: "@int8", data: digits}
   - id: latency
@@ -52,6 +57,22 @@ def test_everything_lies_in_one_folder(ran):
     } <= names  # fmt: skip
     assert not [name for name in names if name.endswith(".training")]
     assert [step["id"] for step in report["steps"]][:3] == ["teacher", "student", "pruned"]
+
+
+def test_every_verb_is_a_step(ran):
+    folder, report = ran
+    steps = {step["id"]: step for step in report["steps"]}
+    assert read_manifest(folder / "out" / "again.onnx").precision == "int8"
+    assert (
+        steps["engine"]["paths"] == ["engine.ort"]
+        and steps["engine"]["metrics"][0]["backend"] == "onnxruntime"
+    )
+    one, two = steps["compare"]["metrics"][0]["results"]
+    assert (
+        one["path"].endswith("export.onnx")
+        and two["path"].endswith("engine.ort")
+        and two["ratio"]["value"] > 0
+    )
 
 
 def test_the_lineage_goes_from_the_data_to_the_int8_file(ran):
