@@ -171,6 +171,16 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
+def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> None:
+    """Say before the work, for nothing with another preparation, that a file does not say its own."""
+    from edgecnn.artifact import read_manifest
+    from edgecnn.quantize import assumed
+
+    manifest = read_manifest(path)
+    if manifest is None or not manifest.preprocessing:
+        say(f"note: {assumed.note(options or assumed.MEAN_AND_STD)}", fg="yellow", err=True)
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     """Return a share as a percentage; "-" where it is not known."""
     return "-" if share is None else f"{share:.{digits}%}"

@@ -21,6 +21,8 @@ from edgecnn.cli.train import train_and_print
 @click.option(
     "--teacher-weights", default="imagenet", show_default=True, help="Weights of a network by its name."
 )
+@click.option("--teacher-mean", help="Mean of the channels of a foreign ONNX teacher: 0.485,0.456,0.406.")
+@click.option("--teacher-std", help="Standard deviation likewise: 0.229,0.224,0.225.")
 @click.option(
     "--temperature", default=4.0, show_default=True, help="Temperature that softens the teacher's answers."
 )
@@ -41,11 +43,15 @@ def command(student: str, output: Path | None, as_json: bool, **values: Any) -> 
     edgecnn distill mobilenet_v2 --teacher efficientnet_lite0 --unlabeled PHOTOGRAPHS
     """
     from edgecnn.compress.distill.pipeline import Distill
+    from edgecnn.compress.distill.teacher import MEAN_AND_STD
     from edgecnn.compress.train.pipeline import TrainRequest
 
     with training.failing_together():
-        own = {item.name: values.pop(item.name) for item in dataclasses.fields(Distill)}
+        goal = Distill(**{item.name: values.pop(item.name) for item in dataclasses.fields(Distill)})
+        foreign = goal.teacher.endswith(".onnx") and not (goal.teacher_mean or goal.teacher_std)
+        if foreign and training.is_main_process():
+            common.note_preparation(goal.teacher, MEAN_AND_STD)
         fields = training.request(student, values)
         fields["output"] = output or Path(f"{fields['network'].stem}.safetensors")
-        train_and_print(TrainRequest(**fields, goal=Distill(**own)), as_json)
+        train_and_print(TrainRequest(**fields, goal=goal), as_json)
     return 0

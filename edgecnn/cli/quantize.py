@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgecnn.quantize.file import Trainer
     from edgecnn.quantize.written import Written
-    from edgecnn.runtime.images import Preprocessing
 
 
 @click.command("quantize")
@@ -94,12 +92,13 @@ def command(
     for module in ("onnx", "onnxsim", "onnxruntime"):
         require(module, "quantizing a network")
     from edgecnn import figure
-    from edgecnn.artifact import check_onnx_output, read_manifest
-    from edgecnn.quantize import assumed
+    from edgecnn.artifact import check_onnx_output
+    from edgecnn.errors import InvalidValueError
     from edgecnn.quantize import plot as plotting
     from edgecnn.quantize.file import quantize_file
     from edgecnn.quantize.requantize import requantize_file
     from edgecnn.quantize.request import QuantizeRequest
+    from edgecnn.runtime.images import Preprocessing
 
     check_onnx_output(output)
     if plot is not None:
@@ -119,12 +118,12 @@ def command(
         raise click.UsageError("--force belongs to int8 from SOURCE")
     if known is not None and gate:
         raise click.UsageError("--gate compares with SOURCE; there is none")
-    preprocessing = _preprocessing(mean, std)
+    try:
+        preprocessing = Preprocessing.said(mean, std)
+    except InvalidValueError as error:
+        raise click.UsageError(f"--mean and --std: {error}; {error.hint}") from error
     if source is not None and preprocessing is None:
-        manifest = read_manifest(source)
-        if manifest is None or not manifest.preprocessing:
-            # Before the work: it would be for nothing with another preparation.
-            say(f"note: {assumed.NOTE}", fg="yellow", err=True)
+        common.note_preparation(source)
     with common.progress(None) as show:
         if known is not None:
             written = requantize_file(known, output, target, show)
@@ -175,27 +174,6 @@ def _training(
     return made, trained_on.describe(dataset, known.lineage if known else ())
 
 
-def _preprocessing(mean: str | None, std: str | None) -> Preprocessing | None:
-    if mean is None and std is None:
-        return None
-    from edgecnn.runtime.images import Preprocessing
-
-    def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-        if text is None:
-            return None
-        try:
-            return tuple(float(part) for part in text.split(","))
-        except ValueError as error:
-            raise click.UsageError(f"{option} takes numbers with commas between, not {text!r}") from error
-
-    middle, spread = numbers(mean, "--mean"), numbers(std, "--std")
-    middle = middle or (0.0,) * len(spread or ())
-    spread = spread or (1.0,) * len(middle)
-    if len(middle) != len(spread) or not all(map(math.isfinite, (*middle, *spread))) or min(spread) <= 0:
-        raise click.UsageError("--mean and --std need as many finite numbers each, deviations above zero")
-    return Preprocessing(mean=middle, std=spread)
-
-
 def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     """Return how fast the result is beside its source, measured in turn on this machine."""
     from edgecnn.measure.latency import profile
@@ -215,7 +193,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
 
 
 def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
-    from edgecnn.quantize.assumed import NOTE as ASSUMED
+    from edgecnn.quantize import assumed
 
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
@@ -251,7 +229,7 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
     for note in written.notes:
-        if note != ASSUMED:  # said before the work
+        if note != assumed.note():  # said before the work
             say(f"note: {note}", fg="yellow")
     # An engine has one output yet.
     if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:

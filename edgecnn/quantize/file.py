@@ -217,7 +217,7 @@ def _preprocessing(
         if request.size is None:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
-        notes.append(assumed.NOTE)
+        notes.append(assumed.note())
         chosen, said_by = Preprocessing(), _ASSUMED
     return chosen.at(height).with_channels(channels), said_by
 

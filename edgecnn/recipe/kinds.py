@@ -214,7 +214,8 @@ def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 _TEXT, _NUMBER = Option(str), Option(float)
 _DISTILL = {
-    "teacher": _TEXT, "teacher_weights": Option(str, "imagenet"), "temperature": Option(float, 4.0),
+    "teacher": _TEXT, "teacher_weights": Option(str, "imagenet"), "teacher_mean": _TEXT, "teacher_std": _TEXT,
+    "temperature": Option(float, 4.0),
     "weight": Option(float, 0.9), "features": Option(str, "none"), "feature_weight": Option(float, 30.0),
     "unlabeled": _TEXT,
 }  # fmt: skip

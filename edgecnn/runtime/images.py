@@ -109,6 +109,28 @@ class Preprocessing:
             self, mean=tuple(self.mean[i] for i in cycle), std=tuple(self.std[i] for i in cycle)
         )
 
+    @classmethod
+    def said(cls, mean: str | None, std: str | None) -> Preprocessing | None:
+        """Return what a mean and a deviation say, numbers with commas between; None where neither is given.
+
+        Raises InvalidValueError.
+        """
+        if mean is None and std is None:
+            return None
+        try:
+            middle, spread = (
+                None if text is None else tuple(float(part) for part in text.split(","))
+                for text in (mean, std)
+            )
+            if min(spread or (1.0,)) <= 0:
+                raise ValueError(std)
+            return cls(mean=middle or (0.0,) * len(spread or ()), std=spread or (1.0,) * len(middle or ()))
+        except (ValueError, InvalidValueError) as error:
+            raise InvalidValueError(
+                f"a mean of {mean or 0} and a deviation of {std or 1} prepare no image",
+                hint="as many finite numbers each, with commas between, and deviations above zero",
+            ) from error
+
     def demand_input(self, shape: Sequence[int | str], layout: str, name: str) -> None:
         """Raise ArtifactError for an input, (N, channels, height, width) or NHWC, that takes other images."""
         side = (self.size, self.size)

@@ -41,6 +41,9 @@ class Distill:
     #: FILE.safetensors, FILE.onnx, or an architecture whose weights are `teacher_weights`.
     teacher: str
     teacher_weights: str = "imagenet"
+    #: How an ONNX file that does not say it takes its images: numbers for each channel, with commas between.
+    teacher_mean: str | None = None
+    teacher_std: str | None = None
     temperature: float = 4.0
     #: Share of the soft targets in the loss; the rest is the labels'.
     weight: float = 0.9
@@ -54,6 +57,11 @@ class Distill:
         if self.features not in FEATURES:
             raise InvalidValueError(
                 f"unknown features {self.features!r}", hint=suggest(self.features, list(FEATURES))
+            )
+        if Preprocessing.said(self.teacher_mean, self.teacher_std) and not self.teacher.endswith(".onnx"):
+            raise InvalidValueError(
+                f"{self.teacher} says itself how its images are prepared",
+                hint="--teacher-mean and --teacher-std are for an ONNX file that does not",
             )
         if not 0 < self.temperature <= 100:
             raise InvalidValueError(f"a temperature of {self.temperature:g} cannot be used", hint="1 to 20")
@@ -71,11 +79,15 @@ class Distill:
     @cached_property
     def opened(self) -> Teacher:
         """The teacher, ready to answer."""
-        return open_teacher(self.teacher, self.teacher_weights)
+        said = Preprocessing.said(self.teacher_mean, self.teacher_std)
+        return open_teacher(self.teacher, self.teacher_weights, said)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what the lineage records."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        for name in ("teacher_mean", "teacher_std"):
+            if values[name] is None:
+                del values[name]
         values["unlabeled"] = None if self.unlabeled is None else str(self.unlabeled)
         return {**values, "teacher_sha256": self.opened.identity}
 
