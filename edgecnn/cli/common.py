@@ -203,9 +203,10 @@ def print_attempts(attempts: Sequence[Any]) -> None:
     print_table(columns, rows)
 
 
-def print_json(values: Any) -> None:
-    """Print one JSON object on standard output."""
-    say(json.dumps(values, allow_nan=False))
+def print_json(values: Mapping[str, Any], **beside: Path | None) -> None:
+    """Print one JSON object on standard output, with the files that were written `beside`: their names."""
+    written = {key: str(path) for key, path in beside.items() if path is not None}
+    say(json.dumps({**values, **written}, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> None:

@@ -125,7 +125,7 @@ def command(
     if len(plots) == 2:
         contact_sheet.draw(accuracy, dataset.images, preprocessing, plots[1])
     if as_json:
-        common.print_json(values)
+        common.print_json(values, **dict(zip(("plot", "contact_sheet"), plots, strict=False)))
         return
     common.print_facts(
         [

@@ -141,7 +141,7 @@ def _command(
     )
     if as_json:
         several = {"results": results, **({"sweeps": sweeps} if sweeps else {})}
-        common.print_json(results[0] if len(results) == 1 else several)
+        common.print_json(results[0] if len(results) == 1 else several, plot=details["plot"])
     else:
         show(results, sweeps)
 

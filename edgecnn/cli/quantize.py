@@ -147,7 +147,7 @@ def command(
     if plot is not None:
         plotting.draw(written.sensitivity or [], f"{output.name}: what each layer's int8 costs", plot)
     if as_json:
-        common.print_json({**written.to_json(), "gate": speed})
+        common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
         _print(written, budget, speed)
         if plot is not None:

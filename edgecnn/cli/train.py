@@ -11,6 +11,7 @@ from edgecnn.cli import common, training
 from edgecnn.cli.terminal import say
 
 if TYPE_CHECKING:
+    from edgecnn.compress.qat.pipeline import QatRequest
     from edgecnn.compress.train.pipeline import Trained, TrainRequest
 
 
@@ -70,9 +71,14 @@ def train_and_print(request: TrainRequest, as_json: bool) -> None:
     if not training.is_main_process():
         return
     if as_json:
-        common.print_json(trained.to_json())
+        common.print_json(trained.to_json(), **_beside(request, trained))
     else:
         _print(trained, request.data)
+
+
+def _beside(request: TrainRequest | QatRequest, trained: Trained) -> dict[str, Path | None]:
+    """Return what was written beside the network, if it was trained now."""
+    return {} if trained.done_before else {"log": request.log, "plot": request.plot}
 
 
 def _quantized(
@@ -89,7 +95,7 @@ def _quantized(
         done = train_quantized(request, show, tell)
     code = common.EXIT_BUDGET if done.met is False else 0
     if as_json:
-        common.print_json(done.to_json())
+        common.print_json(done.to_json(), **_beside(request, done))
         return code
     found = done.manifest.lineage[-1].metrics
     parity = found["parity"]
