@@ -328,7 +328,7 @@ def load(
         engine._preprocessing = preprocessing
     elif engine._preprocessing is not None:
         try:
-            engine.preprocessing.demand_input(engine.input.shape, engine.input.layout, path.name)
+            engine.preprocessing.demand_input(engine.input.shape, engine.input.layout, engine.path.name)
         except ArtifactError:
             engine.close()
             raise
