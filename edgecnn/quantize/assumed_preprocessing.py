@@ -38,10 +38,8 @@ from edgecnn.quantize.reference import Network, Readout
 from edgecnn.runtime.engine import softmax
 from edgecnn.runtime.preprocessing import Preprocessing
 
-NOTE = (
-    "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
-    " (--mean and --std say otherwise)"
-)
+#: The options that say how the images of a quantized file are prepared.
+MEAN_AND_STD = ("--mean", "--std")
 #: The first layer's channels vary less than this with what is assumed, ...
 _QUIET = 0.25
 #: ... and the output varies so many times as much over the images with the other, and by this share at least.
@@ -63,8 +61,21 @@ class _Seen:
     entropy: float | None
 
 
-def check(model: onnx.ModelProto, images: ImageSource, name: str) -> None:
-    """Raise InvalidValueError if a prepared float model can hardly take what is assumed, but does 0..255."""
+def note(options: tuple[str, str] = MEAN_AND_STD) -> str:
+    """Return what is said before the work; the two `options` say otherwise."""
+    return (
+        "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
+        f" ({' and '.join(options)} say otherwise)"
+    )
+
+
+def check(
+    model: onnx.ModelProto, images: ImageSource, name: str, options: tuple[str, str] = MEAN_AND_STD
+) -> None:
+    """Raise InvalidValueError if a model can hardly take what is assumed, but does pixels of 0..255.
+
+    The two `options` are those that say how its images are prepared.
+    """
     preprocessing = images.preprocessing
     channels = preprocessing.channels
     pixels = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1 / 255,) * channels)
@@ -77,12 +88,13 @@ def check(model: onnx.ModelProto, images: ImageSource, name: str) -> None:
     if assumed.entropy is not None and other.entropy is not None:
         unlikely = unlikely and other.entropy < assumed.entropy + _SURER
     if unlikely:
-        std = ",".join([f"{1 / 255:.9f}"] * channels)
+        mean, std = (",".join([value] * channels) for value in ("0", f"{1 / 255:.9f}"))
+        otherwise = "--yes to go on" if options == MEAN_AND_STD else "give them as they are to go on"
         raise InvalidValueError(
             f"{name} does not say how its images are prepared, and seems to take pixels of 0..255: its output"
             f" varies by {assumed.spread:.1%} over images with ImageNet's mean and deviation, by"
             f" {other.spread:.1%} with these",
-            hint=f"--mean {','.join(['0'] * channels)} --std {std}, or --yes to go on with ImageNet's",
+            hint=f"{options[0]} {mean} {options[1]} {std}, or {otherwise} with ImageNet's",
         )
 
 

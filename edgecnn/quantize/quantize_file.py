@@ -261,7 +261,7 @@ def _preprocessing(
         if request.size is None:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
-        notes.append(assumed_preprocessing.NOTE)
+        notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
     return chosen.at(height).with_channels(channels), said_by
 

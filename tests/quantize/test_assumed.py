@@ -2,44 +2,18 @@
 
 import json
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
+from foreign_preparation import TAKES, foreign
 from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 
 SMALL = ("--calib-images", "8", "--check-images", "16", "--effort", "fast")
-MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-#: What a network takes: from that to ImageNet's.
-TAKES = {
-    "ImageNet": (np.ones(3), np.zeros(3)),
-    "0..1": (1 / STD, -MEAN / STD),
-    "-1..1": (0.5 / STD, (0.5 - MEAN) / STD),
-    "0..255": (1 / (255 * STD), -MEAN / STD),
-}
 
 
 @pytest.fixture(scope="module")
 def network(exported):
     return exported("mobilenet", "--alpha", "0.25", "--resolution", "64")
-
-
-def foreign(network, path, takes):
-    """The network without a manifest, as one that takes images that are prepared otherwise."""
-    model = onnx.load(network)
-    del model.metadata_props[:]
-    for node in model.graph.node:
-        node.input[:] = ["prepared" if name == "input" else name for name in node.input]
-    for name, value in zip(("scale", "offset"), TAKES[takes], strict=True):
-        model.graph.initializer.append(
-            numpy_helper.from_array(value.astype(np.float32).reshape(1, 3, 1, 1), f"to_{name}")
-        )
-    model.graph.node.insert(0, helper.make_node("Mul", ["input", "to_scale"], ["scaled"], name="scaling"))
-    model.graph.node.insert(1, helper.make_node("Add", ["scaled", "to_offset"], ["prepared"], name="moving"))
-    onnx.save(model, path)
-    return str(path)
 
 
 @pytest.mark.parametrize("takes", TAKES)
