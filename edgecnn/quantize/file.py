@@ -74,7 +74,7 @@ def quantize_file(
         seed=request.seed,
     )
     if said_by == _ASSUMED and not request.yes:
-        assumed.check(model, images, str(request.source))
+        assumed.check(model, original, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(original, model, checks, notes)
     notes += _check_reference(request, reference, model)
