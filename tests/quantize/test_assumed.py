@@ -103,6 +103,7 @@ def normalized(path, takes, *, first=False, recorded=True):
     seen = inputs if first else np.einsum("nchw,oc->nohw", inputs, weights[:, :, 0, 0])
     statistics = seen.mean((0, 2, 3)), seen.var((0, 2, 3))
     if not recorded:
+        weights *= 0.01  # with which pixels of 0..255 would fit
         statistics = np.zeros(seen.shape[1]), np.ones(seen.shape[1])
     values = {"w": weights, "s": np.ones(seen.shape[1]), "b": np.zeros(seen.shape[1])}
     values |= {"m": statistics[0], "v": statistics[1], "u": rng.normal(size=(16, 10))}
