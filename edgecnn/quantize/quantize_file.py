@@ -118,7 +118,7 @@ def _open(request: QuantizeRequest) -> _Source:
         seed=request.seed,
     )
     if said_by == _ASSUMED and not request.yes:
-        assumed_preprocessing.check(model, images, str(request.source))
+        assumed_preprocessing.check(model, given.model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)

@@ -107,7 +107,8 @@ class OnnxTeacher:
         shapes.sort(key=lambda item: order.get(item[0], -1))
         self.points = points.last_of_each_stride(((name, shape or ()) for name, shape in shapes), height)
         if preprocessing is None and not (manifest and manifest.preprocessing):
-            assumed_preprocessing.check(model, ImageSource.open(self.preprocessing), str(path), MEAN_AND_STD)
+            images = ImageSource.open(self.preprocessing)
+            assumed_preprocessing.check(model, model, images, str(path), MEAN_AND_STD)
         present = {value.name for value in model.graph.output}
         for name in (self._output, *(name for name, _ in self.points.values())):
             if name not in present:

@@ -2,7 +2,7 @@
 
 import pytest
 from edgecnn.compress.distill.pipeline import Distill
-from edgecnn.runtime.images import Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 from foreign_preparation import TAKES, foreign
 from program import run_here as run
 
