@@ -68,8 +68,8 @@ def note(options: tuple[str, str] = MEAN_AND_STD) -> str:
     """Return what is said before the work; the two `options` say otherwise."""
     return (
         "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
-        f" ({' and '.join(options)} say otherwise; that it takes 0..255 would be noticed, 0..1 if it has its batch"
-        " normalizations yet, -1..1 and BGR would not)"
+        f" ({' and '.join(options)} say otherwise; that it takes 0..255 would be noticed, 0..1 if it has its"
+        " batch normalizations yet, -1..1 and BGR would not)"
     )
 
 

@@ -161,7 +161,7 @@ def test_permutations_of_the_library_are_batches_that_lie_together():
 
 
 def test_the_command_knows_every_scenario():
-    (option,) = (item for item in command.params if item.name == "scenario_name")
+    (option,) = (item for item in command.params if item.name == "scenario")
     assert list(option.type.choices) == list(SCENARIOS)
 
 

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
+import onnx
 import pytest
-from foreign_preparation import TAKES, foreign
+from foreign_preparation import MEAN, STD, TAKES, foreign
 from onnx import numpy_helper, parser
 from program import run_here as run
 

@@ -1,14 +1,15 @@
 """A teacher of somebody else does not say how its images are prepared: that is asked, not guessed quietly."""
 
 import pytest
-from edgecnn.compress.distill.pipeline import Distill
-from edgecnn.runtime.preprocessing import Preprocessing
 from foreign_preparation import TAKES, foreign
 from program import run_here as run
 
 from edgecnn.artifact import read_manifest
+from edgecnn.compress.distill.distill_network import FromTeacher
+from edgecnn.compress.distill.distill_request import DistillOptions
 from edgecnn.compress.distill.teacher import open_teacher
 from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.preprocessing import Preprocessing
 
 NOTE = "note: the file does not say how its images are prepared"
 
@@ -38,12 +39,12 @@ def test_a_preparation_that_is_said_is_taken(network, tmp_path):
     teacher, said = foreign(network, tmp_path / "m.onnx", "0..255"), ("0,0,0", "0.0039,0.0039,0.0039")
     done = distill(teacher, tmp_path, "--teacher-mean", said[0], "--teacher-std", said[1])
     assert NOTE not in done.stderr and "knows 1000 classes" in done.stderr
-    goal = Distill(teacher, teacher_mean=said[0], teacher_std=said[1])
+    goal = FromTeacher(DistillOptions(teacher, teacher_mean=(0.0,) * 3, teacher_std=(0.0039,) * 3))
     assert goal.opened.preprocessing.std == (0.0039,) * 3 and goal.opened.preprocessing.size == 64
-    assert goal.to_json()["teacher_mean"] == "0,0,0"
-    assert "teacher_mean" not in Distill(str(network)).to_json()
+    assert goal.to_json()["teacher_mean"] == (0, 0, 0)
+    assert "teacher_mean" not in FromTeacher(DistillOptions(str(network))).to_json()
     with pytest.raises(InvalidValueError, match="takes 3 channels"):
-        open_teacher(teacher, preprocessing=Preprocessing.said("0.5", "0.5"))
+        open_teacher(teacher, preprocessing=Preprocessing.said((0.5,), (0.5,)))
 
 
 def test_a_teacher_that_says_it_is_asked_nothing(network, tmp_path):
@@ -51,10 +52,10 @@ def test_a_teacher_that_says_it_is_asked_nothing(network, tmp_path):
     known = Preprocessing.from_json(read_manifest(network).preprocessing)
     assert open_teacher(str(network)).preprocessing == known
     with pytest.raises(InvalidValueError, match="says itself"):
-        Distill("resnet18", teacher_mean="0,0,0")
+        DistillOptions("resnet18", teacher_mean=(0.0,) * 3)
 
 
-@pytest.mark.parametrize("std", ["0.5,0.5", "a,b,c", "0,1,1", "-1,1,1", "nan,1,1"])
+@pytest.mark.parametrize("std", [(0.5, 0.5), (0, 1, 1), (-1, 1, 1), (float("nan"), 1, 1)])
 def test_a_deviation_that_prepares_no_image_is_refused(std):
     with pytest.raises(InvalidValueError, match="prepare no image"):
-        Distill("m.onnx", teacher_mean="0,0,0", teacher_std=std)
+        DistillOptions("m.onnx", teacher_mean=(0.0,) * 3, teacher_std=std)
