@@ -171,7 +171,7 @@ def test_loadgen_agrees_with_profile_within_5_percent(exported, tmp_path, scenar
     """In turns; the least disturbed turn of each counts, so that what else runs here does not."""
     ours, theirs = [], []
     with load(exported("mobilenet", "--alpha", "0.5"), threads=1) as engine:
-        for turn in range(12):
+        for turn in range(6):
             (latency,) = profile([engine], batch=batch, seconds=0.5)
             found = run_scenario(engine, scenario, tmp_path / str(turn), batch=batch, seconds=0.5)
             if scenario == "offline":
