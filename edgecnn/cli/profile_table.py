@@ -36,7 +36,7 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
         print_transfers(item)
         if "layers" in item:
             print_layers(item)
-    for remark in dict.fromkeys(remark for item in results for remark in item["remarks"]):
+    for remark in dict.fromkeys(remark for item in results for remark in item["notes"]):
         note(remark)
 
 
