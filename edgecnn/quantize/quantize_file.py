@@ -19,9 +19,10 @@ from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table, not_finite
-from edgecnn.quantize.graph.index import batch_of, macs_by_node
+from edgecnn.quantize.graph.index import batch_of
 from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.quantize_request import QuantizeRequest

@@ -12,7 +12,8 @@ import onnx
 
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize.efforts import PLAIN, Recipe
-from edgecnn.quantize.graph.index import Graph, batch_of, macs_by_node
+from edgecnn.quantize.graph.index import Graph, batch_of
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place

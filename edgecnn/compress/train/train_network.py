@@ -16,9 +16,10 @@ from edgecnn import figure, files
 from edgecnn.artifact import Manifest, Step, read_manifest
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
+from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import check_resumable, state_path
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Report, Stage, Task, evaluate, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet

@@ -12,11 +12,11 @@ from edgecnn.errors import ArtifactError
 from edgecnn.finite import first_broken
 from edgecnn.parity import Output, check_finite
 from edgecnn.quantize.graph.index import Graph, batch_of, is_standard
-from edgecnn.quantize.placement.patterns import clip_bounds, output_axis
+from edgecnn.quantize.graph.weighted_layer import WEIGHTED, view_of
+from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.ranges import calibrate
 
 Array = npt.NDArray[np.float32]
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: Operators that make finite numbers of infinite ones: exp(-inf) is 0, and what clips has an end.
 _ENDING = (
     "Softmax",
@@ -41,7 +41,7 @@ def check_weights(model: onnx.ModelProto) -> None:
     for node in graph.nodes:
         for position, name in enumerate(node.input):
             if graph.is_constant(name):
-                weight = position == 1 and node.op_type in _WEIGHTED
+                weight = position == 1 and node.op_type in WEIGHTED
                 read[name] = read.get(name, False) or weight
     for name, weight in read.items():
         value = graph.constant(name)
@@ -116,12 +116,12 @@ def close_channels(model: onnx.ModelProto) -> None:
             continue
         weight, bias = (graph.constant(name).copy() for name in node.input[1:3])
         closed = ~np.isfinite(bias)
-        axis = output_axis(node)
-        if bias.shape != (weight.shape[axis],) or not closed.any():
+        layer = view_of(graph, node)
+        if bias.shape != (layer.outputs,) or not closed.any():
             continue
         ends = np.clip(bias, *bounds)
         if not np.isfinite(ends).all():
             continue
-        np.moveaxis(weight, axis, 0)[closed] = 0
+        np.moveaxis(weight, layer.output_axis, 0)[closed] = 0
         graph.set_constant(node.input[1], weight)
         graph.set_constant(node.input[2], np.where(closed, ends, bias).astype(bias.dtype))
