@@ -16,11 +16,11 @@ from importlib import util
 from pathlib import Path
 
 from edgecnn import zoo
+from edgecnn.backends import BACKENDS, Backend
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.compile.compile_request import parse_sm
 from edgecnn.errors import EdgecnnError
 from edgecnn.export import ExportRequest, export
-from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.zoo.counts import known
 from edgecnn.zoo.spec import NetworkSpec

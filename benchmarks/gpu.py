@@ -25,6 +25,7 @@ import gpu_driver
 import gpu_training
 import numpy as np
 
+from edgecnn.backends import BACKENDS
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EdgecnnError
 from edgecnn.measure.conditions.probes import gpu_probes
@@ -34,7 +35,6 @@ from edgecnn.measure.sensors import nvml
 from edgecnn.measure.sensors.linux import cpu_model
 from edgecnn.parity import compare
 from edgecnn.runtime import Engine, load
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.ort_engine import open_session
@@ -66,7 +66,7 @@ def main() -> None:
     print("\n".join(driver), flush=True)
     rows: list[list[str]] = []
     sections: dict[str, list[str]] = {"driver": driver, "training": [], "torchrun": []}
-    # Written after each part: a machine that is lent may be taken back in the middle.
+    # QuantizedFile after each part: a machine that is lent may be taken back in the middle.
     for network, source in exported(asked.networks, asked.folder).items():
         for precision, path in source.items():
             for batch in asked.batches:

@@ -22,9 +22,10 @@ from torch import nn
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train.train_options import PRECISIONS, TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.zoo import NetworkSpec
+from edgecnn.zoo.open_network import open_network
 
 COLUMNS = ["network", "pixels", "precision", "ours images/s", "bare images/s", "ours / bare", "loss, ours"]
 #: Network: options, side in pixels.
@@ -46,8 +47,8 @@ def rows() -> list[list[str]]:
         for precision in PRECISIONS:
             pairs = []
             for number in range(ROUNDS + 1):
-                mine, loss = ours(spec.open().network, loader, precision)
-                plain = bare(spec.open().network, images, labels, precision)
+                mine, loss = ours(open_network(spec).network, loader, precision)
+                plain = bare(open_network(spec).network, images, labels, precision)
                 if number:  # the first round compiles kernels and fills the loader's memory
                     pairs.append((mine, plain))
             ratio = statistics.median(a / b for a, b in pairs)

@@ -18,9 +18,10 @@ from torch import nn
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.zoo import NetworkSpec
+from edgecnn.zoo.open_network import open_network
 
 #: Network: options, side in pixels.
 NETWORKS = (("mobilenet", {"alpha": 0.5}, 96), ("resnet18", {"alpha": 0.5}, 64))
@@ -67,7 +68,7 @@ def main() -> None:
         labels = torch.cat([torch.from_numpy(batch) for _, batch in batches])
         ratios = []
         for number in range(rounds + 1):
-            a, b = ours(spec.open().network, loader), bare(spec.open().network, images, labels)
+            a, b = ours(open_network(spec).network, loader), bare(open_network(spec).network, images, labels)
             if number:  # the first round warms the caches
                 ratios.append(a / b)
         print(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,15 +18,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from edgecnn import files, onnx_metadata, strict_json
+from edgecnn.backends import compiled_suffixes
 from edgecnn.errors import ArtifactError, InvalidValueError
 
 #: Raised by one when a reader of the old form would misread the new one.
 FORMAT_VERSION = 1
 #: Key of the manifest in the metadata of an ONNX file.
 METADATA_KEY = "edgecnn"
-
-#: Files that cannot carry a manifest: of ONNX Runtime, OpenVINO, and both TensorRTs.
-COMPILED = (".ort", ".xml", ".engine", ".plan")
 
 #: Characters of a manifest, and the first number that is too large for one.
 _MOST_TEXT, _MOST_NUMBER = 16 << 20, 2**63
@@ -87,7 +84,7 @@ class LayerRecord:
 class EngineRecord:
     """How a compiled file was built, and where it runs."""
 
-    #: Row of `runtime.backends.BACKENDS`.
+    #: Row of `backends.BACKENDS`.
     backend: str
     #: What must be like this where the file is loaded: what it is: the values that will do. A value that
     #: ends in a dot stands for all that begin with it. `runtime.fit` compares.
@@ -263,7 +260,7 @@ def content_bytes(path: str | Path) -> int:
     """
     path = Path(path)
     others: set[str] = set()
-    if path.suffix in COMPILED:
+    if is_compiled(path):
         manifest = read_manifest(path) if sidecar(path).is_file() else None
         others = set(manifest.engine.files) if manifest and manifest.engine else set()
     elif path.suffix != ".safetensors":
@@ -277,13 +274,18 @@ def check_onnx_output(path: Path) -> None:
 
     InvalidValueError for a name by which it would be taken for something else when it is loaded.
     """
-    if path.suffix in (*COMPILED, ".safetensors"):
+    if path.suffix == ".safetensors" or is_compiled(path):
         raise InvalidValueError(
             f"{path.name} is the name of {'a checkpoint' if path.suffix == '.safetensors' else 'an engine'},"
             " and what is written is an ONNX file",
             hint=f"call it {path.stem}.onnx; edgecnn compile makes engines of it",
         )
     files.check_writable(path)
+
+
+def is_compiled(path: Path) -> bool:
+    """Return whether a file is an engine by its name: it carries no manifest inside."""
+    return path.suffix not in (".onnx", ".safetensors") and path.suffix in compiled_suffixes()
 
 
 def sidecar(path: str | Path) -> Path:
@@ -299,16 +301,15 @@ def read_manifest(path: str | Path, content: bytes | None = None) -> Manifest | 
     or non-model file.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # a name that is too long raises in pathlib
-        kind = "a folder, not a model file" if os.path.isdir(path) else "not there"
+    if wrong := files.unlike_file(path, "a model file"):
         checkpoint = path.suffix == ".safetensors"
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
-        raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
+        raise ArtifactError(f"{path} is {wrong}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         with open(sidecar(path), "rb") as stream:
             text = stream.read(_MOST_TEXT + 1)
         return _read(text, sidecar(path), "copy it again, or compile the model again")
-    if path.suffix in COMPILED:
+    if is_compiled(path):
         return None
     inside = path.suffix == ".safetensors"
     found = (_safetensors_metadata(path) if inside else onnx_metadata.read(path, content)).get(METADATA_KEY)

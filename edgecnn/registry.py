@@ -56,6 +56,10 @@ class Registry(Generic[T]):
             raise UnknownNameError(f"unknown {self._kind} {name!r}", hint=hint)
         return self._values[canonical]
 
+    def registered(self) -> list[T]:
+        """Return the values so far, without asking other packages for theirs."""
+        return list(self._values.values())
+
     def names(self) -> list[str]:
         """Return the canonical names in the order of registration."""
         self._complete()

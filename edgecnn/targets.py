@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edgecnn import backends
+from edgecnn.backends import BACKENDS, ONNXRUNTIME, TENSORRT
 from edgecnn.registry import Registry
 
 
@@ -70,6 +72,8 @@ class Scheme:
         return 254 if self.symmetric else 255
 
 
+#: The backend of a target that says nothing of it.
+ANY = "any"
 #: Activations that only clip.
 CLIPS = frozenset({"Relu", "Clip"})
 
@@ -118,7 +122,7 @@ OPENVINO_7BIT = replace(OPENVINO, weight_bits=7)
 class Target:
     """A device, or a class of devices, that a model is made for.
 
-    - `title` is the marketing name; `backend` is "any", "onnxruntime", "openvino" or "tensorrt".
+    - `title` is the marketing name; `backend` is `ANY` or the name of a row of `backends.BACKENDS`.
     - `alignment` is the multiple that channel counts should have in int8. Tensor-core kernels load 128
       bits at a time, which is 16 int8 channels, and a 512-bit VNNI register holds 16 int32 accumulators:
       other counts are padded up, so that a pruned network with 17 channels costs as much as one with 32.
@@ -151,6 +155,11 @@ class Target:
     source: str
 
     @property
+    def mixes_float16(self) -> bool:
+        """Whether the float layers of an int8 file are better written in float16."""
+        return self.backend != ANY and BACKENDS.get(self.backend).mixes_float16
+
+    @property
     def sparse_2_4(self) -> bool:
         """Whether its tensor cores skip the zeros of 2:4 sparse weights, as Ampere's and later ones do."""
         return self.compute_capability is not None and float(self.compute_capability) >= 8.0
@@ -172,7 +181,7 @@ def _gpu(
     return Target(
         name=name,
         title=title,
-        backend="tensorrt",
+        backend=TENSORRT.name,
         scheme=PORTABLE,
         alignment=16,
         compute_capability=compute_capability,
@@ -205,20 +214,20 @@ _COMPARE = "https://www.nvidia.com/en-us/geforce/graphics-cards/compare/ "
 
 _ROWS = (
     _unrated(
-        "portable", "any engine on any device", "any", PORTABLE,
+        "portable", "any engine on any device", ANY, PORTABLE,
         "no device, hence no rates; scheme: NVIDIA TensorRT documentation, working with quantized types",
     ),
     _unrated(
-        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", "onnxruntime", CPU,
+        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", ONNXRUNTIME.name, CPU,
         "rates depend on the machine; scheme: ONNX Runtime documentation, Quantize ONNX models (U8S8 on "
         "x86-64), https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html",
     ),
     _unrated(
-        "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", "openvino", OPENVINO,
+        "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", backends.OPENVINO.name, OPENVINO,
         "rates depend on the machine; scheme: OpenVINO documentation, low precision transformations",
     ),
     _unrated(
-        "openvino-avx2", "x86-64 CPU with AVX2 or AVX-512 and no VNNI, by OpenVINO", "openvino",
+        "openvino-avx2", "x86-64 CPU with AVX2 or AVX-512 and no VNNI, by OpenVINO", backends.OPENVINO.name,
         OPENVINO_7BIT, "rates depend on the machine; scheme: oneDNN documentation, nuances of int8",
     ),
     # Jetson boards; none whose last JetPack is 5, with Python 3.8 and TensorRT 8.5: too old for edgecnn.

@@ -14,7 +14,8 @@ from typing import Any
 
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
-from edgecnn.errors import ArtifactError, EdgecnnError
+from edgecnn.backends import BACKENDS
+from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.progress import Progress, silent
 
@@ -86,6 +87,8 @@ def verify(path: Path, progress: Progress = silent) -> Verified:
                 source = _source(step, made, path)
                 _run(step, manifest, source, output, progress)
                 answer = _compared(step, manifest, output, sha256, path if step is steps[-1] else None)
+            except OutputError:
+                raise  # that says nothing of the file
             except (_Stuck, EdgecnnError) as error:
                 answer = Answer(step.what, UNKNOWN, str(error))
             made = output if answer.verdict == SAME else None
@@ -198,6 +201,8 @@ def _request(kind: Any, step: Step, manifest: Manifest, source: Path | None, **o
 
     values = dict(step.parameters["asked"])
     network = dict(values["network"])
+    if "module" in network:
+        raise _Stuck(f"the network is a program's own module, {network['module']}")
     if source is not None:
         network["name"] = str(source)
     loaded = next((other.parameters for other in manifest.lineage if other.what == "load weights"), None)
@@ -239,8 +244,9 @@ def _why(step: Step, manifest: Manifest, again: Manifest | None) -> str:
         here = __version__ if name == "edgecnn" else _version(name)
         if here != version:
             found.append(f"{name} is {here or 'not installed'}, and was {version}")
-    if step.what == "compile" and manifest.engine and manifest.engine.backend == "onnxruntime":
-        found.append("ONNX Runtime orders its .ort files anew each time")
+    if step.what == "compile" and manifest.engine:
+        differs = BACKENDS.get(manifest.engine.backend).rebuilds_differ
+        found += [differs] if differs else []
     return "; ".join(found) or "libraries and images are the same: another processor, or number of threads"
 
 

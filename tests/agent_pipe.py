@@ -15,7 +15,7 @@ _PROGRAM = """
 import sys
 from edgecnn.devices.remote.board import agent, lock
 agent.SILENCE, agent.GRACE, lock.EXPIRY = map(float, sys.argv[1:])
-agent.main()
+agent.main([])
 """
 
 

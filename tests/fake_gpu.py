@@ -22,8 +22,8 @@ import onnxruntime
 import pytest
 from fake_tensorrt_builder import Builder, Parser
 
+from edgecnn.backends import BACKENDS
 from edgecnn.runtime import cuda
-from edgecnn.runtime.backends import BACKENDS
 
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 

@@ -12,7 +12,7 @@ from edgecnn.artifact import Manifest
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.compile.build_engine import Compiled
 from edgecnn.compile.builders import Source
-from edgecnn.compile.tensorrt_rtx_builder import build as build_engine
+from edgecnn.compile.tensorrt_builder import build as build_engine
 from edgecnn.progress import silent
 
 

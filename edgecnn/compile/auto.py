@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from edgecnn import files
+from edgecnn.backends import BACKENDS, Backend, for_other_gpus
 from edgecnn.compile.build_engine import Compiled, build_into, engine_path, keep, open_source
-from edgecnn.compile.builders import Source, builder
+from edgecnn.compile.builders import Source
 from edgecnn.compile.compile_request import GENERAL, CompileRequest
-from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
+from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import Latency, profile
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.runtime import cuda, load
-from edgecnn.runtime.backends import BACKENDS, Backend
 
 #: Seconds of measuring for each engine.
 _SECONDS = 3.0
@@ -48,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tried:
+class Tried(Record):
     """All trials, and the engine that was written."""
 
     kept: Compiled
@@ -68,7 +69,7 @@ def compile_fastest(request: CompileRequest, progress: Progress = silent) -> Tri
     if request.capabilities not in ((), _capability_here()):
         raise InvalidValueError(
             "auto keeps what is fastest on this machine; --target and --sm ask for an engine of another",
-            hint="--backend tensorrt-rtx for a desktop GPU, --on NAME for a board",
+            hint=f"{for_other_gpus()} for a desktop GPU, --on NAME for a board",
         )
     source = open_source(request)
     output = request.output or request.source
@@ -115,7 +116,7 @@ def _build(
 ) -> Trial:
     """Build and check one engine; what cannot be done becomes the reason."""
     # Options of one library say nothing to the others; those that say something must be known.
-    known = builder(backend.name).OPTIONS
+    known = backend.options
     foreign: dict[str, Any] = {
         name: field.default
         for name, field in CompileRequest.__dataclass_fields__.items()
@@ -126,6 +127,8 @@ def _build(
     asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
     try:
         compiled = build_into(asked, source, engine_path(path, backend), progress)
+    except OutputError:
+        raise  # the next one would have no room either
     except EdgecnnError as error:
         return Trial(backend, reason=str(error))
     return Trial(backend, compiled, reason="" if compiled.parity else "no device here runs it")

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn import __version__, asked, files, onnx_metadata
+from edgecnn import __version__, asked, backends, files, onnx_metadata
 from edgecnn.artifact import (
-    COMPILED,
     EngineRecord,
     Manifest,
     Step,
     TensorSpec,
     content_sha256,
+    is_compiled,
     read_manifest,
     sidecar,
 )
+from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend
 from edgecnn.compile import float_reference
 from edgecnn.compile.builders import Built, Source, builder
 from edgecnn.compile.compile_request import AUTO, CompileRequest
@@ -35,8 +36,8 @@ from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.parity import Output, Parity, compare_outputs, demand
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.runtime import load
-from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
@@ -47,7 +48,7 @@ _CHECK_IMAGES = 32
 
 
 @dataclass(frozen=True)
-class Compiled:
+class Compiled(Record):
     """An engine that was written, or would be."""
 
     path: Path
@@ -88,7 +89,7 @@ def open_source(request: CompileRequest) -> Source:
     cannot be used.
     """
     path = request.source
-    if path.suffix in (*COMPILED, ".safetensors"):
+    if path.suffix == ".safetensors" or is_compiled(path):
         raise ArtifactError(
             f"{path} is no ONNX file", hint="compile what edgecnn export or edgecnn quantize wrote"
         )
@@ -130,12 +131,7 @@ def engine_files(path: Path, backend: str) -> list[Path]:
     """
     rows = list(BACKENDS) if backend == AUTO else [BACKENDS.get(backend)]
     engines = dict.fromkeys(engine_path(path, row) for row in rows)
-    return [part for engine in engines for part in (engine, sidecar(engine), *weights_beside(engine))]
-
-
-def weights_beside(engine: Path) -> list[Path]:
-    """Return the second file of an engine that has one: OpenVINO's weights."""
-    return [engine.with_suffix(".bin")] if engine.suffix == ".xml" else []
+    return [part for engine in engines for part in (engine, sidecar(engine), *backends.beside(engine))]
 
 
 def compile_file(request: CompileRequest, progress: Progress = silent) -> Compiled:
@@ -162,10 +158,9 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
         raise InvalidValueError(
             f"{path.name} would hold an engine of {backend.title}", hint=f"call it {wanted.name}"
         )
-    maker = builder(backend.name)
-    request.demand(maker.OPTIONS, backend.title)
+    request.demand(backend.options, backend.title)
     progress(f"{backend.title}: build")
-    built = maker.build(source, request, progress)
+    built = builder(backend)(source, request, progress)
     hashes = {}
     for suffix, content in built.files.items():
         part = path.with_suffix(suffix)
@@ -327,7 +322,7 @@ def _output(engine: Engine, values: npt.NDArray[Any], threshold: float) -> Outpu
 
 def manifest_backend(manifest: Manifest) -> str:
     """Return the backend of a compiled file."""
-    return manifest.engine.backend if manifest.engine else "onnxruntime"
+    return manifest.engine.backend if manifest.engine else ONNXRUNTIME.name
 
 
 def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:

@@ -1,14 +1,14 @@
-"""What builders have in common: what they get, what they give, and the table of them."""
+"""What builders have in common: what they get and what they give."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from edgecnn.artifact import Manifest
+from edgecnn.backends import Backend, attribute
 from edgecnn.compile.compile_request import CompileRequest
 from edgecnn.progress import Progress
 
@@ -45,24 +45,10 @@ class Built:
     arithmetic: str = "float32"
 
 
-class Builder(Protocol):
-    """A module of this package: `ort`, `openvino`, `tensorrt`, `tensorrt_rtx`."""
-
-    #: Fields of a CompileRequest that it heeds.
-    OPTIONS: frozenset[str]
-
-    def build(self, source: Source, request: CompileRequest, progress: Progress) -> Built:
-        """Return the engine; raises EngineError if the library refuses the network."""
+#: Returns the engine; raises EngineError if the library refuses the network.
+Builder = Callable[[Source, CompileRequest, Progress], Built]
 
 
-_MODULES = {
-    "onnxruntime": "edgecnn.compile.ort_builder",
-    "openvino": "edgecnn.compile.openvino_builder",
-    "tensorrt": "edgecnn.compile.tensorrt_builder",
-    "tensorrt-rtx": "edgecnn.compile.tensorrt_rtx_builder",
-}
-
-
-def builder(backend: str) -> Builder:
-    """Return the builder of a backend, by its name in the table of `runtime.backends`."""
-    return cast(Builder, importlib.import_module(_MODULES[backend]))
+def builder(backend: Backend) -> Builder:
+    """Return the function that builds engines of a backend."""
+    return cast(Builder, attribute(backend.builder))

@@ -18,8 +18,6 @@ from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 from edgecnn.runtime.openvino_int8 import demand_exact
 from edgecnn.runtime.processor import processor
 
-OPTIONS = frozenset({"batch", "threads", "hint", "bf16"})
-
 
 def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     """Return the network as an IR; kernels are chosen where it is loaded, so that it runs on any CPU.

@@ -12,8 +12,6 @@ from edgecnn.leftovers import TemporaryFolder
 from edgecnn.progress import Progress
 from edgecnn.runtime.ort_engine import PROVIDERS, choose_device, first_line, kernels, session_options
 
-OPTIONS = frozenset({"batch", "threads", "device"})
-
 
 def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     """Return the model in ONNX Runtime's own format, optimized for this processor or GPU.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -12,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgecnn import artifact, files
+from edgecnn import artifact, files, operating_system
 from edgecnn.artifact import EngineRecord
+from edgecnn.backends import BACKENDS
 from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError, OutputError
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import compatibility
-from edgecnn.runtime.backends import BACKENDS
+from edgecnn.runtime.load_engine import engine_class
 
 
 def engine_for(path: Path, backend: str, progress: Progress = silent) -> Path:
@@ -36,7 +36,7 @@ def engine_for(path: Path, backend: str, progress: Progress = silent) -> Path:
         return _kept(request, artifact.content_sha256(path), {}, path.stem, progress)
     row = BACKENDS.get(manifest.engine.backend)
     try:
-        compatibility.check(path, manifest, row.engine_class().here(row))
+        compatibility.check(path, manifest, engine_class(row).here(row))
     except (ArtifactError, EngineError):
         return rebuilt(path, manifest.engine, progress)
     return path
@@ -64,7 +64,7 @@ def rebuilt(path: Path, record: EngineRecord, progress: Progress = silent) -> Pa
 
 def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str, progress: Progress) -> Path:
     backend = BACKENDS.get(request.backend)
-    here = backend.engine_class().here(backend)
+    here = engine_class(backend).here(backend)
     key = json.dumps([sha256, backend.name, flags, here], sort_keys=True)
     folder = files.cache_folder() / "engines" / hashlib.sha256(key.encode()).hexdigest()[:32]
     found = folder / f"{stem}{backend.suffixes[-1]}"
@@ -94,7 +94,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
             hint="set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        operating_system.lock(descriptor)
         yield
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn import files
+from edgecnn.backends import BACKENDS
 from edgecnn.compile.builders import Built, Source
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.compile.tensorrt_monitor import monitor
@@ -19,7 +20,6 @@ from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convoluti
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.progress import Progress
 from edgecnn.runtime import cuda
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.tensorrt_inspector import layers
 from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
@@ -28,10 +28,6 @@ from edgecnn.targets import PORTABLE
 if TYPE_CHECKING:
     import tensorrt
 
-OPTIONS = frozenset(
-    {"batch", "sm", "workspace_mib", "timing_cache", "version_compatible", "hardware_compatible"}
-    | {"sparsity", "dla"}
-)
 #: Compute capabilities that a hardware-compatible engine runs on: "Ampere and later".
 _AMPERE_AND_LATER = ("8.", "9.", "10.", "11.", "12.")
 

@@ -145,14 +145,14 @@ def _without_copies(
 ) -> tuple[dict[str, Examples], npt.NDArray[np.int64], list[str]]:
     """Return the parts without what is in an earlier one: test, validation, train; and what to say of it.
 
-    Also for each training image that stays the row of the first like it (`identity.first_of_each`).
+    Also for each training image that stays the row of the first like it (`identity.Copies`).
     """
     order = [part for part in ("test", "validation", "train") if part in given]
     files = [given[part].images[row] for part in order for row in range(len(given[part]))]
     labels = np.concatenate([given[part].labels for part in order])
-    firsts = identity.first_of_each(files, [size for part in order for size in sizes[part]])
-    copies = np.flatnonzero(firsts != np.arange(len(files)))
-    notes = []
+    found = identity.find_copies(files, [size for part in order for size in sizes[part]])
+    firsts, copies = found.firsts, found.rows
+    notes = [found.note] if found.note else []
     if len(copies):
         count = (
             "1 image is a copy of another"

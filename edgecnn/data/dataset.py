@@ -1,22 +1,18 @@
-"""What a data set is, and how one is opened by name."""
+"""What a data set is: images, their classes, and the parts that train, validate and test."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.data.split import Split
 from edgecnn.errors import DataError
-from edgecnn.progress import Progress, silent
-from edgecnn.registry import suggest
 from edgecnn.runtime.image_files import read_header
 from edgecnn.runtime.labels import label_set
 from edgecnn.runtime.preprocessing import ImageLike
@@ -141,48 +137,3 @@ def count_channels(images: Images) -> int:
         with contextlib.suppress(DataError):  # the loader lists what cannot be read
             modes.add(read_header(images[int(row)]).mode)
     return 1 if modes and all(mode in ("1", "L", "LA") or mode.startswith("I;16") for mode in modes) else 3
-
-
-_Opener = Callable[[str, Split, Progress], DataSet]
-
-#: Who opens a data set, as "module:function": each imports what only it needs.
-_FOLDER = "edgecnn.data.class_folders:open_class_folders"
-_HUGGING_FACE = "edgecnn.data.huggingface:open_huggingface"
-_NAMES = {
-    "digits": "edgecnn.data.builtin:open_digits",
-    "mnist": "edgecnn.data.mnist:open_mnist",
-    "cifar10": "edgecnn.data.cifar10:open_cifar10",
-}
-
-
-def open_dataset(
-    name: str,
-    *,
-    seed: int = 0,
-    validation: float = 0.1,
-    progress: Progress = silent,
-) -> DataSet:
-    """Open a folder of class folders, `digits`, `mnist`, `cifar10` or `hf:OWNER/NAME`.
-
-    A folder that exists comes before a data set of that name. `validation` is the share of the training
-    images that is kept out of training, unless the data set brings validation images of its own. `seed`
-    decides which. Raises DataError.
-    """
-    split = Split(seed, validation)
-    module, _, function = check_name(name).partition(":")
-    opened = cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)
-    return replace(opened, split_seed=seed)
-
-
-def check_name(name: str) -> str:
-    """Return the opener of a data set; raise DataError if there is none of that name. Nothing is opened."""
-    if name.startswith("hf:"):
-        return _HUGGING_FACE
-    if Path(name).is_dir():
-        return _FOLDER
-    if name in _NAMES:
-        return _NAMES[name]
-    raise DataError(
-        f"there is no data set {name}",
-        hint=f"{suggest(name, [*_NAMES, 'hf:OWNER/NAME'])}; or give a folder with one folder per class",
-    )

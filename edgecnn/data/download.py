@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import http.client
 import os
 import urllib.error
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn import files
+from edgecnn import files, operating_system
 from edgecnn.data.dataset import file_size
 from edgecnn.errors import DataError, InvalidValueError, OutputError
 from edgecnn.progress import Progress, silent
@@ -160,7 +159,7 @@ def _receive(url: str, part: Path, file: RemoteFile, had: int, progress: Progres
 def _locked(path: Path) -> Iterator[None]:
     # The system takes the lock back when a process ends, however it ends.
     with open(path.with_name(f"{path.name}.lock"), "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        operating_system.lock(stream.fileno())
         yield
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import list_images, part_folders
-from edgecnn.data.dataset import DataSet, Images, file_size, open_dataset
+from edgecnn.data.dataset import DataSet, Images, file_size
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_folder import demand_images, list_folder
@@ -42,9 +43,9 @@ def split(folder: str | Path, seed: int = 0) -> CalibrationImages:
     Raises DataError for a missing or empty folder, or one with too few images to split.
     """
     found = demand_images(list_folder(folder))
-    firsts = identity.first_of_each(found.images, [file_size(file) for file in found.images])
-    images = [found.images[row] for row in np.unique(firsts)]
-    notes = list(found.notes)
+    same = identity.find_copies(found.images, [file_size(file) for file in found.images])
+    images = [found.images[row] for row in np.unique(same.firsts)]
+    notes = [*found.notes, *([same.note] if same.note else [])]
     if copies := len(found.images) - len(images):
         notes.append(f"{copies} of the images in {folder} left out: copies of others")
     if len(images) < MIN_IMAGES:

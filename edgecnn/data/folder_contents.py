@@ -15,7 +15,8 @@ from PIL import ImageOps
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import part_folders
-from edgecnn.data.dataset import file_size, open_dataset
+from edgecnn.data.dataset import file_size
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.figure import drawing, shorten
 from edgecnn.progress import Progress, silent
@@ -44,7 +45,7 @@ class Inspection:
     bytes: int
     #: Images that cannot be read: file and reason.
     broken: list[tuple[str, str]]
-    #: Groups of identical files.
+    #: Groups of files that hold the same picture.
     duplicates: list[list[str]]
     #: Part: images of it, and of each class ("train", "validation", "test"); None where it cannot train.
     split: dict[str, dict[str, int]] | None
@@ -95,10 +96,13 @@ def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -
                 labels = getattr(dataset, part).labels
                 counts = np.bincount(labels, minlength=dataset.classes).tolist()
                 split[part] = dict(zip(dataset.class_names, counts, strict=True))
-    firsts = identity.first_of_each(files, [file_size(file) for file in files])
+    copies = identity.find_copies(files, [file_size(file) for file in files])
+    if copies.note and copies.note not in notes:
+        notes.append(copies.note)
     groups: dict[int, list[str]] = {}
-    for row in np.flatnonzero(firsts != np.arange(len(files))):
-        groups.setdefault(int(firsts[row]), [str(files[firsts[row]])]).append(str(files[row]))
+    for row in copies.rows:
+        first = int(copies.firsts[row])
+        groups.setdefault(first, [str(files[first])]).append(str(files[row]))
     sizes, modes, broken = _looked_at(files, progress)
     return Inspection(
         root, files, classes, sizes, modes, sum(map(file_size, files)), broken, list(groups.values()), split,

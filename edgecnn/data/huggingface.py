@@ -75,16 +75,17 @@ def open_huggingface(name: str, split: Split, progress: Progress) -> DataSet:
         raise DataError(f"{name} has no part called train", hint=f"its parts: {', '.join(tables)}")
     keys = np.random.default_rng(split.seed).random(len(given["train"]))
     channels = count_channels(given["train"].images)
-    firsts = identity.first_of_each(given["train"].images, sizes)
-    copies = int((firsts != np.arange(len(firsts))).sum())
-    notes = [f"{copies} images are copies of others: all copies are on the same side of the split"]
+    found = identity.find_copies(given["train"].images, sizes)
+    notes = [found.note] if found.note else []
+    if copies := len(found.rows):
+        notes.append(f"{copies} images are copies of others: all copies are on the same side of the split")
     return DataSet(
         name,
         classes,
         channels,
-        *complete(name, given, keys, split, firsts),
+        *complete(name, given, keys, split, found.firsts),
         digest.hexdigest(),
-        notes=tuple(notes) if copies else (),
+        notes=tuple(notes),
     )
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.data.dataset import Examples
 from edgecnn.errors import DataError, InvalidValueError
-
-if TYPE_CHECKING:
-    from edgecnn.data.dataset import Examples
 
 #: Share of the images that test where a data set does not say which do.
 TEST_SHARE = 0.1
@@ -81,7 +78,7 @@ def complete(
 
     Where "validation" is given and "test" is not, it is the test: many data sets publish no other.
     `keys` order the examples of "train", see `assign`; `firsts` are the rows of those that each is a copy of
-    (`identity.first_of_each`), whose part it shares. Raises DataError if too few are left for a part.
+    (`identity.Copies`), whose part it shares. Raises DataError if too few are left for a part.
     """
     train, validation, test = given["train"], given.get("validation"), given.get("test")
     if test is None:

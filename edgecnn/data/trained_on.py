@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from edgecnn.artifact import Manifest, Step
 from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, Images, Joined, open_dataset
+from edgecnn.data.dataset import DataSet, Examples, Images, Joined
 from edgecnn.data.folder import LabelledImages, TrainingImages, labelled, of_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels
 
 #: Of a step's parameters: hashes of the images that trained and validated (`identity.pack`).
 HASHES = "training_images"
+#: Of their pixels, where these are few enough to decode (`identity.pack_pixels`).
+PIXELS = "training_pixels"
 
 
 def describe(dataset: DataSet, lineage: Sequence[Step] = ()) -> dict[str, Any]:
@@ -33,8 +36,9 @@ def describe(dataset: DataSet, lineage: Sequence[Step] = ()) -> dict[str, Any]:
     known = (step.parameters for step in lineage if HASHES in step.parameters)
     if any(all(step.get(key) == values[key] for key in ("data_sha256", "split_seed")) for step in known):
         return values
-    packed = identity.pack(Joined([dataset.train.images, dataset.validation.images]))
-    return {**values, HASHES: packed} if packed is not None else values
+    images = Joined([dataset.train.images, dataset.validation.images])
+    packed = {HASHES: identity.pack(images), PIXELS: identity.pack_pixels(images)}
+    return {**values, **{key: text for key, text in packed.items() if text is not None}}
 
 
 def open_for(
@@ -72,8 +76,7 @@ def _exchanged(dataset: DataSet, steps: Sequence[Step]) -> DataSet:
     labels_of_all = np.concatenate([part.labels for part in parts])
     every = Examples(Joined([part.images for part in parts]), labels_of_all)
     place = np.repeat(np.arange(3), [len(part) for part in parts])
-    known = _recorded(steps)
-    seen = np.array([content in known for content in identity.hashes(every.images)])
+    seen = _recorded(steps).holds(every.images)
     for label in np.unique(every.labels):
         leaving = np.flatnonzero((every.labels == label) & (place == 2) & seen)
         coming = np.flatnonzero((every.labels == label) & (place != 2) & ~seen)[: len(leaving)]
@@ -152,18 +155,24 @@ def _untrained(
         for step in others
         if (step.parameters.get("data_sha256"), step.parameters.get("split_seed")) not in told
     ]
+    by_file = [values["data"] for values in recorded if PIXELS not in values]
     unknown = f"of {untold[0]}, which trained it, the images are not recorded" if untold else ""
+    if by_file and not untold:
+        unknown = f"of {by_file[0]}, which trained it, its images are known as files, not when saved anew"
     if not recorded:
         return np.arange(len(images)), unknown
     progress("looking for images that trained the network")
-    known = _recorded(others)
-    return np.flatnonzero([content not in known for content in identity.hashes(images)]), unknown
+    return np.flatnonzero(~_recorded(others).holds(images)), unknown
 
 
-def _recorded(steps: Sequence[Step]) -> frozenset[bytes]:
-    """Return the hashes of images that the steps recorded."""
-    texts = (step.parameters[HASHES] for step in steps if HASHES in step.parameters)
-    return frozenset().union(*map(identity.unpack, texts))
+def _recorded(steps: Sequence[Step]) -> identity.Known:
+    """Return the hashes of images that the steps recorded; earlier files have none of pixels."""
+
+    def union(key: str) -> frozenset[bytes]:
+        texts = (step.parameters[key] for step in steps if key in step.parameters)
+        return frozenset().union(*map(identity.unpack, texts))
+
+    return identity.Known(union(HASHES), union(PIXELS))
 
 
 def _has_split(step: Step, dataset: DataSet) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 import importlib.util
 import os
@@ -15,21 +14,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from edgecnn import __version__
-from edgecnn.errors import EngineError
+from edgecnn import __version__, operating_system
+from edgecnn.backends import BACKENDS, Backend, attribute
+from edgecnn.errors import EdgecnnError
 from edgecnn.lazy import install_command, require
 from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
 from edgecnn.progress import Progress, silent
-from edgecnn.runtime.backends import BACKENDS
-from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.processor import processor, saturates
-from edgecnn.runtime.tensorrt_library import Library
-
-#: An ONNX file that copies one float, so that ONNX Runtime can be tried without the onnx package.
-_IDENTITY = base64.b64decode(
-    "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBI="
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}"
         + (", emulated" if emulated() else ""),
-        "cpu": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores usable",
+        "cpu": f"{cpu_model()}, {len(operating_system.cores())} cores usable",
         "int8": int8(),
         "memory": _memory(),
         "board": board(),
@@ -62,10 +54,8 @@ def int8() -> str:
     """Return how the processor's int8 products come out, and what becomes of it."""
     if not saturates():
         return f"exact ({processor()})"
-    return (
-        f"no VNNI ({processor()}), products are cut off at 16 bits: ONNX Runtime is told to compute in full,"
-        " by slower kernels; OpenVINO takes weights of 7 bits alone (--target openvino-avx2)"
-    )
+    ways = "; ".join(row.without_vnni for row in BACKENDS.registered() if row.without_vnni)
+    return f"no VNNI ({processor()}), products are cut off at 16 bits: {ways}"
 
 
 def board(root: Path = Path("/")) -> str:
@@ -91,10 +81,22 @@ def gpu() -> str:
 def examine(progress: Progress = silent) -> list[Check]:
     """Try each optional library: import it, and make it do the least thing that shows it works."""
     checks = []
-    for name, module, attempt in _ATTEMPTS:
+    try:
+        backends = list(BACKENDS)
+    except EdgecnnError as error:  # what another package brings cannot be used: that is a finding
+        checks.append(Check("plug-ins", False, None, str(error), error.hint))
+        backends = BACKENDS.registered()
+    engines = [(row.title, row.library, _probing(row)) for row in backends]
+    for name, module, attempt in (*engines, *_ATTEMPTS):
         progress(f"trying {name}")
         checks.append(_check(name, module, attempt))
     return checks
+
+
+def _probing(backend: Backend) -> Callable[[], str]:
+    if backend.probe is None:
+        return _importing(backend.library, "engines")
+    return lambda: str(attribute(str(backend.probe))())
 
 
 def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
@@ -107,34 +109,6 @@ def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
     except Exception as error:  # whatever a library's own start-up raises is what the report is for
         detail = " ".join(str(error).split())[:200]
         return Check(name, False, version, f"installed, but fails: {detail}", remedy)
-
-
-def _onnxruntime() -> str:
-    ort = require("onnxruntime", "running an ONNX file")
-    ort.InferenceSession(_IDENTITY, providers=["CPUExecutionProvider"])
-    offered = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
-    where = "the CPU"
-    if "CUDA" in offered:
-        try:
-            open_session(_IDENTITY, device="cuda")
-            where = "the CPU and the GPU"
-        except EngineError as error:
-            where = f"the CPU, not on a GPU ({error})"
-    return f"runs a model on {where}; providers built in: {', '.join(offered)}"
-
-
-def _openvino() -> str:
-    devices = require("openvino", "running an OpenVINO file").Core().available_devices
-    return f"devices: {', '.join(devices)}"
-
-
-def _tensorrt(backend: str) -> Callable[[], str]:
-    def attempt() -> str:
-        library = Library(BACKENDS.get(backend))
-        library.trt.Builder(library.log)
-        return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
-
-    return attempt
 
 
 def _torch() -> str:
@@ -151,12 +125,8 @@ def _importing(module: str, use: str) -> Callable[[], str]:
     return attempt
 
 
-#: (name, module, what is tried).
+#: (name, module, what is tried), beside the backends.
 _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
-    ("ONNX Runtime", "onnxruntime", _onnxruntime),
-    ("OpenVINO", "openvino", _openvino),
-    ("TensorRT", "tensorrt", _tensorrt("tensorrt")),
-    ("TensorRT-RTX", "tensorrt_rtx", _tensorrt("tensorrt-rtx")),
     ("PyTorch", "torch", _torch),
     ("onnx", "onnx", _importing("onnx", "export")),
     ("onnxscript", "onnxscript", _importing("onnxscript", "export")),
@@ -180,5 +150,7 @@ def _version(module: str) -> str | None:
 
 
 def _memory() -> str:
+    if not hasattr(os, "sysconf"):
+        return ""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return f"{pages * page / 2**30:.1f} GiB"

@@ -37,7 +37,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given
-from edgecnn.quantize.write_file import Written, versions, write_model
+from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: How the preparation is known that nobody said.
@@ -53,7 +53,7 @@ def quantize_file(
     progress: Progress = silent,
     trainer: Trainer | None = None,
     training_data: Mapping[str, Any] | None = None,
-) -> Written:
+) -> QuantizedFile:
     """Quantize an ONNX file; the result is written whole or not at all.
 
     `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model; the
@@ -74,7 +74,7 @@ def quantize_file(
     manifest = _manifest(request, source, reduced, checked, training_data or {})
     written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
-    return Written(
+    return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,
@@ -146,7 +146,7 @@ def _reduce(
         progress("float16")
     choose = by_escalation(
         source.reference,
-        request.effort,
+        request.resolved_effort,
         request.budget,
         progress,
         drop=labelled.drop if labelled else None,
@@ -180,7 +180,7 @@ def _manifest(
     if reduced.outcome is not None:
         recipe = reduced.outcome.quantized.recipe.name
         trained = training_data if TRAINING in recipe else {}
-        parameters = {"recipe": recipe, "effort": request.effort, **trained}
+        parameters = {"recipe": recipe, "effort": request.resolved_effort, **trained}
     step = Step(
         "quantize" if request.precision == "int8" else "float16",
         {
@@ -259,6 +259,8 @@ def _preprocessing(
             )
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
+        if request.size is None:
+            chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
         notes.append(assumed_preprocessing.NOTE)
         chosen, said_by = Preprocessing(), _ASSUMED

@@ -99,7 +99,7 @@ def _int8(
 ) -> Reduced:
     outcome = choose(Quantizer(model, batches, how.target.scheme, how.ranges, progress))
     result = outcome.quantized.model
-    if how.target.backend == "tensorrt":
+    if how.target.mixes_float16:
         result = float16_layers.with_float16(result, picked(outcome.quantized.float_nodes))
     return Reduced(result, how, outcome)
 

@@ -15,14 +15,14 @@ from edgecnn.quantize.graph.load_model import Loaded, load
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
 from edgecnn.quantize.quantize_request import RequantizeRequest
-from edgecnn.quantize.write_file import Written, write_model
+from edgecnn.quantize.write_file import QuantizedFile, write_model
 from edgecnn.targets import target
 
 #: What the manifest says that was tried and measured, of the other file.
 _OF_THE_OTHER = ("attempts", "budget", accuracy_floor.KEY)
 
 
-def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> Written:
+def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 file of ours for another target, from the ranges that it carries; needs no images.
 
     Raises ArtifactError for a file that carries none, and OutputError.
@@ -42,7 +42,7 @@ def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> 
     macs = macs_by_node(strip(before).model)
     # Fewer than the scheme has, where they come from a file with fewer.
     bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
-    if goal.backend == "tensorrt":
+    if goal.mixes_float16:
         model = float16_layers.with_float16(model, picked(placement.float_nodes))
     here = {
         "scheme": goal.scheme.name,
@@ -53,7 +53,7 @@ def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> 
     }
     written = write_model(request.output, model, _manifest(given, given.manifest, request.target, here))
     notes = _notes(bits, given.manifest.quantization.get("weight_bits", 8), request.target)
-    return Written(**vars(written), parity=None, seconds=time.perf_counter() - start, notes=notes)
+    return QuantizedFile(**vars(written), parity=None, seconds=time.perf_counter() - start, notes=notes)
 
 
 def _manifest(given: Loaded, known: Manifest, target_name: str, here: dict[str, object]) -> Manifest:

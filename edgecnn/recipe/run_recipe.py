@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgecnn import __version__, files
 from edgecnn.errors import OutputError, RecipeError
+from edgecnn.progress import Progress
 from edgecnn.recipe import step_kinds, summary
 from edgecnn.recipe.inputs import check_inputs
+from edgecnn.recipe.outcome import Outcome
 from edgecnn.recipe.schema import Plan, PlannedStep
+from edgecnn.record import Record
 
 #: What lies in the folder of a run, beside the files of the steps.
 RECORD, SUMMARY = "run.json", "summary.md"
@@ -28,32 +31,29 @@ class Listener(step_kinds.Listener, Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a step, for all its seeds."""
+class _Telling:
+    """A listener of two functions."""
 
-    id: str
-    kind: str
-    options: Mapping[str, Any]
-    #: Tells this step, with these inputs, from any other.
-    fingerprint: str
-    #: Files that it made, the first of which goes on, and their hashes.
-    paths: list[str]
-    sha256: list[str]
-    #: One for each seed.
-    metrics: list[dict[str, Any]]
-    seconds: float
-    notes: list[str] = field(default_factory=list)
-    #: Whether its budget was met; None if it had none.
-    met: bool | None = None
+    progress: Progress
+    reporting: Callable[[Any], None]
 
-    def value(self, key: str) -> float | None:
-        """Return the mean of a measured number over the seeds; None if it was not measured."""
-        values = [row[key] for row in self.metrics if isinstance(row.get(key), (int, float))]
-        return sum(values) / len(values) if len(values) == len(self.metrics) and values else None
+    def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:
+        self.progress(f"step {number} of {total}, {step}{': done before' if done_before else ''}")
+
+    def say(self, text: str) -> None:
+        self.progress(text)
+
+    def report(self, report: Any) -> None:
+        self.reporting(report)
+
+
+def telling(progress: Progress, report: Callable[[Any], None]) -> Listener:
+    """Return a listener that tells `progress` each step as it begins, and `report` where training stands."""
+    return _Telling(progress, report)
 
 
 @dataclass(frozen=True)
-class Ran:
+class Ran(Record):
     """A run that is complete."""
 
     folder: Path
@@ -114,7 +114,7 @@ def _do(
             listener.say(f"seed {seed}")
         results.append(step.kind.run(seeded, path, listener))
         if suffix is not None:
-            paths.append(path)
+            paths.append(results[-1].path or path)
     return Outcome(
         step.id,
         step.kind.name,
@@ -141,7 +141,7 @@ def _resolve(value: Any, folder: Path, made: Mapping[str, Outcome]) -> Any:
 def _fingerprint(step: PlannedStep, made: Mapping[str, Outcome]) -> str:
     """Return a hash of the options of a step, its seeds, and the files that it takes."""
     inputs = {need: made[need].sha256[0] for need in step.needs}
-    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model")]
+    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model", "reference")]
     inputs |= {path: files.sha256(path) for path in given if Path(path).is_file()}
     known = {"kind": step.kind.name, "options": step.options, "seeds": step.seeds, "inputs": inputs}
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgecnn.recipe.run_recipe import Outcome
+    from edgecnn.recipe.outcome import Outcome
     from edgecnn.recipe.schema import Plan
 
 CANDIDATES = ("candidate", "top-1", "size", "p50", "p99")

@@ -7,7 +7,8 @@ with load("m.onnx") as engine:
     best = engine.predict("photo.jpg", top=5)[0]    # images in, classes with probabilities out
 """
 
-from edgecnn.runtime.engine import Engine, Prediction, load
+from edgecnn.runtime.engine import Engine, Prediction
+from edgecnn.runtime.load_engine import load
 from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
 __all__ = ["Engine", "Prediction", "Preprocessing", "load", "open_image"]

@@ -10,9 +10,8 @@ from typing import Any
 
 from edgecnn import files
 from edgecnn.artifact import EngineRecord, Manifest
+from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
-from edgecnn.lazy import install_command
-from edgecnn.runtime.backends import Backend
 
 #: Options of `edgecnn compile` that hold on another machine too, as `EngineRecord.flags` keeps them, with
 #: what they are unless somebody asks.
@@ -37,7 +36,7 @@ def library_version(backend: Backend) -> str:
             return metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    raise MissingPackageError(f"{backend.title} is not installed here", hint=install_command(backend.library))
+    raise MissingPackageError(f"{backend.title} is not installed here", hint=backend.install)
 
 
 def check(path: Path, manifest: Manifest, here: Mapping[str, str]) -> None:

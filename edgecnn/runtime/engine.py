@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn import artifact
 from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
-from edgecnn.lazy import require
-from edgecnn.runtime import compatibility, labels
-from edgecnn.runtime.backends import Backend, backend_of
+from edgecnn.runtime import labels
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.image_stream import stream
 from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
@@ -116,6 +114,11 @@ class Engine(abc.ABC):
         return EngineError(f"the engine of {self.path} is closed", hint="load it again")
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of this engine's figures should know of how its library computes the file."""
+        return []
+
+    @property
     def launches_graph(self) -> bool | None:
         """Whether a CUDA graph launches an inference; None where there is no such thing."""
         return None
@@ -162,6 +165,15 @@ class Engine(abc.ABC):
                 hint="engine.run takes any number; edgecnn compile --batch MIN:OPT:MAX sets the range",
             )
         self._fitted = array.shape
+
+    def prepare_by(self, preprocessing: Preprocessing) -> None:
+        """Let images be prepared so, whatever the file says or does not say."""
+        self._preprocessing = preprocessing
+
+    def demand_own_preprocessing(self) -> None:
+        """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
+        if self._preprocessing is not None:
+            self._preprocessing.demand_input(self.input.shape, self.input.layout, self.path.name)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -283,56 +295,3 @@ def softmax(logits: Array) -> Array:
     """Return probabilities over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
-def load(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    threads: int = 0,
-    preprocessing: Preprocessing | None = None,
-    rebuild: bool = False,
-) -> Engine:
-    """Open a model file: ONNX, or what `edgecnn compile` wrote.
-
-    A compiled file that will not run here is refused before its library sees it, with the command that
-    builds it anew; with `rebuild` it is built from the ONNX file beside it, and kept by content in the
-    user's cache for the next time.
-
-    `device` is "cpu", "cuda", or "auto": CUDA where the installed engine library has it and a GPU
-    answers, else the CPU; `engine.device` says which it is. Asking for "cuda" where there is none
-    is an error, never a quiet fall-back. `threads` is the number of CPU threads of one inference
-    (0: the library's choice). `preprocessing` stands in for a manifest that a foreign file lacks.
-
-    Raises ArtifactError for a damaged file, EngineError if the library refuses it or it was built for
-    another machine, MissingPackageError with the pip command if the library is not installed.
-    """
-    path = Path(path)
-    manifest = artifact.read_manifest(path)
-    _demand_text(path)
-    backend = backend_of(path, manifest)
-    kind = backend.engine_class()
-    if manifest is not None and manifest.engine is not None:
-        try:
-            compatibility.check(path, manifest, kind.here(backend))
-        except (ArtifactError, EngineError):
-            if not rebuild:
-                raise
-            # A layer above this one: an installation that only runs engines may lack what builds them.
-            path = require("edgecnn.compile.rebuild", "building an engine").rebuilt(path, manifest.engine)
-            manifest = artifact.read_manifest(path)
-    make: Callable[..., Engine] = kind
-    engine = make(path, manifest, device=device, threads=threads)
-    if preprocessing is not None:
-        engine._preprocessing = preprocessing
-    return engine
-
-
-def _demand_text(path: Path) -> None:
-    """Raise ArtifactError for a name that engine libraries cannot open, and would blame the model for."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise ArtifactError(
-            f"the name of {path} is no UTF-8, and engine libraries open no such file", hint="rename it"
-        ) from error

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.artifact import TensorSpec
 from edgecnn.errors import InvalidValueError
+from edgecnn.operating_system import cores
 from edgecnn.runtime.preprocessing import ImageLike
-
-if TYPE_CHECKING:
-    from edgecnn.runtime.engine import Engine
 
 #: Images per inference where the engine takes any number.
 BATCH = 8
@@ -24,8 +22,22 @@ BATCH = 8
 _MOST_DECODERS = 8
 
 
+class Streamed(Protocol):
+    """What images are streamed through: an engine."""
+
+    @property
+    def input(self) -> TensorSpec:
+        """What it takes."""
+
+    def prepare(self, images: Sequence[ImageLike]) -> npt.NDArray[Any]:
+        """Return images as an input array."""
+
+    def run(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the logits of an input array."""
+
+
 def stream(
-    engine: Engine, images: Iterable[ImageLike], batch: int | None = None
+    engine: Streamed, images: Iterable[ImageLike], batch: int | None = None
 ) -> Iterator[npt.NDArray[Any]]:
     """Yield logits, (N, classes) with N at most `batch`, of images in their order.
 
@@ -40,7 +52,7 @@ def stream(
     waiting: deque[Future[npt.NDArray[Any]]] = deque()
     source = iter(images)
     # Decoding leaves the interpreter's lock, so that these threads really run beside the engine.
-    decoders = ThreadPoolExecutor(min(_MOST_DECODERS, max(1, len(os.sched_getaffinity(0)) // 2)), "decode")
+    decoders = ThreadPoolExecutor(min(_MOST_DECODERS, max(1, len(cores()) // 2)), "decode")
 
     def prepare(image: ImageLike) -> npt.NDArray[Any]:
         return engine.prepare([image])

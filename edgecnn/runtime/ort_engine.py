@@ -11,10 +11,10 @@ import numpy as np
 
 from edgecnn import onnx_metadata
 from edgecnn.artifact import Manifest, TensorSpec
+from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, UnknownNameError
 from edgecnn.lazy import require
 from edgecnn.registry import suggest
-from edgecnn.runtime.backends import Backend
 from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 from edgecnn.runtime.ort_binding import BoundSession
 from edgecnn.runtime.processor import processor, saturates
@@ -114,6 +114,32 @@ class OrtEngine(Engine):
                 f"{', '.join(self._session.get_providers())}",
                 hint="edgecnn doctor shows what is missing",
             )
+
+    @property
+    def notes(self) -> list[str]:
+        """What becomes of an int8 file: on a GPU, of a form that is for other libraries, without VNNI."""
+        name = self.path.name
+        if self.manifest is None or self.manifest.precision != "int8":
+            return []
+        if self.device == "cuda":
+            return [
+                f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in"
+                " between. There int8 is for TensorRT"
+            ]
+        if self.device != "cpu":
+            return []
+        notes = []
+        if (self.manifest.quantization or {}).get("scheme") == "portable":
+            notes.append(
+                f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
+                " computes most of it in float on a CPU. For this machine: --target cpu"
+            )
+        if saturates():
+            notes.append(
+                f"this processor ({processor()}) has no VNNI: ONNX Runtime computes {name} in full, by slower"
+                " kernels than those that are fast and wrong here"
+            )
+        return notes
 
     @property
     def launches_graph(self) -> bool | None:

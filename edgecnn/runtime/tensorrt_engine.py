@@ -13,9 +13,9 @@ import numpy as np
 
 from edgecnn import files
 from edgecnn.artifact import EngineRecord, Manifest, TensorSpec
+from edgecnn.backends import BACKENDS, Backend
 from edgecnn.errors import ArtifactError, EdgecnnWarning, EngineError, InvalidValueError
 from edgecnn.runtime import compatibility
-from edgecnn.runtime.backends import BACKENDS, Backend
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.engine import Array, Engine, count_classes

@@ -5,12 +5,13 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import shutil
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from edgecnn.backends import TENSORRT, TENSORRT_RTX, Backend
 from edgecnn.lazy import require
-from edgecnn.runtime.backends import Backend
 from edgecnn.runtime.compatibility import library_version
 
 #: What the message that lists an engine's layers begins with.
@@ -91,6 +92,22 @@ def _log(trt: ModuleType) -> Any:
                 self._listeners.remove(messages)
 
     return Log()
+
+
+def probe() -> str:
+    """Return what TensorRT can do here; raises whatever its start-up does."""
+    return _probe(TENSORRT)
+
+
+def probe_rtx() -> str:
+    """Return what TensorRT-RTX can do here; raises whatever its start-up does."""
+    return _probe(TENSORRT_RTX)
+
+
+def _probe(backend: Backend) -> str:
+    library = Library(backend)
+    library.trt.Builder(library.log)
+    return "builds engines" + ("" if shutil.which("nvidia-smi") else "; no GPU here to run them")
 
 
 def sizes(dims: Any) -> tuple[int, ...]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from edgecnn import files
-from edgecnn.artifact import Manifest, Step
-from edgecnn.errors import EdgecnnWarning, InvalidValueError
+from edgecnn import asked, files
+from edgecnn.artifact import Manifest
+from edgecnn.errors import InvalidValueError
+from edgecnn.options import Request, option
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
-from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
-from edgecnn.zoo.width import check_alpha
-
-if TYPE_CHECKING:
-    from torch import nn
+from edgecnn.zoo.width import MAX_ALPHA
 
 #: What the name of a checkpoint ends with.
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -28,50 +25,46 @@ MAX_RESOLUTION = 4096
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A network in evaluation mode, what of its weights was adapted, and how it came about."""
-
-    network: nn.Module
-    notes: list[str]
-    lineage: tuple[Step, ...]
-
-    def __post_init__(self) -> None:
-        from edgecnn.zoo.check_weights import demand_finite
-
-        demand_finite(self.network)
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(Request):
     """A network by the name of its architecture, or by the path of a checkpoint of ours.
 
     Raises UnknownNameError, InvalidValueError or ArtifactError when made with values that cannot work.
     """
 
-    name: str
-    alpha: float = 1.0
-    #: Side of the input in pixels; or, instead, `rho` times the architecture's own.
-    resolution: int | None = None
-    rho: float | None = None
-    #: Compound scaling, for the networks that have it.
-    phi: float | None = None
+    name: str = option(help="Network by its name, or FILE.safetensors.", name="network", argument=True)
+    alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
+    resolution: int | None = option(None, "Side of the input in pixels, instead of `rho`.")
+    rho: float | None = option(None, "Resolution multiplier.")
+    phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     #: Another number of classes than the weights': the classifier starts anew.
-    num_classes: int | None = None
-    in_channels: int | None = None
+    num_classes: int | None = option(
+        None, "Number of classes.", name="classes", unset="the network's own", least=1, most=MAX_CLASSES
+    )
+    in_channels: int | None = option(
+        None,
+        "Number of input channels.",
+        name="channels",
+        unset="the network's own",
+        least=1,
+        most=MAX_CHANNELS,
+    )
     #: "auto" becomes "imagenet" where such weights are known for this very network, else "random".
-    weights: str = "random"
-    #: Of random weights.
-    seed: int = 0
+    weights: str = option(
+        "random",
+        "Weights: random, imagenet, auto (imagenet where known), FILE.safetensors, FILE.pth[#PART],"
+        " hf:OWNER/REPO[@REVISION].",
+    )
+    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name.endswith(".onnx"):
             raise InvalidValueError(
                 f"{self.name} is an ONNX file; a network or a checkpoint ({CHECKPOINT_SUFFIX}) is needed",
                 hint="edgecnn quantize, compile and profile take ONNX files",
             )
-        check_alpha(self.alpha)
         if self.rho is not None and self.resolution is not None:
-            raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
+            raise InvalidValueError("`rho` and `resolution` say the same thing", hint="give one of them")
         if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
             raise InvalidValueError(
                 f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
@@ -80,12 +73,11 @@ class NetworkSpec:
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
+        _ = self.architecture  # its name, and phi
         if not 8 <= self.size <= MAX_RESOLUTION:
             raise InvalidValueError(
                 f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
             )
-        if not 0 <= self.seed < 2**63:
-            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
 
     def _known_weights(self) -> str:
         if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
@@ -94,17 +86,21 @@ class NetworkSpec:
 
     def _refuse_what_the_checkpoint_says(self) -> None:
         given = {
-            "--alpha": self.alpha != 1,
-            "--phi": self.phi is not None,
-            "--channels": self.in_channels is not None,
-            "--weights": self.weights != "random",
+            "`alpha`": self.alpha != 1,
+            "`phi`": self.phi is not None,
+            "`channels`": self.in_channels is not None,
+            "`weights`": self.weights != "random",
         }
         if names := [name for name, is_given in given.items() if is_given]:
             raise InvalidValueError(
                 f"{self.name} says itself what {' and '.join(names)} would say",
-                hint="leave them out, or name the architecture and give --weights",
+                hint="leave them out, or name the architecture and give `weights`",
             )
         _ = self.manifest
+
+    def asked(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again: of a checkpoint the name, not the folder."""
+        return {**asked.to_json(self), "name": Path(self.name).name}
 
     @property
     def is_checkpoint(self) -> bool:
@@ -185,32 +181,3 @@ class NetworkSpec:
     def stem(self) -> str:
         """What files made from this network are called, without folder and ending."""
         return Path(self.name).stem if self.is_checkpoint else self.name
-
-    def open(self) -> Opened:
-        """Return the network. Raises WeightsError for weights that cannot be loaded or are not finite."""
-        from edgecnn.zoo import checkpoint, weights
-        from edgecnn.zoo.create import create
-
-        if self.is_checkpoint:
-            loaded = checkpoint.load(self.name, num_classes=self.num_classes, seed=self.seed)
-            return Opened(loaded.network, loaded.notes, loaded.manifest.lineage)
-        checkpoint_file = None if self.weights == "random" else weights.find(self.architecture, self.weights)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", EdgecnnWarning)
-            network = create(
-                self.architecture,
-                alpha=self.alpha,
-                num_classes=self.num_classes,
-                in_channels=self.in_channels,
-                resolution=self.size,
-                weights=checkpoint_file or "random",
-                seed=self.seed,
-            )
-        notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
-        size = {"alpha": self.alpha, "phi": self.phi, "resolution": self.size}
-        steps = [Step("build", {"architecture": self.architecture.name, **size, "classes": self.classes})]
-        if checkpoint_file is None:
-            steps.append(Step("initialize", seed=self.seed))
-        else:
-            steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
-        return Opened(network, notes, tuple(steps))

@@ -136,9 +136,9 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if not os.path.isfile(path) and "#" in source:
         before, _, part = source.rpartition("#")
         path = Path(before)
-    if not os.path.isfile(path):  # a name that is too long raises in pathlib
+    if wrong := files.unlike_file(path, "a checkpoint"):
         raise WeightsError(
-            f"there is no checkpoint {source[:200]}",
+            f"the checkpoint {source[:200]} is {wrong}",
             hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
     return Checkpoint(source, path, part)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from program import run_here
 
-from edgecnn.data.dataset import open_dataset
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime import load
 
 

@@ -45,23 +45,18 @@ def test_an_emulated_machine_is_noted_with_every_time(source, monkeypatch):
 
 
 def failing(reason):
-    class Failing:
-        OPTIONS = frozenset()
+    def build(source, request, progress):
+        raise EngineError(reason)
 
-        @staticmethod
-        def build(source, request, progress):
-            raise EngineError(reason)
-
-    return Failing
+    return build
 
 
 def test_what_fails_is_a_row_with_its_reason(source, monkeypatch):
     real = builders.builder
 
-    def pick(name):
-        return real(name) if name == "onnxruntime" else failing("no such luck")
+    def pick(backend):
+        return real(backend) if backend.name == "onnxruntime" else failing("no such luck")
 
-    monkeypatch.setattr(auto, "builder", pick)
     monkeypatch.setattr("edgecnn.compile.build_engine.builder", pick)
     tried = compile_fastest(CompileRequest(source))
     assert tried.kept.backend.name == "onnxruntime"
@@ -69,8 +64,7 @@ def test_what_fails_is_a_row_with_its_reason(source, monkeypatch):
 
 
 def test_where_nothing_can_be_built_all_reasons_are_said(source, monkeypatch):
-    monkeypatch.setattr(auto, "builder", lambda name: failing("broken"))
-    monkeypatch.setattr("edgecnn.compile.build_engine.builder", lambda name: failing("broken"))
+    monkeypatch.setattr("edgecnn.compile.build_engine.builder", lambda backend: failing("broken"))
     with pytest.raises(EngineError, match="ONNX Runtime: broken; OpenVINO: broken"):
         compile_fastest(CompileRequest(source))
     assert {path.name for path in source.parent.iterdir()} == {"m.onnx"}
@@ -84,10 +78,9 @@ def test_a_target_that_is_this_machine_may_be_named(source, monkeypatch):
     tensorrt = failing("no such luck")
     real = builders.builder
 
-    def pick(name):
-        return tensorrt if name.startswith("tensorrt") else real(name)
+    def pick(backend):
+        return tensorrt if backend.name.startswith("tensorrt") else real(backend)
 
-    monkeypatch.setattr(auto, "builder", pick)
     monkeypatch.setattr("edgecnn.compile.build_engine.builder", pick)
     tried = compile_fastest(CompileRequest(source, threads=1, target="jetson-orin-nano"))
     assert [t.latency is not None for t in tried.trials] == [True, True, False, False]

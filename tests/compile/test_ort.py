@@ -9,7 +9,7 @@ from program import SMALL
 
 from edgecnn import compile as compiling
 from edgecnn.artifact import read_manifest, sidecar
-from edgecnn.compile import BatchRange, CompileRequest
+from edgecnn.compile import BatchRange, CompileRequest, rebuilt
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError, UnknownNameError
 from edgecnn.runtime import load
 
@@ -73,15 +73,15 @@ def test_another_version_is_refused_and_rebuilt_only_where_asked(float_file, tmp
     with pytest.raises(EngineError, match=r"built for ONNX Runtime 1\.2\.3; here it is 1\.") as caught:
         load(path)
     assert "edgecnn compile" in caught.value.hint
-    with load(path, rebuild=True) as engine, load(float_file) as file:
+    with load(path, rebuild=rebuilt) as engine, load(float_file) as file:
         assert engine.path.is_relative_to(tmp_path / "cache")
         assert engine.predict(coffee)[0][0] == file.predict(coffee)[0][0]
         first = engine.path.stat().st_mtime_ns
-    with load(path, rebuild=True) as engine:
+    with load(path, rebuild=rebuilt) as engine:
         assert engine.path.stat().st_mtime_ns == first, "built again"
     kept = engine.path
     kept.write_bytes(kept.read_bytes()[:-1])
-    with load(path, rebuild=True) as engine:
+    with load(path, rebuild=rebuilt) as engine:
         assert engine.path == kept and engine.path.stat().st_mtime_ns != first, "a damaged one was kept"
 
 
@@ -90,10 +90,10 @@ def test_what_was_built_from_another_file_is_not_rebuilt(float_file, tmp_path, e
     change(path, processor=["vax"])
     float_file.write_bytes(exported(*SMALL, "--fp16").read_bytes())
     with pytest.raises(ArtifactError, match="is not the file that"):
-        load(path, rebuild=True)
+        load(path, rebuild=rebuilt)
     float_file.unlink()
     with pytest.raises(ArtifactError, match="is not beside it"):
-        load(path, rebuild=True)
+        load(path, rebuild=rebuilt)
 
 
 def test_an_engine_that_computes_something_else_is_not_written(float_file, tmp_path, monkeypatch, exported):

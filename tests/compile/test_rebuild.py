@@ -10,7 +10,7 @@ import pytest
 from small_classifier import classifier
 
 from edgecnn.artifact import sidecar
-from edgecnn.compile import CompileRequest, compile_file, rebuild
+from edgecnn.compile import CompileRequest, compile_file, rebuild, rebuilt
 from edgecnn.errors import OutputError
 from edgecnn.runtime import load
 
@@ -40,7 +40,7 @@ def test_two_that_ask_at_once_share_one_build(outdated, monkeypatch):
 
     def ask():
         both.wait(5)
-        with load(outdated, rebuild=True) as engine:
+        with load(outdated, rebuild=rebuilt) as engine:
             return engine(np.ones((1, 3, 16, 16), np.float32))
 
     monkeypatch.setattr(rebuild, "compile_file", counted)
@@ -53,7 +53,7 @@ def test_two_that_ask_at_once_share_one_build(outdated, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_one_line(outdated, cache):
     cache.write_bytes(b"a file where the folder should be")
     with pytest.raises(OutputError, match=r"engines cannot be kept in .*cache") as caught:
-        load(outdated, rebuild=True)
+        load(outdated, rebuild=rebuilt)
     assert "XDG_CACHE_HOME" in caught.value.hint
 
 
@@ -73,5 +73,5 @@ def test_other_weights_beside_the_same_file_are_another_engine(tmp_path):
 def test_an_engine_that_was_renamed_is_rebuilt_from_the_file_that_it_names(outdated):
     moved = outdated.rename(outdated.with_name("other name.ort"))
     sidecar(outdated).rename(sidecar(moved))
-    with load(moved, rebuild=True) as engine:
+    with load(moved, rebuild=rebuilt) as engine:
         assert engine.path.name == "other name.ort" and engine.threads == 1

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from edgecnn.data.builtin import digits, digits_part
-from edgecnn.data.dataset import Examples, open_dataset
+from edgecnn.data.dataset import Examples
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.data.split import Split, assign
 from edgecnn.errors import DataError, InvalidValueError
 

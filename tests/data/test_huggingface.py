@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime.preprocessing import Preprocessing, open_image
 

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from edgecnn.data.augment import augmentation
-from edgecnn.data.dataset import Examples, open_dataset
+from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 

@@ -10,8 +10,8 @@ import pytest
 from mirror import Mirror, serve
 
 from edgecnn.data import cifar10, mnist
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.download import RemoteFile
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 
 

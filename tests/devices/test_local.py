@@ -4,6 +4,7 @@ import stat
 import pytest
 
 from edgecnn.devices import this_machine
+from edgecnn.runtime import ort_probe
 
 
 def test_a_jetson_is_known_by_its_release_file(tmp_path):
@@ -59,9 +60,9 @@ def test_the_gpu_is_tried_where_onnx_runtime_has_a_provider_for_it(monkeypatch):
     ort = pytest.importorskip("onnxruntime")
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(ort, "get_available_providers", lambda: offered)
-    assert this_machine._onnxruntime().startswith("runs a model on the CPU, not on a GPU (")
-    monkeypatch.setattr(this_machine, "open_session", lambda model, *, device: None)
-    assert this_machine._onnxruntime().startswith("runs a model on the CPU and the GPU;")
+    assert ort_probe.probe().startswith("runs a model on the CPU, not on a GPU (")
+    monkeypatch.setattr(ort_probe, "open_session", lambda model, *, device: None)
+    assert ort_probe.probe().startswith("runs a model on the CPU and the GPU;")
 
 
 def test_it_is_said_where_int8_is_not_exact(monkeypatch):

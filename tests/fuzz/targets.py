@@ -53,9 +53,10 @@ def targets(folder: Path) -> dict[str, Target]:
 
 def _manifest() -> dict[str, Any]:
     from edgecnn.zoo import NetworkSpec, checkpoint
+    from edgecnn.zoo.open_network import open_network
 
     spec = NetworkSpec("lenet5", num_classes=7)
-    opened = spec.open()
+    opened = open_network(spec)
     manifest = checkpoint.describe(
         spec, opened.network, opened.lineage,
         preprocessing=spec.preprocessing, labels=tuple("abcdefg"), classes=7, weights="random",
@@ -101,9 +102,10 @@ def _manifests(folder: Path) -> Target:
 
 def _checkpoints(folder: Path) -> Target:
     from edgecnn.zoo import NetworkSpec, checkpoint
+    from edgecnn.zoo.open_network import open_network
 
     spec, path = NetworkSpec("lenet5", num_classes=7), folder / "fed.safetensors"
-    opened = spec.open()
+    opened = open_network(spec)
     manifest = checkpoint.describe(
         spec, opened.network, opened.lineage,
         preprocessing=spec.preprocessing, labels=None, classes=7, weights="random",

@@ -22,8 +22,8 @@ class Varying(Stub):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in ("latency", "compare"):
-        monkeypatch.setattr(f"edgecnn.measure.{module}.time", clock)
+    for module in ("profile_engines", "compare_engines"):
+        monkeypatch.setattr(f"edgecnn.measure.latency.{module}.time", clock)
     return clock
 
 

@@ -156,7 +156,7 @@ def test_the_context_of_the_clock_is_freed_at_its_end(engine):
     image = real_input(engine, None)
     engine(image)
     before = live()
-    profiler = tensorrt_layers.profiler(engine)
+    profiler = tensorrt_layers.TensorRtProfiler(engine)
     profiler.run(image)
     assert live() > before
     profiler.close()

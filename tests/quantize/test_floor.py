@@ -89,6 +89,9 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     source, out = ruinous(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     done = run("quantize", source, "-o", str(out), *FAST)
     assert done.returncode == 3, done.stderr
+    assert "was written all the same" in done.stdout and "exit code is 3" in done.stdout
+    assert "exit code 0" in done.stdout.splitlines()[-1]
+    assert "only 4.6 dB of output 'y': int8 DESTROYS" in run("info", str(out)).stdout
     assert "DESTROYS" in done.stdout and "of output 'y'" in done.stdout and "next:" not in done.stdout
     causes = [line for line in done.stdout.splitlines() if line.startswith("  ")]
     assert any("1. the images are prepared otherwise" in line for line in causes)
@@ -99,6 +102,7 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["quantization"]["floor"]["accepted"] is True
+    assert "taken as it is" in run("info", str(out)).stdout
     by_name = {item["name"]: item for item in report["parity"]["outputs"]}
     assert by_name["best"]["kind"] == "class scores", "an integer is compared by what its argmax sees"
     assert report["parity"]["sqnr_db"] == by_name["y"]["sqnr_db"] < by_name["best"]["sqnr_db"]
@@ -108,6 +112,10 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     report = json.loads(done.stdout)
     assert done.returncode == (0 if report["parity"]["sqnr_db"] >= 20 else 3)
     assert report["quantization"]["attempts"][0]["sqnr_db"] < 10
+
+    done = run("quantize", source, "-o", str(out), *FAST, "--min-sqnr", "90")
+    assert done.returncode == 3 and "NOT met; written is the best" in done.stdout
+    assert "NOT met" in run("info", str(out)).stdout
 
 
 def test_random_weights_get_a_note_only(tmp_path, monkeypatch):

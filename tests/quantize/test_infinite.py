@@ -58,14 +58,15 @@ def test_the_first_broken_value_of_a_scalar_and_of_none():
 def test_a_checkpoint_is_looked_at_before_anything_is_made_of_it(tmp_path):
     import torch
 
+    from edgecnn.zoo.open_network import open_network
     from edgecnn.zoo.spec import NetworkSpec
 
-    state = NetworkSpec("lenet5", num_classes=7).open().network.state_dict()
+    state = open_network(NetworkSpec("lenet5", num_classes=7)).network.state_dict()
     name = list(state)[-1]
     state[name].view(-1)[2] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(WeightsError, match=rf"'{name}', 1 of 7 values that are not finite, .* at \[2\]"):
-        NetworkSpec("lenet5", num_classes=7, weights=str(tmp_path / "nan.pth")).open()
+        open_network(NetworkSpec("lenet5", num_classes=7, weights=str(tmp_path / "nan.pth")))
 
 
 def overflowing():

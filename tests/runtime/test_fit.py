@@ -7,9 +7,9 @@ import shlex
 import pytest
 
 from edgecnn.artifact import EngineRecord, Manifest, TensorSpec, sidecar
+from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
 from edgecnn.runtime import compatibility, load
-from edgecnn.runtime.backends import BACKENDS
 
 CONTENT = b"an engine"
 

@@ -13,7 +13,6 @@ from onnx import numpy_helper, parser
 from edgecnn.artifact import Manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
-from edgecnn.measure.latency import profile_engines
 from edgecnn.parity import compare
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load, openvino_int8, ort_engine
@@ -195,13 +194,11 @@ def test_the_entry_is_set_only_where_it_is_needed(monkeypatch):
 
 @pytest.mark.parametrize(("precision", "noted"), [("int8", True), ("float32", False)])
 def test_a_profile_says_that_slower_kernels_compute(precision, noted, monkeypatch):
-    monkeypatch.setattr(profile_engines, "saturates", lambda: True)
+    monkeypatch.setattr(ort_engine, "saturates", lambda: True)
     manifest = Manifest((), (), precision=precision, quantization={"scheme": "cpu"})
-    engine = SimpleNamespace(manifest=manifest, path=Path("m.onnx"), backend="onnxruntime", device="cpu")
-    measured = profile_engines.Latency(
-        engine, np.ones(1), np.zeros(1), 1, None, profile_engines.WarmUp(1, 1.0, True)
-    )
-    assert any("has no VNNI" in note for note in measured._note_of_form()) is noted
+    engine = SimpleNamespace(manifest=manifest, path=Path("m.onnx"), device="cpu")
+    notes = ort_engine.OrtEngine.notes.fget(engine)
+    assert any("has no VNNI" in note for note in notes) is noted
 
 
 @pytest.mark.slow

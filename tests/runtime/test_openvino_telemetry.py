@@ -19,11 +19,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from edgecnn.compile import CompileRequest, compile_file
-from edgecnn.devices import local
+from edgecnn.runtime import openvino_probe
 from edgecnn.runtime import load
 done = compile_file(CompileRequest(Path(sys.argv[1]), Path(sys.argv[2]), "openvino", threads=1))
 load(done.path, threads=1).close()
-local._openvino()
+openvino_probe.probe()
 assert "openvino" in sys.modules
 """
 

@@ -9,6 +9,7 @@ import torch
 from edgecnn.artifact import Step, read_manifest
 from edgecnn.errors import ArtifactError, InvalidValueError, WeightsError
 from edgecnn.zoo import NetworkSpec, checkpoint
+from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.state_file import read_state
 
 SPEC = NetworkSpec("mobilenet", alpha=0.25, resolution=32, num_classes=5, seed=3)
@@ -17,7 +18,7 @@ CLASSES = ("a", "b", "c", "d", "e")
 
 @pytest.fixture
 def saved(tmp_path):
-    opened = SPEC.open()
+    opened = open_network(SPEC)
     lineage = (*opened.lineage, Step("train", {"data": "digits"}, metrics={"top1": 0.5}))
     manifest = checkpoint.describe(
         SPEC,

@@ -137,9 +137,11 @@ def _check(device: Any) -> dict[str, Any]:
 
 def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what a board is, for people."""
+    from edgecnn.backends import BACKENDS
+
     if not found:
         return []
-    own = [name for name in ("tensorrt", "onnxruntime") if found[name]]
+    own = [row.library for row in BACKENDS.registered() if found[row.library]]
     ready = (
         "made"
         if any(found["environments"].values())
@@ -148,7 +150,7 @@ def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("board", f"{found['host']}, {found['machine']}, {' '.join(found['libc'])}"),
         ("python", f"{'.'.join(map(str, found['python']))} ({found['executable']})"),
-        ("its own", ", ".join(own) or "neither TensorRT nor ONNX Runtime"),
+        ("its own", ", ".join(own) or "no engine library"),
         ("environment", ready),
         ("folder", f"{found['home']}, {found['free'] / 1e9:.1f} GB free"),
         ("in use", f"by {found['in_use']}" if found["in_use"] else "no"),

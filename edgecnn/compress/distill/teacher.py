@@ -20,6 +20,7 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.quantize.reference import readouts
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
 
 Labels = str | tuple[str, ...] | None
@@ -62,7 +63,7 @@ class TorchTeacher:
             raise InvalidValueError(
                 f"{spec.name} has random weights: it knows nothing to teach", hint="train it first"
             )
-        self._network = spec.open().network.eval().requires_grad_(False)
+        self._network = open_network(spec).network.eval().requires_grad_(False)
         self.manifest = spec.manifest
         self.preprocessing, self.labels, self.classes = spec.preprocessing, spec.labels, spec.classes
         self.identity = spec.sha256 or f"{spec.name}, {spec.weights}"

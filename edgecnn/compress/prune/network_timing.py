@@ -103,15 +103,11 @@ class Timer:
         files.write_atomic(path, model.SerializeToString())
         return load(path, device="cpu" if self._scheme else "auto", threads=self._threads)
 
-    def close(self) -> None:
-        """Release the reference's engine and remove the files."""
-        self._reference.close()
-        self._folder.cleanup()
-
     def __enter__(self) -> Timer:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._reference.close()
+        self._folder.__exit__(kind, error, trace)

@@ -13,6 +13,7 @@ from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.channel_groups import Groups, Mask, named_tensors, sliced
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.importance import Batches, scores
+from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.progress import Progress, silent
@@ -109,9 +110,6 @@ def _prunable(network: nn.Module, example: Tensor, spread: str, align: int, roun
             hint="a smaller --align, or a width multiplier (--alpha), may help",
         )
     return groups
-
-
-SPREADS = ("uniform", "global")
 
 
 def without(network: nn.Module, groups: Groups, keep: Mask) -> nn.Module:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
+from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
 from edgecnn.compress.train.resume_state import check_resumable, state_path
@@ -59,33 +60,6 @@ CALIBRATION_IMAGES = 128
 LEAST_AGREEMENT = 0.995
 
 
-@dataclass(frozen=True)
-class QatRequest:
-    """One run. `network` was trained on the classes of the data."""
-
-    network: NetworkSpec
-    output: Path
-    data: str
-    target: str = "portable"
-    options: TrainOptions = field(default_factory=TrainOptions)
-    resume: bool = False
-    log: Path | None = None
-    plot: Path | None = None
-    #: Whether int8 that is below the floor is taken as it is.
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if self.output.suffix != ".onnx":
-            raise InvalidValueError(
-                f"an int8 file cannot be written as {self.output.name}", hint="name it FILE.onnx"
-            )
-        if self.network.origin == "random":
-            raise InvalidValueError(
-                f"{self.network.name} has random weights", hint="train it first, without --qat"
-            )
-        target(self.target)
-
-
 def train_quantized(
     request: QatRequest,
     report: Callable[[Report], None] = lambda report: None,
@@ -99,6 +73,7 @@ def train_quantized(
     start = time.perf_counter()
     spec, options = request.network, request.options
     check_outputs(request.output, request.log, request.plot)
+    assert request.data is not None
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
     identity = describe_run(spec, dataset, options, {"target": request.target})

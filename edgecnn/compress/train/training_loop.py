@@ -31,15 +31,11 @@ from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.loader import Loader
-from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.errors import InvalidValueError, TrainingError
 from edgecnn.lazy import require
 
 #: Seconds between two saves of the state, and between two reports.
 SAVE_SECONDS, REPORT_SECONDS = 60.0, 0.2
-
-
-class TrainingError(EdgecnnError):
-    """Training went wrong: the loss is not a number any more."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +184,7 @@ class _RunningStage:
         self._per_epoch = len(task.train)
         self._before = sum(stage.epochs for stage in task.stages[:index])
         self._steps = self._stage.epochs * self._per_epoch
-        self._warmup = min(round(options.warmup * self._per_epoch), self._steps // 3)
+        self._warmup = min(round(options.rise * self._per_epoch), self._steps // 3)
         self._freeze()
         module = _Step(task.network, task.objective, run.precision)
         self._optimizer = optimizers.make([module], options, self._stage.rate)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from edgecnn.backends import BACKENDS
 from edgecnn.devices.remote.board.frames import Damaged
 
 #: Characters of a sentence that a board says.
@@ -21,10 +22,11 @@ _WHY = (None, "late", "stopped")
 
 def facts(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a board is, as `board.facts` finds it out."""
-    for key, fits in _FACTS.items():
+    known = {**_FACTS, **{row.library: _yes_or_no for row in BACKENDS.registered()}}
+    for key, fits in known.items():
         if key not in header or not fits(header[key]):
             raise Damaged(f"{key} is {_short(header.get(key))}")
-    return {key: header[key] for key in _FACTS}
+    return {key: header[key] for key in known}
 
 
 def missing(answer: Mapping[str, Any], asked: Mapping[str, int]) -> dict[str, int]:
@@ -125,8 +127,6 @@ _FACTS: dict[str, Callable[[object], bool]] = {
     "executable": _absolute,
     "user_base": _absolute,
     "venv": _yes_or_no,
-    "onnxruntime": _yes_or_no,
-    "tensorrt": _yes_or_no,
     "free": lambda value: type(value) is int and value >= 0,
     "in_use": lambda value: value is None or _text(256)(value),
     "environments": _environments,

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from edgecnn.backends import BACKENDS
 from edgecnn.devices import inventory
 from edgecnn.devices.inventory import Device
 from edgecnn.devices.remote import answers
@@ -63,7 +64,7 @@ import sys, types
 for name, source in {sources!r}:
     module = sys.modules[name] = types.ModuleType(name)
     exec(compile(source, name, "exec"), module.__dict__)
-module.main()
+module.main({libraries!r})
 """
 
 #: Told what a program on the board prints: "stdout" or "stderr", and the bytes.
@@ -82,6 +83,8 @@ class Connection:
         self._closing = threading.Event()
 
     def __enter__(self) -> Connection:
+        if not hasattr(os, "fork"):
+            raise BoardError("boards are reached from Linux or macOS", hint="use edgecnn in WSL")
         source = _program()
         remote = f"exec {shlex.quote(self.device.python)} -c {shlex.quote(_LOADER)}"
         command = [
@@ -278,4 +281,5 @@ def _program() -> bytes:
     sources = [
         (module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in _MODULES
     ]
-    return _MAKER.format(sources=sources).encode()
+    libraries = [row.library for row in BACKENDS.registered()]
+    return _MAKER.format(sources=sources, libraries=libraries).encode()

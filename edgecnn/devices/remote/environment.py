@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.devices.remote import wheel, wheels
 from edgecnn.devices.remote.connection import Connection
 from edgecnn.devices.remote.transfer import send
@@ -46,7 +47,7 @@ def prepare(
         )
     own = wheel.build()
     stem = _stem(own, facts)
-    wanted = {*extras, *(() if facts["onnxruntime"] else ("ort",))}
+    wanted = {*extras, *(() if facts[ONNXRUNTIME.library] else (str(ONNXRUNTIME.extra),))}
     whole = [name for name, finished in facts["environments"].items() if finished]
     had = {name: set(name.split("+")[1:]) for name in whole if name.startswith(stem)}
     name = next((name for name, has in had.items() if wanted <= has), None)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from edgecnn import artifact
+from edgecnn import artifact, backends
 from edgecnn.errors import ArtifactError, BoardError, InvalidValueError
 
 #: Characters of a folder's name there.
@@ -113,8 +113,8 @@ def companions(path: Path) -> list[Path]:
     """Return the files beside a model that opening it, or building it anew, needs, if they exist."""
     # PyTorch and ONNX Runtime name the weights of a large ONNX file like this.
     found = [path.with_name(f"{path.name}.data"), path.with_name(f"{path.name}_data")]
-    if path.suffix in artifact.COMPILED:
-        found += [artifact.sidecar(path), path.with_suffix(".bin")]
+    if artifact.is_compiled(path):
+        found += [artifact.sidecar(path), *backends.beside(path)]
     try:
         manifest = artifact.read_manifest(path)
     except ArtifactError:  # the board's own error is what the user sees

@@ -19,9 +19,10 @@ from edgecnn.data.unreadable import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
 from edgecnn.measure.accuracy.confidence_interval import wilson
-from edgecnn.measure.accuracy.infer_images import cores, sweep
+from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.measure.accuracy.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.conditions.record_conditions import Watch
+from edgecnn.operating_system import cores
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
@@ -179,7 +180,7 @@ def evaluate(
     engines = [engine, *([reference] if reference is not None else [])]
     _demand_same_question(engines)
     fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
-    size, workers = max(fixed, default=batch), workers or cores()
+    size, workers = max(fixed, default=batch), workers or len(cores())
     work = _Work(engines, cache)
     with Watch() as watch:
         found = sweep(dataset.images, work.read, work.infer, batch=size, workers=workers, progress=progress)

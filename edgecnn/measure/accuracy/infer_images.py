@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from edgecnn.data.dataset import Images
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError
+from edgecnn.operating_system import cores
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.preprocessing import ImageLike
 
@@ -54,7 +54,7 @@ def sweep(
     5 % of the images, and more than 10, or if none can be read.
     """
     start = time.perf_counter()
-    workers = workers or cores()
+    workers = workers or len(cores())
     skips = SkipList(len(images))
 
     def work(span: range) -> tuple[list[int], _Result | None]:
@@ -86,8 +86,3 @@ def sweep(
     if not results:
         raise DataError(f"none of the {len(images)} images can be read: {skips.found[0].reason}")
     return Sweep(results, np.array(rows), skips.found, time.perf_counter() - start)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from edgecnn.backends import BACKENDS
 from edgecnn.errors import MissingPackageError
 from edgecnn.measure.conditions.machine import Machine, Snapshot
 from edgecnn.measure.conditions.sampler import Sampler, Summary
-from edgecnn.runtime.backends import BACKENDS
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine import Engine
 

@@ -21,7 +21,6 @@ from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
@@ -125,31 +124,7 @@ class Latency:
             found.append(f"{name} was not stable after {self.warm_up.seconds:.0f} s of warming up")
         if self.steadiness.verdict != "steady":
             found.append(f"{name} was not steady while it was measured: {self.steadiness}")
-        return [*self._note_of_form(), *found]
-
-    def _note_of_form(self) -> list[str]:
-        manifest, name = self.engine.manifest, self.engine.path.name
-        if manifest is None or manifest.precision != "int8" or self.engine.backend != "onnxruntime":
-            return []
-        if self.engine.device == "cuda":
-            return [
-                f"ONNX Runtime has no int8 kernels for a GPU: it computes {name} in float, and rounds in"
-                " between. There int8 is for TensorRT"
-            ]
-        if self.engine.device != "cpu":
-            return []
-        notes = []
-        if (manifest.quantization or {}).get("scheme") == "portable":
-            notes.append(
-                f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
-                " computes most of it in float on a CPU. For this machine: --target cpu"
-            )
-        if saturates():
-            notes.append(
-                f"this processor ({processor()}) has no VNNI: ONNX Runtime computes {name} in full, by slower"
-                " kernels than those that are fast and wrong here"
-            )
-        return notes
+        return [*self.engine.notes, *found]
 
 
 def profile(

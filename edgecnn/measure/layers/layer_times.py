@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import LayerRecord
+from edgecnn.backends import BACKENDS, attribute
 from edgecnn.errors import EngineError
 from edgecnn.measure.latency.profile_engines import real_input, warm_up
 from edgecnn.progress import Progress, silent
@@ -21,13 +21,6 @@ from edgecnn.runtime.engine import Engine
 
 #: What belongs to no layer: the layout or the type of a tensor is changed between two.
 BETWEEN = "between layers"
-#: Backend and device: the module with a function `profiler`.
-_MODULES = {
-    ("onnxruntime", "cpu"): "edgecnn.measure.layers.ort_layers",
-    ("openvino", "cpu"): "edgecnn.measure.layers.openvino_layers",
-    ("tensorrt", "cuda"): "edgecnn.measure.layers.tensorrt_layers",
-    ("tensorrt-rtx", "cuda"): "edgecnn.measure.layers.tensorrt_layers",
-}
 #: Inferences with the library's clock; each follows one without it.
 _LEAST_RUNS, _MOST_RUNS = 20, 300
 #: What libraries append to a node's name when they rewrite it.
@@ -126,9 +119,9 @@ def profile_layers(
     Raises EngineError where the backend does not time its kernels, InvalidValueError if `batch` is not the
     fixed batch of the model.
     """
-    module = _MODULES.get((engine.backend, engine.device))
-    if module is None:
-        known = ", ".join(f"{backend} on {device}" for backend, device in _MODULES)
+    profiler_name = BACKENDS.get(engine.backend).profilers.get(engine.device)
+    if profiler_name is None:
+        known = ", ".join(f"{row.name} on {device}" for row in BACKENDS for device in row.profilers)
         raise EngineError(
             f"{engine.backend} on {engine.device} does not say how long its kernels take",
             hint=f"layers are timed by: {known}",
@@ -138,7 +131,7 @@ def profile_layers(
     warm_up(engine, data)
     clock = time.perf_counter
     plain: list[float] = []
-    profiler: Profiler = importlib.import_module(module).profiler(engine)
+    profiler: Profiler = attribute(profiler_name)(engine)
     with contextlib.closing(profiler):
         end = clock() + seconds
         while len(plain) < _LEAST_RUNS or (clock() < end and len(plain) < _MOST_RUNS):

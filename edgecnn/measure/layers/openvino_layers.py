@@ -14,11 +14,6 @@ from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 
 
-def profiler(engine: Engine) -> OpenVinoProfiler:
-    """Return a copy of an engine whose kernels are timed."""
-    return OpenVinoProfiler(engine)
-
-
 class OpenVinoProfiler:
     """A network that is compiled as the engine's is, and counts."""
 

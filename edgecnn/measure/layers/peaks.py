@@ -6,24 +6,25 @@ import base64
 import datetime
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib import metadata, util
+from functools import partial
+from importlib import util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecnn import files
+from edgecnn import files, operating_system
+from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend, attribute
 from edgecnn.errors import OutputError
 from edgecnn.lazy import require
 from edgecnn.measure.sensors.linux import cpu_model
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.ort_engine import open_session
 from edgecnn.targets import TARGETS
 
 #: ONNX files that multiply a float matrix (m, 1024) by a constant one, in float32 and in the int8 of the
@@ -74,7 +75,7 @@ def measure(progress: Progress = silent) -> dict[int, Peaks]:
     bandwidth is what a copy of large arrays moves (McCalpin 1995, STREAM). Raises MissingPackageError if no
     engine library for the CPU is installed, OutputError if the result cannot be kept.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(operating_system.cores())
     today = datetime.date.today().isoformat()
     found = {}
     for threads in sorted({1, cores}):
@@ -87,7 +88,7 @@ def measure(progress: Progress = silent) -> dict[int, Peaks]:
         found[threads] = Peaks(
             rates["float32"], rates["float32"], rates["int8"], _bandwidth(threads), f"measured {today}"
         )
-    versions = {name: metadata.version(name) for name in ("onnxruntime", "openvino") if util.find_spec(name)}
+    versions = {row.name: library_version(row) for row in _multiplying()}
     record = {
         "cpu": cpu_model(),
         "cores": cores,
@@ -117,7 +118,7 @@ def known(engine: Engine) -> Peaks | None:
     """
     if engine.device != "cpu":
         return _of_target(engine.manifest.target if engine.manifest else None)
-    cores = len(os.sched_getaffinity(0))
+    cores = len(operating_system.cores())
     try:
         record = json.loads(kept_in().read_text())
         if (record["cpu"], record["cores"]) != (cpu_model(), cores):
@@ -150,16 +151,16 @@ def _of_target(name: str | None) -> Peaks | None:
 def _products(model: bytes, threads: int) -> Iterator[Callable[[], Any]]:
     """Yield a function per installed library that computes a large matrix product."""
     data = np.full((_SIDE, _SIDE), 0.5, np.float32)
-    if not util.find_spec("openvino"):
-        require("onnxruntime", "measuring this machine's limits")
-    if util.find_spec("onnxruntime"):
-        session = open_session(model, threads=threads)
-        yield lambda: session.run(None, {"x": data})
-    if util.find_spec("openvino"):
-        core = require("openvino", "measuring this machine's limits").Core()
-        options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-        request = core.compile_model(core.read_model(model), "CPU", options).create_infer_request()
-        yield lambda: request.infer(data, share_inputs=True)
+    rows = _multiplying()
+    if not rows:
+        require(ONNXRUNTIME.library, "measuring this machine's limits")
+    for row in rows:
+        yield partial(attribute(str(row.runner))(model, threads), data)
+
+
+def _multiplying() -> list[Backend]:
+    """Return the backends that are installed and run a matrix product on the CPU."""
+    return [row for row in BACKENDS if row.runner and util.find_spec(row.library)]
 
 
 def _rate(run: Callable[[], Any]) -> float:

@@ -19,16 +19,11 @@ from edgecnn.runtime.tensorrt_inspector import nodes
 _SPAN = "..."
 
 
-def profiler(engine: Engine) -> TensorRtProfiler:
-    """Return an execution context of an engine whose layers are timed."""
-    return TensorRtProfiler(cast(TensorRtEngine, engine))
-
-
 class TensorRtProfiler:
     """An execution context of its own, with the library's profiler."""
 
-    def __init__(self, engine: TensorRtEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine) -> None:
+        self._engine = cast(TensorRtEngine, engine)
         self._opened = contextlib.ExitStack()
         self._run: Callable[[npt.NDArray[Any]], dict[str, float]] | None = None
         self._seconds: list[dict[str, float]] = []

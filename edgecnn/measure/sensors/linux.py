@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.measure.sensors.kernel_files import number, text
+from edgecnn.operating_system import cores
 
 _CPUINFO_NAMES = ("model name", "Model", "Hardware")
 #: Arm cores by implementer and part number, for kernels that give no name.
@@ -225,7 +226,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 def affinity() -> str:
     """Return the cores that this process may use, like "0-3,6"."""
-    return ranges(sorted(os.sched_getaffinity(0)))
+    return ranges(cores())
 
 
 def count(cores: str) -> int:

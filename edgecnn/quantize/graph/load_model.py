@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from edgecnn import onnx_metadata
+from edgecnn import files, onnx_metadata
 from edgecnn.artifact import Manifest, read_manifest
 from edgecnn.errors import ArtifactError
 
@@ -35,6 +35,8 @@ def load(path: str | Path) -> Loaded:
     Raises ArtifactError for a file that is missing, damaged, without its weights or over 2 GB.
     """
     path = Path(path)
+    if wrong := files.unlike_file(path, "a model file"):
+        raise ArtifactError(f"{path} is {wrong}", hint="give the path of an ONNX file")
     content = path.read_bytes() if path.is_file() else b""  # what is not there is refused next
     manifest = read_manifest(path, content)
     onnx_metadata.read(path, content)

@@ -10,8 +10,8 @@ from torch import nn
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
-from edgecnn.data.dataset import open_dataset
 from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime.preprocessing import Preprocessing
 
 torch.manual_seed(0)

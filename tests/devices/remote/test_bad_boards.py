@@ -15,6 +15,7 @@ import pytest
 from program import run_here
 from small_classifier import classifier
 
+from edgecnn.backends import BACKENDS
 from edgecnn.devices.remote import channel, connection, environment, wheel
 from edgecnn.devices.remote.board.facts import facts
 from edgecnn.measure import store
@@ -33,7 +34,8 @@ def evil(tmp_path_factory) -> Path:
     """The folder of a board's files, as `bad_board` reads it."""
     folder = tmp_path_factory.mktemp("evil")
     (folder / "made").mkdir()
-    there = {**facts(folder / "none"), "home": _HOME, "onnxruntime": False, "in_use": None}
+    none = dict.fromkeys((row.library for row in BACKENDS), False)
+    there = {**facts(folder / "none", []), **none, "home": _HOME, "in_use": None}
     there = json.loads(json.dumps(there))
     there["environments"] = {f"{environment._stem(own(), there)}+ort": True}
     (folder / "facts.json").write_text(json.dumps(there))

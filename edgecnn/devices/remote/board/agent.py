@@ -42,10 +42,12 @@ class Refusal(Exception):
 class Agent:
     """Answers each frame {"do": NAME, ...} by the method `do_NAME`, one after the other.
 
-    "ping" and "stop" are heard at any time. `home` is the folder of everything.
+    "ping" and "stop" are heard at any time. `home` is the folder of everything; `libraries` are what the desk
+    asks after.
     """
 
-    def __init__(self, home, source, sink):
+    def __init__(self, home, source, sink, libraries):
+        self.libraries = libraries
         self.home, self.source, self.sink = Path(os.path.realpath(home)), source, sink
         self.requests: queue.Queue[tuple[dict, bytes]] = queue.Queue()
         self.writing = threading.Lock()
@@ -59,7 +61,7 @@ class Agent:
     def serve(self):
         """Answer until the desk is gone."""
         self.sink.write(HELLO)
-        self.send(facts(self.home))
+        self.send(facts(self.home, self.libraries))
         for loop in (self.listen, self.watch):
             threading.Thread(target=loop, daemon=True).start()
         while True:
@@ -315,11 +317,11 @@ def describe(error, home):
     return f"{error.filename or home}: {(error.strerror or str(error)).lower()}"
 
 
-def main():
-    """Serve the desk that sent this source."""
+def main(libraries):
+    """Serve the desk that sent this source; it asks which of some libraries the board has."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     home = os.path.join(os.path.expanduser("~"), ".edgecnn")
     try:
-        Agent(home, source, sink).serve()
+        Agent(home, source, sink, libraries).serve()
     except OSError as error:
         sys.exit(describe(error, home))

@@ -13,8 +13,11 @@ from pathlib import Path
 from edgecnn.devices.remote.board.lock import owner
 
 
-def facts(home):
-    """Return what the desk must know to make an environment, and how much room there is."""
+def facts(home, libraries):
+    """Return what the desk must know to make an environment, and how much room there is.
+
+    Of each of `libraries`, names of modules, whether the board has its own.
+    """
     folder = Path(home)
     there = next(item for item in (folder, *folder.parents) if item.exists())
     return {
@@ -27,8 +30,7 @@ def facts(home):
         "executable": sys.executable,
         "user_base": site.getuserbase(),
         "venv": has("venv"),
-        "onnxruntime": has("onnxruntime"),
-        "tensorrt": has("tensorrt"),
+        **{name: has(name) for name in libraries},
         "free": shutil.disk_usage(str(there)).free,
         "in_use": owner(folder / "lock"),
         # Whether each has the last file that is put there: without it, it was never finished.

@@ -1,7 +1,6 @@
 """One desk at a time on a board. Runs there, so it needs nothing but Python 3.6."""
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -41,6 +40,8 @@ class Lock:
 
     def take(self):
         """Take the system's lock; return whether it could be had."""
+        import fcntl  # the desk's system, which imports this module too, may have none
+
         end = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -62,6 +63,8 @@ class Lock:
 
 def owner(path):
     """Return who has the board now, or None."""
+    import fcntl
+
     try:
         file = os.open(str(path), os.O_RDONLY)
     except FileNotFoundError:
