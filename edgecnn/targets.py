@@ -112,7 +112,9 @@ CPU = Scheme(
 #: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.
 #: The pairs inside of a Swish that give ONNX Runtime integer kernels cost OpenVINO what int8 saves.
 #: A convolution takes the sum after it along only where both summands are int8 (seen in 2026.4).
-OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False, sums_in_floats=False)
+OPENVINO = replace(
+    PORTABLE, name=backends.OPENVINO.name, activation="uint8", symmetric=False, sums_in_floats=False
+)
 SCHEMES = (PORTABLE, CPU, OPENVINO)
 #: The same pairs and ranges for an x86 without VNNI: OpenVINO, unlike ONNX Runtime, has no other way there.
 OPENVINO_7BIT = replace(OPENVINO, weight_bits=7)
@@ -223,7 +225,8 @@ _ROWS = (
         "x86-64), https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html",
     ),
     _unrated(
-        "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", backends.OPENVINO.name, OPENVINO,
+        backends.OPENVINO.name, "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO",
+        backends.OPENVINO.name, OPENVINO,
         "rates depend on the machine; scheme: OpenVINO documentation, low precision transformations",
     ),
     _unrated(
