@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edgecnn import backends
-from edgecnn.backends import BACKENDS, ONNXRUNTIME, TENSORRT
 from edgecnn.registry import Registry
 
 
@@ -159,7 +158,7 @@ class Target:
     @property
     def mixes_float16(self) -> bool:
         """Whether the float layers of an int8 file are better written in float16."""
-        return self.backend != ANY and BACKENDS.get(self.backend).mixes_float16
+        return self.backend != ANY and backends.BACKENDS.get(self.backend).mixes_float16
 
     @property
     def sparse_2_4(self) -> bool:
@@ -183,7 +182,7 @@ def _gpu(
     return Target(
         name=name,
         title=title,
-        backend=TENSORRT.name,
+        backend=backends.TENSORRT.name,
         scheme=PORTABLE,
         alignment=16,
         compute_capability=compute_capability,
@@ -220,7 +219,7 @@ _ROWS = (
         "no device, hence no rates; scheme: NVIDIA TensorRT documentation, working with quantized types",
     ),
     _unrated(
-        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", ONNXRUNTIME.name, CPU,
+        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", backends.ONNXRUNTIME.name, CPU,
         "rates depend on the machine; scheme: ONNX Runtime documentation, Quantize ONNX models (U8S8 on "
         "x86-64), https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html",
     ),
