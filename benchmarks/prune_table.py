@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from edgecnn import zoo
-from edgecnn.compress.prune import Goal, prune
+from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.prune.prune_network import prune
 from edgecnn.errors import PruningError
 
 PAGE = Path(__file__).parents[1] / "docs/pruning.md"

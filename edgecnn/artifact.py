@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -294,26 +293,26 @@ def sidecar(path: str | Path) -> Path:
     return Path(f"{path}.json")
 
 
-def read_manifest(path: str | Path) -> Manifest | None:
+def read_manifest(path: str | Path, content: bytes | None = None) -> Manifest | None:
     """Return the manifest of a model file or a checkpoint, or None if it has none (a foreign file).
 
-    Needs neither the onnx nor the safetensors package. Raises ArtifactError for a missing, empty, truncated
+    An ONNX file is not opened where its content was read before. Needs neither the onnx nor the safetensors
+    package. Raises ArtifactError for a missing, empty, truncated
     or non-model file.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # a name that is too long raises in pathlib
-        kind = "a folder, not a model file" if os.path.isdir(path) else "not there"
+    if wrong := files.unlike_file(path, "a model file"):
         checkpoint = path.suffix == ".safetensors"
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
-        raise ArtifactError(f"{path} is {kind}", hint=f"make one with: edgecnn {how}")
+        raise ArtifactError(f"{path} is {wrong}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
         with open(sidecar(path), "rb") as stream:
             text = stream.read(_MOST_TEXT + 1)
         return _read(text, sidecar(path), "copy it again, or compile the model again")
     if is_compiled(path):
         return None
-    read = _safetensors_metadata if path.suffix == ".safetensors" else onnx_metadata.read
-    found = read(path).get(METADATA_KEY)
+    inside = path.suffix == ".safetensors"
+    found = (_safetensors_metadata(path) if inside else onnx_metadata.read(path, content)).get(METADATA_KEY)
     return None if found is None else _read(found, path, "export the model again")
 
 

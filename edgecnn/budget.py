@@ -6,20 +6,28 @@ import math
 from dataclasses import dataclass
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.options import Request, option
 from edgecnn.parity import Parity
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Request):
     """What an int8 model must keep, on images that did not calibrate it. What is None is not asked."""
 
-    min_sqnr_db: float | None = None
+    min_sqnr_db: float | None = option(None, "Decibels of the output that must be kept.", name="min_sqnr")
     #: Share of the images, 0 to 1.
-    min_agreement: float | None = None
-    #: Points of top-1 accuracy, 0 to 100, on labelled images.
-    max_drop: float | None = None
+    min_agreement: float | None = option(
+        None, "Images, in percent, whose class must stay the same.", percent=True
+    )
+    #: On labelled images.
+    max_drop: float | None = option(None, "Points of top-1, of 100, that may be lost on labelled images.")
 
     def __post_init__(self) -> None:
+        for name in ("min_agreement", "max_drop", "min_sqnr_db"):
+            if getattr(self, name) is not None and not math.isfinite(getattr(self, name)):
+                raise InvalidValueError(
+                    f"`{name.removesuffix('_db')}` must be finite", hint="20 dB, 95 %, 1 point"
+                )
         if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
             raise InvalidValueError(
                 f"an agreement of {100 * self.min_agreement:g} % cannot be asked", hint="0 to 100"
@@ -31,8 +39,7 @@ class Budget:
             )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise InvalidValueError(f"a drop of {self.max_drop:g} points cannot be asked", hint="0 to 100")
-        if self.min_sqnr_db is not None and not math.isfinite(self.min_sqnr_db):
-            raise InvalidValueError("--min-sqnr must be a finite number of decibels", hint="20 is good")
+        super().__post_init__()
 
     @property
     def asks(self) -> bool:

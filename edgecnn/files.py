@@ -35,6 +35,32 @@ def reason(error: OSError) -> tuple[str, str]:
     return _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another place with -o"))
 
 
+#: What stands where a file is asked for, by its kind in `stat`.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def unlike_file(path: str | Path, what: str = "a file") -> str | None:
+    """Return how a path is no file that can be read, to follow its name and "is"; None for a file.
+
+    `what` says which file is asked for: "a folder, not a model file".
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a null byte
+        return "a link to what is not there" if os.path.lexists(path) else "not there"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads in a circle"
+        return f"out of reach: {reason(error)[0]}"
+    return None if kind == stat.S_IFREG else f"{_KINDS.get(kind, 'something else')}, not {what}"
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()

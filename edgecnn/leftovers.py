@@ -7,6 +7,7 @@ ends. What can be locked by somebody else is therefore nobody's any more.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -15,19 +16,27 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgecnn import operating_system
+from edgecnn.errors import OutputError
 
 _FOLDER = ".edgecnn-"
 _FOLDERS = re.compile(re.escape(_FOLDER) + r"[a-z0-9_]{8}")
+#: Bytes that a disk must take which is not full.
+_ROOM = 1 << 16
 _FILES = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 class TemporaryFolder(tempfile.TemporaryDirectory[str]):
-    """A folder in `parent`, or where the system keeps temporary files; what killed runs left there goes."""
+    """A folder in `parent`, or where the system keeps temporary files; what killed runs left there goes.
+
+    What fails in its `with` for want of room there ends in an OutputError that says so, whatever the library
+    that wrote made of it.
+    """
 
     def __init__(self, parent: Path | None = None) -> None:
-        sweep_folders(parent or Path(tempfile.gettempdir()))
+        sweep_folders(parent or _usual())
         while True:
             super().__init__(prefix=_FOLDER, dir=parent)
             if not operating_system.has_locks():
@@ -40,6 +49,50 @@ class TemporaryFolder(tempfile.TemporaryDirectory[str]):
                 os.close(lock)
             self.cleanup()
         weakref.finalize(self, os.close, lock)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            if isinstance(error, Exception):
+                self.demand_room()
+        except OutputError as full:
+            raise full from error
+        finally:
+            super().__exit__(kind, error, trace)
+
+    def demand_room(self) -> None:
+        """Raise OutputError if nothing more can be written there: the disk is full, or a limit is reached."""
+        if reason := self._why_no_more():
+            parent = Path(self.name).parent
+            raise OutputError(
+                f"there is no room for temporary files in {parent}: {reason}",
+                hint="make some, or set TMPDIR to another folder",
+            )
+
+    def _why_no_more(self) -> str | None:
+        limit = operating_system.largest_file()
+        if limit is not None:
+            sizes = [path.stat().st_size for path in Path(self.name).rglob("*") if path.is_file()]
+            if max(sizes, default=0) >= limit:
+                return f"no file may be larger than {limit:,} bytes (ulimit -f)"
+        try:
+            with tempfile.TemporaryFile(dir=self.name, buffering=0) as probe:
+                probe.write(bytes(_ROOM))
+        except OSError as error:
+            return {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}.get(
+                error.errno or 0
+            )
+        return None
+
+
+def _usual() -> Path:
+    """Return where the system keeps temporary files; raises OutputError where nothing can be written."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"temporary files can be written nowhere: {error.strerror}",
+            hint="set TMPDIR to a folder with room",
+        ) from error
 
 
 def temporary_name(path: Path) -> Path:

@@ -8,6 +8,7 @@ Source: the encoding page of the Protocol Buffers documentation, and `ModelProto
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,15 +31,18 @@ SIGMOIDS = ("Sigmoid", "HardSigmoid")
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def read(path: str | Path) -> dict[str, str]:
-    """Return `metadata_props` of an ONNX file as a dictionary; raises ArtifactError if it is no such file."""
-    size = os.path.getsize(path)
+def read(path: str | Path, content: bytes | None = None) -> dict[str, str]:
+    """Return `metadata_props` of an ONNX file as a dictionary; raises ArtifactError if it is no such file.
+
+    The file is not opened where its content was read before.
+    """
+    size = os.path.getsize(path) if content is None else len(content)
     if size == 0:
         raise ArtifactError(f"{path} is empty", hint="export the model again")
     metadata: dict[str, str] = {}
     seen = set()
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb") if content is None else io.BytesIO(content) as stream:
             for number, length, _ in _fields(stream, size):
                 seen.add(number)
                 if number == _METADATA_PROPS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from types import ModuleType
+from typing import Any
 
 
 def cores() -> list[int]:
@@ -30,6 +31,16 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
 def has_locks() -> bool:
     """Return whether files and folders can be locked."""
     return _fcntl() is not None
+
+
+def largest_file() -> int | None:
+    """Return how many bytes a file of this process may have at most; None where nothing says."""
+    try:
+        resource: Any = importlib.import_module("resource")
+    except ImportError:
+        return None
+    limit: int = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _fcntl() -> ModuleType | None:

@@ -15,10 +15,9 @@ from typing import Any
 from edgecnn import __version__, asked, files
 from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
 from edgecnn.backends import BACKENDS
-from edgecnn.errors import ArtifactError, EdgecnnError
+from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
-
-Progress = Callable[[str], None]
+from edgecnn.progress import Progress, silent
 
 SAME, DIFFERS, UNKNOWN = "same bytes", "differs", "cannot be run again"
 #: Files beside the one in question that are looked at for what it was made from.
@@ -65,7 +64,7 @@ class _Stuck(Exception):
     """Why a step cannot be run again."""
 
 
-def verify(path: Path, progress: Progress = lambda step: None) -> Verified:
+def verify(path: Path, progress: Progress = silent) -> Verified:
     """Run again what made `path`, step by step. Raises ArtifactError for a file that carries no lineage."""
     manifest = read_manifest(path)
     steps = [] if manifest is None else [step for step in manifest.lineage if _makes_a_file(step)]
@@ -88,6 +87,8 @@ def verify(path: Path, progress: Progress = lambda step: None) -> Verified:
                 source = _source(step, made, path)
                 _run(step, manifest, source, output, progress)
                 answer = _compared(step, manifest, output, sha256, path if step is steps[-1] else None)
+            except OutputError:
+                raise  # that says nothing of the file
             except (_Stuck, EdgecnnError) as error:
                 answer = Answer(step.what, UNKNOWN, str(error))
             made = output if answer.verdict == SAME else None
@@ -167,10 +168,11 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
 def _requantize(
     step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress
 ) -> None:
+    from edgecnn.quantize.quantize_request import RequantizeRequest
     from edgecnn.quantize.requantize import requantize_file
 
     assert source is not None
-    requantize_file(source, output, step.parameters["target"], progress)
+    requantize_file(RequantizeRequest(source, output, step.parameters["target"]), progress)
 
 
 def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.compile.build_engine import Compiled
 from edgecnn.compile.builders import Source
 from edgecnn.compile.tensorrt_builder import build as build_engine
+from edgecnn.progress import silent
 
 
 def build(path: Path) -> int:
@@ -21,7 +22,7 @@ def build(path: Path) -> int:
     first = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[0]
     batch = None if first.dim_value else BatchRange(1, 1, 8)
     request = CompileRequest(path, backend="tensorrt-rtx", sm=("8.9",), batch=batch)
-    built = build_engine(Source(path, "", Manifest((), ())), request, lambda step: None)
+    built = build_engine(Source(path, "", Manifest((), ())), request, silent)
     return sum(map(len, built.files.values()))
 
 

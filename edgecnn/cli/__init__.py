@@ -7,13 +7,14 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
 
 from edgecnn import __version__, files
 from edgecnn.cli.common import EXIT_INTERRUPTED
-from edgecnn.cli.terminal import open_missing, printing, say
+from edgecnn.cli.terminal import NobodyReads, open_missing, printing, say
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import suggest
 
@@ -57,9 +58,28 @@ class _LazyGroup(click.Group):
             raise click.UsageError(f"no such command {args[0]!r}; {suggest(args[0], list(COMMANDS))}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _printing_help():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _printing_help():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextlib.contextmanager
+def _printing_help() -> Iterator[None]:
+    """Do as `printing` where click itself prints, which it does for help and the version."""
+    try:
+        yield
+    except OSError as error:
+        last, _ = [*traceback.walk_tb(error.__traceback__)][-1]
+        with printing() if last.f_globals["__name__"] == click.utils.__name__ else contextlib.nullcontext():
+            raise
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,8 +109,8 @@ def main() -> NoReturn:
         how = str(error.__cause__ or error) if error.args or error.__cause__ else ""
         _report("interrupted; no file is half written", how or None)
         _leave(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        _leave(0)  # whoever read the output has seen enough
+    except NobodyReads:
+        _leave(0)
     except EdgecnnError as error:
         if debug:
             raise
@@ -120,19 +140,17 @@ def _run() -> int:
         code = 0
         with printing():
             click.echo(error.format_message())
-    except OSError as error:
-        last, _ = [*traceback.walk_tb(error.__traceback__)][-1]
-        with printing() if last.f_globals["__name__"] == click.utils.__name__ else contextlib.nullcontext():
-            raise  # help and the version are printed by click itself
     with printing():
         sys.stdout.flush()
     return code if isinstance(code, int) else 0
 
 
 def _report(message: str, hint: str | None) -> None:
-    say("error: " + " ".join(message.split()), err=True)
+    from edgecnn.cli.request_options import as_options
+
+    say("error: " + as_options(" ".join(message.split())), err=True)
     if hint:
-        say("hint: " + " ".join(hint.split()), err=True)
+        say("hint: " + as_options(" ".join(hint.split())), err=True)
 
 
 def _leave(code: int) -> NoReturn:

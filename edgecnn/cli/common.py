@@ -8,18 +8,17 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edgecnn.cli.terminal import printing, say
+from edgecnn.cli.terminal import console, printing, say
+from edgecnn.progress import Progress
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgecnn.zoo.spec import NetworkSpec
 
 #: What a command returns when a budget or a gate was not met.
 EXIT_BUDGET = 3
@@ -38,94 +37,6 @@ def common(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         function
     )
-
-
-def network(weights: str = "random", *, classes: bool = True) -> Callable[[F], F]:
-    """Return what adds the options that say which network, and how many `classes`; `spec` reads them."""
-
-    def add(function: F) -> F:
-        for option in (
-            click.option(
-                "--seed", type=int, default=0, show_default=True, help="Seed of whatever is random."
-            ),
-            click.option(
-                "--weights",
-                default=weights,
-                show_default=True,
-                help=("Weights: auto (imagenet where known), " if weights == "auto" else "")
-                + "Weights: random, imagenet, FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
-            ),
-            click.option(
-                "--channels", "in_channels", type=int, help="Number of input channels  [the network's own]."
-            ),
-            click.option("--phi", type=float, help="Compound scaling, of: efficientnet."),
-            click.option("--resolution", type=int, help="Side of the input in pixels, instead of --rho."),
-            click.option("--rho", type=float, help="Resolution multiplier."),
-            click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier."),
-        ):
-            function = option(function)
-        if classes:
-            text = "Number of classes  [the network's own]."
-            function = click.option("--classes", "num_classes", type=int, help=text)(function)
-        return function
-
-    return add
-
-
-def spec(name: str, values: dict[str, Any]) -> NetworkSpec:
-    """Return the network that is asked for, and take its options out of `values`."""
-    from edgecnn.zoo.spec import NetworkSpec
-
-    fields = ("alpha", "rho", "resolution", "phi", "num_classes", "in_channels", "weights", "seed")
-    return NetworkSpec(name, **{field: values.pop(field) for field in fields if field in values})
-
-
-def calibration(images: int) -> Callable[[F], F]:
-    """Return what adds the options of calibration, with so many images unless the user says otherwise."""
-
-    def add(function: F) -> F:
-        for option in (
-            click.option(
-                "--ranges",
-                default="mse",
-                show_default=True,
-                help="Choice of ranges: mse, entropy, percentile, moving_average, minmax.",
-            ),
-            click.option(
-                "--calib-images",
-                type=int,
-                default=images,
-                show_default=True,
-                help="Most images that calibrate.",
-            ),
-            click.option(
-                "--calib",
-                type=click.Path(path_type=Path),
-                help="Folder of images, of which a fifth checks  [built-in photographs].",
-            ),
-        ):
-            function = option(function)
-        return function
-
-    return add
-
-
-def budget(function: F) -> F:
-    """Add the options that say how hard to try for the accuracy of an int8 file, and what must be kept."""
-    for option in (
-        click.option("--force", is_flag=True, help="Take an int8 file that keeps almost nothing as it is."),
-        click.option(
-            "--min-agreement", type=float, help="Images, in percent, whose class must stay the same."
-        ),
-        click.option("--min-sqnr", type=float, help="Decibels of the output that must be kept."),
-        click.option(
-            "--effort",
-            type=click.Choice(["fast", "default", "best"]),
-            help="Effort for the accuracy of int8  [default; fast for random weights].",
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images") -> list[tuple[str, str]]:
@@ -157,10 +68,14 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     if record["accepted"]:
         say(f"note: int8 destroys this network: it keeps only {record['keeps']}", fg="yellow")
         return
-    say(f"int8 DESTROYS this network: it keeps only {record['keeps']}. The likeliest causes first:", fg="red")
+    say(
+        f"int8 DESTROYS this network: it keeps only {record['keeps']}. The file was written all the same,",
+        fg="red",
+    )
+    say("to be looked into, and the exit code is 3. The likeliest causes first:", fg="red")
     for index, cause in enumerate(record["causes"], 1):
         say(f"  {index}. {cause}", fg="red")
-    say("--force takes it as it is", fg="red")
+    say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -196,23 +111,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: 
     Where a terminal is too narrow the columns move together and the texts are cut, but never a number:
     rather than that, lines run over. A file or a pipe has no width, and nothing is cut there.
     """
-    from rich.console import Console
-
     columns, *rows = ([visible(cell) for cell in row] for row in (columns, *rows))
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    console, gap = Console(), 3
-    if console.is_terminal and console.width < _width(widths, gap):
+    screen, gap = console(), 3
+    if screen.is_terminal and screen.width < _width(widths, gap):
         gap = 1
         # The widest text gives way first, down to what can still be told apart.
-        while _width(widths, gap) > console.width:
+        while _width(widths, gap) > screen.width:
             widest = max(text, key=lambda index: widths[index])
             if widths[widest] <= _SHORTEST_TEXT:
                 break
             widths[widest] -= 1
     table = _table(columns, rows, text, widths, gap)
-    width = max(_width(widths, gap), console.width if console.is_terminal else 0)
+    width = max(_width(widths, gap), screen.width if screen.is_terminal else 0)
     with printing():
-        Console(width=width).print(table)
+        console(width=width).print(table)
 
 
 #: Characters that a cut text keeps.
@@ -264,17 +177,16 @@ EVERY_STEP = "EDGECNN_EVERY_STEP"
 
 
 @contextlib.contextmanager
-def progress(total: int | None) -> Iterator[Callable[[str], None]]:
+def progress(total: int | None) -> Iterator[Progress]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
     Where standard error is no terminal, each step is a line, once.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich import progress as drawn
 
-    console = Console(stderr=True)
+    screen = console(err=True)
     every = bool(os.environ.get(EVERY_STEP))
-    if every or not console.is_terminal:
+    if every or not screen.is_terminal:
         said: set[str] = set()
 
         def tell(step: str) -> None:
@@ -285,11 +197,11 @@ def progress(total: int | None) -> Iterator[Callable[[str], None]]:
 
         yield tell
         return
-    bar = Progress(
-        TextColumn("{task.description:<24}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
+    bar = drawn.Progress(
+        drawn.TextColumn("{task.description:<24}", markup=False),
+        drawn.BarColumn(),
+        drawn.TimeElapsedColumn(),
+        console=screen,
         transient=True,
     )
     with bar:

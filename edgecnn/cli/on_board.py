@@ -16,10 +16,11 @@ from click.core import ParameterSource
 
 from edgecnn import files
 from edgecnn.cli import common
-from edgecnn.cli.backend_option import REBUILD
 from edgecnn.cli.store_results import noting
 from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
+from edgecnn.progress import Progress
+from edgecnn.verbs.engines import REBUILD
 
 if TYPE_CHECKING:
     from edgecnn.devices.inventory import Device
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from edgecnn.devices.remote.places import Places
 
 #: Options for which the board needs more than the runtime, and the extra that brings it.
-_EXTRAS = {"plot": "plot", "scenario_name": "loadgen"}
+_EXTRAS = {"plot": "plot", "scenario": "loadgen"}
 
 
 class BoardPath(click.Path):
@@ -132,7 +133,7 @@ class _Told:
     What it says on standard error is shown at once; its progress goes to this machine's own.
     """
 
-    def __init__(self, places: Places, show: Callable[[str], None]) -> None:
+    def __init__(self, places: Places, show: Progress) -> None:
         self.printed = bytearray()
         self._places, self._show = places, show
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -230,7 +231,7 @@ def _settings(ctx: click.Context, device: Device) -> list[str]:
     if ctx.params.get("prepare") and device.power_mode and not ctx.params.get("power_mode"):
         options += ["--power-mode", device.power_mode]
     open_choice = "backend" in ctx.params and ctx.params["backend"] is None
-    if open_choice and device.target is not None and not ctx.params.get("scenario_name"):
+    if open_choice and device.target is not None and not ctx.params.get("scenario"):
         from edgecnn.targets import target
 
         backend = target(device.target).backend

@@ -24,7 +24,7 @@ class ProfileCommand(BoardCommand):
         """Measure on each; a machine that fails does not keep the others from being measured."""
         if len(hosts) == 1:
             return super().invoke_on(hosts, ctx)
-        if ctx.params.get("plot") or ctx.params.get("scenario_name"):
+        if ctx.params.get("plot") or ctx.params.get("scenario"):
             raise click.UsageError("--plot and --scenario take one machine at a time", ctx)
         results: list[dict[str, Any]] = []
         sweeps: list[dict[str, Any]] = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli import common
 from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from edgecnn.measure.measure_options import ProfileRequest
 
 #: Rows of the table of layers; `--json` has all.
 _TOP = 15
@@ -55,18 +58,31 @@ def log_folder(models: Sequence[str], scenario: str, chosen: Path | None) -> Pat
     return chosen or Path(f"{Path(models[0]).stem}-{scenario}-logs")
 
 
-def scenario(
-    models: Sequence[str], name: str, log_dir: Path | None, loading: dict[str, Any], **options: Any
-) -> dict[str, Any]:
+def scenario(request: ProfileRequest, name: str, details: dict[str, Any]) -> dict[str, Any]:
     """Run one of LoadGen's scenarios, and return its result."""
     from edgecnn.measure.latency.loadgen import run_scenario
     from edgecnn.runtime import load
 
-    if len(models) > 1:
+    if len(request.models) > 1:
         raise InvalidValueError("a scenario takes one model", hint="run it once for each")
-    folder = log_folder(models, name, log_dir)
-    with load(models[0], **loading) as engine, common.progress(None) as show:
-        return run_scenario(engine, name, folder, progress=show, **options).to_json()
+    if request.batch is not None and len(request.batch) > 1:
+        raise InvalidValueError("a scenario takes one batch", hint="run it once for each")
+    folder = log_folder(request.models, name, details["log_dir"])
+    bound = {} if details["latency_bound"] is None else {"latency_ms": details["latency_bound"]}
+    with (
+        load(request.models[0], device=request.device, threads=request.threads) as engine,
+        common.progress(None) as show,
+    ):
+        return run_scenario(
+            engine,
+            name,
+            folder,
+            batch=request.batch[0] if request.batch else None,
+            seconds=request.seconds,
+            qps=details["qps"],
+            progress=show,
+            **bound,
+        ).to_json()
 
 
 def print_scenario(found: dict[str, Any]) -> None:

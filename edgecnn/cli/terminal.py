@@ -6,11 +6,22 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from edgecnn.errors import OutputError
 from edgecnn.visible import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class NobodyReads(Exception):
+    """Whoever read standard output has seen enough.
+
+    No OSError: click ends the program with 1 when it sees that of a broken pipe.
+    """
 
 
 def say(text: str = "", *, fg: str | None = None, err: bool = False) -> None:
@@ -25,17 +36,33 @@ def say(text: str = "", *, fg: str | None = None, err: bool = False) -> None:
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """Raise OutputError where standard output takes nothing, but BrokenPipeError where nobody reads it."""
+    """Raise OutputError where standard output takes nothing, but NobodyReads where nobody reads it."""
     try:
         yield
-    except BrokenPipeError:
+    except BrokenPipeError as error:
         _let_go()
-        raise
+        raise NobodyReads from error
     except OSError as error:
         _let_go()
         raise OutputError(
             f"cannot write to standard output: {error.strerror}", hint="what was written to files is whole"
         ) from error
+
+
+def console(*, err: bool = False, width: int | None = None) -> Console:
+    """Return what draws tables and bars, which leaves what happens when nobody reads on to `printing`.
+
+    A standard error that nobody reads does not end the work that it tells of.
+    """
+    from rich import console as rich
+
+    class Ours(rich.Console):
+        def on_broken_pipe(self) -> None:  # rich's own ends the program with 1
+            if not err:
+                raise BrokenPipeError
+            self.quiet = True
+
+    return Ours(stderr=err, width=width)
 
 
 def open_missing() -> None:

@@ -13,11 +13,12 @@ import numpy as np
 from edgecnn import files
 from edgecnn.backends import BACKENDS, Backend, for_other_gpus
 from edgecnn.compile.build_engine import Compiled, build_into, engine_path, keep, open_source
-from edgecnn.compile.builders import Progress, Source
+from edgecnn.compile.builders import Source
 from edgecnn.compile.compile_request import GENERAL, CompileRequest
-from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
+from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import Latency, profile
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import cuda, load
 
 #: Seconds of measuring for each engine.
@@ -58,7 +59,7 @@ class Tried:
         return {**self.kept.to_json(), "tried": [trial.to_json() for trial in self.trials]}
 
 
-def compile_fastest(request: CompileRequest, progress: Progress = lambda step: None) -> Tried:
+def compile_fastest(request: CompileRequest, progress: Progress = silent) -> Tried:
     """Compile for every backend that runs on this machine, and write the fastest engine.
 
     The suffix of the output is the winner's. Raises EngineError if none can be built, InvalidValueError for a
@@ -125,6 +126,8 @@ def _build(
     asked = dataclasses.replace(request, backend=backend.name, output=None, **foreign)
     try:
         compiled = build_into(asked, source, engine_path(path, backend), progress)
+    except OutputError:
+        raise  # the next one would have no room either
     except EdgecnnError as error:
         return Trial(backend, reason=str(error))
     return Trial(backend, compiled, reason="" if compiled.parity else "no device here runs it")

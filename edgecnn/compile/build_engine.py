@@ -27,7 +27,7 @@ from edgecnn.artifact import (
 )
 from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend
 from edgecnn.compile import float_reference
-from edgecnn.compile.builders import Built, Progress, Source, builder
+from edgecnn.compile.builders import Built, Source, builder
 from edgecnn.compile.compile_request import AUTO, CompileRequest
 from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.data.calibration_images import ImageSource
@@ -35,6 +35,7 @@ from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, Parity
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.parity import Output, Parity, compare_outputs, demand
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_folder import demand_images, list_folder
@@ -132,7 +133,7 @@ def engine_files(path: Path, backend: str) -> list[Path]:
     return [part for engine in engines for part in (engine, sidecar(engine), *backends.beside(engine))]
 
 
-def compile_file(request: CompileRequest, progress: Progress = lambda step: None) -> Compiled:
+def compile_file(request: CompileRequest, progress: Progress = silent) -> Compiled:
     """Build an engine for one backend, check it where it runs here, and write it; whole or not at all.
 
     Raises EngineError if the library refuses the network, ParityError if the engine computes something

@@ -10,9 +10,9 @@ from typing import Any, cast
 from edgecnn.artifact import Manifest
 from edgecnn.backends import Backend, attribute
 from edgecnn.compile.compile_request import CompileRequest
+from edgecnn.progress import Progress
 
 #: Told what is being done, and of long steps how far it is: "tactics: 12 of 80".
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

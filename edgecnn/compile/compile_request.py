@@ -9,8 +9,7 @@ from typing import Any
 
 from edgecnn.backends import BACKENDS, for_other_gpus
 from edgecnn.errors import InvalidValueError
-from edgecnn.registry import suggest
-from edgecnn.runtime.engine import demand_threads
+from edgecnn.options import Request, option
 from edgecnn.targets import target
 
 #: What an engine is tuned for.
@@ -48,52 +47,69 @@ class BatchRange:
         return cls(*numbers)
 
 
+def parse_sm(text: str) -> tuple[str, ...]:
+    """Read "89" or "7.5,8.6,120" as compute capabilities; raises InvalidValueError."""
+    found = []
+    for part in text.split(","):
+        part = part.strip().lower().removeprefix("sm").lstrip("_")
+        if part.isdecimal() and len(part) > 1:
+            part = f"{part[:-1]}.{part[-1]}"
+        if not re.fullmatch(r"\d{1,2}\.\d", part):
+            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in --sm 75,86,89")
+        found.append(part)
+    return tuple(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
-class CompileRequest:
+class CompileRequest(Request):
     """What is asked. Raises InvalidValueError or UnknownNameError for values that cannot work.
 
     An option that a backend does not know is refused, not ignored: `demand` is called with the names of
     those that it does.
     """
 
-    source: Path
-    output: Path | None = None
-    backend: str = AUTO
-    #: Board or GPU by name, whose compute capability is built for.
-    target: str | None = None
-    #: Compute capabilities, as "8.9"; none: this machine's.
-    sm: tuple[str, ...] = ()
-    batch: BatchRange | None = None
-    #: Of the CPU; 0: the library's choice.
-    threads: int = 0
-    #: "cpu" or "cuda".
-    device: str = "cpu"
-    hint: str = "latency"
-    #: Whether the CPU may compute in bfloat16.
-    bf16: bool = False
-    workspace_mib: int | None = None
-    timing_cache: Path | None = None
-    #: Engines that later versions of the library, and other GPUs of the kind, run as well.
-    version_compatible: bool = False
-    hardware_compatible: bool = False
-    #: Whether weights with two zeros in four are looked for.
-    sparsity: bool = False
-    #: Number of the deep-learning accelerator; what it cannot do runs on the GPU.
-    dla: int | None = None
-    #: Folder of images that the engine is checked on; none: the built-in ones.
-    check: Path | None = None
-    #: Float ONNX file that an int8 one was made from, which decides whether an engine is right; none: the one
-    #: beside it, if it is there.
-    reference: Path | None = None
+    source: Path = option(help="ONNX file.", name="model", path="read", argument=True)
+    output: Path | None = option(
+        None, "Engine to write.", unset="beside the file", path="write", hidden=("recipe",)
+    )
+    backend: str = option(
+        AUTO,
+        f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
+    )
+    target: str | None = option(
+        None, "Board or GPU to build for: a name of `edgecnn targets`.", unset="this machine"
+    )
+    sm: tuple[str, ...] = option(
+        (), "Compute capabilities to build for: 89, or 75,86,89.", unset="this machine's GPU", read=parse_sm
+    )
+    batch: BatchRange | None = option(
+        None, "Images per inference: 8, or MIN:OPT:MAX.", unset="1, or the file's", read=BatchRange.parse
+    )
+    threads: int = option(0, "CPU threads; 0: the library's choice.", least=0, most=1024)
+    device: str = option("cpu", "Device of ort: cpu, cuda.")
+    hint: str = option("latency", "Aim that OpenVINO tunes for: latency, throughput.", choices=HINTS)
+    bf16: bool = option(False, "Let the CPU compute in bfloat16.")
+    workspace_mib: int | None = option(None, "Most MiB that a layer may use.", name="workspace", least=1)
+    timing_cache: Path | None = option(None, "File of timings, read and kept up.", path="update")
+    version_compatible: bool = option(False, "An engine for later versions of TensorRT too.")
+    hardware_compatible: bool = option(False, "An engine for other GPUs of the kind too.")
+    sparsity: bool = option(False, "Use 2:4 sparse weights where they are.")
+    #: What it cannot do runs on the GPU.
+    dla: int | None = option(
+        None, "Deep-learning accelerator, of float16 files; rest on the GPU.", least=0, most=1
+    )
+    check: Path | None = option(None, "Images to check on.", unset="built-in photographs", path="folder")
+    reference: Path | None = option(
+        None,
+        "Float file of an int8 file, which decides.",
+        unset="the one beside it, if it must",
+        path="read",
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.backend != AUTO:
             BACKENDS.get(self.backend)
-        if self.hint not in HINTS:
-            raise InvalidValueError(f"unknown hint {self.hint!r}", hint=suggest(self.hint, list(HINTS)))
-        demand_threads(self.threads)
-        if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise InvalidValueError("the workspace is a positive number of MiB", hint="leave it out")
         if self.target is not None:
             target(self.target)
         for value in self.sm:
@@ -132,16 +148,3 @@ def _defaults() -> dict[str, Any]:
     return {
         name: field.default for name, field in CompileRequest.__dataclass_fields__.items() if name != "source"
     }
-
-
-def parse_sm(text: str) -> tuple[str, ...]:
-    """Read "89" or "7.5,8.6,120" as compute capabilities; raises InvalidValueError."""
-    found = []
-    for part in text.split(","):
-        part = part.strip().lower().removeprefix("sm").lstrip("_")
-        if part.isdecimal() and len(part) > 1:
-            part = f"{part[:-1]}.{part[-1]}"
-        if not re.fullmatch(r"\d{1,2}\.\d", part):
-            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in --sm 75,86,89")
-        found.append(part)
-    return tuple(dict.fromkeys(found))

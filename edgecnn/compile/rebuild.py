@@ -14,14 +14,15 @@ from typing import Any
 from edgecnn import artifact, files, operating_system
 from edgecnn.artifact import EngineRecord
 from edgecnn.backends import BACKENDS
-from edgecnn.compile.build_engine import Progress, compile_file
+from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError, OutputError
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import compatibility
 from edgecnn.runtime.load_engine import engine_class
 
 
-def engine_for(path: Path, backend: str, progress: Progress = lambda step: None) -> Path:
+def engine_for(path: Path, backend: str, progress: Progress = silent) -> Path:
     """Return an engine that runs here: of an ONNX file for `backend`, or of an engine's for its own.
 
     An engine that runs here is returned as it is; another is made anew from its ONNX file.
@@ -41,7 +42,7 @@ def engine_for(path: Path, backend: str, progress: Progress = lambda step: None)
     return path
 
 
-def rebuilt(path: Path, record: EngineRecord, progress: Progress = lambda step: None) -> Path:
+def rebuilt(path: Path, record: EngineRecord, progress: Progress = silent) -> Path:
     """Return an engine like that at `path`, for this machine: from the cache, or built now.
 
     It is known by the content of its ONNX file, by what the builder is told and by what this machine is.

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import files
 from edgecnn.backends import BACKENDS
-from edgecnn.compile.builders import Built, Progress, Source
+from edgecnn.compile.builders import Built, Source
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.compile.tensorrt_monitor import monitor
 from edgecnn.compile.tensorrt_precision import follow_file
 from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convolutions
 from edgecnn.errors import EngineError, InvalidValueError
+from edgecnn.progress import Progress
 from edgecnn.runtime import cuda
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.tensorrt_inspector import layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgecnn.compile.builders import Progress
+from edgecnn.progress import Progress
 from edgecnn.runtime.tensorrt_library import Messages
 
 

@@ -6,7 +6,7 @@ and for all by photograph: what calibrates a network is never what checks it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from edgecnn.data.crops import random_crops
 from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.split import Split, complete
 from edgecnn.lazy import package_folder
+from edgecnn.progress import Progress
 from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
 #: Photographs for calibration and for batch-norm statistics: package folder / file.
@@ -58,7 +59,7 @@ def digits_part(*, check: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.i
     return images[int(check) :: 2], labels[int(check) :: 2]
 
 
-def open_digits(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_digits(name: str, split: Split, progress: Progress) -> DataSet:
     """Return the digits as a data set; the validation images are even rows."""
     train, test = (Examples(*digits_part(check=check)) for check in (False, True))
     keys = np.random.default_rng(split.seed).random(len(train))

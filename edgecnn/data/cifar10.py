@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.download import RemoteFile, fetch
 from edgecnn.data.split import Split, complete
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress
 
 #: The author's server, its new address, and the mirrors of Swift for TensorFlow and of MindSpore.
 MIRRORS = (
@@ -64,7 +64,7 @@ def _records(files: list[bytes]) -> Examples:
     return Examples(np.ascontiguousarray(images), labels)
 
 
-def open_cifar10(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_cifar10(name: str, split: Split, progress: Progress) -> DataSet:
     """Return CIFAR-10 with its own 10,000 test images; downloaded once."""
     given = read_archive(fetch("cifar10", FILE, MIRRORS, progress))
     keys = np.random.default_rng(split.seed).random(len(given["train"]))

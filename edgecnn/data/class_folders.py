@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress
 from edgecnn.runtime.image_folder import Listing, is_hidden, list_folder, list_hidden
 
 _LAYOUT = "expected: FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg"
@@ -89,7 +89,7 @@ def list_images(root: Path) -> ClassImages:
     return found
 
 
-def open_class_folders(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_class_folders(name: str, split: Split, progress: Progress) -> DataSet:
     """Open a folder of images; raises DataError if it cannot teach a network to tell classes apart.
 
     What the folder does not divide itself is divided by a hash of the seed and of each file's path inside
@@ -145,14 +145,14 @@ def _without_copies(
 ) -> tuple[dict[str, Examples], npt.NDArray[np.int64], list[str]]:
     """Return the parts without what is in an earlier one: test, validation, train; and what to say of it.
 
-    Also for each training image that stays the row of the first like it (`identity.first_of_each`).
+    Also for each training image that stays the row of the first like it (`identity.Copies`).
     """
     order = [part for part in ("test", "validation", "train") if part in given]
     files = [given[part].images[row] for part in order for row in range(len(given[part]))]
     labels = np.concatenate([given[part].labels for part in order])
-    firsts = identity.first_of_each(files, [size for part in order for size in sizes[part]])
-    copies = np.flatnonzero(firsts != np.arange(len(files)))
-    notes = []
+    found = identity.find_copies(files, [size for part in order for size in sizes[part]])
+    firsts, copies = found.firsts, found.rows
+    notes = [found.note] if found.note else []
     if len(copies):
         count = (
             "1 image is a copy of another"

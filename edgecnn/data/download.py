@@ -8,13 +8,14 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn import files, operating_system
 from edgecnn.data.dataset import file_size
 from edgecnn.errors import DataError, InvalidValueError, OutputError
+from edgecnn.progress import Progress, silent
 
 #: Environment variables: the folder where data sets are kept, and a mirror that replaces the public ones.
 FOLDER_VARIABLE = "EDGECNN_DATA"
@@ -47,7 +48,7 @@ def fetch(
     dataset: str,
     file: RemoteFile,
     mirrors: Sequence[str],
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Path:
     """Return the path of a file of `dataset`, downloaded unless it is there already, and checked in any case.
 
@@ -80,7 +81,7 @@ def _is_whole(path: Path, file: RemoteFile) -> bool:
     return file_size(path) == file.size and files.sha256(path) == file.sha256
 
 
-def _download(path: Path, file: RemoteFile, mirrors: list[str], progress: Callable[[str], None]) -> None:
+def _download(path: Path, file: RemoteFile, mirrors: list[str], progress: Progress) -> None:
     part = path.with_name(f"{file.name}.part")
     reasons = []
     for mirror in mirrors:
@@ -101,7 +102,7 @@ class _MirrorError(Exception):
     """Why one mirror did not do. It stays inside this module."""
 
 
-def _download_from(url: str, part: Path, file: RemoteFile, progress: Callable[[str], None]) -> None:
+def _download_from(url: str, part: Path, file: RemoteFile, progress: Progress) -> None:
     """Complete `part` from one address, going on where the connection was cut; raises _MirrorError."""
     for _ in range(_ATTEMPTS):
         had = file_size(part)
@@ -119,7 +120,7 @@ def _download_from(url: str, part: Path, file: RemoteFile, progress: Callable[[s
     raise _MirrorError(f"the connection was cut {_ATTEMPTS} times")
 
 
-def _receive(url: str, part: Path, file: RemoteFile, had: int, progress: Callable[[str], None]) -> str:
+def _receive(url: str, part: Path, file: RemoteFile, had: int, progress: Progress) -> str:
     """Add what arrives to the `had` bytes of `part`, hardly more than the file's size; returns why it ended.
 
     Raises _MirrorError if the server does not answer, or not with the file.

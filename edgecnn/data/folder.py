@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgecnn.data.class_folders import list_images, part_folders
 from edgecnn.data.dataset import DataSet, Images, file_size
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
 #: Of a folder of calibration images every fifth is kept for the check.
@@ -42,9 +43,9 @@ def split(folder: str | Path, seed: int = 0) -> CalibrationImages:
     Raises DataError for a missing or empty folder, or one with too few images to split.
     """
     found = demand_images(list_folder(folder))
-    firsts = identity.first_of_each(found.images, [file_size(file) for file in found.images])
-    images = [found.images[row] for row in np.unique(firsts)]
-    notes = list(found.notes)
+    same = identity.find_copies(found.images, [file_size(file) for file in found.images])
+    images = [found.images[row] for row in np.unique(same.firsts)]
+    notes = [*found.notes, *([same.note] if same.note else [])]
     if copies := len(found.images) - len(images):
         notes.append(f"{copies} of the images in {folder} left out: copies of others")
     if len(images) < MIN_IMAGES:
@@ -96,7 +97,7 @@ def labelled(
     source: str,
     classes: int,
     names: Sequence[str] = (),
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> LabelledImages:
     """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgecnn.data.dataset import file_size
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.figure import drawing, shorten
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
@@ -44,7 +45,7 @@ class Inspection:
     bytes: int
     #: Images that cannot be read: file and reason.
     broken: list[tuple[str, str]]
-    #: Groups of identical files.
+    #: Groups of files that hold the same picture.
     duplicates: list[list[str]]
     #: Part: images of it, and of each class ("train", "validation", "test"); None where it cannot train.
     split: dict[str, dict[str, int]] | None
@@ -73,9 +74,7 @@ class Inspection:
         return dict(sorted(Counter(name for name in self.classes if name).items()))
 
 
-def inspect(
-    folder: str | Path, *, seed: int = 0, progress: Callable[[str], None] = lambda step: None
-) -> Inspection:
+def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -> Inspection:
     """Decode every image below a folder, and say what there is. Raises DataError if there are none.
 
     `seed` is that of the split, as `edgecnn train` would make it.
@@ -97,10 +96,13 @@ def inspect(
                 labels = getattr(dataset, part).labels
                 counts = np.bincount(labels, minlength=dataset.classes).tolist()
                 split[part] = dict(zip(dataset.class_names, counts, strict=True))
-    firsts = identity.first_of_each(files, [file_size(file) for file in files])
+    copies = identity.find_copies(files, [file_size(file) for file in files])
+    if copies.note and copies.note not in notes:
+        notes.append(copies.note)
     groups: dict[int, list[str]] = {}
-    for row in np.flatnonzero(firsts != np.arange(len(files))):
-        groups.setdefault(int(firsts[row]), [str(files[firsts[row]])]).append(str(files[row]))
+    for row in copies.rows:
+        first = int(copies.firsts[row])
+        groups.setdefault(first, [str(files[first])]).append(str(files[row]))
     sizes, modes, broken = _looked_at(files, progress)
     return Inspection(
         root, files, classes, sizes, modes, sum(map(file_size, files)), broken, list(groups.values()), split,
@@ -120,7 +122,7 @@ def _classes(root: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _looked_at(
-    files: Sequence[Path], progress: Callable[[str], None]
+    files: Sequence[Path], progress: Progress
 ) -> tuple[tuple[tuple[int, int], ...] | None, dict[str, int], list[tuple[str, str]]]:
     """Return sizes, modes, and what cannot be read, of all images: each is decoded."""
 

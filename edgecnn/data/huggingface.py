@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress
 from edgecnn.runtime.preprocessing import ImageLike
 
 
@@ -34,7 +34,7 @@ class EncodedImages:
         return image["bytes"] if image["bytes"] is not None else Path(image["path"])
 
 
-def open_huggingface(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_huggingface(name: str, split: Split, progress: Progress) -> DataSet:
     """Open `hf:OWNER/NAME`, `hf:OWNER/NAME:CONFIG` or `hf:FOLDER` with a data set's files.
 
     The images and their classes are the columns of those types. Splits whose classes are not published
@@ -75,22 +75,21 @@ def open_huggingface(name: str, split: Split, progress: Callable[[str], None]) -
         raise DataError(f"{name} has no part called train", hint=f"its parts: {', '.join(tables)}")
     keys = np.random.default_rng(split.seed).random(len(given["train"]))
     channels = count_channels(given["train"].images)
-    firsts = identity.first_of_each(given["train"].images, sizes)
-    copies = int((firsts != np.arange(len(firsts))).sum())
-    notes = [f"{copies} images are copies of others: all copies are on the same side of the split"]
+    found = identity.find_copies(given["train"].images, sizes)
+    notes = [found.note] if found.note else []
+    if copies := len(found.rows):
+        notes.append(f"{copies} images are copies of others: all copies are on the same side of the split")
     return DataSet(
         name,
         classes,
         channels,
-        *complete(name, given, keys, split, firsts),
+        *complete(name, given, keys, split, found.firsts),
         digest.hexdigest(),
-        notes=tuple(notes) if copies else (),
+        notes=tuple(notes),
     )
 
 
-def _columns(
-    name: str, features: Any, library: Any, progress: Callable[[str], None]
-) -> tuple[str, str, tuple[str, ...]]:
+def _columns(name: str, features: Any, library: Any, progress: Progress) -> tuple[str, str, tuple[str, ...]]:
     """Return the column of the images, the one of the classes, and the names of the classes."""
     images = [key for key, feature in features.items() if isinstance(feature, library.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, library.ClassLabel)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.download import RemoteFile, fetch
 from edgecnn.data.split import Split, complete
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress
 
 #: LeCun's own server asks for a password now. The first is PyTorch's mirror, the second TensorFlow's.
 MIRRORS = (
@@ -68,7 +68,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def open_mnist(name: str, split: Split, progress: Callable[[str], None]) -> DataSet:
+def open_mnist(name: str, split: Split, progress: Progress) -> DataSet:
     """Return MNIST with its own 10,000 test images; downloaded once."""
     given = {}
     for part, files in FILES.items():

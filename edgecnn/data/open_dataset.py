@@ -11,9 +11,10 @@ from typing import cast
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.split import Split
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.registry import suggest
 
-_Opener = Callable[[str, Split, Callable[[str], None]], DataSet]
+_Opener = Callable[[str, Split, Progress], DataSet]
 
 #: Who opens a data set, as "module:function": each imports what only it needs.
 _FOLDER = "edgecnn.data.class_folders:open_class_folders"
@@ -30,7 +31,7 @@ def open_dataset(
     *,
     seed: int = 0,
     validation: float = 0.1,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> DataSet:
     """Open a folder of class folders, `digits`, `mnist`, `cifar10` or `hf:OWNER/NAME`.
 

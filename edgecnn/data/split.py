@@ -78,7 +78,7 @@ def complete(
 
     Where "validation" is given and "test" is not, it is the test: many data sets publish no other.
     `keys` order the examples of "train", see `assign`; `firsts` are the rows of those that each is a copy of
-    (`identity.first_of_each`), whose part it shares. Raises DataError if too few are left for a part.
+    (`identity.Copies`), whose part it shares. Raises DataError if too few are left for a part.
     """
     train, validation, test = given["train"], given.get("validation"), given.get("test")
     if test is None:

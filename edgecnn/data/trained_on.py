@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from edgecnn.data.dataset import DataSet, Examples, Images, Joined
 from edgecnn.data.folder import LabelledImages, TrainingImages, labelled, of_dataset
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels
 
 #: Of a step's parameters: hashes of the images that trained and validated (`identity.pack`).
 HASHES = "training_images"
+#: Of their pixels, where these are few enough to decode (`identity.pack_pixels`).
+PIXELS = "training_pixels"
 
 
 def describe(dataset: DataSet, lineage: Sequence[Step] = ()) -> dict[str, Any]:
@@ -33,8 +36,9 @@ def describe(dataset: DataSet, lineage: Sequence[Step] = ()) -> dict[str, Any]:
     known = (step.parameters for step in lineage if HASHES in step.parameters)
     if any(all(step.get(key) == values[key] for key in ("data_sha256", "split_seed")) for step in known):
         return values
-    packed = identity.pack(Joined([dataset.train.images, dataset.validation.images]))
-    return {**values, HASHES: packed} if packed is not None else values
+    images = Joined([dataset.train.images, dataset.validation.images])
+    packed = {HASHES: identity.pack(images), PIXELS: identity.pack_pixels(images)}
+    return {**values, **{key: text for key, text in packed.items() if text is not None}}
 
 
 def open_for(
@@ -43,7 +47,7 @@ def open_for(
     *,
     seed: int = 0,
     validation: float | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> DataSet:
     """Open a data set with the split of the first training on it that a lineage tells of, else by `seed`.
 
@@ -72,8 +76,7 @@ def _exchanged(dataset: DataSet, steps: Sequence[Step]) -> DataSet:
     labels_of_all = np.concatenate([part.labels for part in parts])
     every = Examples(Joined([part.images for part in parts]), labels_of_all)
     place = np.repeat(np.arange(3), [len(part) for part in parts])
-    known = _recorded(steps)
-    seen = np.array([content in known for content in identity.hashes(every.images)])
+    seen = _recorded(steps).holds(every.images)
     for label in np.unique(every.labels):
         leaving = np.flatnonzero((every.labels == label) & (place == 2) & seen)
         coming = np.flatnonzero((every.labels == label) & (place != 2) & ~seen)[: len(leaving)]
@@ -86,7 +89,7 @@ def test_images(
     manifest: Manifest | None,
     name: str,
     classes: int,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> LabelledImages:
     """Return labelled images that test a network: of a data set that trained it, the part that did not.
 
@@ -116,7 +119,7 @@ def _trainings(manifest: Manifest | None) -> list[Step]:
 
 
 def _opened_as_then(
-    steps: Sequence[Step], name: str, validation: float | None, progress: Callable[[str], None]
+    steps: Sequence[Step], name: str, validation: float | None, progress: Progress
 ) -> DataSet | None:
     """Open a data set that trained in one of the steps, with the split of then; None if it is another.
 
@@ -138,7 +141,7 @@ def _opened_as_then(
 
 
 def _untrained(
-    images: Images, steps: Sequence[Step], dataset: DataSet | None, progress: Callable[[str], None]
+    images: Images, steps: Sequence[Step], dataset: DataSet | None, progress: Progress
 ) -> tuple[npt.NDArray[np.int64], str]:
     """Return the rows of the images that trained in none of the steps, and why others may have; "" if none.
 
@@ -152,18 +155,24 @@ def _untrained(
         for step in others
         if (step.parameters.get("data_sha256"), step.parameters.get("split_seed")) not in told
     ]
+    by_file = [values["data"] for values in recorded if PIXELS not in values]
     unknown = f"of {untold[0]}, which trained it, the images are not recorded" if untold else ""
+    if by_file and not untold:
+        unknown = f"of {by_file[0]}, which trained it, its images are known as files, not when saved anew"
     if not recorded:
         return np.arange(len(images)), unknown
     progress("looking for images that trained the network")
-    known = _recorded(others)
-    return np.flatnonzero([content not in known for content in identity.hashes(images)]), unknown
+    return np.flatnonzero(~_recorded(others).holds(images)), unknown
 
 
-def _recorded(steps: Sequence[Step]) -> frozenset[bytes]:
-    """Return the hashes of images that the steps recorded."""
-    texts = (step.parameters[HASHES] for step in steps if HASHES in step.parameters)
-    return frozenset().union(*map(identity.unpack, texts))
+def _recorded(steps: Sequence[Step]) -> identity.Known:
+    """Return the hashes of images that the steps recorded; earlier files have none of pixels."""
+
+    def union(key: str) -> frozenset[bytes]:
+        texts = (step.parameters[key] for step in steps if key in step.parameters)
+        return frozenset().union(*map(identity.unpack, texts))
+
+    return identity.Known(union(HASHES), union(PIXELS))
 
 
 def _has_split(step: Step, dataset: DataSet) -> bool:

@@ -20,6 +20,7 @@ from edgecnn.errors import EdgecnnError
 from edgecnn.lazy import install_command, require
 from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.processor import processor, saturates
 
 
@@ -77,7 +78,7 @@ def gpu() -> str:
     return "; ".join(line.strip() for line in answer.stdout.splitlines() if line.strip())
 
 
-def examine(progress: Callable[[str], None] = lambda step: None) -> list[Check]:
+def examine(progress: Progress = silent) -> list[Check]:
     """Try each optional library: import it, and make it do the least thing that shows it works."""
     checks = []
     try:

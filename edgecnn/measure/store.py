@@ -199,7 +199,9 @@ def read(filters: Sequence[str] = (), *, store: Path | None = None) -> tuple[lis
     wanted = [_parse(text) for text in filters]
     since = max((float(value) for key, value in wanted if key == "since"), default=0.0)
     store = store or place()
-    if not store.is_file():
+    if wrong := files.unlike_file(store, "a store of results"):
+        if os.path.lexists(store):
+            raise StoreError(f"{store} is {wrong}", hint="set EDGECNN_RESULTS to another file")
         raise StoreError(f"there are no results yet in {store}", hint="edgecnn profile m.onnx")
     found, damaged = [], []
     with _translated(store), contextlib.closing(_connect(store)) as connection:

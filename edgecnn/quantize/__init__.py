@@ -1,5 +1,1 @@
 """From a float ONNX graph and real images to an int8 graph with Q/DQ pairs."""
-
-from edgecnn.quantize.quantizer import Quantized, quantize
-
-__all__ = ["Quantized", "quantize"]

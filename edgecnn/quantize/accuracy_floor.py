@@ -12,6 +12,8 @@ from edgecnn.runtime.preprocessing import Preprocessing
 
 #: At 10 dB a tenth of the output's energy is noise. With fewer than half of the decisions, most are others.
 FLOOR = Budget(min_sqnr_db=10.0, min_agreement=0.5)
+#: Points of top-1, lost on labelled images, up to which no int8 network is destroyed, whatever else it loses.
+NEAR = 1.0
 #: Key in the manifest's record of the quantization, of a file below the floor only.
 KEY = "floor"
 
@@ -38,12 +40,15 @@ class Ruined:
         }
 
 
-def ruined(parity: Parity, budget: Budget, causes: Sequence[str], *, accepted: bool) -> Ruined | None:
+def ruined(
+    parity: Parity, budget: Budget, causes: Sequence[str], *, accepted: bool, drop: float | None = None
+) -> Ruined | None:
     """Return what an int8 network is that keeps less than the floor; None for one that keeps more.
 
-    What a budget asks stands in place of the floor's same figure, a drop of top-1 in place of both.
+    What a budget asks stands in place of the floor's same figure, a drop of top-1 in place of both. So does
+    `drop`, the points of top-1 that were lost, where they were measured and are few.
     """
-    if budget.max_drop is not None:
+    if budget.max_drop is not None or (drop is not None and drop <= NEAR):
         return None
     agreement = parity.top1_agreement
     poor = []

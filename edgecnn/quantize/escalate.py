@@ -5,10 +5,10 @@ Without a budget, what the effort stands for is done, and of several results the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ import onnx
 from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.parity import Parity
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.efforts import DIRECT, LADDERS
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.quantize.quantizer import Quantized, Quantizer
@@ -66,13 +67,16 @@ class Outcome:
 
     quantized: Quantized
     verdict: Verdict
-    attempts: tuple[Attempt, ...]
+    #: Empty where there was no choice.
+    attempts: tuple[Attempt, ...] = ()
     #: None if no budget was given.
-    met: bool | None
+    met: bool | None = None
 
     def to_json(self, budget: Budget) -> dict[str, Any]:
         """Return what the manifest keeps of the escalation."""
-        result: dict[str, Any] = {"attempts": [attempt.to_json() for attempt in self.attempts]}
+        result: dict[str, Any] = {}
+        if self.attempts:
+            result["attempts"] = [attempt.to_json() for attempt in self.attempts]
         if self.met is not None:
             result["budget"] = {**budget.to_json(), "met": self.met}
         return result
@@ -94,7 +98,7 @@ def escalate(
     scan: Scan,
     effort: str = "default",
     budget: Budget = Budget(),  # noqa: B008 - it is frozen
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     finetune: Finetune | None = None,
 ) -> Outcome:
     """Return the first result that meets the budget, else the best one.
@@ -105,51 +109,59 @@ def escalate(
     """
     if effort not in LADDERS:
         raise InvalidValueError(f"unknown effort {effort!r}", hint=suggest(effort, list(LADDERS)))
-    attempts: list[Attempt] = []
-
-    def attempt(name: str, make: Callable[[], Quantized]) -> tuple[Quantized, Verdict, bool]:
-        progress(name)
-        quantized = make()
-        progress(f"{name}: check")
-        verdict = judge(quantized.model)
-        met = budget.met(verdict.parity, verdict.drop) if budget.asks else None
-        attempts.append(Attempt(name, verdict, quantized.int8_mac_share, met))
-        return quantized, verdict, bool(met)
-
-    best: tuple[Quantized, Verdict] | None = None
+    trials = _Trials(judge, budget, progress)
+    tried: list[_Trial] = []
     for recipe in (LADDERS if budget.asks else DIRECT)[effort]:
-        quantized, verdict, met = attempt(recipe.name, partial(quantizer, recipe))
-        if met:
-            return Outcome(quantized, verdict, tuple(attempts), True)
-        if best is None or _rank(verdict) > _rank(best[1]):
-            best = quantized, verdict
-    if best is None:
-        raise ValueError(f"effort {effort} has no recipes")
-    untrained = best[0]
+        tried.append(trials.run(recipe.name, partial(quantizer, recipe)))
+        if tried[-1].met:
+            return trials.outcome(tried[-1])
+    untrained = max(tried, key=_Trial.rank)
     if finetune is not None:
-        quantized, verdict, met = attempt(TRAINING, partial(finetune, untrained))
-        if met:
-            return Outcome(quantized, verdict, tuple(attempts), True)
-        if _rank(verdict) > _rank(best[1]):
-            best = quantized, verdict
-    if not budget.asks:
-        return Outcome(*best, tuple(attempts), None)
-    mixed = _mixed_precision(untrained, quantizer, scan, attempt, progress)
-    return Outcome(*(mixed or best), tuple(attempts), mixed is not None)
+        tried.append(trials.run(TRAINING, partial(finetune, untrained.quantized)))
+        if tried[-1].met:
+            return trials.outcome(tried[-1])
+    best = max(tried, key=_Trial.rank)
+    if budget.asks:
+        best = _mixed_precision(untrained.quantized, quantizer, scan, trials, progress) or best
+    return trials.outcome(best)
 
 
-def _rank(verdict: Verdict) -> tuple[float, float]:
-    # Labelled images say what matters; else the ratio, which is less noisy than the agreement.
-    return -(verdict.drop or 0.0), verdict.parity.sqnr_db
+@dataclass(frozen=True)
+class _Trial:
+    """What one attempt gave; `met` is None without a budget."""
+
+    quantized: Quantized
+    verdict: Verdict
+    met: bool | None
+
+    def rank(self) -> tuple[float, float]:
+        # Labelled images say what matters; else the ratio, which is less noisy than the agreement.
+        return -(self.verdict.drop or 0.0), self.verdict.parity.sqnr_db
+
+
+class _Trials:
+    """Makes and judges one result after the other, and keeps the table of attempts."""
+
+    def __init__(self, judge: Judge, budget: Budget, progress: Progress) -> None:
+        self._judge, self._budget, self._progress = judge, budget, progress
+        self._attempts: list[Attempt] = []
+
+    def run(self, name: str, make: Callable[[], Quantized]) -> _Trial:
+        self._progress(name)
+        quantized = make()
+        self._progress(f"{name}: check")
+        verdict = self._judge(quantized.model)
+        met = self._budget.met(verdict.parity, verdict.drop) if self._budget.asks else None
+        self._attempts.append(Attempt(name, verdict, quantized.int8_mac_share, met))
+        return _Trial(quantized, verdict, met)
+
+    def outcome(self, trial: _Trial) -> Outcome:
+        return Outcome(trial.quantized, trial.verdict, tuple(self._attempts), trial.met)
 
 
 def _mixed_precision(
-    best: Quantized,
-    quantizer: Quantizer,
-    scan: Scan,
-    attempt: Callable[[str, Callable[[], Quantized]], tuple[Quantized, Verdict, bool]],
-    progress: Callable[[str], None],
-) -> tuple[Quantized, Verdict] | None:
+    best: Quantized, quantizer: Quantizer, scan: Scan, trials: _Trials, progress: Progress
+) -> _Trial | None:
     """Return the result with the fewest of the most sensitive layers in float that meets the budget."""
     progress("sensitivity")
     order = [layer.node for layer in sorted(scan(best), key=lambda layer: layer.alone_db)]
@@ -157,27 +169,45 @@ def _mixed_precision(
     spent = np.cumsum([quantizer.macs.get(name, 0) for name in order])
     most = int(np.sum(spent <= (1 - LEAST_INT8_SHARE) * total))
 
-    def with_float(count: int) -> tuple[Quantized, Verdict, bool]:
-        what = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"
+    def with_float(count: int) -> _Trial | None:
+        name = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"
+        exclude = dict.fromkeys(order[:count], SENSITIVE)
         # Repaired anew: what the layers after a float one make up for is not the same.
-        return attempt(what, lambda: quantizer(best.recipe, dict.fromkeys(order[:count], SENSITIVE)))
+        trial = trials.run(name, lambda: quantizer(best.recipe, exclude))
+        return trial if trial.met else None
 
-    # Double until it is met, then halve the gap: few layers are the likely answer.
-    failed, count = 0, 1
-    found: tuple[Quantized, Verdict] | None = None
-    while count <= most:
-        quantized, verdict, met = with_float(count)
-        if met:
-            found = quantized, verdict
+    return fewest(with_float, most)
+
+
+T = TypeVar("T")
+
+
+def fewest(attempt: Callable[[int], T | None], most: int) -> T | None:
+    """Return what `attempt` gives for the least count from 1 to `most` that it does not give None for.
+
+    Where one count is enough each larger one is taken to be. Counts are doubled until one is enough, then the
+    gap to the last that was too few is halved: few are the likely answer, and attempts are dear.
+    """
+    too_few, enough, found = 0, 0, None
+    for enough in _doubled(most):
+        found = attempt(enough)
+        if found is not None:
             break
-        failed, count = count, count * 2 if count * 2 <= most or count == most else most
-    if found is None:
-        return None
-    while count - failed > 1:
-        middle = (failed + count) // 2
-        quantized, verdict, met = with_float(middle)
-        if met:
-            found, count = (quantized, verdict), middle
+        too_few = enough
+    while found is not None and enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if (better := attempt(middle)) is None:
+            too_few = middle
         else:
-            failed = middle
+            enough, found = middle, better
     return found
+
+
+def _doubled(most: int) -> Iterator[int]:
+    """Yield 1, 2, 4 and so on below `most`, and `most` itself."""
+    count = 1
+    while count < most:
+        yield count
+        count *= 2
+    if most >= 1:
+        yield most

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
@@ -40,7 +40,7 @@ def scan(
     quantized: Quantized,
     macs: dict[str, int],
     images: Array,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> list[LayerSensitivity]:
     """Return the sensitivity of each quantized layer, in the graph's order; `images` are (N, C, H, W).
 

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
-from edgecnn import __version__, asked, files
-from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output, read_manifest
+from edgecnn import asked
+from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.parity import demand, varies
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing
-from edgecnn.quantize.accuracy_floor import causes, ruined
-from edgecnn.quantize.escalate import TRAINING, Finetune, Outcome, Verdict, escalate, picked
-from edgecnn.quantize.float16 import convert, float16_layers
-from edgecnn.quantize.graph import layer_table, not_finite, prepare
-from edgecnn.quantize.graph.index import macs_by_node
+from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
+from edgecnn.quantize.graph import layer_table, not_finite
+from edgecnn.quantize.graph.index import batch_of, macs_by_node
+from edgecnn.quantize.graph.load_model import load
+from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.quantize_request import QuantizeRequest
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.reduce_precision import (
+    MIN_SQNR_DB,
+    SCAN_IMAGES,
+    Checked,
+    Reduced,
+    Reduction,
+    by_escalation,
+    check,
+    reduce_precision,
+)
 from edgecnn.quantize.reference import Reference, as_given
-from edgecnn.quantize.write_file import Written, write_model
+from edgecnn.quantize.write_file import Written, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 
-#: Least agreement of the prepared graph with the file that was given, in decibels.
-_MIN_PREPARED_DB = 60.0
-#: Below this a float16 file is not written.
-_MIN_HALF_DB = 25.0
-#: Images that the layers' sensitivity is measured on.
-_SCAN_IMAGES = 16
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
 
-Progress = Callable[[str], None]
 #: From the prepared float model and its preprocessing to what trains an int8 form of it.
 Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
 
 
 def quantize_file(
     request: QuantizeRequest,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
     trainer: Trainer | None = None,
     training_data: Mapping[str, Any] | None = None,
 ) -> Written:
@@ -61,9 +63,49 @@ def quantize_file(
     start = time.perf_counter()
     check_onnx_output(request.output)
     progress("prepare")
-    known = read_manifest(request.source)
-    original = prepare.load(request.source)
-    model = prepare.prepare(original, request.size)
+    source = _open(request)
+    finetune = trainer(source.model, source.preprocessing) if trainer else None
+    reduced = _reduce(request, source, progress, finetune)
+    sensitivity = _sensitivity(source, reduced, progress) if request.sensitivity else None
+    progress("check")
+    checked = _check(source, reduced)
+    notes = [*source.notes, *reduced.notes, *source.images.notes]
+    manifest = _manifest(request, source, reduced, checked, training_data or {})
+    written = write_model(request.output, reduced.model, manifest)
+    seconds = time.perf_counter() - start
+    return Written(
+        **vars(written),
+        parity=checked.parity,
+        seconds=seconds,
+        notes=notes,
+        outcome=reduced.outcome,
+        sensitivity=sensitivity,
+        ruined=checked.ruined,
+        met=checked.met,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The float file that was given, made ready."""
+
+    sha256: str
+    #: Its graph, prepared, and what is known of it.
+    model: onnx.ModelProto
+    manifest: Manifest
+    preprocessing: Preprocessing
+    #: Where the preprocessing is known from.
+    said_by: str
+    images: ImageSource
+    #: What it gives for the images that check.
+    reference: Reference
+    notes: list[str]
+
+
+def _open(request: QuantizeRequest) -> _Source:
+    """Read and prepare the file, and compute what the other form is compared with."""
+    given = load(request.source)
+    known, model = given.manifest, prepare(given.model, request.size)
     notes: list[str] = []
     preprocessing, said_by = _preprocessing(request, known, model, notes)
     images = ImageSource.open(
@@ -71,94 +113,94 @@ def quantize_file(
         calib=request.calib,
         count=request.calib_images,
         checks=request.check_images,
-        batch=model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None,
+        batch=batch_of(model),
         digits=known is not None and known.labels == "digits",
         seed=request.seed,
     )
     if said_by == _ASSUMED and not request.yes:
         assumed_preprocessing.check(model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
-    reference = _reference(original, model, checks, notes)
+    reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)
     manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
-    outcome, sensitivity, poor = None, None, None
-    quantization: dict[str, Any] | None = None
-    parameters: dict[str, Any]
-    if request.precision == "int8":
-        finetune = trainer(model, preprocessing) if trainer else None
-        outcome, sensitivity = _int8(request, model, images, reference, manifest, progress, finetune)
-        model = outcome.quantized.model
-        if request.resolved_target.mixes_float16:
-            model = float16_layers.with_float16(model, picked(outcome.quantized.float_nodes))
-        quantization = {**outcome.quantized.to_json(), **outcome.to_json(request.budget)}
-        recipe = outcome.quantized.recipe.name
-        trained = training_data if TRAINING in recipe else None
-        parameters = {"recipe": recipe, "effort": request.effort, **(trained or {})}
-    else:
-        progress("float16")
-        reduced = convert.to_float16(model, convert.extremes(model, images.calibration()))
-        model = reduced.model
-        parameters = {"kept": reduced.kept}
-        notes += reduced.notes()
-    notes += images.notes
-    progress("check")
-    onnx.checker.check_model(model, full_check=True)
-    what = f"the {request.precision} model"
-    parity = reference.parity(model, what)
-    if request.precision == "float16":
-        demand(parity, _MIN_HALF_DB, what)
-    else:
-        why = causes(preprocessing, said_by, images.description, images.tally.count)
+    return _Source(given.sha256, model, manifest, preprocessing, said_by, images, reference, notes)
+
+
+def _reduce(
+    request: QuantizeRequest, source: _Source, progress: Progress, finetune: Finetune | None
+) -> Reduced:
+    """Return the float16 form, or the int8 form that keeps the budget or else most of the network."""
+    how = Reduction(
+        request.precision,
+        request.resolved_target,
+        request.ranges,
+        request.budget,
         # Of random weights, and of outputs that never change, nothing can be destroyed.
-        accepted = request.force or manifest.weights == "random" or not varies(reference.outputs)
-        if poor := ruined(parity, request.budget, why, accepted=accepted):
-            quantization = {**(quantization or {}), accuracy_floor.KEY: poor.to_json()}
+        accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
+    )
+    labelled = None
+    if request.data:
+        labelled = Labelled.open(request.data, source.preprocessing, source.manifest, source.model)
+    if request.precision == "float16":
+        progress("float16")
+    choose = by_escalation(
+        source.reference,
+        request.resolved_effort,
+        request.budget,
+        progress,
+        drop=labelled.drop if labelled else None,
+        finetune=finetune,
+    )
+    return reduce_precision(source.model, how, source.images.calibration, choose, progress)
+
+
+def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[LayerSensitivity] | None:
+    if reduced.outcome is None:
+        return None
+    images = source.reference.images[:SCAN_IMAGES]
+    return scan(reduced.outcome.quantized, macs_by_node(source.model), images, progress)
+
+
+def _check(source: _Source, reduced: Reduced) -> Checked:
+    images = source.images
+    why = accuracy_floor.causes(source.preprocessing, source.said_by, images.description, images.tally.count)
+    return check(reduced, Verdict(source.reference.parity(reduced.model, reduced.what)), why)
+
+
+def _manifest(
+    request: QuantizeRequest,
+    source: _Source,
+    reduced: Reduced,
+    checked: Checked,
+    training_data: Mapping[str, Any],
+) -> Manifest:
+    """Return the source's manifest with what was done to it."""
+    parameters: dict[str, Any] = {"kept": reduced.kept}
+    if reduced.outcome is not None:
+        recipe = reduced.outcome.quantized.recipe.name
+        trained = training_data if TRAINING in recipe else {}
+        parameters = {"recipe": recipe, "effort": request.resolved_effort, **trained}
     step = Step(
         "quantize" if request.precision == "int8" else "float16",
         {
             **parameters,
             "asked": asked.to_json(request, "source", "output", "sensitivity"),
             "target": request.target,
-            "images": images.description,
-            **images.tally.to_json(),
+            "images": source.images.description,
+            **source.images.tally.to_json(),
         },
         request.seed,
-        files.sha256(request.source),
-        parity.to_json(),
+        source.sha256,
+        checked.parity.to_json(),
     )
-    manifest = replace(
-        manifest,
+    return replace(
+        source.manifest,
         precision=request.precision,
         target=request.target,
-        quantization=quantization,
-        lineage=(*manifest.lineage, step),
-        versions={"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in _MAKERS}},
+        quantization=checked.quantization,
+        lineage=(*source.manifest.lineage, step),
+        versions=versions(*_MAKERS),
     )
-    written = write_model(request.output, model, manifest, parity, start, notes, outcome, sensitivity)
-    return replace(written, ruined=poor)
-
-
-def _int8(
-    request: QuantizeRequest,
-    model: onnx.ModelProto,
-    images: ImageSource,
-    reference: Reference,
-    manifest: Manifest,
-    progress: Progress,
-    finetune: Finetune | None,
-) -> tuple[Outcome, list[LayerSensitivity] | None]:
-    labelled = Labelled.open(request.data, images.preprocessing, manifest, model) if request.data else None
-    quantizer = Quantizer(model, images.calibration, request.resolved_target.scheme, request.ranges, progress)
-
-    def judge(candidate: onnx.ModelProto) -> Verdict:
-        parity = reference.parity(candidate, "the int8 model")
-        return Verdict(parity, labelled.drop(candidate) if labelled else None)
-
-    def ranked(quantized: Quantized) -> list[LayerSensitivity]:
-        return scan(quantized, quantizer.macs, reference.images[:_SCAN_IMAGES], progress)
-
-    outcome = escalate(quantizer, judge, ranked, request.effort, request.budget, progress, finetune)
-    return outcome, ranked(outcome.quantized) if request.sensitivity else None
 
 
 def _reference(
@@ -175,7 +217,7 @@ def _reference(
         reference = Reference.of(model, checks)
     not_finite.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
-    demand(reference.parity(model, what), _MIN_PREPARED_DB, what)
+    demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference
 
 
@@ -216,6 +258,8 @@ def _preprocessing(
             )
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
+        if request.size is None:
+            chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
         notes.append(assumed_preprocessing.NOTE)
         chosen, said_by = Preprocessing(), _ASSUMED

@@ -2,74 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
-from edgecnn.quantize.efforts import LADDERS
-from edgecnn.quantize.ranges import range_methods as ranges
-from edgecnn.registry import suggest
+from edgecnn.options import Request, option
+from edgecnn.quantize.int8_options import Int8Options
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.targets import Target, target
+from edgecnn.targets import target
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read "0.485,0.456,0.406"; raises InvalidValueError."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidValueError(
+            f"{text!r} are no numbers with commas between", hint="as in 0.485,0.456,0.406"
+        ) from error
 
 
 @dataclass(frozen=True)
-class QuantizeRequest:
+class QuantizeRequest(Int8Options):
     """What is asked. Raises InvalidValueError or UnknownNameError for values that cannot work."""
 
-    source: Path
-    output: Path
-    target: str = "portable"
-    #: "int8" or "float16".
-    precision: str = "int8"
-    effort: str = "default"
-    budget: Budget = field(default_factory=Budget)
-    ranges: str = "mse"
-    #: Folder of images; None for the built-in ones. Some calibrate, others check.
-    calib: Path | None = None
-    calib_images: int = 128
-    check_images: int = 64
-    #: Labelled images for `Budget.max_drop`: a folder of class folders, or "digits".
-    data: str | None = None
-    #: From an image to the input; None for what the file's manifest says, else ImageNet's.
+    source: Path = option(help="Float ONNX file, of any origin.", name="model", path="read", argument=True)
+    output: Path = option(help="File to write.", path="write", hidden=("recipe",))
+    precision: str = option(
+        "int8",
+        "Precision: int8 or float16.",
+        choices=("int8", "float16"),
+        flags={"float16": ("fp16", "Compute in float16 instead of int8.")},
+    )
+    check_images: int = option(64, "Most images that check.", least=2)
+    data: str | None = option(
+        None, "Labelled images for `max_drop`: a folder of class folders, or a data set by name."
+    )
+    train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
+    train_epochs: int = option(10, "Passes over them.", least=1)
+    mean: tuple[float, ...] | None = option(
+        None, "Mean of the image channels, in units of full scale: 0.485,0.456,0.406.", read=numbers
+    )
+    std: tuple[float, ...] | None = option(
+        None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers
+    )
+    #: Beside or in place of `mean` and `std`; None for what the file's manifest says, else ImageNet's.
     preprocessing: Preprocessing | None = None
-    #: Side of the input in pixels, for a file that leaves it open.
-    size: int | None = None
-    #: Whether each layer's sensitivity is measured.
-    sensitivity: bool = False
-    #: Whether ImageNet's preparation is assumed where it is unlikely.
-    yes: bool = False
-    #: Whether int8 that is below the floor is taken as it is.
-    force: bool = False
-    seed: int = 0
+    yes: bool = option(False, "Assume ImageNet's mean and deviation, though the file seems to want others.")
+    size: int | None = option(None, "Side of the input in pixels, for a file that leaves it open.", least=1)
+    sensitivity: bool = option(False, "Measure what each layer costs.")
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("precision", self.precision, ("int8", "float16")),
-            ("effort", self.effort, tuple(LADDERS)),
-            ("range method", self.ranges, tuple(ranges.METHODS)),
-        ):
-            if value not in known:
-                raise InvalidValueError(f"unknown {what} {value!r}", hint=suggest(value, list(known)))
-        if self.calib_images < 1 or self.check_images < 2:
-            raise InvalidValueError(
-                f"{self.calib_images} images to calibrate and {self.check_images} to check are too few",
-                hint="at least 1 and 2",
-            )
+        super().__post_init__()
         if self.output.resolve() == self.source.resolve():
             raise InvalidValueError(
-                f"{self.output} would replace the float file that it is made from", hint="-o int8.onnx"
+                f"{self.output} would replace the float file that it is made from", hint="`output` int8.onnx"
             )
-        if not 0 <= self.seed < 2**63:
-            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
         if (self.budget.max_drop is None) != (self.data is None):
             raise InvalidValueError(
-                "--max-drop and --data belong together", hint="--max-drop 1 --data FOLDER_OF_CLASS_FOLDERS"
+                "`max_drop` and `data` belong together", hint="`max_drop` 1 `data` FOLDER_OF_CLASS_FOLDERS"
             )
-        target(self.target)
+        if self.precision != "int8" and (self.train or self.budget.asks or self.effort or self.sensitivity):
+            raise InvalidValueError(
+                "budgets, `effort`, `train` and `sensitivity` belong to int8", hint="leave them out"
+            )
+        if self.precision != "int8" and self.force:
+            raise InvalidValueError("`force` belongs to int8", hint="leave it out")
+        if self.mean is not None or self.std is not None:
+            self._prepare()
 
     @property
-    def resolved_target(self) -> Target:
-        """Row of the table of targets."""
-        return target(self.target)
+    def resolved_effort(self) -> str:
+        """How much is tried for the accuracy of an int8 file."""
+        return self.effort or "default"
+
+    def _prepare(self) -> None:
+        mean = self.mean or (0.0,) * len(self.std or ())
+        std = self.std or (1.0,) * len(mean)
+        if len(mean) != len(std) or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+            raise InvalidValueError(
+                "`mean` and `std` need as many finite numbers each, deviations above zero",
+                hint="`mean` 0.485,0.456,0.406 `std` 0.229,0.224,0.225",
+            )
+        object.__setattr__(self, "preprocessing", Preprocessing(mean=mean, std=std))
+
+
+@dataclass(frozen=True)
+class RequantizeRequest(Request):
+    """An int8 file of ours, for another target. Raises UnknownNameError for a target that is none."""
+
+    #: An int8 file of edgecnn.
+    source: Path
+    output: Path
+    target: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        target(self.target)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.efforts import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of, macs_by_node
 from edgecnn.quantize.placement import write_qdq
@@ -88,7 +89,7 @@ class Quantizer:
         batches: Batches,
         scheme: Scheme,
         method: str = "mse",
-        progress: Callable[[str], None] = lambda step: None,
+        progress: Progress = silent,
     ) -> None:
         self.model = model
         self.scheme = scheme

@@ -1,10 +1,9 @@
-"""An int8 or float16 file that was written, and the one way to write one."""
+"""The one way to write an ONNX file of ours, and what comes of reducing a file's precision."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Mapping
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,41 @@ from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 
 
 @dataclass(frozen=True)
-class Written:
-    """A file that was written."""
+class ModelFile:
+    """An ONNX file that was written."""
 
     path: Path
     sha256: str
     bytes: int
     manifest: Manifest
+
+
+def write_model(path: Path, model: onnx.ModelProto, manifest: Manifest) -> ModelFile:
+    """Write a model with its manifest inside, whole or not at all.
+
+    The model is changed in place: the manifest joins its other metadata. Raises OutputError, or
+    onnx.checker.ValidationError for a graph that is none.
+    """
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {item.key: item.value for item in model.metadata_props}
+    del model.metadata_props[:]
+    for key, value in {**metadata, METADATA_KEY: manifest.to_json()}.items():
+        model.metadata_props.add(key=key, value=value)
+    model.producer_name, model.producer_version = "edgecnn", __version__
+    content = model.SerializeToString(deterministic=True)
+    files.write_atomic(path, content)
+    return ModelFile(path, hashlib.sha256(content).hexdigest(), len(content), manifest)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return what the manifest says of who made a file: edgecnn, and these packages."""
+    return {"edgecnn": __version__, **{name: importlib.metadata.version(name) for name in packages}}
+
+
+@dataclass(frozen=True)
+class Written(ModelFile):
+    """A file of another precision, or for another target, that was written."""
+
     parity: Parity | None
     seconds: float
     notes: list[str]
@@ -34,13 +61,8 @@ class Written:
     sensitivity: list[LayerSensitivity] | None = None
     #: Set for int8 that is below the floor.
     ruined: Ruined | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether budget and floor were met; None where no budget was given and the floor was met."""
-        if self.ruined and not self.ruined.accepted:
-            return False
-        return self.outcome.met if self.outcome else None
+    #: Whether budget and floor were met; None where no budget was given and the floor was met.
+    met: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -58,37 +80,3 @@ class Written:
             "seconds": round(self.seconds, 3),
             "notes": self.notes,
         }
-
-
-def write_model(
-    path: Path,
-    model: onnx.ModelProto,
-    manifest: Manifest,
-    parity: Parity | None,
-    start: float,
-    notes: list[str],
-    outcome: Outcome | None,
-    sensitivity: list[LayerSensitivity] | None,
-) -> Written:
-    """Write a model with its manifest inside, whole or not at all; `start` is when the work began.
-
-    Raises OutputError.
-    """
-    metadata: Mapping[str, str] = {item.key: item.value for item in model.metadata_props}
-    del model.metadata_props[:]
-    for key, value in {**metadata, METADATA_KEY: manifest.to_json()}.items():
-        model.metadata_props.add(key=key, value=value)
-    model.producer_name, model.producer_version = "edgecnn", __version__
-    content = model.SerializeToString(deterministic=True)
-    files.write_atomic(path, content)
-    return Written(
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-        manifest=manifest,
-        parity=parity,
-        seconds=time.perf_counter() - start,
-        notes=notes,
-        outcome=outcome,
-        sensitivity=sensitivity,
-    )

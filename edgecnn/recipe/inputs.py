@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecnn import files
 from edgecnn.data.open_dataset import check_name
 from edgecnn.errors import EdgecnnError, RecipeError
 from edgecnn.recipe.schema import Plan
 
 #: Options that name a file, whatever they say.
-_FILES = ("model", "models")
+_FILES = ("model", "models", "reference")
 #: Options that name a file if they end so.
 _ENDINGS = (".safetensors", ".onnx", ".pth", ".pt", ".bin")
 _MAYBE_FILES = ("network", "teacher", "weights")
-_FOLDERS = ("calib", "unlabeled")
+_FOLDERS = ("calib", "unlabeled", "check")
 _RELATIVE = "paths are relative to where the command is run"
 
 
@@ -37,16 +38,14 @@ def _from_outside(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _problem(key: str, value: str) -> tuple[str, str | None] | None:
     """Return what is wrong with one value of an option, and a hint."""
     path = Path(value)
-    if key == "data":
+    if key in ("data", "train"):
         try:
             check_name(value)
         except EdgecnnError as error:
             return str(error), error.hint
     if key in _FOLDERS and not path.is_dir():
         return f"there is no folder {value}", _RELATIVE
-    if (key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS))) and not path.is_file():
-        return (
-            f"there is no file {value}",
-            'paths are relative to where the command is run; "@ID" is a step\'s',
-        )
+    names_file = key in _FILES or (key in _MAYBE_FILES and value.endswith(_ENDINGS))
+    if names_file and (wrong := files.unlike_file(value)):
+        return f"{value} is {wrong}", f'{_RELATIVE}; "@ID" is a step\'s'
     return None

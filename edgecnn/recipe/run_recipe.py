@@ -90,7 +90,7 @@ def _do(
             listener.say(f"seed {seed}")
         results.append(step.kind.run(seeded, path, listener))
         if suffix is not None:
-            paths.append(path)
+            paths.append(results[-1].path or path)
     return Outcome(
         step.id,
         step.kind.name,
@@ -117,7 +117,7 @@ def _resolve(value: Any, folder: Path, made: Mapping[str, Outcome]) -> Any:
 def _fingerprint(step: PlannedStep, made: Mapping[str, Outcome]) -> str:
     """Return a hash of the options of a step, its seeds, and the files that it takes."""
     inputs = {need: made[need].sha256[0] for need in step.needs}
-    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model")]
+    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model", "reference")]
     inputs |= {path: files.sha256(path) for path in given if Path(path).is_file()}
     known = {"kind": step.kind.name, "options": step.options, "seeds": step.seeds, "inputs": inputs}
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()

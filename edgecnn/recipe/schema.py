@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from edgecnn.errors import EdgecnnError, RecipeError
-from edgecnn.recipe import core_yaml
+from edgecnn.recipe import core_yaml, step_options
 from edgecnn.recipe.step_kinds import KINDS, Kind
 from edgecnn.registry import suggest
 
@@ -25,8 +25,8 @@ _FOLDER = re.compile(r"[\w-][\w .-]{0,99}")
 _MAX_BYTES, _MAX_STEPS, _MAX_SEEDS, _MAX_NAME = 1 << 20, 1000, 100, 150
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _REFERENCE = re.compile(r"@([A-Za-z][A-Za-z0-9_.-]*)")
-#: Options that take a file, and how its name ends. A teacher may be of either kind.
-_TAKES = {"network": ".safetensors", "model": ".onnx", "models": ".onnx"}
+#: Options that take a file of an earlier step, and how its name ends; None for a model of any kind.
+_TAKES = {"network": ".safetensors", "model": None, "models": None, "reference": None}
 _VARIABLE = re.compile(r"\$([A-Za-z][A-Za-z0-9_]*)")
 
 
@@ -187,7 +187,7 @@ def _step(given: Mapping[str, Any], variables: Mapping[str, Any], suffix: str, i
         raise RecipeError(f"step {here} ({name}) takes no seeds", hint="leave seeds or seed out")
     for key, value in filled.items():
         try:
-            filled[key] = kind.options[key].read(value)
+            filled[key] = step_options.read(kind.options[key], value)
         except ValueError as error:
             raise RecipeError(
                 f"{key} of step {here} ({name}) is {value!r}", hint=f"it takes {kind.options[key].what}"
@@ -196,8 +196,13 @@ def _step(given: Mapping[str, Any], variables: Mapping[str, Any], suffix: str, i
     try:
         kind.check(complete)
     except EdgecnnError as error:
-        raise RecipeError(f"step {here} ({name}): {error}", hint=error.hint) from error
+        raise RecipeError(f"step {here} ({name}): {_plain(error)}", hint=_plain(error.hint)) from error
     return PlannedStep(here + suffix, kind, complete, tuple(seeds))
+
+
+def _plain(text: object) -> str | None:
+    """Return what the library says: a recipe's keys are the names of the fields."""
+    return None if text is None else str(text).replace("`", "")
 
 
 def _fill(value: Any, variables: Mapping[str, Any], step: str, suffix: str, ids: set[str]) -> Any:
@@ -231,10 +236,12 @@ def _check_references(steps: Sequence[PlannedStep]) -> None:
                 raise RecipeError(f"step {step.id} takes @{need}, which comes later", hint="order the steps")
         for key, suffix in _TAKES.items():
             for need in _needs({key: step.options.get(key)}):
-                if made[need] != suffix:
+                model = made[need] not in (None, ".safetensors")
+                if made[need] != suffix if suffix else not model:
                     raise RecipeError(
-                        f"{key} of step {step.id} is @{need}, which makes no {suffix} file",
-                        hint="networks come from train, distill and prune, models from export and from qat",
+                        f"{key} of step {step.id} is @{need}, which makes no {suffix or 'model'} file",
+                        hint="networks come from train, distill and prune, models from export, quantize,"
+                        " compile and qat",
                     )
         made[step.id] = step.kind.suffix_of(step.options)
 

@@ -170,6 +170,11 @@ class Engine(abc.ABC):
         """Let images be prepared so, whatever the file says or does not say."""
         self._preprocessing = preprocessing
 
+    def demand_own_preprocessing(self) -> None:
+        """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
+        if self._preprocessing is not None:
+            self._preprocessing.demand_input(self.input.shape, self.input.layout, self.path.name)
+
     @property
     def preprocessing(self) -> Preprocessing:
         """From an image to the input; raises ArtifactError for a file that does not say."""

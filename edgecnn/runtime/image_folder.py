@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecnn.errors import DataError
+from edgecnn.files import unlike_file
 from edgecnn.runtime.image_files import FORMATS_TEXT
 
 #: File name endings of images.
@@ -90,8 +91,9 @@ def list_folder(folder: str | Path) -> Listing:
     """Return what a folder holds; raises DataError if it is none, or cannot be read."""
     folder = Path(folder)
     if not folder.is_dir():
-        what = "a file, not a folder of images" if folder.exists() else "not there"
-        raise DataError(f"{folder} is {what}", hint="give a folder of images")
+        what = "a folder of images"
+        wrong = unlike_file(folder, what) or f"a file, not {what}"
+        raise DataError(f"{folder} is {wrong}", hint=f"give {what}")
     images: list[Path] = []
     special: list[Path] = []
     other: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from typing import IO
 
 from PIL import Image
 
+from edgecnn import files
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime import image_tags
 
@@ -94,11 +95,13 @@ def opened(image: str | Path | bytes, name: str) -> FileStream | BytesStream:
     """Open a file without waiting for it: a pipe, a device or a socket is no image, and may never answer."""
     if isinstance(image, bytes):
         return BytesStream(image)
-    _demand_file(os.stat(image), name)  # before it is opened, as opening some devices does something
+    if wrong := files.unlike_file(image, "an image"):  # before it is opened: that does something to devices
+        raise DataError(f"{name} is {wrong}", hint="check the path")
     raw = io.FileIO(os.open(image, os.O_RDONLY | _FLAGS))
     try:
         found = os.fstat(raw.fileno())
-        _demand_file(found, name)
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{name} is no file any more", hint="check the path")
         if found.st_size > MAX_BYTES:
             raise DataError(
                 f"{name} has {found.st_size:,} bytes, more than any image that is read", hint="leave it out"
@@ -107,15 +110,6 @@ def opened(image: str | Path | bytes, name: str) -> FileStream | BytesStream:
     except BaseException:
         raw.close()
         raise
-
-
-def _demand_file(found: os.stat_result, name: str) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise DataError(f"{name} is a folder, not an image", hint="name a file in it")
-    if not stat.S_ISREG(found.st_mode):
-        kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
-        raise DataError(f"{name} is {kind}, not an image", hint="give a file, or its bytes")
 
 
 def demand_tags(stream: IO[bytes], name: str) -> None:

@@ -37,8 +37,9 @@ def load(
     is an error, never a quiet fall-back. `threads` is the number of CPU threads of one inference
     (0: the library's choice). `preprocessing` stands in for a manifest that a foreign file lacks.
 
-    Raises ArtifactError for a damaged file, EngineError if the library refuses it or it was built for
-    another machine, MissingPackageError with the pip command if the library is not installed.
+    Raises ArtifactError for a damaged file and one whose manifest prepares other images, EngineError if the
+    library refuses it or it was built for another machine, MissingPackageError with the pip command if the
+    library is not installed.
     """
     if rebuild is not None and not callable(rebuild):
         raise InvalidValueError(
@@ -61,6 +62,12 @@ def load(
     engine = cast(Callable[..., Engine], make)(path, manifest, device=device, threads=threads)
     if preprocessing is not None:
         engine.prepare_by(preprocessing)
+        return engine
+    try:
+        engine.demand_own_preprocessing()
+    except ArtifactError:
+        engine.close()
+        raise
     return engine
 
 

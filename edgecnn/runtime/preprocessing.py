@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,21 @@ class Preprocessing:
         cycle = [index % self.channels for index in range(channels)]
         return dataclasses.replace(
             self, mean=tuple(self.mean[i] for i in cycle), std=tuple(self.std[i] for i in cycle)
+        )
+
+    def demand_input(self, shape: Sequence[int | str], layout: str, name: str) -> None:
+        """Raise ArtifactError for an input, (N, channels, height, width) or NHWC, that takes other images."""
+        side = (self.size, self.size)
+        made = (*side, self.channels) if layout == "NHWC" else (self.channels, *side)
+        taken = shape[1:]
+        if len(taken) == len(made) and not any(
+            isinstance(size, int) and size != own for size, own in zip(taken, made, strict=True)
+        ):
+            return
+        raise ArtifactError(
+            f"{name} takes images of {' x '.join(map(str, taken))}, but its manifest prepares them as"
+            f" {' x '.join(map(str, made))}",
+            hint="its graph or its manifest was changed: export the network again",
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
-from edgecnn.errors import EdgecnnError
+from edgecnn.errors import EdgecnnError, InvalidValueError
 from edgecnn.registry import Registry
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Entry points of this group, in any installed package, are an Architecture or several.
 PLUGIN_GROUP = "edgecnn.architectures"
+#: More classes or input channels than these are taken for a slip of the finger.
+MAX_CLASSES, MAX_CHANNELS = 1_000_000, 1024
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class Architecture:
     def in_channels(self) -> int:
         """Number of input channels of the reference network."""
         return self.preprocessing.channels
+
+
+def check_counts(*, classes: int | None, channels: int | None) -> None:
+    """Raise InvalidValueError for a number of classes or of input channels that no network has."""
+    for what, count, most in (("classes", classes, MAX_CLASSES), ("input channels", channels, MAX_CHANNELS)):
+        if count is not None and not 1 <= count <= most:
+            raise InvalidValueError(f"a network cannot have {count} {what}", hint=f"1 to {most:,}")
 
 
 def add_plugins(registry: Registry[Architecture]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecnn.artifact import Manifest, TensorSpec, read_manifest
 from edgecnn.errors import ArtifactError
+from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES
 
 
 def read(path: str) -> Manifest:
@@ -32,8 +33,8 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
         ("its width (alpha)", lambda: _is_number(manifest.alpha)),
         ("its resolution", lambda: manifest.resolution is None or _is_count(manifest.resolution)),
         ("its weights", lambda: isinstance(manifest.weights, str | None)),
-        ("its inputs", lambda: _has_second_axis(manifest.inputs, rank=4)),
-        ("its outputs", lambda: _has_second_axis(manifest.outputs, rank=2)),
+        ("its inputs", lambda: _has_second_axis(manifest.inputs, rank=4, most=MAX_CHANNELS)),
+        ("its outputs", lambda: _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
         ("its preprocessing", lambda: isinstance(manifest.preprocessing, Mapping | None)),
         ("its labels", lambda: all(isinstance(name, str) for name in labels)),
         ("its lineage", lambda: bool(steps) and all(isinstance(step.parameters, Mapping) for step in steps)),
@@ -42,9 +43,12 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
     ]
 
 
-def _has_second_axis(specs: Sequence[TensorSpec], rank: int) -> bool:
-    """Return whether there is one tensor of this rank, whose channels or classes are a number."""
-    return len(specs) == 1 and len(specs[0].shape) == rank and _is_count(specs[0].shape[1])
+def _has_second_axis(specs: Sequence[TensorSpec], rank: int, most: int) -> bool:
+    """Return whether there is one tensor of this rank, with at most so many channels or classes."""
+    if len(specs) != 1 or len(specs[0].shape) != rank:
+        return False
+    count = specs[0].shape[1]
+    return type(count) is int and 1 <= count <= most
 
 
 def _is_count(value: Any) -> bool:

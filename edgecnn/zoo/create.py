@@ -6,9 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
-from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.architecture import Architecture, check_counts
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.width import check_alpha
@@ -75,9 +74,7 @@ def build(
     check_alpha(alpha)
     classes = row.num_classes if num_classes is None else num_classes
     channels = row.in_channels if in_channels is None else in_channels
-    for what, count, most in (("classes", classes, 1_000_000), ("input channels", channels, 1024)):
-        if not 1 <= count <= most:
-            raise InvalidValueError(f"a network cannot have {count} {what}", hint=f"1 to {most:,}")
+    check_counts(classes=classes, channels=channels)
     arguments = dict(row.arguments)
     if row.needs_resolution:
         arguments["resolution"] = row.resolution if resolution is None else resolution

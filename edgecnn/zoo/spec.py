@@ -10,11 +10,12 @@ from pathlib import Path
 from edgecnn import files
 from edgecnn.artifact import Manifest
 from edgecnn.errors import InvalidValueError
+from edgecnn.options import Request, option
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
-from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
-from edgecnn.zoo.width import check_alpha
+from edgecnn.zoo.width import MAX_ALPHA
 
 #: What the name of a checkpoint ends with.
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -23,36 +24,46 @@ MAX_RESOLUTION = 4096
 
 
 @dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(Request):
     """A network by the name of its architecture, or by the path of a checkpoint of ours.
 
     Raises UnknownNameError, InvalidValueError or ArtifactError when made with values that cannot work.
     """
 
-    name: str
-    alpha: float = 1.0
-    #: Side of the input in pixels; or, instead, `rho` times the architecture's own.
-    resolution: int | None = None
-    rho: float | None = None
-    #: Compound scaling, for the networks that have it.
-    phi: float | None = None
+    name: str = option(help="Network by its name, or FILE.safetensors.", name="network", argument=True)
+    alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
+    resolution: int | None = option(None, "Side of the input in pixels, instead of `rho`.")
+    rho: float | None = option(None, "Resolution multiplier.")
+    phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     #: Another number of classes than the weights': the classifier starts anew.
-    num_classes: int | None = None
-    in_channels: int | None = None
+    num_classes: int | None = option(
+        None, "Number of classes.", name="classes", unset="the network's own", least=1, most=MAX_CLASSES
+    )
+    in_channels: int | None = option(
+        None,
+        "Number of input channels.",
+        name="channels",
+        unset="the network's own",
+        least=1,
+        most=MAX_CHANNELS,
+    )
     #: "auto" becomes "imagenet" where such weights are known for this very network, else "random".
-    weights: str = "random"
-    #: Of random weights.
-    seed: int = 0
+    weights: str = option(
+        "random",
+        "Weights: random, imagenet, auto (imagenet where known), FILE.safetensors, FILE.pth[#PART],"
+        " hf:OWNER/REPO[@REVISION].",
+    )
+    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name.endswith(".onnx"):
             raise InvalidValueError(
                 f"{self.name} is an ONNX file; a network or a checkpoint ({CHECKPOINT_SUFFIX}) is needed",
                 hint="edgecnn quantize, compile and profile take ONNX files",
             )
-        check_alpha(self.alpha)
         if self.rho is not None and self.resolution is not None:
-            raise InvalidValueError("--rho and --resolution say the same thing", hint="give one of them")
+            raise InvalidValueError("`rho` and `resolution` say the same thing", hint="give one of them")
         if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
             raise InvalidValueError(
                 f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
@@ -61,12 +72,11 @@ class NetworkSpec:
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
+        _ = self.architecture  # its name, and phi
         if not 8 <= self.size <= MAX_RESOLUTION:
             raise InvalidValueError(
                 f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
             )
-        if not 0 <= self.seed < 2**63:
-            raise InvalidValueError(f"seed {self.seed} cannot be used", hint="0 or a positive number")
 
     def _known_weights(self) -> str:
         if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
@@ -75,15 +85,15 @@ class NetworkSpec:
 
     def _refuse_what_the_checkpoint_says(self) -> None:
         given = {
-            "--alpha": self.alpha != 1,
-            "--phi": self.phi is not None,
-            "--channels": self.in_channels is not None,
-            "--weights": self.weights != "random",
+            "`alpha`": self.alpha != 1,
+            "`phi`": self.phi is not None,
+            "`channels`": self.in_channels is not None,
+            "`weights`": self.weights != "random",
         }
         if names := [name for name, is_given in given.items() if is_given]:
             raise InvalidValueError(
                 f"{self.name} says itself what {' and '.join(names)} would say",
-                hint="leave them out, or name the architecture and give --weights",
+                hint="leave them out, or name the architecture and give `weights`",
             )
         _ = self.manifest
 

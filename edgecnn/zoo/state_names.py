@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
 from edgecnn.errors import WeightsError
+from edgecnn.progress import Progress
 
 State = Mapping[str, Tensor]
 
@@ -17,7 +18,7 @@ _WRAPPERS = ("module", "_orig_mod")
 _COUNTERS = ("n_averaged",)
 
 
-def match(network: nn.Module, state: State, source: str, tell: Callable[[str], None]) -> dict[str, Tensor]:
+def match(network: nn.Module, state: State, source: str, tell: Progress) -> dict[str, Tensor]:
     """Return `state` with the names of `network`'s tensors, where it is clear which is which.
 
     `tell` is called with what was done. Names that stay unknown are left for the check of the fit.
@@ -37,9 +38,7 @@ def _covers(state: Collection[str], own: Collection[str]) -> bool:
     return all(key in state or key.endswith("num_batches_tracked") for key in own)
 
 
-def _without_wrappers(
-    state: State, network: nn.Module, source: str, tell: Callable[[str], None]
-) -> dict[str, Tensor]:
+def _without_wrappers(state: State, network: nn.Module, source: str, tell: Progress) -> dict[str, Tensor]:
     """Take out the segments of wrappers, wherever they stand."""
     used = {part for key in network.state_dict() for part in key.split(".")}
     wrappers = [name for name in _WRAPPERS if name not in used]
@@ -51,9 +50,7 @@ def _without_wrappers(
     return {renamed[key]: value for key, value in state.items()}
 
 
-def _without_prefix(
-    state: State, network: nn.Module, source: str, tell: Callable[[str], None]
-) -> dict[str, Tensor]:
+def _without_prefix(state: State, network: nn.Module, source: str, tell: Progress) -> dict[str, Tensor]:
     """Take away what stands before every name that the network has."""
     own = set(network.state_dict())
     shortest = min(own, key=len, default="")
@@ -93,7 +90,7 @@ _ENDS = {
 
 
 def _from_efficientnet_pytorch(
-    state: State, network: nn.Module, source: str, tell: Callable[[str], None]
+    state: State, network: nn.Module, source: str, tell: Progress
 ) -> dict[str, Tensor]:
     """Translate the names of the package efficientnet-pytorch, which counts blocks through all stages."""
     stages = getattr(network, "blocks", None)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.lazy import install_command, package_folder
+from edgecnn.progress import silent
 from edgecnn.zoo import hub
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.state_names import match
@@ -61,7 +62,7 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
     for note in read.notes:
         _warn(note)
     # The catalogue's own files are known to fit, whatever their names.
-    tell = _silent if checkpoint.source == "imagenet" else _warn
+    tell = silent if checkpoint.source == "imagenet" else _warn
     state = match(network, read.tensors, checkpoint.source, tell)
     own = network.state_dict()
     stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(row, own, state)
@@ -118,10 +119,6 @@ def _kept_classifier(
     }
 
 
-def _silent(message: str) -> None:
-    pass
-
-
 def _warn(message: str) -> None:
     warnings.warn(message, EdgecnnWarning, stacklevel=3)
 
@@ -139,9 +136,9 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if not os.path.isfile(path) and "#" in source:
         before, _, part = source.rpartition("#")
         path = Path(before)
-    if not os.path.isfile(path):  # a name that is too long raises in pathlib
+    if wrong := files.unlike_file(path, "a checkpoint"):
         raise WeightsError(
-            f"there is no checkpoint {source[:200]}",
+            f"the checkpoint {source[:200]} is {wrong}",
             hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
     return Checkpoint(source, path, part)

@@ -48,5 +48,5 @@ def test_fixed_batches_that_differ_are_unlike(exported, file):
 
 
 def test_wrong_usage_is_told(file, tmp_path):
-    for arguments in ((file,), (file, "result.json"), ("a.json", "b.json", "c.json")):
-        assert run_here("compare", *arguments).returncode == 2
+    for arguments, code in (((file,), 2), ((file, "result.json"), 1), (("a.json", "b.json", "c.json"), 1)):
+        assert run_here("compare", *arguments).returncode == code

@@ -1,5 +1,7 @@
 """Standard streams that are closed, full or read by nobody; unusual names, and users without a home."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from program import run_here
 from small_classifier import classifier
 
 from edgecnn import files
+from edgecnn.cli import common, main
 
 EDGECNN = f"{sys.executable} -m edgecnn"
 
@@ -59,9 +62,44 @@ def test_a_full_standard_output_is_one_error(words, here):
     ]
 
 
-def test_a_reader_that_leaves_is_no_error(here):
-    done = shell("$E models | true; $E info m.onnx | head -1", here)
-    assert done.returncode == 0 and done.stderr == ""
+@pytest.mark.parametrize(
+    "words",
+    ["models", "models --json", "targets", "info m.onnx", "--help", "info --help",
+     "--version", "profile m.onnx --seconds 0.1 --no-store", "devices list",
+     "compile m.onnx --backend ort -o m.ort"],
+)  # fmt: skip
+def test_a_reader_that_leaves_is_no_error(words, here, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["edgecnn", *words.split()])
+    monkeypatch.chdir(here)
+    reading, writing = os.pipe()
+    os.close(reading)
+    said = io.StringIO()
+    with (
+        open(writing, "w") as output,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(said),
+        pytest.raises(SystemExit) as end,
+    ):
+        main()
+    assert end.value.code == 0 and "error" not in said.getvalue()
+    assert (here / "m.ort").exists() == ("-o" in words)
+
+
+def test_no_line_says_that_a_reader_left(here):
+    done = shell("{ $E models; echo $? >&2; } | true; { $E info m.onnx; echo $? >&2; } | head -c 1", here)
+    assert done.stderr.split() == ["0", "0"]
+
+
+def test_work_goes_on_whose_bar_nobody_sees(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with open(writing, "w") as errors:
+        monkeypatch.setattr("sys.stderr", errors)
+        with common.progress(2) as tell:
+            tell("one")
+            tell("two")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), errors.fileno())
 
 
 @pytest.fixture
@@ -117,7 +155,7 @@ def test_what_the_system_refuses_is_one_error(here):
     name = "n" * 300 + ".onnx"
     done = run_here("info", name, cwd=here)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"error: {name}: the name is too long"
+    assert done.stderr.splitlines()[0] == f"error: {name} is out of reach: the name is too long"
 
 
 @pytest.mark.parametrize(
@@ -146,3 +184,14 @@ def test_a_name_that_is_no_text_is_refused_by_what_cannot_open_it(here):
     done = run_here("profile", name, "--seconds", "0.1", cwd=here)
     line, hint = done.stderr.splitlines()[-2:]
     assert done.returncode == 1 and r"mod\xe8le.onnx" in line and "UTF-8" in line and "rename" in hint
+
+
+@pytest.mark.parametrize(
+    "words", ["compile m.onnx --backend ort -o m.ort", "profile m.onnx --layers --seconds 0.1 --no-store"]
+)
+def test_no_room_for_temporary_files_is_said_with_their_folder(words, here):
+    (here / "temporary").mkdir()
+    done = shell(f"ulimit -f 1; $E {words}", here, TMPDIR=str(here / "temporary"))
+    line, hint = done.stderr.splitlines()[-2:]
+    assert done.returncode == 1 and f"no room for temporary files in {here}/temporary: " in line
+    assert "TMPDIR" in hint and not any((here / "temporary").iterdir()) and not (here / "m.ort").exists()

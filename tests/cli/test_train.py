@@ -191,7 +191,7 @@ def test_what_several_processes_would_all_write_is_refused(arguments, trained, t
         (["distill", "vgg11", "--teacher", "vgg11", "--teacher-weights", "random", "--data", "x"], 1, "know"),
         (["distill", "lenet5", "--teacher", "{net}"], 1, "nothing to learn from"),
         (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--features", "hints"], 1, "hint"),
-        (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--weight", "0"], 1, "weights of 0"),
+        (["distill", "lenet5", "--teacher", "{net}", "--data", "digits", "--weight", "0"], 1, "weight of 0"),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_line_and_the_right_exit_code(arguments, code, words, trained, tmp_path):

@@ -12,9 +12,8 @@ from edgecnn import asked
 from edgecnn.artifact import read_manifest
 from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
-from edgecnn.compress.prune import Goal
-from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
-from edgecnn.compress.prune.prune_to_latency import LatencyGoal
+from edgecnn.compress.prune.prune_file import prune_file
+from edgecnn.compress.prune.prune_request import PruneRequest
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.errors import ArtifactError
 from edgecnn.export import ExportRequest, export
@@ -32,7 +31,7 @@ def lenet(**options):
 @pytest.fixture
 def pruned(tmp_path):
     path = tmp_path / "p.safetensors"
-    prune_file(PruneRequest(lenet(seed=3), path, Goal.parse("macs", "0.5x"), align=1, measure=False))
+    prune_file(PruneRequest(lenet(seed=3), path, target_macs="0.5x", align=1, measure=False))
     return path
 
 
@@ -67,7 +66,7 @@ def chain(tmp_path_factory):
     """A pruned checkpoint, what was exported from it, and an engine of that."""
     folder = tmp_path_factory.mktemp("chain")
     pruned, exported, engine = folder / "p.safetensors", folder / "m.onnx", folder / "e.xml"
-    prune_file(PruneRequest(lenet(seed=3), pruned, Goal.parse("macs", "0.5x"), align=1, measure=False))
+    prune_file(PruneRequest(lenet(seed=3), pruned, target_macs="0.5x", align=1, measure=False))
     export(ExportRequest(NetworkSpec(str(pruned)), exported, calib_images=8))
     compile_file(CompileRequest(exported, engine, "openvino"))
     return folder
@@ -135,8 +134,8 @@ OUT = Path("out.safetensors")
     "request_",
     [
         ExportRequest(lenet(alpha=0.5), Path("out.onnx"), "int8", calib=Path("photos"), batch=2),
-        PruneRequest(lenet(), OUT, LatencyGoal.parse("0.6x"), data="digits", options=TrainOptions(epochs=3)),
-        PruneRequest(lenet(), OUT, sparse=True),
+        PruneRequest(lenet(), OUT, target_latency="0.6x", data="digits", epochs=3),
+        PruneRequest(lenet(), OUT, sparsity="2:4"),
         CompileRequest(Path("m.onnx"), Path("e.xml"), "openvino", sm=("8.6",), batch=BatchRange(1, 2, 3)),
     ],
     ids=["export", "prune to a latency", "sparse", "compile"],

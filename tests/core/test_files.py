@@ -1,6 +1,8 @@
+import contextlib
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -23,6 +25,47 @@ def test_an_existing_file_is_replaced(tmp_path):
     files.write_atomic(tmp_path / "a.bin", b"new")
     assert (tmp_path / "a.bin").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A folder with a path of each kind that is no file."""
+    (tmp_path / "folder.onnx").mkdir()
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "device.onnx").symlink_to("/dev/zero")
+    (tmp_path / "circle.onnx").symlink_to("circle.onnx")
+    (tmp_path / "dangling.onnx").symlink_to("nowhere")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(os.path.relpath(tmp_path / "socket.onnx"))
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "file.onnx").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("folder.onnx", "a folder, not a model file"),
+        ("pipe.onnx", "a pipe, not a model file"),
+        ("socket.onnx", "a socket, not a model file"),
+        ("device.onnx", "a device, not a model file"),
+        ("circle.onnx", "a link that leads in a circle"),
+        ("dangling.onnx", "a link to what is not there"),
+        ("none.onnx", "not there"),
+        ("file.onnx/m.onnx", "not there"),
+        ("a\0b", "not there"),
+        ("n" * 300, "out of reach: the name is too long"),
+        ("file.onnx", None),
+    ],
+)
+def test_what_is_no_file_is_called_what_it_is(odd, name, words):
+    assert files.unlike_file(odd / name, "a model file") == words
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="every folder is open to the superuser")
+def test_a_file_in_a_folder_that_is_closed_is_out_of_reach(odd):
+    (odd / "locked").chmod(0)
+    assert files.unlike_file(odd / "locked/m.onnx") == "out of reach: permission denied"
 
 
 def test_a_new_file_has_the_permissions_that_the_umask_gives(tmp_path):

@@ -1,6 +1,9 @@
 """What a killed run leaves behind is swept by the next one; what a running one uses is not."""
 
+import contextlib
+import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -8,6 +11,7 @@ import sys
 import pytest
 
 from edgecnn import files, leftovers
+from edgecnn.errors import OutputError
 
 KILLED = """
 import os, signal, sys
@@ -79,3 +83,49 @@ def test_a_folder_that_was_swept_before_it_was_locked_is_made_anew(tmp_path, mon
     monkeypatch.setattr(leftovers, "hold", late)
     with leftovers.TemporaryFolder(tmp_path) as folder:
         assert swept and os.listdir(tmp_path) == [os.path.basename(folder)]
+
+
+@pytest.fixture
+def limited():
+    """No file of this process gets larger than 10 kB: what is written is cut off, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_fails_for_want_of_room_says_so(limited):
+    with (
+        pytest.raises(OutputError, match=r"no room for temporary files in .* \(ulimit -f\)") as caught,
+        leftovers.TemporaryFolder() as folder,
+    ):
+        with contextlib.suppress(OSError), open(f"{folder}/library", "wb") as file:
+            file.write(bytes(20_000))
+        raise RuntimeError("basic_ios::clear")
+    assert "TMPDIR" in caught.value.hint and str(caught.value.__cause__) == "basic_ios::clear"
+    assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota")])
+def test_a_disk_that_takes_nothing_more_is_the_reason(monkeypatch, number, words):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OutputError, match=words), leftovers.TemporaryFolder():
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        raise RuntimeError("basic_ios::clear")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_another_failure_stays_what_it_is(error):
+    with pytest.raises(error), leftovers.TemporaryFolder():
+        raise error
+
+
+def test_no_place_for_temporary_files_is_one_error(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    with pytest.raises(OutputError, match="can be written nowhere: No usable"):
+        leftovers.TemporaryFolder()

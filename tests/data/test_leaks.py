@@ -106,19 +106,99 @@ def test_calibration_and_check_share_no_picture(plain):
     assert any("20 of the images" in note for note in found.notes)
 
 
-def test_only_files_of_equal_size_are_read(plain, monkeypatch):
+def test_files_are_read_where_sizes_in_bytes_are_equal_and_decoded_where_those_in_pixels_are(
+    plain, monkeypatch
+):
     files = sorted(plain.rglob("*.png"))
     for number, file in enumerate(files):
-        file.write_bytes(file.read_bytes() + bytes(number))
+        Image.open(file).resize((6, 6 + number)).save(file)
+        file.write_bytes(file.read_bytes() + bytes(2000 - file.stat().st_size + number))
     shutil.copy(files[3], plain / "cat" / "copy.png")
-    files.append(plain / "cat" / "copy.png")
-    read = []
-    monkeypatch.setattr(identity, "read_file", lambda path: read.append(path) or Path(path).read_bytes())
-    sizes = [file.stat().st_size for file in files]
-    firsts = identity.first_of_each(files, sizes)
-    alike = {file for file, size in zip(files, sizes, strict=True) if sizes.count(size) > 1}
-    assert set(read) == alike and len(alike) < len(files)
-    assert firsts[-1] == 3 and (firsts[:-1] == np.arange(len(files) - 1)).all()
+    Image.open(files[5]).save(plain / "cat" / "again.bmp")
+    files += [plain / "cat" / "copy.png", plain / "cat" / "again.bmp"]
+    looked: dict[str, list[Path]] = {"read_file": [], "open_image": []}
+    for name, paths in looked.items():
+        own = getattr(identity, name)
+        monkeypatch.setattr(
+            identity, name, lambda path, own=own, paths=paths: paths.append(path) or own(path)
+        )
+    found = identity.find_copies(files, [file.stat().st_size for file in files])
+    assert sorted(looked["read_file"]) == sorted([files[3], files[-2]])
+    assert sorted(looked["open_image"]) == sorted([files[5], files[-1]])
+    assert found.rows.tolist() == [40, 41] and found.firsts[40:].tolist() == [3, 5] and not found.note
+
+
+# ---- a picture that was saved anew without loss
+
+
+def with_turn(picture: Image.Image, file: Path) -> None:
+    """A picture that lies on its side, and says how it is turned upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(file.with_suffix(".png"), exif=exif)
+
+
+def with_alpha(picture: Image.Image, file: Path) -> None:
+    """What was white is transparent: composed on white it is what it was."""
+    pixels = np.asarray(picture)
+    clear = (pixels == 255).all(axis=2)
+    hidden = np.where(clear[..., None], 40, pixels)
+    alpha = np.where(clear, 0, 255)[..., None]
+    Image.fromarray(np.concatenate([hidden, alpha], 2).astype(np.uint8)).save(file.with_suffix(".png"))
+
+
+AGAIN = {
+    "bmp": lambda picture, file: picture.save(file.with_suffix(".bmp")),
+    "webp": lambda picture, file: picture.save(file.with_suffix(".webp"), lossless=True),
+    "tiff": lambda picture, file: picture.save(file.with_suffix(".tif"), compression="tiff_lzw"),
+    "recompressed": lambda picture, file: picture.save(file.with_suffix(".png"), compress_level=0),
+    "palette": lambda picture, file: picture.quantize(64).save(file.with_suffix(".png")),
+    "metadata": lambda picture, file: picture.save(file.with_suffix(".png"), dpi=(72, 72)),
+    "turned": with_turn,
+    "alpha": with_alpha,
+}
+
+
+@pytest.fixture
+def white(plain):
+    """As `plain`, with white pixels, and few enough colours for a palette."""
+    for file in plain.rglob("*.png"):
+        pixels = np.asarray(Image.open(file)).copy()
+        pixels[:2] = 255
+        Image.fromarray(pixels).save(file)
+    return plain
+
+
+@pytest.mark.parametrize("how", AGAIN)
+def test_pictures_saved_anew_without_loss_are_on_one_side(white, how):
+    for file in sorted(white.rglob("*.png")):
+        AGAIN[how](Image.open(file), file.with_name(f"z{file.name}"))
+    dataset = open_dataset(str(white))
+    sides = [
+        {identity.pixel_hash(part.images[row]) for row in range(len(part))}
+        for part in (dataset.train, dataset.validation, dataset.test)
+    ]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sum(map(len, sides)) == 40
+    assert "40 images are copies of others: all copies of an image are on the same side" in dataset.notes[0]
+    assert split(white).notes == (f"40 of the images in {white} left out: copies of others",)
+
+
+def test_another_picture_of_the_same_size_is_no_copy(plain):
+    pixels = np.asarray(Image.open(plain / "cat" / "0.png")).copy()
+    pixels[3, 3, 1] ^= 1
+    Image.fromarray(pixels).save(plain / "cat" / "nearly.bmp")
+    assert not open_dataset(str(plain)).notes
+
+
+@pytest.mark.parametrize("limit", ["MOST_RECORDED", "MOST_DECODED", "MOST_PIXELS"])
+def test_where_pixels_are_too_many_to_compare_that_is_said(plain, monkeypatch, limit):
+    Image.open(plain / "cat" / "0.png").save(plain / "cat" / "again.bmp")
+    shutil.copy(plain / "cat" / "0.png", plain / "cat" / "copy.png")
+    monkeypatch.setattr(identity, limit, 40)
+    notes = open_dataset(str(plain)).notes
+    assert "only identical files count as copies: to compare the pixels of 41 images" in notes[0]
+    assert "1 image is a copy of another" in notes[1]
 
 
 # ---- what is left out

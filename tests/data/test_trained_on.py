@@ -134,6 +134,47 @@ def test_images_that_trained_do_not_test_wherever_they_lie(folder, tmp_path, mon
     assert found.training.left_out == (72 if place in (renamed, among_others) else 0)
 
 
+ANEW = ((".bmp", {}), (".png", {"compress_level": 0}), (".png", {"dpi": (9, 9)}))
+
+
+def saved_anew(folder, tmp_path, monkeypatch):
+    """The same pixels in other files: of another format, compressed otherwise, with other metadata."""
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        place = tmp_path / "anew" / file.parent.name / file.stem
+        place.parent.mkdir(parents=True, exist_ok=True)
+        suffix, options = ANEW[number % len(ANEW)]
+        Image.open(file).save(place.with_suffix(suffix), **options)
+    return str(tmp_path / "anew")
+
+
+def pixels(images) -> set[bytes | None]:
+    return {identity.pixel_hash(images[row]) for row in range(len(images))}
+
+
+def test_images_that_trained_do_not_test_when_they_are_saved_anew(folder, tmp_path, monkeypatch):
+    name = saved_anew(folder, tmp_path, monkeypatch)
+    found = images_that_test(manifest(recorded(folder)), name, 2)
+    assert pixels(found.images) == pixels(open_dataset(str(folder), seed=5).test.images)
+    assert (found.training.left_out, found.training.unknown) == (72, "")
+    later = open_for([manifest(recorded(folder))], name, seed=9)
+    before = open_dataset(str(folder), seed=5)
+    assert len(later.test) == 8 and not pixels(later.test.images) & pixels(before.train.images)
+
+
+def test_of_files_whose_pixels_are_not_recorded_it_is_said_that_saved_anew_they_are_not_known(
+    folder, tmp_path, monkeypatch
+):
+    name = saved_anew(folder, tmp_path, monkeypatch)
+    monkeypatch.setattr(identity, "MOST_PIXELS", 71 * 64)
+    step = recorded(folder)  # as of a large set, or by an earlier version
+    assert "training_pixels" not in step.parameters and "training_images" in step.parameters
+    found = images_that_test(manifest(step), name, 2)
+    assert found.training.left_out == 0 and "not when saved anew" in found.training.unknown
+    copy = images_that_test(manifest(step), renamed(folder, tmp_path, monkeypatch), 2)
+    assert copy.training.left_out == 72
+    assert not images_that_test(manifest(step), str(folder), 2).training.unknown
+
+
 @pytest.mark.parametrize("place", [renamed, among_others])
 def test_a_later_training_tests_with_nothing_that_trained_before(folder, tmp_path, monkeypatch, place):
     name = place(folder, tmp_path, monkeypatch)

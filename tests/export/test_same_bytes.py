@@ -7,8 +7,8 @@ import pytest
 
 from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import CompileRequest
-from edgecnn.compress.prune import Goal
-from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
+from edgecnn.compress.prune.prune_file import prune_file
+from edgecnn.compress.prune.prune_request import PruneRequest
 from edgecnn.export import ExportRequest, export
 from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
@@ -63,7 +63,7 @@ def test_a_quantized_file(tmp_path, ticking, exported):
 @SLOW
 def test_a_pruned_network_though_its_latency_was_measured(tmp_path):
     def make(path):
-        prune_file(PruneRequest(lenet(), path, Goal.parse("macs", "0.5x"), seconds=0.05, align=1))
+        prune_file(PruneRequest(lenet(), path, target_macs="0.5x", seconds=0.05, align=1))
 
     first, second = made_twice(tmp_path, "p.safetensors", make)
     assert first == second

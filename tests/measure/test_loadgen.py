@@ -11,6 +11,7 @@ from edgecnn.measure.latency import loadgen, statistics
 from edgecnn.measure.latency.loadgen import SCENARIOS, run_scenario
 from edgecnn.measure.latency.loadgen_system import System
 from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.progress import silent
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 
@@ -102,14 +103,14 @@ class Threshold:
 @pytest.mark.parametrize("most", [620.0, 100.0])
 def test_the_search_ends_at_the_highest_valid_rate(engine, tmp_path, most):
     trials = []
-    found = loadgen._search(Threshold(engine, most), tmp_path, trials, lambda step: None)
+    found = loadgen._search(Threshold(engine, most), tmp_path, trials, silent)
     assert 0.9 * most < found <= most
     assert len(trials) < 12
 
 
 def test_the_search_gives_up_where_no_rate_is_valid(engine, tmp_path):
     with pytest.raises(EngineError, match="at no rate"):
-        loadgen._search(Threshold(engine, 0.0), tmp_path, [], lambda step: None)
+        loadgen._search(Threshold(engine, 0.0), tmp_path, [], silent)
 
 
 def test_what_the_engine_raises_comes_through(engine, tmp_path, monkeypatch):

@@ -148,6 +148,12 @@ def test_no_store_is_an_error_that_says_how_to_get_one(own):
     assert not own.exists()
 
 
+def test_a_folder_in_place_of_a_store_is_called_so(own):
+    own.mkdir(parents=True)
+    with pytest.raises(StoreError, match="is a folder, not a store of results"):
+        store.query()
+
+
 def test_a_newer_store_is_refused_and_left_alone(own):
     store.append("eval", result())
     with contextlib.closing(sqlite3.connect(own)) as connection:
@@ -185,6 +191,18 @@ def test_a_store_with_a_page_overwritten_is_called_damaged(own):
     own.write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
         store.query()
+
+
+def test_a_store_of_which_even_the_complaint_is_no_text_is_called_damaged(own):
+    store.append("eval", result())
+    with contextlib.closing(sqlite3.connect(own)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    content = own.read_bytes()
+    assert content.count(b"CREATE TABLE") == 1
+    own.write_bytes(content.replace(b"CREATE TABLE", b"CREATE T\xffBLE"))
+    for use in (store.query, lambda: store.append("eval", result()), lambda: store.received(own, "eval")):
+        with pytest.raises(StoreError, match="damaged"):
+            use()
 
 
 def test_damaged_samples_are_an_error():

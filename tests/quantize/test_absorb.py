@@ -7,9 +7,9 @@ from rewrites import assert_same_function, channels_of, constant, graph_of, imag
 from tensorrt_build import build
 
 from edgecnn.errors import DataError
-from edgecnn.quantize import quantize
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.repair.absorb import absorb, statistics
 from edgecnn.targets import CPU, PORTABLE
 

@@ -7,7 +7,7 @@ import pytest
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity
 from edgecnn.quantize.efforts import FITTED
-from edgecnn.quantize.escalate import TRAINING, Verdict, escalate
+from edgecnn.quantize.escalate import TRAINING, Verdict, escalate, fewest
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 
 
@@ -72,3 +72,23 @@ def test_of_a_budget_that_nothing_meets_the_better_of_trained_and_untrained_is_k
 def test_without_a_budget_training_is_tried_once_and_kept_where_it_is_better():
     outcome = escalate(Quantizer(), judge, scan, finetune=trained_to(15.0))
     assert names(outcome) == [FITTED.name, TRAINING] and outcome.quantized.model == 15.0
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 5, 8, 13])
+def test_the_least_count_that_is_enough_is_found_with_few_attempts(most):
+    for least in range(1, most + 2):
+        tried = []
+
+        def attempt(count, least=least, tried=tried):
+            tried.append(count)
+            return f"{count} layers" if count >= least else None
+
+        assert fewest(attempt, most) == (f"{least} layers" if least <= most else None)
+        assert len(tried) == len(set(tried)) and len(tried) <= 2 * most.bit_length()
+        assert all(1 <= count <= most for count in tried)
+
+
+def test_counts_are_doubled_and_then_the_gap_is_halved():
+    tried = []
+    fewest(lambda count: tried.append(count) or (count >= 6 or None), 13)
+    assert tried == [1, 2, 4, 8, 6, 5]

@@ -42,6 +42,12 @@ def test_the_floor_is_10_db_and_half_of_the_decisions_unless_a_budget_says_other
     assert (found and found.keeps) == keeps
 
 
+@pytest.mark.parametrize(("drop", "destroyed"), [(None, True), (1.5, True), (0.5, False), (-2.0, False)])
+def test_labelled_images_on_which_hardly_any_top1_is_lost_say_that_nothing_is_destroyed(drop, destroyed):
+    found = ruined(parity(3.0, 0.2), Budget(), ["why"], accepted=False, drop=drop)
+    assert (found is not None) == destroyed
+
+
 def test_the_images_are_suspected_first_and_the_network_last():
     first, second, last = causes(Preprocessing(), "assumption", "photos", 8)
     assert "mean 0.485,0.456,0.406" in first and "8 of photos" in second and "layers" in last
@@ -83,6 +89,9 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     source, out = ruinous(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     done = run("quantize", source, "-o", str(out), *FAST)
     assert done.returncode == 3, done.stderr
+    assert "was written all the same" in done.stdout and "exit code is 3" in done.stdout
+    assert "exit code 0" in done.stdout.splitlines()[-1]
+    assert "only 4.6 dB of output 'y': int8 DESTROYS" in run("info", str(out)).stdout
     assert "DESTROYS" in done.stdout and "of output 'y'" in done.stdout and "next:" not in done.stdout
     causes = [line for line in done.stdout.splitlines() if line.startswith("  ")]
     assert any("1. the images are prepared otherwise" in line for line in causes)
@@ -93,6 +102,7 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["quantization"]["floor"]["accepted"] is True
+    assert "taken as it is" in run("info", str(out)).stdout
     by_name = {item["name"]: item for item in report["parity"]["outputs"]}
     assert by_name["best"]["kind"] == "class scores", "an integer is compared by what its argmax sees"
     assert report["parity"]["sqnr_db"] == by_name["y"]["sqnr_db"] < by_name["best"]["sqnr_db"]
@@ -102,6 +112,10 @@ def test_a_destroyed_file_ends_with_3_and_its_causes_unless_it_is_forced(tmp_pat
     report = json.loads(done.stdout)
     assert done.returncode == (0 if report["parity"]["sqnr_db"] >= 20 else 3)
     assert report["quantization"]["attempts"][0]["sqnr_db"] < 10
+
+    done = run("quantize", source, "-o", str(out), *FAST, "--min-sqnr", "90")
+    assert done.returncode == 3 and "NOT met; written is the best" in done.stdout
+    assert "NOT met" in run("info", str(out)).stdout
 
 
 def test_random_weights_get_a_note_only(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph.index import Graph, macs_by_node
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.requantize import requantize_file
 from edgecnn.runtime import load
 
@@ -181,7 +182,7 @@ def test_what_stays_float_is_named_and_the_rest_is_int8(tmp_path):
     assert made.manifest.quantization["int8_mac_share"] == 1
     assert made.manifest.quantization["float_nodes"] == {"gelu": "no int8 form: FastGelu"}
     assert made.parity.sqnr_db > 25
-    other = requantize_file(made.path, tmp_path / "other.onnx", "cpu")
+    other = requantize_file(RequantizeRequest(made.path, tmp_path / "other.onnx", "cpu"))
     assert other.manifest.quantization["int8_mac_share"] == 1
     assert written(CONTRIB["FastGelu"][0], tmp_path, precision="float16").parity.sqnr_db > 40
 

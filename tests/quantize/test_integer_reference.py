@@ -21,8 +21,8 @@ from small_graphs import GOLDEN, model_of
 
 from edgecnn.artifact import read_manifest
 from edgecnn.data.builtin import frames
-from edgecnn.quantize import quantize
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import CPU, PORTABLE
 

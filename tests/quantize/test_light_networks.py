@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper
 from rewrites import run, same
 
-from edgecnn.quantize import quantize
 from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.targets import CPU
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"

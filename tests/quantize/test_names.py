@@ -8,6 +8,7 @@ from foreign_graphs import decibels, head, images, model_of, run, stem, written
 from edgecnn.quantize.efforts import Recipe
 from edgecnn.quantize.graph.free_names import Names, is_ours
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.requantize import requantize_file
 from edgecnn.targets import PORTABLE
@@ -39,7 +40,7 @@ def renamed(how):
 def test_names_that_are_ours_are_taken(how, tmp_path):
     made = written(renamed(how), tmp_path, calib_images=4, check_images=4)
     assert decibels(run(PLAIN, images()), run(made.path, images())) > 15
-    other = requantize_file(made.path, tmp_path / "other.onnx", "cpu")
+    other = requantize_file(RequantizeRequest(made.path, tmp_path / "other.onnx", "cpu"))
     assert decibels(run(PLAIN, images()), run(other.path, images())) > 15
 
 

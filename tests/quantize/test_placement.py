@@ -7,10 +7,10 @@ from onnx import helper, parser
 from small_graphs import GOLDEN, model_of
 from tensorrt_build import build
 
-from edgecnn.export.export_request import RANGE_METHODS
-from edgecnn.quantize import quantize
 from edgecnn.quantize.graph.index import Graph, macs_by_node
+from edgecnn.quantize.int8_options import RANGE_METHODS
 from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.ranges.range_methods import METHODS
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES

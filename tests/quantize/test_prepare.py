@@ -8,8 +8,9 @@ from onnx.reference import ReferenceEvaluator
 from rewrites import run, same
 
 from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.opset import upgrade
-from edgecnn.quantize.graph.prepare import load, prepare
+from edgecnn.quantize.graph.prepare import prepare
 
 RNG = np.random.default_rng(0)
 SHAPE = (2, 4, 8, 8)
@@ -279,7 +280,7 @@ def test_a_file_is_loaded_with_the_weights_beside_it(tmp_path):
     model, path = model_of([CONV, ("Relu", "a", "y", {})]), tmp_path / "m.onnx"
     expected = run(model, IMAGES)
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
-    np.testing.assert_allclose(run(prepare(load(path)), IMAGES), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(prepare(load(path).model), IMAGES), expected, rtol=1e-5, atol=1e-6)
     (tmp_path / "weights").unlink()
     with pytest.raises(ArtifactError, match="weights in another file"):
         load(path)

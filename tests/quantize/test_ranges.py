@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import UnknownNameError
-from edgecnn.export.export_request import RANGE_METHODS
+from edgecnn.quantize.int8_options import RANGE_METHODS
 from edgecnn.quantize.ranges.observers import BINS, Observer
 from edgecnn.quantize.ranges.range_methods import METHODS, choose
 

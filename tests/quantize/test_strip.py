@@ -11,11 +11,11 @@ from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
 from edgecnn.parity import compare
-from edgecnn.quantize import quantize
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.remove_qdq import exclusions, strip, to_scheme
+from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES

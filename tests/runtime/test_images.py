@@ -124,6 +124,13 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
         open_image(tmp_path)
 
 
+def test_a_link_that_leads_in_a_circle_is_called_so(tmp_path):
+    (tmp_path / "c.png").symlink_to("c.png")
+    for read in (open_image, find_images):
+        with pytest.raises(DataError, match=r"c\.png is a link that leads in a circle"):
+            read(tmp_path / "c.png")
+
+
 def test_images_are_found_below_a_folder_in_order(tmp_path):
     for name in ("b/2.JPG", "a/1.png", "c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

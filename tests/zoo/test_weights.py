@@ -82,16 +82,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, suffix, content):
 
 
 def test_a_checkpoint_that_is_not_there_says_what_weights_takes():
-    with pytest.raises(WeightsError, match="there is no checkpoint nowhere") as caught:
+    with pytest.raises(WeightsError, match=r"the checkpoint nowhere.* is not there") as caught:
         zoo.create("lenet5", weights="nowhere")
     assert "imagenet" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["9" * 400, "a\x00b", "w.pth#" + "x" * 400])
 def test_a_name_that_no_file_can_have_is_no_checkpoint(name):
-    with pytest.raises(WeightsError, match="there is no checkpoint"):
+    words = "is (not there|out of reach: the name is too long)"
+    with pytest.raises(WeightsError, match="the checkpoint .* " + words):
         zoo.create("lenet5", weights=name)
-    with pytest.raises(ArtifactError, match="not there"):
+    with pytest.raises(ArtifactError, match=words):
         read_manifest(name)
 
 

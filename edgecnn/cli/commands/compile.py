@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.backends import BACKENDS
-from edgecnn.cli import common
+from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import say
+from edgecnn.compile.compile_request import CompileRequest
 
 if TYPE_CHECKING:
     from edgecnn.compile.auto import Tried
@@ -18,71 +18,19 @@ if TYPE_CHECKING:
 
 
 def _outputs(
-    source: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any
+    model: Path, output: Path | None, backend: str, timing_cache: Path | None, **_: Any
 ) -> list[Path]:
     from edgecnn.compile.build_engine import engine_files
 
-    return [*engine_files(output or source, backend), *([timing_cache] if timing_cache else [])]
+    return [*engine_files(output or model, backend), *([timing_cache] if timing_cache else [])]
 
 
 @click.command("compile", cls=BoardCommand, outputs=_outputs)
-@click.argument("source", type=BoardPath(sent=True, path_type=Path))
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    help=f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
-)
-@click.option(
-    "-o", "--output", type=BoardPath(fetched=True, path_type=Path), help="Engine to write  [beside SOURCE]."
-)
-@click.option("--target", help="Board or GPU to build for: a name of `edgecnn targets`  [this machine].")
-@click.option("--sm", help="Compute capabilities to build for: 89, or 75,86,89  [this machine's GPU].")
-@click.option("--batch", help="Images per inference: 8, or MIN:OPT:MAX  [1, or the file's].")
-@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
-@click.option("--device", default="cpu", show_default=True, help="Device of ort: cpu, cuda.")
-@click.option(
-    "--hint",
-    type=click.Choice(["latency", "throughput"]),
-    default="latency",
-    show_default=True,
-    help="Aim that OpenVINO tunes for.",
-)
-@click.option("--bf16", is_flag=True, help="Let the CPU compute in bfloat16.")
-@click.option("--workspace", "workspace_mib", type=click.IntRange(1), help="Most MiB that a layer may use.")
-@click.option(
-    "--timing-cache",
-    type=BoardPath(sent=True, fetched=True, path_type=Path),
-    help="File of timings, read and kept up.",
-)
-@click.option("--version-compatible", is_flag=True, help="An engine for later versions of TensorRT too.")
-@click.option("--hardware-compatible", is_flag=True, help="An engine for other GPUs of the kind too.")
-@click.option("--sparsity", is_flag=True, help="Use 2:4 sparse weights where they are.")
-@click.option(
-    "--dla",
-    type=click.IntRange(0, 1),
-    help="Deep-learning accelerator, of float16 files; rest on the GPU.",
-)
-@click.option(
-    "--check",
-    type=BoardPath(sent=True, folder=True, path_type=Path),
-    help="Images to check on  [built-in photographs].",
-)
-@click.option(
-    "--reference",
-    type=BoardPath(sent=True, path_type=Path),
-    help="Float file of an int8 SOURCE, which decides  [the one beside SOURCE, if it must].",
-)
+@click.argument("model", metavar="SOURCE", type=BoardPath(sent=True, path_type=Path))
+@request_options.options(CompileRequest)
 @click.option("--layers", is_flag=True, help="List the layers of the engine.")
 @common.common
-def command(
-    source: Path,
-    sm: str | None,
-    batch: str | None,
-    layers: bool,
-    as_json: bool,
-    **values: Any,
-) -> None:
+def command(model: Path, layers: bool, as_json: bool, **values: Any) -> None:
     """Turn SOURCE, an ONNX file, into an engine, and check it against the file on real images.
 
     \b
@@ -90,32 +38,18 @@ def command(
     edgecnn compile m.onnx --backend openvino --threads 1
     edgecnn compile m.onnx --backend tensorrt-rtx --sm 86,89      # for GPUs that are elsewhere
     """
-    from edgecnn.compile.build_engine import compile_file
-    from edgecnn.compile.compile_request import AUTO, BatchRange, CompileRequest, parse_sm
+    from edgecnn.compile.auto import Tried
+    from edgecnn.verbs.compile import compile_model
 
-    request = CompileRequest(
-        source,
-        sm=() if sm is None else parse_sm(sm),
-        batch=None if batch is None else BatchRange.parse(batch),
-        **values,
-    )
-    if request.backend == AUTO:
-        from edgecnn.compile.auto import compile_fastest
-
-        with common.progress(None) as show:
-            tried = compile_fastest(request, show)
-        if as_json:
-            common.print_json(tried.to_json())
-            return
-        _print_trials(tried)
-        compiled = tried.kept
-    else:
-        with common.progress(None) as show:
-            compiled = compile_file(request, show)
-        if as_json:
-            common.print_json(compiled.to_json())
-            return
-    _print(compiled, layers)
+    request = request_options.request(CompileRequest, values, model=model)
+    with common.progress(None) as show:
+        made = compile_model(request, show)
+    if as_json:
+        common.print_json(made.to_json())
+        return
+    if isinstance(made, Tried):
+        _print_trials(made)
+    _print(made.kept if isinstance(made, Tried) else made, layers)
 
 
 def _print_trials(tried: Tried) -> None:

@@ -7,40 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common
-from edgecnn.cli.backend_option import backend_option, opened
+from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.store_results import keep, store_option
 from edgecnn.cli.terminal import say
+from edgecnn.measure.measure_options import EvalRequest
 
 if TYPE_CHECKING:
     from edgecnn.data.frame_cache import FrameCache
     from edgecnn.measure.accuracy.evaluate import Accuracy
     from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity
+    from edgecnn.verbs.evaluate import Evaluated
 
 #: Worst classes, changed images and skipped images that are named.
 _NAMED = 3
 
 
-def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
+def _outputs(plot: Path | None, reference: Path | None, **_: Any) -> list[Path]:
     from edgecnn.measure.accuracy.contact_sheet import sheet_path
 
     return [] if plot is None else [plot, *([sheet_path(plot)] if reference else [])]
 
 
 @click.command("eval", cls=BoardCommand, outputs=_outputs)
-@click.argument("model", type=BoardPath(sent=True))
-@click.option(
-    "--data",
-    type=BoardPath(sent=True, folder=True),
-    required=True,
-    help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.",
-)
-@click.option(
-    "--reference",
-    type=BoardPath(sent=True),
-    help="File whose answers to compare with, such as the float one's.",
-)
+@click.argument("model", type=BoardPath(sent=True, path_type=Path))
+@request_options.options(EvalRequest, help={"threads": "CPU threads; 0: all cores."})
 @click.option(
     "--plot",
     type=BoardPath(fetched=True, path_type=Path),
@@ -48,91 +39,42 @@ def _outputs(plot: Path | None, reference: str | None, **_: Any) -> list[Path]:
     " to NAME_changed.",
 )
 @click.option("--per-class", is_flag=True, help="Print the accuracy of every class.")
-@click.option(
-    "--preprocessing-parity", is_flag=True, help="Compare the input with what torchvision would prepare."
-)
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images per inference.")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [all cores].")
-@click.option(
-    "--cache",
-    is_flag=True,
-    help="Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",
-)
-@backend_option
 @store_option
 @common.common
 def command(
-    model: str,
-    data: str,
-    reference: str | None,
-    plot: Path | None,
-    per_class: bool,
-    preprocessing_parity: bool,
-    batch: int,
-    device: str,
-    threads: int,
-    cache: bool,
-    backend: str | None,
-    no_store: bool,
-    as_json: bool,
+    model: Path, plot: Path | None, per_class: bool, no_store: bool, as_json: bool, **values: Any
 ) -> None:
     """Measure the accuracy of MODEL on labelled images, and where it differs from a reference."""
     from edgecnn import figure
-    from edgecnn.data.frame_cache import FrameCache
-    from edgecnn.data.trained_on import test_images
     from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
-    from edgecnn.measure.accuracy.evaluate import evaluate
-    from edgecnn.measure.accuracy.preprocessing_parity import compare_preprocessing
+    from edgecnn.verbs.evaluate import evaluate_model
 
-    plots = _outputs(plot, reference)
+    request = request_options.request(EvalRequest, values, model=model)
+    plots = _outputs(plot, request.reference)
     for path in plots:
         figure.check(path)
-    workers = threads or None
-    frames = FrameCache() if cache else None
-    models = (model, *([reference] if reference else []))
-    # One thread each: every core works on a batch of its own.
-    with (
-        common.progress(None) as show,
-        opened(models, backend, show, device=device, threads=1) as (engine, *other),
-    ):
-        manifest = engine.manifest
-        engine.demand_class_scores()
-        dataset = test_images(manifest, data, engine.classes, show)
-        accuracy = evaluate(
-            engine,
-            dataset,
-            reference=other[0] if other else None,
-            batch=batch,
-            workers=workers,
-            cache=frames,
-            progress=show,
-        )
-        parities: tuple[PreprocessingParity, ...] = ()
-        if preprocessing_parity:
-            show("comparing the preprocessing")
-            parities, _ = compare_preprocessing(engine, dataset.images, batch=batch, workers=workers)
-        preprocessing = engine.preprocessing
-        values = {
-            **accuracy.to_json(),
-            "path": model,
-            "preprocessing_parity": [item.to_json() for item in parities] or None,
-        }
-        if not no_store:
-            keep("eval", engine, values)
+    with common.progress(None) as show:
+        done = evaluate_model(request, show)
+    if not no_store:
+        keep("eval", done.engine, done.to_json())
     if plots:
-        accuracy_plot.draw(accuracy, plots[0])
+        accuracy_plot.draw(done.accuracy, plots[0])
     if len(plots) == 2:
-        contact_sheet.draw(accuracy, dataset.images, preprocessing, plots[1])
+        contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
     if as_json:
-        common.print_json(values)
-        return
+        common.print_json(done.to_json())
+    else:
+        _print(done, plots, per_class)
+
+
+def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
+    accuracy, manifest = done.accuracy, done.engine.manifest
     common.print_facts(
         [
             *_facts(accuracy),
-            *_cache_facts(frames),
-            *_parity_facts(parities),
-            *(("wrote", str(p)) for p in plots),
+            *_cache_facts(done.cache),
+            *_parity_facts(done.parities),
+            *(("wrote", str(path)) for path in plots),
         ]
     )
     if per_class:

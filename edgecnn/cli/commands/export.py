@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common
+from edgecnn.cli import common, request_options
 from edgecnn.cli.terminal import say
+from edgecnn.export.export_request import ExportRequest
 
 if TYPE_CHECKING:
     from edgecnn.export import Exported
@@ -17,38 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("name", metavar="NAME | FILE.safetensors")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.onnx].")
-@common.network()
-@click.option("--int8", is_flag=True, help="Quantize, with ranges from real images.")
-@click.option("--fp16", is_flag=True, help="Compute in float16.")
-@click.option(
-    "--target", default="portable", show_default=True, help="Form of int8: a name of `edgecnn targets`."
-)
-@click.option("--batch", type=int, help="Number of images per inference, fixed  [any].")
-@click.option(
-    "--input",
-    "input_kind",
-    type=click.Choice(["float32", "uint8"]),
-    default="float32",
-    show_default=True,
-    help="Type of the input: uint8 for raw NHWC frames, normalised inside the graph.",
-)
-@click.option("--data", help="Data set it was trained with, instead of --calib: test images check.")
-@common.calibration(images=64)
-@common.budget
-@click.option("--opset", type=int, default=18, show_default=True, help="ONNX operator set.")
+@request_options.options(ExportRequest, without=("max_drop",))
 @common.common
-def command(
-    name: str,
-    output: Path | None,
-    int8: bool,
-    fp16: bool,
-    input_kind: str,
-    min_sqnr: float | None,
-    min_agreement: float | None,
-    as_json: bool,
-    **values: Any,
-) -> int:
+def command(name: str, as_json: bool, **values: Any) -> int:
     """Write network NAME, or a checkpoint, as an ONNX file checked against PyTorch on real images.
 
     \b
@@ -56,26 +27,9 @@ def command(
     edgecnn export efficientnet_lite0 --weights imagenet --int8 --target cpu -o e.onnx
     edgecnn export trained.safetensors --int8
     """
-    if int8 and fp16:
-        raise click.UsageError("--int8 and --fp16 exclude each other")
-    from edgecnn.budget import Budget
-    from edgecnn.export import ExportRequest, export
+    from edgecnn.export import export
 
-    budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100)
-    if values["force"] and not int8:
-        raise click.UsageError("--force belongs to --int8")
-    if budget.asks and not int8:
-        raise click.UsageError("--min-sqnr and --min-agreement are budgets of --int8")
-    spec = common.spec(name, values)
-    request = ExportRequest(
-        network=spec,
-        output=output or Path(f"{spec.stem}.onnx"),
-        seed=spec.seed,
-        precision="int8" if int8 else "float16" if fp16 else "float32",
-        input=input_kind,
-        budget=budget,
-        **values,
-    )
+    request = request_options.request(ExportRequest, values, network=name)
     with common.progress(None) as show:
         exported = export(request, show)
     if as_json:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common, info_folder
+from edgecnn.cli import common, info_folder, request_options
 from edgecnn.cli.terminal import say
+from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from edgecnn.artifact import Manifest
@@ -19,9 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("info")
 @click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier of a network.")
-@click.option("--resolution", type=int, help="Side of a network's input in pixels  [its own].")
-@click.option("--phi", type=float, help="Compound scaling, of: efficientnet.")
+@request_options.options(NetworkSpec, without=("rho", "classes", "channels", "weights", "seed"))
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
 @click.option(
     "--plot",
@@ -48,7 +49,7 @@ def command(
     edgecnn info m.onnx
     edgecnn info photos/ --plot photos.png
     """
-    folders = [subject for subject in subjects if Path(subject).is_dir()]
+    folders = [subject for subject in subjects if os.path.isdir(subject)]
     if folders:
         if len(subjects) > 1:
             raise click.UsageError(f"{folders[0]} is a folder: show it alone")
@@ -74,7 +75,7 @@ def command(
 
 
 def _is_file(subject: str) -> bool:
-    return Path(subject).is_file() or subject.endswith(".onnx") or "/" in subject
+    return os.path.lexists(subject) or subject.endswith(".onnx") or "/" in subject
 
 
 def _artifact(path: str, as_json: bool) -> None:
@@ -111,7 +112,7 @@ def _look_into(path: Path) -> tuple[Manifest | None, str]:
 
 
 #: Parameters of a step that are too long to read; --json has them.
-_LONG = ("structure", "attempts", "asked", "training_images")
+_LONG = ("structure", "attempts", "asked", "training_images", "training_pixels")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -136,6 +137,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     return [
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
+        *_shortfalls(manifest.quantization or {}),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
         *(
             ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
@@ -145,6 +147,16 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a file was written in spite of."""
+    floor, budget = (quantization.get(key) for key in ("floor", "budget"))
+    if isinstance(floor, Mapping):
+        taken = "taken as it is" if floor.get("accepted") else "int8 DESTROYS this network"
+        yield "kept", f"only {floor.get('keeps')}: {taken}"
+    if isinstance(budget, Mapping) and budget.get("met") is False:
+        yield "budget", "NOT met"
 
 
 def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:

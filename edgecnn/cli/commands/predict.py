@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common
-from edgecnn.cli.backend_option import opened
+from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import say
+from edgecnn.measure.measure_options import EngineOptions
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from edgecnn.runtime import Engine, Prediction
@@ -34,17 +35,19 @@ class _Failed:
     required=True,
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
+@request_options.options(EngineOptions, without=("threads", "backend"))
 @common.common
-def command(model: str, images: tuple[str, ...], top: int, device: str, as_json: bool) -> int:
+def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **values: Any) -> int:
     """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.
 
     What cannot be read is named and left out; the exit code is then 1.
     """
     from edgecnn.cli import _report
+    from edgecnn.verbs.engines import opened
 
     notes: list[str] = []
-    with common.progress(None) as show, opened([model], None, show, device=device) as (engine,):
+    request = request_options.request(EngineOptions, values)
+    with common.progress(None) as show, opened([model], request, show) as (engine,):
         files, failed = _listed(images, notes)
         predictions = _predictions(engine, files, top, failed, show)
         random = engine.manifest is not None and engine.manifest.weights == "random"
@@ -102,7 +105,7 @@ def _listed(images: Sequence[str], notes: list[str]) -> tuple[list[str], list[_F
 
 
 def _predictions(
-    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Callable[[str], None]
+    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Progress
 ) -> dict[str, list[Prediction]]:
     """Return the classes of every image that can be read; the others go into `failed`."""
     from edgecnn.errors import DataError

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common
-from edgecnn.cli.backend_option import backend_option, opened
-from edgecnn.cli.batch_option import Batches
+from edgecnn import figure
+from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardPath
 from edgecnn.cli.profile_boards import ProfileCommand
 from edgecnn.cli.profile_details import log_folder, print_scenario, scenario
@@ -19,43 +18,33 @@ from edgecnn.cli.profile_table import show
 from edgecnn.cli.store_results import keep, store_option
 from edgecnn.cli.terminal import say
 from edgecnn.errors import InvalidValueError
+from edgecnn.measure.measure_options import ProfileRequest
 
 if TYPE_CHECKING:
-    from edgecnn.measure.latency.batch_sweep import BatchSweep
-    from edgecnn.measure.latency.profile_engines import Latency
-    from edgecnn.measure.layers.layer_times import LayerProfile
-    from edgecnn.measure.layers.roofline import Roofline
+    from edgecnn.verbs.profile import Profiled
 
 #: Options that only a scenario heeds, and those that only the latency does.
-_OF_SCENARIO = {"qps": "--qps", "latency_bound": "--latency-bound", "log_dir": "--log-dir"}
-_OF_LATENCY = {"layers": "--layers", "plot": "--plot", "backend": "--backend"}
+_OF_SCENARIO, _OF_LATENCY = ("qps", "latency_bound", "log_dir"), ("layers", "plot", "backend")
 
 
 def _outputs(
-    models: tuple[str, ...], plot: Path | None, scenario_name: str | None, log_dir: Path | None, **_: Any
+    models: tuple[str, ...], plot: Path | None, scenario: str | None, log_dir: Path | None, **_: Any
 ) -> list[Path]:
-    if scenario_name is None:
+    if scenario is None:
         return [] if plot is None else [plot]
     from edgecnn.measure.latency.loadgen import log_files
 
-    return log_files(log_folder(models, scenario_name, log_dir))
+    return log_files(log_folder(models, scenario, log_dir))
 
 
 @click.command("profile", cls=ProfileCommand, outputs=_outputs)
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
-@click.option("--batch", type=Batches(), help="Images per inference: 8, or 1,2,4,8  [1, or the model's].")
-@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads  [the library's choice].")
-@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda.")
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 3600), default=3.0, show_default=True, help="Time per model."
-)
+@request_options.options(ProfileRequest)
 @click.option("--prepare", is_flag=True, help="Pin clocks and governor while measuring, and put them back.")
 @click.option(
     "--power-mode", help="Power mode of a Jetson board, by name, with --prepare  [the present one]."
 )
-@backend_option
 @store_option
-@click.option("--layers", is_flag=True, help="Where the time goes, by the network's layers.")
 @click.option(
     "--plot",
     type=BoardPath(fetched=True, path_type=Path),
@@ -63,7 +52,6 @@ def _outputs(
 )
 @click.option(
     "--scenario",
-    "scenario_name",
     type=click.Choice(["single-stream", "multi-stream", "offline", "server"]),
     help="Scenario of MLPerf's LoadGen to measure in.",
 )
@@ -79,22 +67,16 @@ def _outputs(
 @common.common
 def command(
     models: tuple[str, ...],
-    batch: tuple[int, ...] | None,
-    threads: int,
-    device: str,
-    seconds: float,
     prepare: bool,
     power_mode: str | None,
-    no_store: bool,
-    scenario_name: str | None,
     as_json: bool,
-    **details: Any,
+    **values: Any,
 ) -> None:
     """Measure latency and throughput of MODELS; several take turns, so that they meet the same machine."""
     if power_mode and not prepare:
         raise click.UsageError("--power-mode belongs to --prepare")
     with _prepared(power_mode) if prepare else contextlib.nullcontext():
-        _command(models, batch, threads, device, seconds, no_store, scenario_name, as_json, details)
+        _measure(models, values, as_json)
 
 
 @contextlib.contextmanager
@@ -112,109 +94,56 @@ def _prepared(power_mode: str | None) -> Iterator[None]:
         say(f"could not put back: {line}", fg="red", err=True)
 
 
-def _command(
-    models: tuple[str, ...],
-    batch: tuple[int, ...] | None,
-    threads: int,
-    device: str,
-    seconds: float,
-    no_store: bool,
-    scenario_name: str | None,
-    as_json: bool,
-    details: dict[str, Any],
-) -> None:
-    loading = {"device": device, "threads": threads}
-    _refuse(details, _OF_LATENCY if scenario_name else _OF_SCENARIO, scenario_name)
-    if scenario_name is not None:
-        bound = {} if details["latency_bound"] is None else {"latency_ms": details["latency_bound"]}
-        if batch is not None and len(batch) > 1:
-            raise InvalidValueError("a scenario takes one batch", hint="run it once for each")
-        options = {"batch": batch and batch[0], "seconds": seconds, "qps": details["qps"], **bound}
-        found = scenario(models, scenario_name, details["log_dir"], loading, **options)
+def _measure(models: tuple[str, ...], values: dict[str, Any], as_json: bool) -> None:
+    name = values.pop("scenario")
+    _refuse(values, _OF_LATENCY if name else _OF_SCENARIO, name)
+    of_command = {key: values.pop(key) for key in (*_OF_SCENARIO, "plot", "no_store")}
+    plot = of_command["plot"]
+    sweep = "," in (values["batch"] or "")
+    values["layers"] = values["layers"] or (plot is not None and not sweep)
+    request = request_options.request(ProfileRequest, values, models=models)
+    if name is not None:
+        found = scenario(request, name, of_command)
         if as_json:
             common.print_json(found)
         else:
             print_scenario(found)
         return
-    results, sweeps = _measure(
-        models, loading, batch, seconds, no_store, details["layers"], details["plot"], details["backend"]
-    )
-    if as_json:
-        several = {"results": results, **({"sweeps": sweeps} if sweeps else {})}
-        common.print_json(results[0] if len(results) == 1 else several)
-    else:
-        show(results, sweeps)
-
-
-def _refuse(details: dict[str, Any], names: dict[str, str], scenario_name: str | None) -> None:
-    """Raise InvalidValueError for an option that would say nothing here."""
-    for key, option in names.items():
-        if details[key]:
-            raise InvalidValueError(
-                f"{option} says nothing {'in a scenario' if scenario_name else 'without --scenario'}",
-                hint="leave it out" if scenario_name else "add --scenario server",
-            )
-
-
-def _measure(
-    models: tuple[str, ...],
-    loading: dict[str, Any],
-    batch: tuple[int, ...] | None,
-    seconds: float,
-    no_store: bool,
-    layers: bool,
-    plot: Path | None,
-    backend: str | None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the results of the models, where they stand under the roof, and what several batches tell."""
-    from edgecnn import figure
-    from edgecnn.measure.latency.batch_sweep import sweeps
-    from edgecnn.measure.latency.profile_engines import profile
-    from edgecnn.measure.layers.layer_times import profile_layers
-    from edgecnn.measure.layers.roofline import roofline
-
     if plot is not None:
         if len(models) > 1:
             raise InvalidValueError("--plot draws one model", hint="run it once for each")
         figure.check(plot)
-    sweep = batch is not None and len(batch) > 1
-    with common.progress(None) as tell, opened(models, backend, tell, **loading) as engines:
-        measured = profile(engines, batch=batch, seconds=seconds, progress=tell)
-        details = (
-            [
-                profile_layers(item.engine, batch=item.batch, seconds=seconds, progress=tell)
-                for item in measured
-            ]
-            if layers or (plot is not None and not sweep)
-            else []
-        )
-    typed = {id(engine): model for engine, model in zip(engines, models, strict=True)}
-    rooflines = [roofline(item) for item in measured]
-    swept = sweeps(measured) if sweep else []
+    from edgecnn.verbs.profile import profile_models
+
+    with common.progress(None) as tell:
+        done = profile_models(request, tell)
+    results = done.results()
     if plot is not None:
-        if swept:
-            _draw_sweep(swept[0], plot)
-        else:
-            _draw(measured[0], details[0], rooflines[0], plot)
-    results = [
-        {**item.to_json(), "path": typed[id(item.engine)], "roofline": found.to_json() if found else None}
-        for item, found in zip(measured, rooflines, strict=True)
-    ]
-    for item, detail in zip(results, details, strict=False):
-        item.update(detail.to_json())
-    if not no_store:
-        for latency, values in zip(measured, results, strict=True):
-            keep("profile", latency.engine, values, latency.samples * 1e3)
-    return results, [{**item.to_json(), "path": typed[id(item.best.engine)]} for item in swept]
+        _draw(done, plot)
+    if not of_command["no_store"]:
+        for latency, row in zip(done.latencies, results, strict=True):
+            keep("profile", latency.engine, row, latency.samples * 1e3)
+    if as_json:
+        common.print_json(done.to_json())
+    else:
+        show(results, done.swept())
 
 
-def _draw_sweep(sweep: BatchSweep, path: Path) -> None:
-    from edgecnn.measure.latency.batch_plot import draw
+def _refuse(values: dict[str, Any], names: tuple[str, ...], scenario_name: str | None) -> None:
+    """Raise InvalidValueError for an option that would say nothing here."""
+    for name in names:
+        if values[name]:
+            raise InvalidValueError(
+                f"`{name}` says nothing {'in a scenario' if scenario_name else 'without --scenario'}",
+                hint="leave it out" if scenario_name else "add --scenario server",
+            )
 
-    draw(sweep, path)
 
+def _draw(done: Profiled, path: Path) -> None:
+    from edgecnn.measure.latency import batch_plot
+    from edgecnn.measure.layers import layers_plot
 
-def _draw(measured: Latency, layers: LayerProfile, found: Roofline | None, path: Path) -> None:
-    from edgecnn.measure.layers.layers_plot import draw
-
-    draw(layers, found, measured.engine.path.name, path)
+    if done.sweeps:
+        batch_plot.draw(done.sweeps[0], path)
+    else:
+        layers_plot.draw(done.layers[0], done.rooflines[0], done.latencies[0].engine.path.name, path)

@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common, training_options
+from edgecnn.cli import common, request_options, training_options
 from edgecnn.cli.terminal import say
+from edgecnn.compress.prune.prune_request import GOALS, PruneRequest
 
 if TYPE_CHECKING:
-    from edgecnn.compress.prune.goal import Goal
     from edgecnn.compress.prune.prune_result import Written
-    from edgecnn.compress.prune.prune_to_latency import LatencyGoal
 
 
 @click.command("prune")
 @click.argument("name", metavar="NAME | FILE.safetensors")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME-pruned.safetensors]."
-)
-@click.option("--ratio", type=float, help="Share of the channels that goes, 0 to 1.")
-@click.option("--target-macs", help="Multiply-accumulates that are left: 100M, 0.5x.")
-@click.option("--target-params", help="Parameters that are left: 2M, 0.5x.")
-@click.option("--target-latency", help="Latency that is measured on this machine: 4ms, 0.6x.")
-@click.option("--sparsity", type=click.Choice(["2:4"]), help="Zeros for GPUs that skip them; channels stay.")
-@click.option(
-    "--importance",
-    help="Importance of channels: magnitude, bn, taylor, fpgm, random  [taylor with --data, else magnitude].",
-)
-@click.option(
-    "--spread",
-    default="uniform",
-    show_default=True,
-    help="Spread: uniform (alike in all layers) or global (ranked together).",
-)
-@click.option(
-    "--align", type=int, help="Multiple that channel counts should have  [8; in int8 the target's]."
-)
-@click.option("--target", help="Form of int8 to time: a name of `edgecnn targets`  [float32].")
-@click.option(
-    "--data", help="Labelled images: a folder of class folders, digits, mnist, cifar10, hf:OWNER/NAME."
-)
-@click.option(
-    "--epochs", type=int, default=0, show_default=True, help="Epochs of fine-tuning, in each round."
-)
-@click.option("--rounds", type=int, default=1, show_default=True, help="Rounds of pruning and fine-tuning.")
-@click.option("--batch", type=int, default=64, show_default=True, help="Images per step of fine-tuning.")
-@click.option("--lr", type=float, help="Highest learning rate of fine-tuning  [by batch].")
-@click.option(
-    "--augmentation",
-    default="light",
-    show_default=True,
-    help="Augmentation: none, digits, light, standard, strong.",
-)
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Whether to time the result.")
-@click.option(
-    "--seconds", type=float, default=3.0, show_default=True, help="Seconds for each network per measurement."
-)
-@click.option(
-    "--threads", type=int, default=0, show_default=True, help="Threads of the engine; 0: its own choice."
-)
-@common.network(weights="auto")
+@request_options.options(PruneRequest)
 @common.common
-def command(
-    name: str,
-    output: Path | None,
-    ratio: float | None,
-    target_macs: str | None,
-    target_params: str | None,
-    target_latency: str | None,
-    sparsity: str | None,
-    epochs: int,
-    batch: int,
-    lr: float | None,
-    augmentation: str,
-    as_json: bool,
-    **values: Any,
-) -> int:
+def command(name: str, as_json: bool, **values: Any) -> int:
     """Make network NAME, or a checkpoint, smaller by taking out channels.
 
     \b
@@ -86,33 +26,14 @@ def command(
     edgecnn prune resnet18 --target-macs 0.5x -o half.safetensors
     edgecnn prune trained.safetensors --sparsity 2:4 --data photos/ --epochs 10
     """
-    given = (ratio, target_macs, target_params, target_latency, sparsity)
-    if sum(item is not None for item in given) != 1:
-        raise click.UsageError(
-            "give one of --ratio, --target-macs, --target-params, --target-latency, --sparsity"
-        )
+    if sum(values[goal] is not None for goal in GOALS) != 1:
+        names = ", ".join("--" + goal.replace("_", "-") for goal in GOALS)
+        raise click.UsageError(f"give one of {names}")
     with training_options.failing_together():
         training_options.alone("prune")
-    from edgecnn.compress.prune.prune_file import PruneRequest, prune_file
-    from edgecnn.compress.train.train_options import TrainOptions
-    from edgecnn.errors import InvalidValueError
+    request = request_options.request(PruneRequest, values, network=name)
+    from edgecnn.compress.prune.prune_file import prune_file
 
-    if epochs < 0:
-        raise InvalidValueError(f"{epochs} epochs cannot be trained", hint="0 for no fine-tuning")
-    seed = values["seed"]
-    spec = common.spec(name, values)
-    options = None
-    if epochs:
-        chosen = {"epochs": epochs, "batch": batch, "lr": lr, "augmentation": augmentation, "seed": seed}
-        options = TrainOptions(**chosen, warmup=min(1.0, epochs / 10))
-    request = PruneRequest(
-        network=spec,
-        output=output or Path(f"{spec.stem}-pruned.safetensors"),
-        goal=_goal(ratio, target_macs, target_params, target_latency),
-        sparse=sparsity is not None,
-        options=options,
-        **values,
-    )
     with training_options.progress() as report, common.progress(None) as show:
         written = prune_file(request, show, report)
     if as_json:
@@ -121,21 +42,6 @@ def command(
         _print(written)
         training_options.print_next(written.path, request.data, request.target)
     return 0 if written.met else common.EXIT_BUDGET
-
-
-def _goal(
-    ratio: float | None, macs: str | None, params: str | None, latency: str | None
-) -> Goal | LatencyGoal | None:
-    from edgecnn.compress.prune.goal import Goal
-    from edgecnn.compress.prune.prune_to_latency import LatencyGoal
-
-    if ratio is not None:
-        return Goal.without(ratio)
-    if macs is not None:
-        return Goal.parse("macs", macs)
-    if params is not None:
-        return Goal.parse("params", params)
-    return None if latency is None else LatencyGoal.parse(latency)
 
 
 def _print(written: Written) -> None:

@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from edgecnn.cli import common
+from edgecnn.cli import common, request_options
 from edgecnn.cli.terminal import say
+from edgecnn.progress import Progress
+from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from edgecnn.quantize.quantize_file import Trainer
     from edgecnn.quantize.write_file import Written
-    from edgecnn.runtime.preprocessing import Preprocessing
 
 
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
-@click.option(
-    "--target", default="portable", show_default=True, help="Form of int8: a name of `edgecnn targets`."
-)
+@request_options.options(QuantizeRequest)
 @click.option(
     "--from",
     "known",
     type=click.Path(path_type=Path),
     help="Int8 file of edgecnn to write for --target, without images.",
 )
-@click.option("--fp16", is_flag=True, help="Compute in float16 instead of int8.")
-@common.budget
-@click.option("--max-drop", type=float, help="Points of top-1 that may be lost on --data.")
-@click.option(
-    "--data", help="Labelled images for --max-drop: a folder of class folders, or a data set by name."
-)
-@click.option("--train", "training_data", help="Labelled images to train int8 on, if no repair is enough.")
-@click.option("--train-epochs", default=10, show_default=True, help="Passes over them.")
-@common.calibration(images=128)
-@click.option("--check-images", type=int, default=64, show_default=True, help="Most images that check.")
-@click.option("--mean", help="Mean of the image channels, in units of full scale: 0.485,0.456,0.406.")
-@click.option("--std", help="Standard deviation likewise: 0.229,0.224,0.225.")
-@click.option(
-    "--yes", is_flag=True, help="Assume ImageNet's mean and deviation, though the file seems to want others."
-)
-@click.option("--size", type=int, help="Side of the input in pixels, for a file that leaves it open.")
-@click.option("--sensitivity", is_flag=True, help="Measure what each layer costs.")
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="Plot of each layer's sensitivity: FILE.png, .svg, .pdf."
 )
@@ -57,25 +35,14 @@ if TYPE_CHECKING:
     type=click.Choice(["latency"]),
     help="Gate: latency (measure the result beside SOURCE here); exit 3 if it is not faster.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of images.")
 @common.common
+@click.pass_context
 def command(
+    context: click.Context,
     source: Path | None,
-    output: Path,
-    target: str,
     known: Path | None,
-    fp16: bool,
-    effort: str | None,
-    min_sqnr: float | None,
-    min_agreement: float | None,
-    max_drop: float | None,
-    mean: str | None,
-    std: str | None,
-    sensitivity: bool,
     plot: Path | None,
     gate: str | None,
-    training_data: str | None,
-    train_epochs: int,
     as_json: bool,
     **values: Any,
 ) -> int:
@@ -88,112 +55,66 @@ def command(
     """
     if (source is None) == (known is None):
         raise click.UsageError("give either SOURCE or --from")
-    from edgecnn.budget import Budget
-    from edgecnn.lazy import require
-
-    for module in ("onnx", "onnxsim", "onnxruntime"):
-        require(module, "quantizing a network")
     from edgecnn import figure
-    from edgecnn.artifact import check_onnx_output, read_manifest
-    from edgecnn.quantize import assumed_preprocessing
-    from edgecnn.quantize import sensitivity_plot as plotting
-    from edgecnn.quantize.quantize_file import quantize_file
-    from edgecnn.quantize.quantize_request import QuantizeRequest
-    from edgecnn.quantize.requantize import requantize_file
+    from edgecnn.artifact import check_onnx_output
+    from edgecnn.quantize import sensitivity_plot
+    from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
-    check_onnx_output(output)
     if plot is not None:
         figure.check(plot)
-    budget = Budget(min_sqnr, None if min_agreement is None else min_agreement / 100, max_drop)
-    if known is not None or fp16:
-        asked = budget.asks or effort or sensitivity or plot
-        if asked:
-            raise click.UsageError("budgets, --effort, --sensitivity and --plot belong to int8 from SOURCE")
-        if training_data:
-            raise click.UsageError("--train belongs to int8 from SOURCE")
-    if known is not None and (fp16 or values["calib"]):
-        raise click.UsageError(
-            "--fp16 and --calib belong to SOURCE; --from takes the ranges of its int8 file"
-        )
-    if values["force"] and (known is not None or fp16):
-        raise click.UsageError("--force belongs to int8 from SOURCE")
-    if known is not None and gate:
-        raise click.UsageError("--gate compares with SOURCE; there is none")
-    preprocessing = _preprocessing(mean, std)
-    if source is not None and preprocessing is None:
-        manifest = read_manifest(source)
-        if manifest is None or not manifest.preprocessing:
-            # Before the work: it would be for nothing with another preparation.
-            say(f"note: {assumed_preprocessing.NOTE}", fg="yellow", err=True)
-    with common.progress(None) as show:
-        if known is not None:
-            written = requantize_file(known, output, target, show)
-        elif source is not None:
-            written = quantize_file(
-                QuantizeRequest(
-                    source,
-                    output,
-                    target=target,
-                    precision="float16" if fp16 else "int8",
-                    effort=effort or "default",
-                    budget=budget,
-                    preprocessing=preprocessing,
-                    sensitivity=sensitivity or plot is not None,
-                    **values,
-                ),
-                show,
-                *_training(source, training_data, train_epochs, values["seed"], show),
-            )
-        speed = _faster(source, output, show) if gate and source is not None else None
-    if plot is not None:
-        plotting.draw(written.sensitivity or [], f"{output.name}: what each layer's int8 costs", plot)
-    if as_json:
-        common.print_json({**written.to_json(), "gate": speed})
+        values["sensitivity"] = True
+    request: QuantizeRequest | RequantizeRequest
+    if known is not None:
+        _refuse(context)
+        request = RequantizeRequest(known, values["output"], values["target"])
     else:
-        _print(written, budget, speed)
+        request = asked = request_options.request(QuantizeRequest, values, model=source)
+        check_onnx_output(asked.output)
+        _note_assumed(asked)
+    with common.progress(None) as show:
+        written = _write(request, show)
+        speed = _faster(request.source, request.output, show) if gate else None
+    if plot is not None:
+        title = f"{request.output.name}: what each layer's int8 costs"
+        sensitivity_plot.draw(written.sensitivity or [], title, plot)
+    if as_json:
+        common.print_json({**written.to_json(), "gate": speed, "plot": None if plot is None else str(plot)})
+    else:
+        _print(written, getattr(request, "budget", None), speed)
         if plot is not None:
             say(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
     return common.EXIT_BUDGET if failed else 0
 
 
-def _training(
-    source: Path, data: str | None, epochs: int, seed: int, show: Callable[[str], None]
-) -> tuple[Trainer | None, dict[str, Any] | None]:
-    """Return what trains an int8 form with images that do not test the network, and a record of these."""
-    if data is None:
-        return None, None
+def _refuse(context: click.Context) -> None:
+    """Raise click.UsageError for what --from does not heed: it takes the ranges of its int8 file."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in ("known", "output", "target", "as_json"):
+            raise click.UsageError(f"{parameter.opts[-1]} belongs to SOURCE, --from heeds only --target")
+
+
+def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Written:
+    if isinstance(request, QuantizeRequest):
+        from edgecnn.verbs.quantize import quantize_model
+
+        return quantize_model(request, show)
+    from edgecnn.verbs.quantize import requantize_model
+
+    return requantize_model(request, show)
+
+
+def _note_assumed(request: QuantizeRequest) -> None:
+    """Say that the preparation is assumed: before the work, which would be for nothing with another one."""
     from edgecnn.artifact import read_manifest
-    from edgecnn.compress.qat.train_quantized import trainer
-    from edgecnn.compress.train.train_options import TrainOptions
-    from edgecnn.data import trained_on
+    from edgecnn.quantize import assumed_preprocessing
 
-    options = TrainOptions(epochs=epochs, warmup=min(1.0, epochs / 10), validation=0.0, seed=seed)
-    known = read_manifest(source)
-    dataset = trained_on.open_for([known], data, seed=seed, validation=0.0)
-    made = trainer(dataset, options, lambda report: show(f"training: step {report.done} of {report.total}"))
-    return made, trained_on.describe(dataset, known.lineage if known else ())
-
-
-def _preprocessing(mean: str | None, std: str | None) -> Preprocessing | None:
-    if mean is None and std is None:
-        return None
-    from edgecnn.runtime.preprocessing import Preprocessing
-
-    def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-        if text is None:
-            return None
-        try:
-            return tuple(float(part) for part in text.split(","))
-        except ValueError as error:
-            raise click.UsageError(f"{option} takes numbers with commas between, not {text!r}") from error
-
-    middle, spread = numbers(mean, "--mean"), numbers(std, "--std")
-    middle = middle or (0.0,) * len(spread or ())
-    spread = spread or (1.0,) * len(middle)
-    if len(middle) != len(spread) or not all(map(math.isfinite, (*middle, *spread))) or min(spread) <= 0:
-        raise click.UsageError("--mean and --std need as many finite numbers each, deviations above zero")
-    return Preprocessing(mean=middle, std=spread)
+    if request.preprocessing is None:
+        manifest = read_manifest(request.source)
+        if manifest is None or not manifest.preprocessing:
+            say(f"note: {assumed_preprocessing.NOTE}", fg="yellow", err=True)
 
 
 def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:

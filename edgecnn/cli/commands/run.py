@@ -9,6 +9,7 @@ import click
 
 from edgecnn.cli import common, training_options
 from edgecnn.cli.terminal import say
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
 
 
 class _Listener:
-    def __init__(self, report: Callable[[Report], None], tell: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[Report], None], tell: Progress) -> None:
         self._report, self._say, self._step = report, tell, ""
 
     def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from edgecnn.cli import common, training_options
+from edgecnn.cli import common, request_options, training_options
 from edgecnn.cli.terminal import say
+from edgecnn.compress.qat.qat_request import QatRequest
 
 if TYPE_CHECKING:
-    from edgecnn.compress.train.train_network import Trained, TrainRequest
+    from collections.abc import Callable
+
+    from edgecnn.compress.train.train_network import Trained
+    from edgecnn.compress.train.train_request import TrainRequest
+    from edgecnn.compress.train.training_loop import Report
 
 
 @click.command("train")
 @click.argument("name", metavar="NAME | FILE.safetensors")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write  [NAME.safetensors].")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
-@click.option("--target", help="Form of --qat: a name of `edgecnn targets`  [portable].")
-@click.option("--force", is_flag=True, help="Take a file of --qat that keeps almost nothing as it is.")
-@common.network(weights="auto", classes=False)
-@training_options.options()
+@request_options.options(
+    QatRequest,
+    without=("classes",),
+    required=("data",),
+    help={
+        "target": "Form of --qat: a name of `edgecnn targets`.",
+        "force": "Exit with 0, not 3, for --qat that keeps almost nothing; it is written in either case.",
+    },
+)
 @common.common
-def command(
-    name: str,
-    output: Path | None,
-    qat: bool,
-    target: str | None,
-    force: bool,
-    as_json: bool,
-    **values: Any,
-) -> int:
+@click.pass_context
+def command(context: click.Context, name: str, qat: bool, as_json: bool, **values: Any) -> int:
     """Train network NAME, or go on from a checkpoint, on labelled images.
 
     Where weights are known for the network they are fine-tuned: a new classifier first, then everything.
@@ -42,25 +44,29 @@ def command(
     edgecnn train trained.safetensors --qat --target cpu --data digits --epochs 10
     torchrun --nproc-per-node 2 --no-python edgecnn train resnet18 --data cifar10
     """
-    if target and not qat:
-        raise click.UsageError("--target belongs to --qat")
-    if force and not qat:
-        raise click.UsageError("--force belongs to --qat")
+    for option in ("target", "force"):
+        if not qat and context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{option} belongs to --qat")
     if qat:
-        return _quantized(name, output, target or "portable", force, as_json, values)
-    from edgecnn.compress.train.train_network import TrainRequest
+        return _quantized(name, as_json, values)
+    from edgecnn.compress.train.train_request import TrainRequest
 
     with training_options.failing_together():
-        fields = training_options.request(name, values)
-        fields["output"] = output or Path(f"{fields['network'].stem}.safetensors")
-        train_and_print(TrainRequest(**fields), as_json)
+        request = request_options.request(TrainRequest, _without_qat(values), network=name)
+        from edgecnn.compress.train.train_network import train
+
+        train_and_print(train, request, as_json)
     return 0
 
 
-def train_and_print(request: TrainRequest, as_json: bool) -> None:
-    """Train, and print what came of it in the process that speaks."""
-    from edgecnn.compress.train.train_network import train
+def _without_qat(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in ("target", "force")}
 
+
+def train_and_print(
+    train: Callable[[Any, Callable[[Report], None]], Trained], request: TrainRequest, as_json: bool
+) -> None:
+    """Train, and print what came of it in the process that speaks."""
     with training_options.resumable(request.output), training_options.progress() as show:
         trained = train(request, show)
     if not training_options.is_main_process():
@@ -71,18 +77,14 @@ def train_and_print(request: TrainRequest, as_json: bool) -> None:
         _print(trained, request.data)
 
 
-def _quantized(
-    name: str, output: Path | None, target: str, force: bool, as_json: bool, values: dict[str, Any]
-) -> int:
+def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
     with training_options.failing_together():
         training_options.alone("train --qat")
-    from edgecnn.compress.qat.train_quantized import QatRequest, train_quantized
+    request = request_options.request(QatRequest, values, network=name)
+    from edgecnn.compress.qat.train_quantized import train_quantized
 
-    fields = training_options.request(name, values)
-    output = output or Path(f"{fields['network'].stem}-int8.onnx")
-    request = QatRequest(**fields, output=output, target=target, force=force)
     with (
-        training_options.resumable(output),
+        training_options.resumable(request.output),
         training_options.progress() as show,
         common.progress(None) as tell,
     ):

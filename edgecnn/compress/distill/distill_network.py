@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +15,17 @@ import torch
 from torch import nn
 
 from edgecnn.artifact import Manifest
-from edgecnn.compress.distill.objective import FEATURES, Distillation
+from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
+from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.training_loop import Report
 from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.registry import suggest
 from edgecnn.runtime.image_folder import demand_images, list_folder
 from edgecnn.runtime.labels import names
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -34,34 +36,16 @@ _HELD_OUT = 10
 UNLABELED = -1
 
 
+def distill(request: DistillRequest, report: Callable[[Report], None] = lambda report: None) -> Trained:
+    """Train a network with a teacher, as `train_network.train` does; raises what that raises."""
+    return train(request, report, FromTeacher(request.teaching))
+
+
 @dataclass(frozen=True)
-class Distill:
-    """Learning from a teacher. Raises InvalidValueError or UnknownNameError for values that cannot work."""
+class FromTeacher:
+    """Learning from a teacher, with labels beside it or without."""
 
-    #: FILE.safetensors, FILE.onnx, or an architecture whose weights are `teacher_weights`.
-    teacher: str
-    teacher_weights: str = "imagenet"
-    temperature: float = 4.0
-    #: Share of the soft targets in the loss; the rest is the labels'.
-    weight: float = 0.9
-    #: Name of `objective.FEATURES`.
-    features: str = "none"
-    feature_weight: float = 30.0
-    #: Folder of more images to learn from, without labels.
-    unlabeled: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.features not in FEATURES:
-            raise InvalidValueError(
-                f"unknown features {self.features!r}", hint=suggest(self.features, list(FEATURES))
-            )
-        if not 0 < self.temperature <= 100:
-            raise InvalidValueError(f"a temperature of {self.temperature:g} cannot be used", hint="1 to 20")
-        if not 0 < self.weight <= 1 or not 0 <= self.feature_weight <= 1e6:
-            raise InvalidValueError(
-                f"weights of {self.weight:g} and {self.feature_weight:g} cannot be used",
-                hint="above 0 and at most 1 for the teacher's answers, 0 or more for its features",
-            )
+    teaching: DistillOptions
 
     @property
     def what(self) -> str:
@@ -71,12 +55,12 @@ class Distill:
     @cached_property
     def opened(self) -> Teacher:
         """The teacher, ready to answer."""
-        return open_teacher(self.teacher, self.teacher_weights)
+        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what the lineage records."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        values["unlabeled"] = None if self.unlabeled is None else str(self.unlabeled)
+        values = dataclasses.asdict(self.teaching)
+        values["unlabeled"] = None if self.teaching.unlabeled is None else str(self.teaching.unlabeled)
         return {**values, "teacher_sha256": self.opened.identity}
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
@@ -86,10 +70,10 @@ class Distill:
             student,
             preprocessing,
             self.opened,
-            temperature=self.temperature,
-            weight=self.weight,
-            features=self.features,
-            feature_weight=self.feature_weight,
+            temperature=self.teaching.temperature,
+            weight=self.teaching.weight,
+            features=self.teaching.features,
+            feature_weight=self.teaching.feature_weight,
         )
 
     def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
@@ -100,10 +84,10 @@ class Distill:
         if name is not None:
             known = [student, self.opened.manifest]
             labelled = open_for(known, name, seed=options.seed, validation=options.validation)
-            return labelled if self.unlabeled is None else _with(labelled, self.unlabeled)
-        if self.unlabeled is None:
+            return labelled if self.teaching.unlabeled is None else _with(labelled, self.teaching.unlabeled)
+        if self.teaching.unlabeled is None:
             raise InvalidValueError("there is nothing to learn from", hint="give --data, --unlabeled or both")
-        return self._labelled_by_teacher(self.unlabeled, options)
+        return self._labelled_by_teacher(self.teaching.unlabeled, options)
 
     def _labelled_by_teacher(self, folder: Path, options: TrainOptions) -> DataSet:
         """Return images without labels; for those that measure, the teacher's answers stand in."""
@@ -155,10 +139,16 @@ def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], lis
     held_out = Joined([labelled.validation.images, labelled.test.images])
     every = Joined([held_out, files])
     sizes = [identity.size(every[row]) for row in range(len(every))]
-    firsts = identity.first_of_each(every, sizes)[len(held_out) :]
-    rest = [file for file, first in zip(files, firsts, strict=True) if first >= len(held_out)]
-    copies = len(files) - len(rest)
-    return rest, [f"{copies} unlabelled images left out: copies of held-out ones"] if copies else []
+    found = identity.find_copies(every, sizes)
+    rest = [
+        file
+        for file, first in zip(files, found.firsts[len(held_out) :], strict=True)
+        if first >= len(held_out)
+    ]
+    notes = [found.note] if found.note else []
+    if copies := len(files) - len(rest):
+        notes.append(f"{copies} unlabelled images left out: copies of held-out ones")
+    return rest, notes
 
 
 def _fingerprint(folder: Path, files: list[Path]) -> str:

@@ -15,7 +15,6 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Which features are transferred.
-FEATURES = ("none", "hint", "attention")
 
 
 def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

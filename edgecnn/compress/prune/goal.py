@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgecnn.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from edgecnn.compress.prune.network_timing import Timing
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NAMES = {"channels": "channels", "macs": "MACs", "params": "parameters"}
@@ -65,3 +69,31 @@ def number(text: str, units: dict[str, float], hint: str) -> tuple[float, str]:
     if not match or match[2] not in units:
         raise InvalidValueError(f"{text!r} is no amount", hint=hint)
     return float(match[1]) * units[match[2]], match[2]
+
+
+@dataclass(frozen=True)
+class LatencyGoal:
+    """A latency in milliseconds, or a share of the unpruned network's if `relative`."""
+
+    amount: float
+    relative: bool
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError for what pruning cannot reach."""
+        if not math.isfinite(self.amount) or self.amount <= 0 or (self.relative and self.amount >= 1):
+            raise InvalidValueError(
+                f"{self} is no latency to prune to", hint="above 0 and below the unpruned network's"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> LatencyGoal:
+        """Return the goal of "4ms", "900us" or "0.6x"; raises InvalidValueError."""
+        amount, unit = number(text, {"ms": 1.0, "us": 1e-3, "s": 1e3, "x": 1.0}, "as in 4ms or 0.6x")
+        return cls(amount, unit == "x")
+
+    def share(self, timing: Timing) -> float:
+        """Return the latency as a share of the goal: at most 1 if the goal is met."""
+        return (timing.ratio if self.relative else timing.milliseconds) / self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{'x the latency' if self.relative else ' ms'}"

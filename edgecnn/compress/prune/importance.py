@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecnn.compress.prune.channel_groups import Groups
+from edgecnn.compress.prune.prune_request import IMPORTANCES
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.registry import suggest
 
@@ -61,9 +62,6 @@ def scores(
             )
     by_axis = _distances if importance == "fpgm" else _sums
     return _relative(_collected(groups, network, saliency, by_axis), groups)
-
-
-IMPORTANCES = ("magnitude", "bn", "taylor", "fpgm", "random")
 
 
 def _weights(network: nn.Module) -> list[tuple[str, Tensor]]:

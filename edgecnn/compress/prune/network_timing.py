@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from edgecnn import files
 from edgecnn.export.trace import trace
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize.graph import simplify
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load
@@ -71,7 +71,7 @@ class Timer:
         images: npt.NDArray[np.float32] | None = None,
         seconds: float = 3.0,
         threads: int = 0,
-        progress: Callable[[str], None] = lambda step: None,
+        progress: Progress = silent,
     ) -> None:
         self._folder = TemporaryFolder()
         self._example, self._scheme, self._images = example, scheme, images
@@ -103,15 +103,11 @@ class Timer:
         files.write_atomic(path, model.SerializeToString())
         return load(path, device="cpu" if self._scheme else "auto", threads=self._threads)
 
-    def close(self) -> None:
-        """Release the reference's engine and remove the files."""
-        self._reference.close()
-        self._folder.cleanup()
-
     def __enter__(self) -> Timer:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._reference.close()
+        self._folder.__exit__(kind, error, trace)

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecnn import asked, files, targets, zoo
+from edgecnn import files, targets, zoo
 from edgecnn.artifact import Manifest, Step
-from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timer, Timing
 from edgecnn.compress.prune.prune_network import Finetune, Pruned, prune
+from edgecnn.compress.prune.prune_request import PruneRequest
 from edgecnn.compress.prune.prune_result import Written
-from edgecnn.compress.prune.prune_to_latency import Attempt, LatencyGoal, prune_to_latency
+from edgecnn.compress.prune.prune_to_latency import Attempt, prune_to_latency
 from edgecnn.compress.prune.sparsity import SparsityMask
 from edgecnn.compress.train.train_network import finetune, training_preprocessing
-from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Report, evaluate
 from edgecnn.data import trained_on
 from edgecnn.data.builtin import stream
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
-from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.errors import DataError
+from edgecnn.progress import Progress, silent
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.structure import differences
 
 if TYPE_CHECKING:
-    from edgecnn.zoo.spec import NetworkSpec
+    pass
 
 #: Training images that judge channels and recalibrate batch normalization.
 _IMAGES = 512
@@ -43,76 +43,9 @@ _TIMING_IMAGES = 8
 _NO_GAIN = 0.97
 
 
-@dataclass(frozen=True)
-class PruneRequest:
-    """What is asked. Exactly one of `goal` and `sparse`."""
-
-    network: NetworkSpec
-    output: Path
-    goal: Goal | LatencyGoal | None = None
-    #: 2:4 sparsity instead of fewer channels.
-    sparse: bool = False
-    #: None: "taylor" where there is data, else "magnitude".
-    importance: str | None = None
-    spread: str = "uniform"
-    #: None: 8 in float, in int8 what the target likes.
-    align: int | None = None
-    rounds: int = 1
-    #: Labelled images, and how they fine-tune; without options nothing is trained.
-    data: str | None = None
-    options: TrainOptions | None = None
-    #: Time the network in int8, in the form of this target; in float32 if None.
-    target: str | None = None
-    #: Measure the latency; for a `LatencyGoal` that is done in any case.
-    measure: bool = True
-    #: Of each network, in one measurement.
-    seconds: float = 3.0
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        """Raise InvalidValueError, or UnknownNameError for the target."""
-        if (self.goal is not None) == self.sparse:
-            raise InvalidValueError(
-                "pruning needs one goal",
-                hint="one of --ratio, --target-macs, --target-params, --target-latency, --sparsity",
-            )
-        if self.options is not None and self.data is None:
-            raise InvalidValueError("fine-tuning needs labelled images", hint="give --data")
-        if self.importance == "taylor" and self.data is None:
-            raise InvalidValueError("the importance taylor needs labelled images", hint="give --data")
-        if self.output.suffix != ".safetensors":
-            raise InvalidValueError(
-                f"a checkpoint cannot be written as {self.output.name}", hint="name it FILE.safetensors"
-            )
-        if self.network.is_checkpoint and Path(self.network.name).resolve() == self.output.resolve():
-            raise InvalidValueError(f"{self.output} would be overwritten", hint="another name with -o")
-        if not self.seconds > 0:
-            raise InvalidValueError(f"{self.seconds:g} seconds measure nothing")
-        _ = self.alignment
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
-        values = asked.to_json(self, "output", "measure", "seconds", "threads")
-        values["network"]["name"] = Path(self.network.name).name
-        return values
-
-    @property
-    def alignment(self) -> int:
-        """The multiple that channel counts should have."""
-        if self.align is not None:
-            return self.align
-        # 8 floats are a vector of AVX, and the block in which ONNX Runtime lays out channels.
-        return 8 if self.target is None else targets.target(self.target).alignment
-
-    @property
-    def judged_by(self) -> str:
-        """Name of the importance."""
-        return self.importance or ("taylor" if self.data else "magnitude")
-
-
 def prune_file(
     request: PruneRequest,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     report: Callable[[Report], None] = lambda report: None,
 ) -> Written:
     """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
@@ -166,20 +99,18 @@ def prune_file(
 class _Job:
     """The network, the data and the tools of one request."""
 
-    def __init__(
-        self, request: PruneRequest, progress: Callable[[str], None], report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, request: PruneRequest, progress: Progress, report: Callable[[Report], None]) -> None:
         self._request, self._progress, self._report = request, progress, report
         seed = request.network.seed
         self._dataset: DataSet | None = None
         if request.data is not None:
             progress("open the data")
-            share = request.options.validation if request.options else 0.0
+            share = request.options.validation if request.training else 0.0
             self._dataset = open_for([request.network.manifest], request.data, seed=seed, validation=share)
         self.spec = request.network
         if self._dataset is not None:
             self.spec = replace(self.spec, num_classes=self._dataset.classes)
-            if self.spec.origin != "random" and self.spec.has_new_classifier and request.options is None:
+            if self.spec.origin != "random" and self.spec.has_new_classifier and not request.epochs:
                 raise DataError(
                     f"{self.spec.name} has other classes than {request.data}, and nothing would train the"
                     " new classifier",
@@ -205,7 +136,7 @@ class _Job:
     def accuracy(self, network: nn.Module) -> float:
         """Return top-1 of a network on the test images."""
         assert self._dataset is not None
-        batch = self._request.options.batch if self._request.options else 64
+        batch = self._request.options.batch
         test = Loader(self._dataset.test, self._preprocessing, batch, shuffle=False, drop_last=False)
         return evaluate(network, test)[0]
 
@@ -272,21 +203,21 @@ class _Job:
         )
         parameters: dict[str, Any] = {
             "asked": request.to_json(),
-            "goal": "2:4 sparsity" if request.sparse else str(request.goal),
-            **({} if request.sparse else self._asked()),
+            "goal": "2:4 sparsity" if request.sparsity else str(request.goal),
+            **({} if request.sparsity else self._asked()),
             "attempts": [attempt.to_json() for attempt in attempts],
             "structure": differences(network, reference),
         }
         if self._dataset is not None:
             parameters |= trained_on.describe(self._dataset, self._opened.lineage)
-        if request.options is not None:
-            parameters["fine-tuning"] = request.options.to_json()
+        if request.training is not None:
+            parameters["fine-tuning"] = request.training.to_json()
         # A latency that chose nothing is reported, and kept out of the file: the same bytes come back.
         metrics = timing.to_json() if timing and isinstance(request.goal, LatencyGoal) else {}
         if top1 is not None and self._dataset is not None:
             metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
         step = Step("prune", parameters, spec.seed, spec.sha256, metrics)
-        tuned = self._dataset if request.options is not None else None
+        tuned = self._dataset if request.epochs else None
         return checkpoint.describe(
             spec,
             network,
@@ -308,7 +239,7 @@ class _Job:
         }
 
     def _finetune(self) -> Finetune | None:
-        options, dataset = self._request.options, self._dataset
+        options, dataset = self._request.training, self._dataset
         if options is None or dataset is None:
             return None
         return lambda network: finetune(network, self.spec, dataset, options, self._report)

@@ -13,8 +13,10 @@ from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.channel_groups import Groups, Mask, named_tensors, sliced
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.importance import Batches, scores
+from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
+from edgecnn.progress import Progress, silent
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
 
@@ -48,7 +50,7 @@ def prune(
     rounds: int = 1,
     finetune: Finetune | None = None,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Pruned:
     """Return a copy of `network` without the channels that matter least, as many as the goal asks for.
 
@@ -102,9 +104,6 @@ def prune(
         (channels, _left(groups, keep)),
         accuracy,
     )
-
-
-SPREADS = ("uniform", "global")
 
 
 def without(network: nn.Module, groups: Groups, keep: Mask) -> nn.Module:

@@ -7,7 +7,6 @@ fine-tuning between them, and measured afresh.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from typing import Any
 
 from torch import nn
 
-from edgecnn.compress.prune.goal import Goal, number
+from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timing
 from edgecnn.compress.prune.prune_network import Pruned
-from edgecnn.errors import InvalidValueError, PruningError
+from edgecnn.errors import PruningError
+from edgecnn.progress import Progress, silent
 
 #: Aimed at and looked for: shares of the goal. A second measurement differs by some percent.
 AIM, CLOSE = 0.96, 0.90
@@ -26,34 +26,6 @@ AIM, CLOSE = 0.96, 0.90
 NARROW = 0.03
 #: Measurements of the search, and rounds of correction after pruning proper.
 MEASUREMENTS, CORRECTIONS = 7, 3
-
-
-@dataclass(frozen=True)
-class LatencyGoal:
-    """A latency in milliseconds, or a share of the unpruned network's if `relative`."""
-
-    amount: float
-    relative: bool
-
-    def __post_init__(self) -> None:
-        """Raise InvalidValueError for what pruning cannot reach."""
-        if not math.isfinite(self.amount) or self.amount <= 0 or (self.relative and self.amount >= 1):
-            raise InvalidValueError(
-                f"{self} is no latency to prune to", hint="above 0 and below the unpruned network's"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> LatencyGoal:
-        """Return the goal of "4ms", "900us" or "0.6x"; raises InvalidValueError."""
-        amount, unit = number(text, {"ms": 1.0, "us": 1e-3, "s": 1e3, "x": 1.0}, "as in 4ms or 0.6x")
-        return cls(amount, unit == "x")
-
-    def share(self, timing: Timing) -> float:
-        """Return the latency as a share of the goal: at most 1 if the goal is met."""
-        return (timing.ratio if self.relative else timing.milliseconds) / self.amount
-
-    def __str__(self) -> str:
-        return f"{self.amount:g}{'x the latency' if self.relative else ' ms'}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +69,7 @@ def prune_to_latency(
     prune: Callable[[Goal, bool], Pruned],
     timer: Callable[[], AbstractContextManager[Callable[[nn.Module], Timing]]],
     goal: LatencyGoal,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> PrunedToLatency:
     """Return the least pruned network that was found to meet `goal`.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgecnn import __version__, files
-from edgecnn.artifact import METADATA_KEY, Step
-from edgecnn.budget import Budget
+from edgecnn import files
+from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.compress.qat.graph_module import GraphModule
+from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
 from edgecnn.compress.train.resume_state import check_resumable, state_path
@@ -36,12 +37,15 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.parity import Parity, compare
+from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.efforts import FITTED
-from edgecnn.quantize.escalate import TRAINING
+from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.quantize_file import Trainer
 from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
 from edgecnn.quantize.reference import logits
+from edgecnn.quantize.write_file import write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
 from edgecnn.zoo.spec import NetworkSpec
@@ -54,41 +58,12 @@ WEIGHT, TEMPERATURE = 0.9, 4.0
 CALIBRATION_IMAGES = 128
 #: The file should answer as the trained network on this share of the images.
 LEAST_AGREEMENT = 0.995
-#: An int8 network whose top-1 is within this of float's is not destroyed, however far its logits are.
-NEAR = 0.01
-
-
-@dataclass(frozen=True)
-class QatRequest:
-    """One run. `network` was trained on the classes of the data."""
-
-    network: NetworkSpec
-    output: Path
-    data: str
-    target: str = "portable"
-    options: TrainOptions = field(default_factory=TrainOptions)
-    resume: bool = False
-    log: Path | None = None
-    plot: Path | None = None
-    #: Whether int8 that is below the floor is taken as it is.
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if self.output.suffix != ".onnx":
-            raise InvalidValueError(
-                f"an int8 file cannot be written as {self.output.name}", hint="name it FILE.onnx"
-            )
-        if self.network.origin == "random":
-            raise InvalidValueError(
-                f"{self.network.name} has random weights", hint="train it first, without --qat"
-            )
-        target(self.target)
 
 
 def train_quantized(
     request: QatRequest,
     report: Callable[[Report], None] = lambda report: None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Export, quantize, train and write an int8 file, whole or not at all.
 
@@ -98,6 +73,7 @@ def train_quantized(
     start = time.perf_counter()
     spec, options = request.network, request.options
     check_outputs(request.output, request.log, request.plot)
+    assert request.data is not None
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
     identity = describe_run(spec, dataset, options, {"target": request.target})
@@ -106,72 +82,98 @@ def train_quantized(
         sha256 = files.sha256(request.output)
         return Trained(request.output, sha256, found, [], [], 0.0, done_before=True)
     check_resumable(state_file, resume=request.resume)
+    model, exported = _float_model(spec, progress)
+    training = _Training(request, model, dataset, identity, report, progress)
+    how = Reduction("int8", target(request.target), accepted=request.force)
+    batches = partial(calibration, dataset, spec.preprocessing, options)
+    parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    reduced = reduce_precision(model, how, batches, training, progress)
+    why = accuracy_floor.causes(spec.preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+    checked = check(reduced, training.verdict, why)
+    manifest = replace(
+        exported,
+        precision="int8",
+        target=request.target,
+        quantization=checked.quantization,
+        lineage=(*exported.lineage, *training.steps(parent, exported.lineage)),
+    )
+    written = write_model(request.output, reduced.model, manifest)
+    if request.plot:
+        log.plot(request.plot, training.history, training.title)
+    state_file.unlink(missing_ok=True)
+    seconds = time.perf_counter() - start
+    return Trained(request.output, written.sha256, manifest, training.history, training.notes(), seconds)
+
+
+def _float_model(spec: NetworkSpec, progress: Progress) -> tuple[onnx.ModelProto, Manifest]:
+    """Return the network as a float graph, and what is known of it."""
     with TemporaryFolder() as folder:
         exported = export(ExportRequest(spec, Path(folder) / "float.onnx"), progress)
         model = onnx.load(exported.path)
-    preprocessing = spec.preprocessing
     del model.metadata_props[:]
-    quantizer = Quantizer(
-        model, lambda: calibration(dataset, preprocessing, options), target(request.target).scheme,
-        progress=progress,
-    )  # fmt: skip
-    untrained = quantizer(FITTED)
-    title = f"{spec.architecture.name} int8 on {dataset.name}"
-    with log.kept(request.log, request.plot, title) as keep_log:
-        trained, module, history = _train(
-            untrained, model, dataset, preprocessing, options, report, state_file, identity, keep_log
+    return model, exported.manifest
+
+
+class _Training:
+    """Chooses the fitted int8 form for `reduce_precision`, trains it and tests it, which gives `verdict`."""
+
+    verdict: Verdict
+
+    def __init__(
+        self,
+        request: QatRequest,
+        model: onnx.ModelProto,
+        dataset: DataSet,
+        identity: dict[str, Any],
+        report: Callable[[Report], None],
+        progress: Progress,
+    ) -> None:
+        self._request, self._model, self._dataset = request, model, dataset
+        self._identity, self._report, self._progress = identity, report, progress
+        self.title = f"{request.network.architecture.name} int8 on {dataset.name}"
+        self.history: list[dict[str, Any]] = []
+        self.metrics: dict[str, Any] = {}
+        self._scheme = target(request.target).scheme
+        self._skipped: list[str] = []
+
+    def __call__(self, quantizer: Quantizer) -> Outcome:
+        request, preprocessing = self._request, self._request.network.preprocessing
+        untrained = quantizer(FITTED)
+        with log.kept(request.log, request.plot, self.title) as keep_log:
+            trained, module, self.history = _train(
+                untrained, self._model, self._dataset, preprocessing, request.options, self._report,
+                state_path(request.output), self._identity, keep_log,
+            )  # fmt: skip
+        self._progress("check")
+        _, _, test = loaders(self._dataset, preprocessing, request.options)
+        self.metrics, parity = _measure(self._model, untrained, trained, module, test)
+        self._skipped = [str(item) for item in test.skipped]
+        self.verdict = Verdict(parity, 100 * (self.metrics["float_top1"] - self.metrics["top1"]))
+        return Outcome(trained, self.verdict)
+
+    def steps(self, parent: str, before: Sequence[Step]) -> tuple[Step, Step]:
+        """Return what the lineage says was done to a float graph with the hash `parent`."""
+        seed, dataset = self._request.options.seed, self._dataset
+        described = {**self._identity, **trained_on.describe(dataset, before), "images": len(dataset.train)}
+        metrics = {**self.metrics, "parity": self.verdict.parity.to_json()}
+        return (
+            Step("quantize", {"scheme": self._scheme.name, "recipe": FITTED.name}, seed, parent),
+            Step(TRAINING, described, seed, None, metrics),
         )
-    progress("check")
-    onnx.checker.check_model(trained.model, full_check=True)
-    _, _, test = loaders(dataset, preprocessing, options)
-    metrics, parity = _measure(model, untrained, trained, module, test)
-    notes = [*dataset.notes, *map(str, test.skipped)]
-    if metrics["simulation_agreement"] < LEAST_AGREEMENT:
-        notes.append(
-            f"the file answers as the trained network on only {metrics['simulation_agreement']:.2%}"
-            " of the images"
+
+    def notes(self) -> list[str]:
+        """Return what a reader should know of the run."""
+        notes = [*self._dataset.notes, *self._skipped]
+        agreement, top1, untrained = (
+            self.metrics[key] for key in ("simulation_agreement", "top1", "untrained_top1")
         )
-    if metrics["top1"] < metrics["untrained_top1"]:
-        notes.append(
-            f"training did not help: without it int8 reaches {metrics['untrained_top1']:.2%}"
-            " (edgecnn export --int8)"
-        )
-    quantization = trained.to_json()
-    if metrics["top1"] < metrics["float_top1"] - NEAR:
-        why = accuracy_floor.causes(preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
-        if poor := accuracy_floor.ruined(parity, Budget(), why, accepted=request.force):
-            quantization[accuracy_floor.KEY] = poor.to_json()
-    parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    steps = (
-        Step("quantize", {"scheme": trained.scheme.name, "recipe": FITTED.name}, options.seed, parent),
-        Step(
-            TRAINING,
-            {
-                **identity,
-                **trained_on.describe(dataset, exported.manifest.lineage),
-                "images": len(dataset.train),
-            },
-            options.seed, None, {**metrics, "parity": parity.to_json()},
-        ),
-    )  # fmt: skip
-    manifest = replace(
-        exported.manifest,
-        precision="int8",
-        target=request.target,
-        quantization=quantization,
-        lineage=(*exported.manifest.lineage, *steps),
-    )
-    written = onnx.ModelProto()
-    written.CopyFrom(trained.model)
-    written.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
-    written.producer_name, written.producer_version = "edgecnn", __version__
-    files.write_atomic(request.output, written.SerializeToString(deterministic=True))
-    if request.plot:
-        log.plot(request.plot, history, title)
-    state_file.unlink(missing_ok=True)
-    return Trained(
-        request.output, files.sha256(request.output), manifest, history, notes, time.perf_counter() - start
-    )
+        if agreement < LEAST_AGREEMENT:
+            notes.append(f"the file answers as the trained network on only {agreement:.2%} of the images")
+        if top1 < untrained:
+            notes.append(
+                f"training did not help: without it int8 reaches {untrained:.2%} (edgecnn export --int8)"
+            )
+        return notes
 
 
 def trainer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
 from edgecnn.compress.train.resume_state import check_resumable, state_path
 from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.compress.train.training_loop import Report, Stage, Task, evaluate, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
@@ -64,7 +65,7 @@ class Labels:
     def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
         """Return the data set of a name. Raises DataError."""
         if name is None:
-            raise InvalidValueError("there is nothing to learn from", hint="give --data")
+            raise InvalidValueError("there is nothing to learn from", hint="give `data`")
         return open_for([student], name, seed=options.seed, validation=options.validation)
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
@@ -74,33 +75,6 @@ class Labels:
     def to_json(self) -> Mapping[str, Any]:
         """Return nothing more to say."""
         return {}
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """One run. `network` is an architecture or a checkpoint; its classes become those of the data."""
-
-    network: NetworkSpec
-    output: Path
-    #: Name of a data set; None if the goal brings images of its own.
-    data: str | None = None
-    options: TrainOptions = field(default_factory=TrainOptions)
-    goal: Goal = field(default_factory=Labels)
-    #: Go on from where a run for the same output was cut off; the same request that is done already is not
-    #: done again.
-    resume: bool = False
-    log: Path | None = None
-    plot: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.output.suffix != ".safetensors":
-            raise InvalidValueError(
-                f"a checkpoint cannot be written as {self.output.name}", hint="name it FILE.safetensors"
-            )
-        if self.network.is_checkpoint and Path(self.network.name).resolve() == self.output.resolve():
-            raise InvalidValueError(
-                f"{self.output} would be overwritten by what is trained from it", hint="another name with -o"
-            )
 
 
 @dataclass(frozen=True)
@@ -144,18 +118,22 @@ class Trained:
         }
 
 
-def train(request: TrainRequest, report: Callable[[Report], None] = lambda report: None) -> Trained:
-    """Train a network and write it as a checkpoint, whole or not at all.
+def train(
+    request: TrainRequest,
+    report: Callable[[Report], None] = lambda report: None,
+    goal: Goal | None = None,
+) -> Trained:
+    """Train a network and write it as a checkpoint, whole or not at all; without a `goal`, from the labels.
 
     Every process of a distributed run calls this; the first writes. Raises DataError, WeightsError,
     InvalidValueError, TrainingError or OutputError.
     """
     start = time.perf_counter()
-    options = request.options
+    options, goal = request.options, goal or Labels()
     check_outputs(request.output, request.log, request.plot)
-    dataset = request.goal.dataset(request.data, options, request.network.manifest)
+    dataset = goal.dataset(request.data, options, request.network.manifest)
     spec = replace(request.network, num_classes=dataset.classes)
-    identity = describe_run(request.network, dataset, options, request.goal.to_json())
+    identity = describe_run(request.network, dataset, options, goal.to_json())
     state_file = state_path(request.output)
     if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
         return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
@@ -168,7 +146,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     stages = _stages(spec, opened, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)  # of what the objective itself learns
-        objective = request.goal.objective(opened.network, preprocessing, dataset)
+        objective = goal.objective(opened.network, preprocessing, dataset)
     accelerator = make_accelerator(options)
     title = f"{spec.architecture.name} on {dataset.name}"
     with log.kept(request.log, request.plot, title) as keep_log:
@@ -189,7 +167,7 @@ def train(request: TrainRequest, report: Callable[[Report], None] = lambda repor
     skipped = [*train_images.skipped, *test.skipped]
     notes = [*opened.notes, *dataset.notes, *map(str, skipped)]
     step = Step(
-        request.goal.what,
+        goal.what,
         {
             **identity,
             **trained_on.describe(dataset, opened.lineage),

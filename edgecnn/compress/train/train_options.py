@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from edgecnn.data.augment import augmentation
+from edgecnn.data.augment import AUGMENTATIONS
 from edgecnn.errors import InvalidValueError
-from edgecnn.registry import suggest
+from edgecnn.options import Request, option
 
 OPTIMIZERS = ("adamw", "sgd")
 #: Arithmetic of the forward pass: mixed precision keeps float32 weights.
@@ -20,61 +20,71 @@ _RATES = {"adamw": (3e-3, 5e-4), "sgd": (0.1, 0.01)}
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Request):
     """Raises InvalidValueError or UnknownNameError when made with values that cannot work."""
 
-    epochs: int = 30
-    batch: int = 64
-    optimizer: str = "adamw"
-    #: Highest learning rate; None for the optimizer's default at this batch.
-    lr: float | None = None
-    weight_decay: float = 0.05
-    #: Epochs in which the rate rises from zero; after them it falls to zero along a cosine.
-    warmup: float = 1.0
-    #: Epochs in which only a new classifier is trained, before the others; None for 10 % of them.
-    freeze: int | None = None
-    #: Name of a preset of `data.augment`.
-    augmentation: str = "light"
-    label_smoothing: float = 0.1
-    #: Beta distribution's parameter of mixup (Zhang 2018) and cutmix (Yun 2019); 0 for none.
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    #: Decay of the averaged weights, which are then the result; 0 for none.
-    ema: float = 0.0
-    amp: str = "no"
-    channels_last: bool = True
-    #: Largest norm of the gradient; None for no limit.
-    clip: float | None = 1.0
-    #: Share of the training images that only measure.
-    validation: float = 0.1
-    seed: int = 0
-    #: Threads that decode and augment; None for the loader's choice.
-    workers: int | None = None
+    epochs: int = option(30, "Passes over the images.", least=1, most=1_000_000)
+    batch: int = option(64, "Images per step, of all processes together.", least=1, most=1_000_000)
+    optimizer: str = option("adamw", "Optimizer: adamw or sgd.", choices=OPTIMIZERS)
+    lr: float | None = option(
+        None,
+        "Highest learning rate.",
+        title="a learning rate",
+        unset="by optimizer, batch and weights",
+        least=1e-12,
+        most=1e3,
+    )
+    weight_decay: float = option(
+        0.05, "Decay of weights; biases and normalizations are not decayed.", least=0, most=10
+    )
+    #: After them it falls to zero along a cosine.
+    warmup: float | None = option(
+        1.0, "Epochs in which the learning rate rises.", unset="a tenth, at most 1", least=0
+    )
+    freeze: int | None = option(
+        None,
+        "Epochs in which a new classifier is trained alone, before the others.",
+        unset="a tenth",
+        least=0,
+    )
+    augmentation: str = option(
+        "light", "Augmentation: none, digits, light, standard, strong.", choices=AUGMENTATIONS
+    )
+    label_smoothing: float = option(
+        0.1, "Share of the target that is spread over all classes.", least=0, most=0.9
+    )
+    #: Beta distribution's parameter of mixup (Zhang 2018) and cutmix (Yun 2019).
+    mixup: float = option(0.0, "Strength of mixup; 0 for none.", least=0, most=100)
+    cutmix: float = option(0.0, "Strength of CutMix; 0 for none.", least=0, most=100)
+    ema: float = option(
+        0.0, "Decay of averaged weights, which are then the result; 0 for none.", least=0, most=0.999999
+    )
+    amp: str = option("no", "Mixed precision: no, bf16, fp16.", title="mixed precision", choices=PRECISIONS)
+    channels_last: bool = option(True, "Memory layout of images and weights.", no="channels_first")
+    clip: float | None = option(
+        1.0, "Largest norm of the gradient.", unset="no limit", least=1e-12, most=math.inf
+    )
+    validation: float = option(
+        0.1, "Share of the training images that measures each epoch.", least=0, most=0.5
+    )
+    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
+    workers: int | None = option(
+        None, "Threads that decode images.", unset="the loader's choice", least=1, most=1024
+    )
 
     def __post_init__(self) -> None:
-        _known("optimizer", self.optimizer, OPTIMIZERS)
-        _known("mixed precision", self.amp, PRECISIONS)
-        augmentation(self.augmentation)
-        for name, value, low, high in (
-            ("epochs", self.epochs, 1, 1_000_000),
-            ("a batch", self.batch, 1, 1_000_000),
-            ("a learning rate", self.learning_rate(fine_tuning=False), 1e-12, 1e3),
-            ("a weight decay", self.weight_decay, 0, 10),
-            ("a warm-up", self.warmup, 0, self.epochs),
-            ("frozen epochs", self.freeze or 0, 0, self.epochs - 1),
-            ("label smoothing", self.label_smoothing, 0, 0.9),
-            ("mixup", self.mixup, 0, 100),
-            ("cutmix", self.cutmix, 0, 100),
-            ("an averaging decay", self.ema, 0, 0.999999),
-            ("a gradient norm", 1.0 if self.clip is None else self.clip, 1e-12, math.inf),
-            ("a validation share", self.validation, 0, 0.5),
-            ("a number of threads", 1 if self.workers is None else self.workers, 1, 1024),
-            ("a seed", self.seed, 0, 2**63 - 1),
+        super().__post_init__()
+        for name, value, most in (
+            ("warmup", self.warmup or 0, self.epochs),
+            ("freeze", self.freeze or 0, self.epochs - 1),
         ):
-            if not low <= value <= high:
-                raise InvalidValueError(
-                    f"{name} of {value:g} cannot be used", hint=f"{low:g} to {high:g}, both included"
-                )
+            if value > most:
+                raise InvalidValueError(f"{name} of {value:g} epochs cannot be used", hint=f"0 to {most}")
+
+    @property
+    def rise(self) -> float:
+        """Epochs in which the rate rises from zero."""
+        return min(1.0, self.epochs / 10) if self.warmup is None else self.warmup
 
     def learning_rate(self, *, fine_tuning: bool) -> float:
         """Return the highest learning rate."""
@@ -87,8 +97,3 @@ class TrainOptions:
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage records."""
         return dataclasses.asdict(self)
-
-
-def _known(what: str, value: str, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise InvalidValueError(f"unknown {what} {value!r}", hint=suggest(value, list(names)))

@@ -204,7 +204,7 @@ class _Run:
         model = accelerator.prepare(step_module)
         losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
         steps = stage.epochs * per_epoch
-        warmup = min(round(options.warmup * per_epoch), steps // 3)
+        warmup = min(round(options.rise * per_epoch), steps // 3)
         clock = _Clock(before * per_epoch + first, self._steps)
 
         def save(step: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from edgecnn.devices.remote import wheel, wheels
 from edgecnn.devices.remote.connection import Connection
 from edgecnn.devices.remote.transfer import send
 from edgecnn.errors import BoardError
+from edgecnn.progress import Progress, silent
 
 #: The oldest Python that edgecnn runs on.
 _PYTHON = [3, 10]
@@ -24,7 +25,7 @@ _MAKING = "jobs/environment"
 def prepare(
     connection: Connection,
     extras: tuple[str, ...] = (),
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> str:
     """Return the path of a Python on the board that has this edgecnn with `extras`; the board must be locked.
 
@@ -81,9 +82,7 @@ def variables(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _make(
-    connection: Connection, name: str, own: bytes, extras: tuple[str, ...], progress: Callable[[str], None]
-) -> None:
+def _make(connection: Connection, name: str, own: bytes, extras: tuple[str, ...], progress: Progress) -> None:
     facts = connection.facts
     home = PurePosixPath(facts["home"])
     found = {f"wheels/{path.name}": path.read_bytes() for path in wheels.gather(facts, extras, own, progress)}

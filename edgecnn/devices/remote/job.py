@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from edgecnn import files
@@ -15,6 +15,7 @@ from edgecnn.devices.remote.transfer import send as send_files
 from edgecnn.errors import BoardError, OutputError, StoreError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure import store
+from edgecnn.progress import Progress, silent
 
 _FOLDER = "jobs/command"
 #: Where the command's results are kept there, until they are in the store here.
@@ -23,7 +24,7 @@ _RESULTS = ".results.sqlite"
 _MOST = 2 << 30
 
 
-def send(connection: Connection, places: Places, progress: Callable[[str], None] = lambda step: None) -> None:
+def send(connection: Connection, places: Places, progress: Progress = silent) -> None:
     """Make the command's folder on a locked board, with its files. Raises BoardError."""
     send_files(connection, _FOLDER, places.sources, progress, places.folders)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from edgecnn import files
 from edgecnn.devices.remote.board.frames import FRAME
 from edgecnn.devices.remote.connection import Connection
 from edgecnn.errors import BoardError
+from edgecnn.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def send(
     connection: Connection,
     folder: str,
     sources: Mapping[str, bytes | Path],
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     folders: Collection[str] = (),
 ) -> None:
     """Make a folder on the board with `sources` by their names there, and with empty `folders`.

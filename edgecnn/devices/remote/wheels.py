@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -20,6 +20,7 @@ from edgecnn.devices.remote import wheel
 from edgecnn.errors import BoardError
 from edgecnn.lazy import require
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.progress import Progress, silent
 
 #: Files whose presence says that a folder of wheels is whole.
 _COMPLETE = "complete"
@@ -29,7 +30,7 @@ def gather(
     facts: Mapping[str, Any],
     extras: tuple[str, ...],
     own: bytes,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Return the wheels of everything that edgecnn with `extras` needs on a board, and pip's own.
 
@@ -76,7 +77,7 @@ def _download(
     extras: tuple[str, ...],
     own: bytes,
     folder: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     require("pip", "an environment for a board")
     tag = "cp" + version.replace(".", "")

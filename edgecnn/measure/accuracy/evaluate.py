@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.measure.accuracy.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.conditions.record_conditions import Watch
 from edgecnn.operating_system import cores
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_stream import BATCH
@@ -160,7 +161,7 @@ def evaluate(
     batch: int = BATCH,
     workers: int | None = None,
     cache: FrameCache | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Accuracy:
     """Run every image through the engine's own preprocessing, and through that of `reference` too.
 

@@ -15,6 +15,7 @@ from edgecnn.data.dataset import Images
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError
 from edgecnn.operating_system import cores
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.preprocessing import ImageLike
 
 _Read = TypeVar("_Read")
@@ -41,7 +42,7 @@ def sweep(
     *,
     batch: int,
     workers: int | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Sweep[_Result]:
     """Read images and infer them `batch` at a time, in `workers` threads (the processor's cores).
 

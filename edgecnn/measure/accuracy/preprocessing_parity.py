@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgecnn.data.unreadable import Skipped, image_name
 from edgecnn.errors import InvalidValueError
 from edgecnn.lazy import require
 from edgecnn.measure.accuracy.infer_images import sweep
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import open_unprepared
 from edgecnn.runtime.image_stream import BATCH
@@ -59,7 +60,7 @@ def compare_preprocessing(
     *,
     batch: int = BATCH,
     workers: int | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> tuple[tuple[PreprocessingParity, ...], tuple[Skipped, ...]]:
     """Put each image through PyTorch's usual preprocessing and the runtime's, and compare what comes out.
 

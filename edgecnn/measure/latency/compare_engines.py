@@ -16,6 +16,7 @@ from edgecnn.errors import ConditionsError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch, differences
 from edgecnn.measure.latency import statistics
 from edgecnn.measure.latency.profile_engines import WarmUp, real_input, warm_up
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 
 #: Seconds and runs of one turn: long enough to time, short enough that the machine stays as it is.
@@ -90,7 +91,7 @@ def compare(
     batch: int | None = None,
     seconds: float = 5.0,
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
@@ -154,7 +155,7 @@ class _Loaded:
         loaders: Sequence[Callable[[], Engine]],
         batch: int | None,
         order: Sequence[int],
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         self._progress = progress
         self._stack = contextlib.ExitStack()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from edgecnn.lazy import require
 from edgecnn.measure.conditions.record_conditions import EMULATED, Conditions, Watch
 from edgecnn.measure.latency.loadgen_system import QueuedSystem, System
 from edgecnn.measure.latency.profile_engines import real_images, warm_up
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 
 #: Name here: name of LoadGen.
@@ -154,7 +154,7 @@ def run_scenario(
     seconds: float = 10.0,
     qps: float | None = None,
     latency_ms: float = SERVER_LATENCY_MS,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> ScenarioResult:
     """Measure an engine in a scenario for at least `seconds`, with LoadGen's logs in `log_folder`.
 
@@ -210,7 +210,7 @@ def _search_folder(folder: Path, number: int) -> Path:
     return folder / "search" / str(number)
 
 
-def _search(run: _Run, log_folder: Path, trials: list[Trial], progress: Callable[[str], None]) -> float:
+def _search(run: _Run, log_folder: Path, trials: list[Trial], progress: Progress) -> float:
     """Return the highest rate that LoadGen calls valid, by bisection below what the engine manages at all."""
     low, high = 0.0, run.rate
     while high - low > _RATE_KNOWN * high:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch
 from edgecnn.measure.latency import statistics
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -131,7 +132,7 @@ def profile(
     *,
     batch: int | Sequence[int] | None = None,
     seconds: float = 3.0,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Latency]:
     """Measure one inference of each engine, on real images, for `seconds` each.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from edgecnn.artifact import LayerRecord
 from edgecnn.backends import BACKENDS, attribute
 from edgecnn.errors import EngineError
 from edgecnn.measure.latency.profile_engines import real_input, warm_up
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 
 #: What belongs to no layer: the layout or the type of a tensor is changed between two.
@@ -111,7 +112,7 @@ def profile_layers(
     *,
     batch: int | None = None,
     seconds: float = 3.0,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> LayerProfile:
     """Measure the layers of an engine for `seconds`, on real images.
 

@@ -36,8 +36,12 @@ class OrtProfiler:
         self._session.run(None, {self._input: array})
 
     def kernels(self) -> list[Kernel]:
-        """Return each node that ran, in order; ends the trace."""
-        return kernels(json.loads(Path(self._session.end_profiling()).read_text()))
+        """Return each node that ran, in order; ends the trace. Raises OutputError if that found no room."""
+        try:
+            return kernels(json.loads(Path(self._session.end_profiling()).read_text()))
+        except (OSError, ValueError):  # the library says nothing of a trace that it could not write
+            self._folder.demand_room()
+            raise
 
     def close(self) -> None:
         """End the session, and remove its trace."""

@@ -22,6 +22,7 @@ from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend, attribute
 from edgecnn.errors import OutputError
 from edgecnn.lazy import require
 from edgecnn.measure.sensors.linux import cpu_model
+from edgecnn.progress import Progress, silent
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine import Engine
 from edgecnn.targets import TARGETS
@@ -67,7 +68,7 @@ class Peaks:
         return rates[precision]
 
 
-def measure(progress: Callable[[str], None] = lambda step: None) -> dict[int, Peaks]:
+def measure(progress: Progress = silent) -> dict[int, Peaks]:
     """Measure this machine's peaks with one thread and with all cores, and keep them for later.
 
     Arithmetic is what the installed engine libraries reach on a large matrix product, the better of them;

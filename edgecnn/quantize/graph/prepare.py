@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
-from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
-from edgecnn import onnx_metadata
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph import contrib_operators, limited, not_finite, shapes
 from edgecnn.quantize.graph.index import Graph, sizes
+from edgecnn.quantize.graph.load_model import check_size, first_line
 from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.reference import readouts
 
-#: The largest message that protocol buffers can write.
-_MAX_BYTES = 2**31 - 1
 #: Bytes of the largest tensor that one image may need.
 _MAX_TENSOR = 2 << 30
 _QUANTIZED = re.compile(
@@ -27,32 +23,6 @@ _QUANTIZED = re.compile(
 )
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-
-
-def load(path: str | Path) -> onnx.ModelProto:
-    """Read an ONNX file and the weights that lie in files beside it.
-
-    Raises ArtifactError for a file that is missing, damaged, without its weights or over 2 GB.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ArtifactError(f"{path} is not there, or no file", hint="give the path of an ONNX file")
-    onnx_metadata.read(path)
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError, whose module differs with its version
-        raise ArtifactError(
-            f"{path} is damaged: {_first_line(error)}", hint="copy or export it again"
-        ) from error
-    try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except Exception as error:  # onnx raises the checker's error, OSError or ValueError
-        raise ArtifactError(
-            f"{path} keeps its weights in another file, which cannot be read: {_first_line(error)}",
-            hint="copy the files beside it as well",
-        ) from error
-    _check_size(model)
-    return model
 
 
 def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
@@ -66,7 +36,7 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     Raises ArtifactError for a model that is no float network of one image input with weights of its
     own, and InvalidValueError for a `size` that is missing or is not the input's.
     """
-    _check_size(model)
+    check_size(model)
     _refuse(model)
     not_finite.check_weights(model)
     if _has_work(model):
@@ -77,7 +47,7 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(result, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ArtifactError(f"the model is not valid ONNX: {_first_line(error)}") from error
+        raise ArtifactError(f"the model is not valid ONNX: {first_line(error)}") from error
     del result.metadata_props[:]
     result.metadata_props.extend(model.metadata_props)
     return result
@@ -165,17 +135,3 @@ def _refuse_what_is_left(model: onnx.ModelProto) -> None:
                 f"{node.op_type} {node.name!r} makes {4 * count / 2**30:.1f} GB of one image",
                 hint="networks of this size are not meant for the edge; --size asks for smaller images",
             )
-
-
-def _check_size(model: onnx.ModelProto) -> None:
-    held = sum(4 * math.prod(tensor.dims) for tensor in model.graph.initializer)
-    if held > _MAX_BYTES:
-        raise ArtifactError(
-            f"the model's weights take {held / 2**30:.1f} GB; an ONNX file holds 2",
-            hint="networks of this size are not meant for the edge",
-        )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from edgecnn import zoo
-from edgecnn.compress.prune import Goal, prune
+from edgecnn.compress.prune.goal import Goal
+from edgecnn.compress.prune.prune_network import prune
 from edgecnn.export.trace import trace
 from edgecnn.parity import compare
 from edgecnn.quantize.graph.simplify import simplify

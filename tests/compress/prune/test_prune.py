@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from edgecnn import zoo
-from edgecnn.compress.prune import Goal, prune
 from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.channel_groups import Groups
+from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.importance import IMPORTANCES, scores
+from edgecnn.compress.prune.prune_network import prune
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.zoo import cost

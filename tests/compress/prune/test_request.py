@@ -4,29 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from edgecnn.compress.prune.goal import Goal
-from edgecnn.compress.prune.prune_file import PruneRequest
-from edgecnn.compress.train.train_options import TrainOptions
+from edgecnn.compress.prune.prune_request import PruneRequest
 from edgecnn.errors import InvalidValueError, UnknownNameError
 from edgecnn.zoo.spec import NetworkSpec
 
-HALF = Goal.parse("macs", "0.5x")
-
 
 def request(**values):
-    given = {"network": NetworkSpec("resnet18"), "output": Path("out.safetensors"), "goal": HALF, **values}
+    given = {
+        "network": NetworkSpec("resnet18"),
+        "output": Path("out.safetensors"),
+        "target_macs": "0.5x",
+        **values,
+    }
     return PruneRequest(**given)
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"goal": None}, "needs one goal"),
-        ({"sparse": True}, "needs one goal"),
-        ({"options": TrainOptions(epochs=1, warmup=0)}, "labelled images"),
+        ({"target_macs": None}, "needs one goal"),
+        ({"sparsity": "2:4"}, "needs one goal"),
+        ({"epochs": 1}, "labelled images"),
         ({"importance": "taylor"}, "labelled images"),
         ({"output": Path("out.onnx")}, "cannot be written as out.onnx"),
-        ({"seconds": 0}, "measure nothing"),
+        ({"seconds": 0}, "seconds of 0"),
     ],
 )
 def test_what_cannot_work_is_refused(values, reason):

@@ -1,4 +1,4 @@
-"""`--backend`: the engines of a command that measures, built for this machine where they are not yet."""
+"""The engines of a verb that measures: model files as they are, or built for this machine first."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from edgecnn.backends import BACKENDS
+from edgecnn import artifact
+from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
+    from edgecnn.measure.measure_options import EngineOptions
     from edgecnn.runtime.engine import Engine
-
-backend_option = click.option(
-    "--backend",
-    help=f"Engine library to build ONNX files for first, kept by content: {', '.join(BACKENDS.names())}"
-    "  [run them as they are].",
-)
-
 
 #: The variable is set on a board, where engines come from elsewhere.
 REBUILD = "EDGECNN_REBUILD"
 
 
 def loaders(
-    models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
+    models: Sequence[str | Path],
+    request: EngineOptions,
+    progress: Progress,
+    threads: int | None = None,
 ) -> list[Callable[[], Engine]]:
     """Return what loads each model file; with a backend, an engine made of it for this machine.
 
-    Where `REBUILD` is set, an engine that does not fit this machine is built anew.
+    Where `REBUILD` is set, an engine that does not fit this machine is built anew. `threads` are in place
+    of the request's.
     """
     from edgecnn.runtime import load
 
-    return [partial(load, _engine(Path(model), backend, progress), **loading) for model in models]
+    paths = [_engine(Path(model), request.backend, progress) for model in models]
+    threads = request.threads if threads is None else threads
+    return [partial(load, path, device=request.device, threads=threads) for path in paths]
 
 
 @contextlib.contextmanager
 def opened(
-    models: Sequence[str], backend: str | None, progress: Callable[[str], None], **loading: Any
+    models: Sequence[str | Path],
+    request: EngineOptions,
+    progress: Progress,
+    threads: int | None = None,
 ) -> Iterator[list[Engine]]:
     """Open model files, as `loaders` does. All are closed at the end."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(each()) for each in loaders(models, backend, progress, **loading)]
+        yield [stack.enter_context(load()) for load in loaders(models, request, progress, threads)]
 
 
-def _engine(path: Path, backend: str | None, progress: Callable[[str], None]) -> Path:
-    from edgecnn import artifact
-
+def _engine(path: Path, backend: str | None, progress: Progress) -> Path:
     if backend is None and os.environ.get(REBUILD):
         manifest = artifact.read_manifest(path)
         if manifest is not None and manifest.engine is not None:

@@ -1,0 +1,205 @@
+"""The stages of an export, each from what the one before it made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec
+from edgecnn.data.calibration_images import ImageSource
+from edgecnn.export import image_input, trace
+from edgecnn.export.export_request import ExportRequest
+from edgecnn.parity import Output, demand
+from edgecnn.progress import Progress
+from edgecnn.quantize import accuracy_floor
+from edgecnn.quantize.escalate import Verdict
+from edgecnn.quantize.graph import layer_table, simplify
+from edgecnn.quantize.reduce_precision import (
+    MIN_SQNR_DB,
+    Checked,
+    Reduced,
+    Reduction,
+    by_escalation,
+    check,
+    reduce_precision,
+)
+from edgecnn.quantize.reference import Reference, readouts
+from edgecnn.quantize.write_file import versions
+from edgecnn.zoo import cost, initialize
+from edgecnn.zoo.open_network import open_network
+from edgecnn.zoo.spec import NetworkSpec
+
+#: Images that a random network's batch normalization takes its statistics from.
+SETTLE_IMAGES = 16
+#: Packages whose versions are recorded.
+_MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "numpy")
+
+
+class Lineage:
+    """Collects steps."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def add(
+        self,
+        what: str,
+        parameters: Mapping[str, Any],
+        seed: int | None = None,
+        parent: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note what was done."""
+        self.steps.append(Step(what, parameters, seed, parent, metrics or {}))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network, and what PyTorch computes of the images that check."""
+
+    network: nn.Module
+    cost: cost.Cost
+    #: (N, H, W, C) uint8, and the same prepared for the network: (N, C, H, W) float32.
+    frames: npt.NDArray[np.uint8]
+    inputs: Tensor
+    #: (N, classes)
+    logits: npt.NDArray[np.float32]
+    notes: list[str]
+
+
+def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
+    """Build the network with its weights, and run it.
+
+    Raises InvalidValueError for an input that is too small for it, and what opening its weights raises.
+    """
+    opened = open_network(spec)
+    network = opened.network
+    lineage.steps += opened.lineage
+    spent = cost.count(network, spec.preprocessing.channels, spec.size)
+    if spec.origin == "random":
+        initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
+        lineage.add("settle", {"images": images.builtin_description})
+    frames = images.check_frames()
+    inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
+    with torch.inference_mode():
+        logits = torch.cat([network(part) for part in inputs.split(8)]).numpy()
+    return Built(network, spent, frames, inputs, logits, list(opened.notes))
+
+
+def to_graph(request: ExportRequest, built: Built, lineage: Lineage) -> onnx.ModelProto:
+    """Return the network as a graph."""
+    model = trace.trace(built.network, built.inputs, opset=request.opset, batch=request.batch)
+    parameters = {"opset": request.opset, "batch": request.batch, "asked": request.to_json()}
+    lineage.add("trace", parameters, parent=request.network.sha256)
+    return model
+
+
+def simplify_graph(
+    request: ExportRequest, model: onnx.ModelProto, built: Built, lineage: Lineage
+) -> tuple[onnx.ModelProto, dict[str, LayerRecord], Reference]:
+    """Return the graph simplified, its layers, and PyTorch's logits, which its other forms have to give."""
+    model = simplify.simplify(model)
+    lineage.add("simplify", {"nodes": len(model.graph.node)})
+    reference = Reference([Output(readouts(model)[0].name, built.logits)], built.inputs.numpy())
+    reference.check_budget(request.budget)
+    if request.precision != "float32":  # else the check at the end is this one
+        what = "the float32 graph"
+        demand(reference.parity(model, what, constant=False), MIN_SQNR_DB["float32"], what)
+    return model, layer_table.layers(model), reference
+
+
+def reduce_graph(
+    request: ExportRequest,
+    model: onnx.ModelProto,
+    images: ImageSource,
+    reference: Reference,
+    lineage: Lineage,
+    progress: Progress,
+) -> Reduced:
+    """Return the graph in the precision and with the input that are asked for."""
+    how = Reduction(
+        request.precision,
+        request.resolved_target,
+        request.ranges,
+        request.budget,
+        accepted=request.force or request.network.origin == "random",
+    )
+    parent = None
+    if request.precision == "int8":
+        parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    choose = by_escalation(reference, request.resolved_effort, request.budget, progress, constant=False)
+    result = reduce_precision(model, how, images.calibration, choose, progress)
+    measured = {"images": images.description, **images.tally.to_json()}
+    if result.outcome is not None:
+        chosen = result.outcome.quantized
+        parameters = {"scheme": chosen.scheme.name, "recipe": chosen.recipe.name, **measured}
+        lineage.add("quantize", parameters, request.seed, parent)
+    elif request.precision == "float16":
+        lineage.add("float16", {"kept": result.kept, **measured}, request.seed)
+    if request.input == "uint8":
+        framed = image_input.with_uint8_input(result.model, request.network.preprocessing)
+        result = replace(result, model=framed)
+        lineage.add("uint8 input", {})
+    return result
+
+
+def check_graph(
+    request: ExportRequest,
+    reduced: Reduced,
+    built: Built,
+    images: ImageSource,
+    reference: Reference,
+    lineage: Lineage,
+) -> Checked:
+    """Compare what will be written with PyTorch. Raises ParityError."""
+    given = built.frames if request.input == "uint8" else built.inputs.numpy()
+    parity = reference.parity(reduced.model, reduced.what, images=given, constant=False)
+    why = accuracy_floor.causes(
+        request.network.preprocessing, "the network", images.description, images.tally.count
+    )
+    result = check(reduced, Verdict(parity), why)
+    lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
+    return result
+
+
+def describe(
+    request: ExportRequest,
+    spent: cost.Cost,
+    layers: Mapping[str, LayerRecord],
+    quantization: Mapping[str, Any] | None,
+    lineage: Lineage,
+) -> Manifest:
+    """Return what is known of the file."""
+    spec = request.network
+    batch: int | str = "batch" if request.batch is None else request.batch
+    size, channels = spec.size, spec.preprocessing.channels
+    if request.input == "uint8":
+        image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
+    else:
+        image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
+    return Manifest(
+        inputs=(image,),
+        outputs=(TensorSpec("logits", (batch, spec.classes), "float32", "NC"),),
+        preprocessing=spec.preprocessing.to_json(),
+        labels=spec.labels,
+        architecture=spec.architecture.name,
+        alpha=spec.width,
+        resolution=size,
+        params=spent.params,
+        macs=spent.macs,
+        layers=layers,
+        weights=spec.origin,
+        precision=request.precision,
+        target=request.target,
+        quantization=quantization,
+        lineage=tuple(lineage.steps),
+        versions=versions(*_MAKERS),
+    )

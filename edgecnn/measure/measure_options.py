@@ -1,0 +1,96 @@
+"""The options of every verb that measures engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecnn.backends import BACKENDS
+from edgecnn.errors import InvalidValueError
+from edgecnn.options import Request, option
+
+#: The libraries count images in 32 bits.
+_MOST_IMAGES = 2**31 - 1
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(Request):
+    """Which engine computes. Raises InvalidValueError for values that cannot work."""
+
+    device: str = option("auto", "Device: auto, cpu, cuda.", choices=DEVICES)
+    threads: int = option(0, "CPU threads; 0: the library's choice.", least=0, most=1024)
+    backend: str | None = option(
+        None,
+        f"Engine library to build ONNX files for first, kept by content: {', '.join(BACKENDS.names())}.",
+        unset="run them as they are",
+    )
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """Read "8" or "1,2,4,8"; raises InvalidValueError for what is none, or is there twice."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidValueError(f"{text!r} is no list of batches", hint="8, or 1,2,4,8") from error
+    for batch in found:
+        if not 1 <= batch <= _MOST_IMAGES:
+            raise InvalidValueError(f"a batch of {batch} cannot be used", hint="1 or more")
+        if found.count(batch) > 1:
+            raise InvalidValueError(f"batch {batch} is there twice", hint="8, or 1,2,4,8")
+    return found
+
+
+@dataclass(frozen=True)
+class ProfileRequest(EngineOptions):
+    """Latency and throughput of engines, in turns."""
+
+    models: tuple[str, ...] = option(help="Model files.", path="read", argument=True)
+    batch: tuple[int, ...] | None = option(
+        None, "Images per inference: 8, or 1,2,4,8.", unset="1, or the model's", read=batches
+    )
+    seconds: float = option(3.0, "Time per model.", least=0.1, most=3600)
+    layers: bool = option(False, "Where the time goes, by the network's layers.", hidden=("recipe",))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.models:
+            raise InvalidValueError("there is no model to measure", hint="`models`: one or several files")
+
+
+@dataclass(frozen=True)
+class CompareRequest(EngineOptions):
+    """Engines side by side; the first is what the others are compared with."""
+
+    models: tuple[str, ...] = option(help="Model files, the baseline first.", path="read", argument=True)
+    batch: int | None = option(
+        None, "Images per inference.", title="a batch", unset="1, or the model's", least=1, most=_MOST_IMAGES
+    )
+    seconds: float = option(5.0, "Time per model, at least.", least=0.1, most=3600)
+    force: bool = option(
+        False, "Compare although the conditions are unlike; the result says so.", hidden=("recipe",)
+    )
+    fail_above: float | None = option(
+        None, "Times as long as the first that one may take, else exit with 3: 1.05.", above=0
+    )
+
+
+@dataclass(frozen=True)
+class EvalRequest(EngineOptions):
+    """Accuracy on labelled images."""
+
+    model: Path = option(help="Model file.", path="read", argument=True)
+    data: str = option(
+        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.", path="folder"
+    )
+    reference: Path | None = option(
+        None, "File whose answers to compare with, such as the float one's.", path="read"
+    )
+    batch: int = option(8, "Images per inference.", title="a batch", least=1, most=_MOST_IMAGES)
+    cache: bool = option(
+        False,
+        "Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",
+    )
+    preprocessing_parity: bool = option(
+        False, "Compare the input with what torchvision would prepare.", hidden=("recipe",)
+    )

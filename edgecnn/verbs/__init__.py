@@ -1,0 +1,1 @@
+"""What commands, recipes and the Python API do alike, where it takes several layers: one file per verb."""
