@@ -20,7 +20,7 @@ import onnx
 from onnx import helper
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import output_axis
+from edgecnn.quantize.graph.patterns import output_axis
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,10 +71,9 @@ class House:
                 continue
             command = module.name.rpartition(".")[2]
             named = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
-            classes = set().union(*(requests.parts(name) for name in named if name in requests.classes))
-            for kind in sorted(classes):
-                for option, place in requests.fields[kind].items():
-                    places[command, option].append(place)
+            declared = set().union(*(requests.declared(name) for name in named))
+            for option, place in sorted(declared):
+                places[command, option].append(place)
             for option, place in _click_options(module):
                 places[command, option].append(place)
         return places
@@ -137,7 +136,7 @@ class House:
                 if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     continue
                 body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
-                lines = (node.end_lineno or 0) - body[0].lineno + 1 + body[0].lineno - body[0].lineno
+                lines = (node.end_lineno or 0) - body[0].lineno + 1
                 if lines > FUNCTION_LINES:
                     places.append(f"{module.at(node)} {node.name} {lines}")
         return places
@@ -211,17 +210,25 @@ LIMITS = (
 class _Requests:
     """The classes whose fields are options, by the call of `option`; and what they take from each other."""
 
-    def __init__(self, modules: Iterator[Module] | object) -> None:
-        self.classes: dict[str, ast.ClassDef] = {}
-        self.fields: dict[str, dict[str, str]] = defaultdict(dict)
-        self._of: dict[str, set[str]] = {}
-        for module in modules:  # type: ignore[attr-defined]
+    def __init__(self, modules: Iterable[Module]) -> None:
+        #: By class: its own options and where they stand; whose options it has as well, and without which.
+        self._fields: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._others: dict[str, list[tuple[str, set[str]]]] = defaultdict(list)
+        #: Functions that declare an option which several classes have, and where they stand.
+        self._shared: dict[str, str] = {}
+        for module in modules:
+            for node in module.tree.body:
+                if isinstance(node, ast.FunctionDef) and isinstance(node.body[-1], ast.Return):
+                    call = node.body[-1].value
+                    if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "option":
+                        self._shared[node.name] = module.at(node)
+        for module in modules:
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.ClassDef):
                     self._read(node, module)
 
     def _read(self, node: ast.ClassDef, module: Module) -> None:
-        others = {base.id for base in node.bases if isinstance(base, ast.Name)}
+        self._others[node.name] += [(base.id, set()) for base in node.bases if isinstance(base, ast.Name)]
         for item in node.body:
             call = item.value if isinstance(item, ast.AnnAssign) else None
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
@@ -229,19 +236,19 @@ class _Requests:
             if call.func.id == "option" and isinstance(item.target, ast.Name):
                 settings = {keyword.arg: keyword.value for keyword in call.keywords}
                 name = settings.get("name", ast.Constant(item.target.id))
-                self.fields[node.name][str(ast.literal_eval(name))] = module.at(item)
+                self._fields[node.name].append((str(ast.literal_eval(name)), module.at(item)))
+            elif call.func.id in self._shared and isinstance(item.target, ast.Name):
+                self._fields[node.name].append((item.target.id, self._shared[call.func.id]))
             elif call.func.id == "group" and call.args and isinstance(call.args[0], ast.Name):
-                others.add(call.args[0].id)
-        self.classes[node.name], self._of[node.name] = node, others
+                without = {str(ast.literal_eval(name)) for name in call.args[1:]}
+                self._others[node.name].append((call.args[0].id, without))
 
-    def parts(self, name: str) -> set[str]:
-        """Return a class and all whose fields it has."""
-        found, waiting = set(), [name]
-        while waiting:
-            if (one := waiting.pop()) in self.classes and one not in found:
-                found.add(one)
-                waiting += self._of[one]
-        return {one for one in found if one in self.fields}
+    def declared(self, name: str) -> set[tuple[str, str]]:
+        """Return the options of a class, with those of its bases and groups, and where they stand."""
+        found = set(self._fields.get(name, ()))
+        for other, without in self._others.get(name, ()):
+            found |= {(option, place) for option, place in self.declared(other) if option not in without}
+        return found
 
 
 def _click_options(module: Module) -> Iterator[tuple[str, str]]:

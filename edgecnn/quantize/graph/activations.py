@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 
 #: Scalar arithmetic on one tensor.
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, is_standard
-from edgecnn.quantize.placement.patterns import setting
+from edgecnn.quantize.graph.patterns import setting
 
 _DOMAIN = "com.microsoft"
 #: Domains of kernels for one processor: their weights lie in an order of its own.

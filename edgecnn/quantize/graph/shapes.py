@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.quantize.graph.index import Graph, is_standard
-from edgecnn.quantize.placement.patterns import input_channels
+from edgecnn.quantize.graph.patterns import input_channels
 from edgecnn.runtime.ort_engine import open_session, run_session
 
 _TYPES = {

@@ -16,9 +16,9 @@ from edgecnn.quantize.graph import front_end
 from edgecnn.quantize.graph.free_names import Names, is_ours
 from edgecnn.quantize.graph.front_end import FrontEnd
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.patterns import output_axis
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import output_axis
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import SCHEMES, Scheme

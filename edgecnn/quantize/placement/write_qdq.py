@@ -11,13 +11,13 @@ from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.graph.patterns import input_channels, output_axis
 from edgecnn.quantize.placement.integer_weights import (
     QuantizedWeight,
     make_room_for_bias,
     quantize_bias,
     quantize_weight,
 )
-from edgecnn.quantize.placement.patterns import input_channels, output_axis
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import CLIPS, Scheme

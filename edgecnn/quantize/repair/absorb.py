@@ -24,7 +24,7 @@ import onnx
 
 from edgecnn.errors import DataError
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise, Group, reads_unpadded, tie

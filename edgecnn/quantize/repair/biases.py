@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import output_axis
+from edgecnn.quantize.graph.patterns import output_axis
 
 
 def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds, setting
+from edgecnn.quantize.graph.patterns import clip_bounds, setting
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise, reads_unpadded
 

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, attribute, is_standard
-from edgecnn.quantize.placement.patterns import output_axis, setting
+from edgecnn.quantize.graph.patterns import output_axis, setting
 from edgecnn.quantize.repair.patches import as_matrix, from_matrix, groups
 
 Array = npt.NDArray[np.float64]

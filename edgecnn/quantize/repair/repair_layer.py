@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from edgecnn.quantize.graph.patterns import output_axis
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight, quantize_weight
-from edgecnn.quantize.placement.patterns import output_axis
 from edgecnn.quantize.repair import adaround, bias, moments, scales
 from edgecnn.quantize.repair.patches import as_matrix, from_matrix
 from edgecnn.quantize.repair.refit import refit

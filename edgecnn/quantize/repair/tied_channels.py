@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx
 
 from edgecnn.quantize.graph.index import Graph, attribute, attribute_list, attribute_text, inferred_shapes
-from edgecnn.quantize.placement.patterns import over_height_and_width, pads_with_range
+from edgecnn.quantize.graph.patterns import over_height_and_width, pads_with_range
 from edgecnn.quantize.repair import parameters
 
 Test = Callable[[onnx.NodeProto], bool]
