@@ -42,7 +42,7 @@ class Scheme:
       All others may give floats.
     - `left_float`: operators that this form has no integer kernel for, though others have.
     - `float_reads_codes`: what a weighted layer that stays float reads where its input and its output are
-      quantized, so that ONNX Runtime leaves its weights alone (`qdq.insert`): the codes through a
+      quantized, so that ONNX Runtime leaves its weights alone (`write_qdq.insert`): the codes through a
       DequantizeLinear of its own, or else the tensor as it is before its QuantizeLinear. The latter takes
       the integer kernel from the node before in ONNX Runtime, and costs TensorRT nothing.
     """

@@ -9,6 +9,7 @@ import argparse
 import ast
 import itertools
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -108,7 +109,8 @@ class House:
         names = {name for row in rows for name in (row["name"], row["library"], *row.get("aliases", ()))}
         own = {str(row[key]).partition(":")[0] for row in rows for key in ("engine", "builder", "probe")}
         own |= {name.partition(":")[0] for row in rows for name in row.get("profilers", {}).values()}
-        beginnings = {name.rpartition("_")[0] for name in own}
+        # A backend's own files begin with the same word: ort_engine, ort_builder, ort_binding.
+        beginnings = {re.sub(r"_[^.]*$", "_", name) for name in own}
         places = []
         for module in self.modules.values():
             if module.name == f"{self.package}.backends" or module.name.startswith(tuple(beginnings)):
