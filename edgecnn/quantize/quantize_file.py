@@ -12,13 +12,14 @@ import onnx
 
 from edgecnn import asked
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.parity import demand, varies
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
-from edgecnn.quantize.graph import layer_table, not_finite
+from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of
 from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.prepare import prepare
@@ -42,7 +43,7 @@ from edgecnn.runtime.preprocessing import Preprocessing
 
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
-_MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
+_MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
 
 #: From the prepared float model and its preprocessing to what trains an int8 form of it.
 Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
@@ -216,7 +217,7 @@ def _reference(
     except EngineError as error:
         notes.append(f"compared is the upgraded graph, since the file does not run as it is: {error}")
         reference = Reference.of(model, checks)
-    not_finite.check_outputs(model, reference.outputs, checks)
+    finite_outputs.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
     demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference

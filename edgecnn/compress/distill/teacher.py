@@ -17,7 +17,7 @@ from edgecnn import files
 from edgecnn.artifact import Manifest, read_manifest
 from edgecnn.compress.distill import feature_points as points
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.quantize.reference import readouts
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.open_network import open_network

@@ -21,10 +21,10 @@ from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.graph.edit import Editor, copy_of
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.quantizer import Quantized
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.range_methods import Range

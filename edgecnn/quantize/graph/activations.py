@@ -13,7 +13,7 @@ from onnx import helper
 
 from edgecnn.quantize.graph.edit import replace_nodes
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 
 #: Scalar arithmetic on one tensor.
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")

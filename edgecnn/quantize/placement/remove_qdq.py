@@ -25,7 +25,7 @@ from edgecnn.targets import SCHEMES, Scheme
 
 _HINT = "quantize the float model that it was made from"
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-#: Operators that compute on integers by themselves; `qdq.insert` writes none.
+#: Operators that compute on integers by themselves; `write_qdq.insert` writes none.
 _INTEGER = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm", "QAttention"})
 #: Type of a zero point: whether the ranges are symmetric.
 _SYMMETRIC = {np.dtype(scheme.activation): scheme.symmetric for scheme in SCHEMES}
@@ -48,13 +48,13 @@ class Stripped:
 
 
 def strip(model: onnx.ModelProto) -> Stripped:
-    """Undo `qdq.insert`, and take a front end for uint8 frames off.
+    """Undo `write_qdq.insert`, and take a front end for uint8 frames off.
 
     Nodes and tensors have the names from before; only the constants of quantized layers are named
     `NODE/weight` and `NODE/bias`, since two nodes may have read one constant. Biases are exact up to
     22 bits, and beyond that to float32's precision. A float model comes back as it is.
 
-    Raises ArtifactError for a quantized file that `qdq.insert` did not write.
+    Raises ArtifactError for a quantized file that `write_qdq.insert` did not write.
     """
     result, front = front_end.detach(model)
     reader = _Reader(result)
@@ -136,7 +136,7 @@ def exclusions(graph: Graph, float_nodes: Mapping[str, str], scheme: Scheme) -> 
 
 
 class _Reader:
-    """Reads pairs and integer constants by the rules that `qdq.insert` writes them by."""
+    """Reads pairs and integer constants by the rules that `write_qdq.insert` writes them by."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._editor = Editor(model)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise
 

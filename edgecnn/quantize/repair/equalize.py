@@ -25,8 +25,8 @@ import onnx
 from edgecnn.errors import DataError
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import view_of
-from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.channel_sensitivity import sensitivities

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.quantize.graph.index import Graph, attribute
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import view_of
-from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise, reads_unpadded
 

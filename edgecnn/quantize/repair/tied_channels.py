@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import onnx
 
 from edgecnn.quantize.graph.index import Graph, attribute, inferred_shapes
+from edgecnn.quantize.graph.patterns import over_height_and_width, pads_with_range
 from edgecnn.quantize.graph.weighted_layer import view_of
-from edgecnn.quantize.placement.patterns import over_height_and_width, pads_with_range
 
 Test = Callable[[onnx.NodeProto], bool]
 #: How many channels a node makes; None for one that does not begin a group.

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper
 
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, batch_of, sizes
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer, view_of
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
