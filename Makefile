@@ -4,6 +4,7 @@
 #   make lint    style, types, layers      make bench        the first table of docs/benchmarks.md
 #   make zoo     every network through the whole export; makes docs/zoo.md
 #   make fuzz    wrong inputs, by the hundred thousand
+#   make house   what makes the house hard to extend, counted; draws docs/architecture.svg
 #   make backends  each family through every backend; makes docs/backends.md
 #
 # INDEX is another package index to look in, for instance PyTorch's CPU builds:
@@ -37,7 +38,7 @@ QEMU_SHA256 := c3e3ba2bd87f8c5b9a5da5ef21b5a3b82d7c63b89dd448d9ddaa4eabc5b6e402
 # TensorRT's types, apart from the packages: Python would take them for TensorRT itself.
 STUBS := tensorrt-stubs==10.13.0.35.1
 
-.PHONY: demo test test-slow fuzz zoo backends lint bench clean
+.PHONY: demo test test-slow fuzz zoo backends lint house bench clean
 
 demo: .venv/cpu
 	@mkdir -p demo
@@ -79,7 +80,12 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/house/house.py
 	$(BIN)/tally lint --context . docker/*.Dockerfile
+
+house: .venv/dev
+	$(BIN)/python tests/house/draw.py
+	$(BIN)/python tests/house/house.py
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/export_time.py

@@ -107,7 +107,7 @@ class Manifest:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    #: Fields of `runtime.images.Preprocessing`: from an image file to the input array.
+    #: Fields of `runtime.preprocessing.Preprocessing`: from an image file to the input array.
     preprocessing: Mapping[str, Json] | None = None
     #: Name of a label set ("imagenet", "digits"), the list itself, or None.
     labels: str | tuple[str, ...] | None = None

@@ -111,6 +111,11 @@ def option(default: Any = MISSING, /, help: str = "", **settings: Any) -> Any:
     return dataclasses.field(default=default, metadata={_OPTION: Option(help, **settings)})
 
 
+def seed() -> Any:
+    """Return the field of every request in which something is random."""
+    return option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
+
+
 def group(kind: type, /, *without: str, required: tuple[str, ...] = (), **defaults: Any) -> Any:
     """Return a dataclass field that is a request itself, whose options are those of the outer one.
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edgecnn import backends
-from edgecnn.backends import BACKENDS, ONNXRUNTIME, TENSORRT
 from edgecnn.registry import Registry
 
 
@@ -43,7 +42,7 @@ class Scheme:
       All others may give floats.
     - `left_float`: operators that this form has no integer kernel for, though others have.
     - `float_reads_codes`: what a weighted layer that stays float reads where its input and its output are
-      quantized, so that ONNX Runtime leaves its weights alone (`qdq.insert`): the codes through a
+      quantized, so that ONNX Runtime leaves its weights alone (`write_qdq.insert`): the codes through a
       DequantizeLinear of its own, or else the tensor as it is before its QuantizeLinear. The latter takes
       the integer kernel from the node before in ONNX Runtime, and costs TensorRT nothing.
     """
@@ -112,7 +111,9 @@ CPU = Scheme(
 #: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.
 #: The pairs inside of a Swish that give ONNX Runtime integer kernels cost OpenVINO what int8 saves.
 #: A convolution takes the sum after it along only where both summands are int8 (seen in 2026.4).
-OPENVINO = replace(PORTABLE, name="openvino", activation="uint8", symmetric=False, sums_in_floats=False)
+OPENVINO = replace(
+    PORTABLE, name=backends.OPENVINO.name, activation="uint8", symmetric=False, sums_in_floats=False
+)
 SCHEMES = (PORTABLE, CPU, OPENVINO)
 #: The same pairs and ranges for an x86 without VNNI: OpenVINO, unlike ONNX Runtime, has no other way there.
 OPENVINO_7BIT = replace(OPENVINO, weight_bits=7)
@@ -157,7 +158,7 @@ class Target:
     @property
     def mixes_float16(self) -> bool:
         """Whether the float layers of an int8 file are better written in float16."""
-        return self.backend != ANY and BACKENDS.get(self.backend).mixes_float16
+        return self.backend != ANY and backends.BACKENDS.get(self.backend).mixes_float16
 
     @property
     def sparse_2_4(self) -> bool:
@@ -181,7 +182,7 @@ def _gpu(
     return Target(
         name=name,
         title=title,
-        backend=TENSORRT.name,
+        backend=backends.TENSORRT.name,
         scheme=PORTABLE,
         alignment=16,
         compute_capability=compute_capability,
@@ -218,12 +219,13 @@ _ROWS = (
         "no device, hence no rates; scheme: NVIDIA TensorRT documentation, working with quantized types",
     ),
     _unrated(
-        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", ONNXRUNTIME.name, CPU,
+        "cpu", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI", backends.ONNXRUNTIME.name, CPU,
         "rates depend on the machine; scheme: ONNX Runtime documentation, Quantize ONNX models (U8S8 on "
         "x86-64), https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html",
     ),
     _unrated(
-        "openvino", "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO", backends.OPENVINO.name, OPENVINO,
+        backends.OPENVINO.name, "x86-64 CPU with AVX-512 VNNI or AVX-VNNI, by OpenVINO",
+        backends.OPENVINO.name, OPENVINO,
         "rates depend on the machine; scheme: OpenVINO documentation, low precision transformations",
     ),
     _unrated(

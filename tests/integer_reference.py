@@ -20,7 +20,7 @@ import onnx
 from onnx import helper
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import output_axis
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 
 Array = npt.NDArray[Any]
 
@@ -123,7 +123,7 @@ class _Layer:
         if source is None or source.op_type != "DequantizeLinear":
             raise AssertionError(f"{node.name} is no integer layer")
         (codes, scale), (weight, weight_scale) = (self.integers(name) for name in node.input[:2])
-        axis = output_axis(node)
+        axis = WeightedLayer(node, weight.shape).output_axis
         if node.op_type == "Conv":
             sums = _convolve(codes, weight, settings)
         else:

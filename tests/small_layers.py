@@ -40,7 +40,7 @@ def layer_of(
         [value(nodes[-1].output[0], onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     inexact = exact if inexact is None else inexact
     return Layer(
         nodes[0], Graph(model), exact.astype(np.float32), inexact.astype(np.float32), (-4.0, 4.0), PORTABLE

@@ -41,7 +41,7 @@ class Built:
     notes: list[str] = field(default_factory=list)
     #: Layers as the builder arranged them, with what it says of each; none where it does not tell.
     layers: list[dict[str, Any]] | None = None
-    #: What float32 is computed in where that is coarser: a row of `pipeline.LEAST_DB`.
+    #: What float32 is computed in where that is coarser: a row of `build_engine.LEAST_DB`.
     arithmetic: str = "float32"
 
 

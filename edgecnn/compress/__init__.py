@@ -1,1 +1,1 @@
-"""From a data set to a small accurate network: training, pruning, distillation, quantization-aware."""
+"""From a data set to a small network: training, pruning, distillation, quantization-aware training."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -68,7 +69,11 @@ def _solarize(picture: Image.Image, threshold: float, fill: Fill) -> Image.Image
     return ImageOps.solarize(picture, math.ceil(threshold))
 
 
-def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Callable[..., Image.Image]:
+class _Enhancer(Protocol):
+    def enhance(self, factor: float, /) -> Image.Image: ...
+
+
+def _enhance(kind: Callable[[Image.Image], _Enhancer]) -> Callable[..., Image.Image]:
     return lambda picture, amount, fill: kind(picture).enhance(1 + amount)
 
 

@@ -1,1 +1,1 @@
-"""Machines: this one, what it is and what works on it."""
+"""Machines: what this one is and what works on it, and boards over SSH."""

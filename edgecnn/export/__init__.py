@@ -1,4 +1,4 @@
-"""From a name to an artifact.
+"""From a network, by name, checkpoint or module, to an ONNX file that was checked against PyTorch.
 
 from edgecnn.export import ExportRequest, export
 from edgecnn.zoo import NetworkSpec

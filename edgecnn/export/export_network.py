@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import Manifest, check_onnx_output
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.export_request import ExportRequest
@@ -92,7 +93,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
     """
     check_onnx_output(request.output)
     images = _images(request, progress)
-    for module in ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"):
+    for module in ("torch", "onnx", "onnxscript", "onnxsim", ONNXRUNTIME.library):
         require(module, "exporting a network")
     from edgecnn.export import export_stages as stages
     from edgecnn.quantize.write_file import write_model

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import InvalidValueError
 from edgecnn.export import image_input, trace
@@ -23,6 +24,7 @@ from edgecnn.progress import Progress
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import Verdict
 from edgecnn.quantize.graph import layer_table, simplify
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
     Checked,
@@ -32,7 +34,7 @@ from edgecnn.quantize.reduce_precision import (
     check,
     reduce_precision,
 )
-from edgecnn.quantize.reference import Reference, readouts
+from edgecnn.quantize.reference import Reference
 from edgecnn.quantize.write_file import versions
 from edgecnn.zoo import cost, initialize
 from edgecnn.zoo.input_errors import fitting
@@ -42,7 +44,7 @@ from edgecnn.zoo.spec import NetworkSpec
 #: Images that a random network's batch normalization takes its statistics from.
 SETTLE_IMAGES = 16
 #: Packages whose versions are recorded.
-_MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime", "numpy")
+_MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", ONNXRUNTIME.library, "numpy")
 
 
 class Lineage:

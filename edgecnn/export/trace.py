@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.errors import ParityError
-from edgecnn.zoo.initialize import fold_batch_norm
+from edgecnn.export.fold_batch_norm import fold_batch_norm
 
 INPUT, OUTPUT = "input", "logits"
 _SCOPES = "pkg.torch.onnx.name_scopes"

@@ -37,7 +37,8 @@ from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import CLASS_SCORES, Output, spread
 from edgecnn.quantize import first_norm
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.reference import Network, Readout
+from edgecnn.quantize.graph.readouts import Readout
+from edgecnn.quantize.reference import Network
 from edgecnn.runtime.engine import softmax
 from edgecnn.runtime.preprocessing import Preprocessing
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.budget import Budget
-from edgecnn.options import Request, group, option
+from edgecnn.options import Request, group, option, seed
 from edgecnn.targets import Target, target
 
 #: Names of `ranges.range_methods.METHODS`, which cannot be asked before onnx is known to be installed.
@@ -60,4 +60,4 @@ class Int8Options(TargetOption):
         None, "Folder of images, of which a fifth checks.", unset="built-in photographs", path="folder"
     )
     calib_images: int = option(64, "Most images that calibrate.", least=1)
-    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
+    seed: int = seed()

@@ -12,16 +12,18 @@ import onnx
 
 from edgecnn import asked
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.parity import demand, varies
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
-from edgecnn.quantize.graph import layer_table, not_finite
-from edgecnn.quantize.graph.index import batch_of, macs_by_node
+from edgecnn.quantize.graph import layer_table
+from edgecnn.quantize.graph.index import batch_of
 from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.quantize_request import QuantizeRequest
@@ -41,7 +43,7 @@ from edgecnn.runtime.preprocessing import Preprocessing
 
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
-_MAKERS = ("onnx", "onnxsim", "onnxruntime", "numpy")
+_MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
 
 #: From the prepared float model and its preprocessing to what trains an int8 form of it.
 Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
@@ -215,7 +217,7 @@ def _reference(
     except EngineError as error:
         notes.append(f"compared is the upgraded graph, since the file does not run as it is: {error}")
         reference = Reference.of(model, checks)
-    not_finite.check_outputs(model, reference.outputs, checks)
+    finite_outputs.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
     demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference

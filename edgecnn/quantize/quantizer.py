@@ -11,12 +11,14 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.progress import Progress, silent
+from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.efforts import PLAIN, Recipe
-from edgecnn.quantize.graph.index import Graph, batch_of, macs_by_node
+from edgecnn.quantize.graph.index import Graph, batch_of
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
-from edgecnn.quantize.ranges import calibrate, method_by_tensor
+from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
 from edgecnn.quantize.ranges.observers import Observer

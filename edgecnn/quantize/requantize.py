@@ -11,8 +11,8 @@ from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import picked
 from edgecnn.quantize.float16 import float16_layers
-from edgecnn.quantize.graph.index import macs_by_node
 from edgecnn.quantize.graph.load_model import Loaded, load
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
 from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.write_file import QuantizedFile, write_model

@@ -278,7 +278,7 @@ def _demand_exact(path: Path, manifest: Manifest | None, device: str) -> None:
     """Raise EngineError for an int8 file whose products would be cut off here, whatever a session asks for.
 
     That is an optimized file of unknown origin (one with a record was optimized for this processor, or
-    `fit.check` refuses it), and 8-bit weights in OpenVINO's provider.
+    `compatibility.check` refuses it), and 8-bit weights in OpenVINO's provider.
     """
     if not saturates():
         return

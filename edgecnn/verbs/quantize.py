@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import check_onnx_output, read_manifest
+from edgecnn.backends import ONNXRUNTIME
 from edgecnn.lazy import require
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def quantize_model(request: QuantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 or float16 file, whole or not at all. Raises what `quantize_file` raises."""
-    for module in ("onnx", "onnxsim", "onnxruntime"):
+    for module in ("onnx", "onnxsim", ONNXRUNTIME.library):
         require(module, "quantizing a network")
     from edgecnn.quantize.quantize_file import quantize_file
 
@@ -43,7 +44,7 @@ def _training(request: QuantizeRequest, progress: Progress) -> tuple[Trainer | N
 
 def requantize_model(request: RequantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 file of ours for another target. Raises what `requantize_file` raises."""
-    for module in ("onnx", "onnxsim", "onnxruntime"):
+    for module in ("onnx", "onnxsim", ONNXRUNTIME.library):
         require(module, "quantizing a network")
     from edgecnn.quantize.requantize import requantize_file
 

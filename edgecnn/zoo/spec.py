@@ -11,7 +11,7 @@ from typing import Any
 from edgecnn import asked, files
 from edgecnn.artifact import Manifest
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, option, seed
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
@@ -54,7 +54,7 @@ class NetworkSpec(Request):
         "Weights: random, imagenet, auto (imagenet where known), FILE.safetensors, FILE.pth[#PART],"
         " hf:OWNER/REPO[@REVISION].",
     )
-    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
+    seed: int = seed()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,6 @@ from small_layers import correlated, layer_of
 
 from edgecnn.quantize.repair import adaround, moments
 from edgecnn.quantize.repair.adaround import Settings
-from edgecnn.quantize.repair.patches import as_matrix
 
 QUICK = Settings(iterations=300, batch=128, rows=2048, rate=0.03, drop=0.0)
 
@@ -16,7 +15,7 @@ def case(rng: np.random.Generator, clip=None, levels: int = 12):
     weight = rng.normal(size=(20, 6)).astype(np.float32)
     exact = correlated(rng, 2000, 20)
     layer = layer_of("Gemm", weight, exact, exact, np.zeros(6, np.float32), clip)
-    target = as_matrix(layer.node, weight).astype(np.float64)
+    target = layer.view.as_matrix(weight).astype(np.float64)
     scale = np.abs(target).max(axis=2, keepdims=True) / levels
     return layer, moments.sample(layer), target, scale, np.rint(target / scale)
 
@@ -79,7 +78,7 @@ def test_convolutions_of_all_kinds_are_learned(rng, group):
     values = sum(0.5 * part for part in parts).astype(np.float32)
     weight = rng.normal(size=(6, 6 // group, 3, 3)).astype(np.float32)
     layer = layer_of("Conv", weight, values, group=group, pads=[1, 1, 1, 1])
-    target = as_matrix(layer.node, weight).astype(np.float64)
+    target = layer.view.as_matrix(weight).astype(np.float64)
     scale = np.abs(target).max(axis=2, keepdims=True) / 12
     rows, start = moments.sample(layer), np.rint(target / scale)
     learned = adaround.learn(layer, rows, target, scale, start, QUICK)

@@ -3,11 +3,10 @@ import pytest
 from small_layers import layer_of, on_grid
 
 from edgecnn.quantize.repair import bias, moments
-from edgecnn.quantize.repair.patches import as_matrix
 
 
 def corrected(layer, weight):
-    matrix = as_matrix(layer.node, weight).astype(np.float64)
+    matrix = layer.view.as_matrix(weight).astype(np.float64)
     return bias.correct(layer, matrix, moments.sample(layer))
 
 
@@ -30,7 +29,7 @@ def test_the_mean_of_the_output_is_that_of_the_float_network(rng, group):
     new = corrected(layer, rounded)
     rows = moments.sample(layer).wanted
     means = [
-        (rows @ as_matrix(layer.node, values).transpose(0, 2, 1)).mean(1).ravel() + offset
+        (rows @ layer.view.as_matrix(values).transpose(0, 2, 1)).mean(1).ravel() + offset
         for values, offset in ((weight, old), (rounded, new))
     ]
     np.testing.assert_allclose(*means, atol=1e-4)

@@ -5,12 +5,13 @@ import onnx
 import pytest
 from onnx import parser
 
+from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.efforts import BY_TENSOR, FITTED
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.write_qdq import scale_and_zero
 from edgecnn.quantize.quantizer import Quantizer
-from edgecnn.quantize.ranges import calibrate, method_by_tensor, range_methods
+from edgecnn.quantize.ranges import calibrate, range_methods
 from edgecnn.targets import CPU, PORTABLE
 
 NETWORK = """

@@ -11,8 +11,9 @@ from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.parity import SCORE, VALUES
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.quantize.labelled_accuracy import Labelled
-from edgecnn.quantize.reference import Reference, logits, readouts
+from edgecnn.quantize.reference import Reference, logits
 from edgecnn.runtime.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)

@@ -22,8 +22,9 @@ from foreign_graphs import (
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph.index import Graph, macs_by_node
+from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.requantize import requantize_file
 from edgecnn.runtime import load

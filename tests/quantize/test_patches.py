@@ -5,11 +5,12 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from small_layers import layer_of, node_of
 
-from edgecnn.quantize.repair.patches import Patches, Rows, as_matrix, from_matrix
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer
+from edgecnn.quantize.repair.patches import Patches, Rows
 
 
 def every_row(node: onnx.NodeProto, weight: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return Patches(node, weight.shape, values.shape, 10**9)(values)
+    return Patches(WeightedLayer(node, weight.shape), values.shape, 10**9)(values)
 
 
 @pytest.mark.parametrize("group", [1, 2, 6])
@@ -44,25 +45,25 @@ def test_rows_times_the_matrix_are_the_layers_output(rng, op, attributes, weight
     weight, values = (rng.normal(size=shape).astype(np.float32) for shape in (weight, values))
     layer = layer_of(op, weight, values, **attributes)
     (wanted,) = ReferenceEvaluator(layer.graph.model).run(None, {"x": values})
-    matrix = as_matrix(layer.node, weight)
+    matrix = layer.view.as_matrix(weight)
     given = every_row(layer.node, weight, values) @ matrix.transpose(0, 2, 1)
     if op == "Conv":
         wanted = np.moveaxis(wanted, 1, -1)
     wanted = wanted.reshape(given.shape[1], matrix.shape[0], matrix.shape[1]).transpose(1, 0, 2)
     np.testing.assert_allclose(given, wanted, atol=1e-5)
-    np.testing.assert_array_equal(from_matrix(layer.node, matrix, weight.shape), weight)
+    np.testing.assert_array_equal(layer.view.from_matrix(matrix), weight)
 
 
 def test_a_sample_is_the_same_positions_of_every_input(rng):
     node, shape = node_of("Conv", pads=[1, 1, 1, 1]), (4, 3, 10, 10)
-    patches = Patches(node, (2, 3, 3, 3), shape, 50)
+    patches = Patches(WeightedLayer(node, (2, 3, 3, 3)), shape, 50)
     values = rng.normal(size=shape).astype(np.float32)
     assert patches.count == 50
     np.testing.assert_array_equal(patches(values) * 2, patches(values * 2))
 
 
 def rows_of(values: np.ndarray, count: int = 10**9) -> Rows:
-    every = Patches(node_of("Conv"), (1, 1, 1, 1), values.shape, count)(values)
+    every = Patches(WeightedLayer(node_of("Conv"), (1, 1, 1, 1)), values.shape, count)(values)
     return Rows(every, every + 0.5)
 
 

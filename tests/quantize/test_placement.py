@@ -7,7 +7,8 @@ from onnx import helper, parser
 from small_graphs import GOLDEN, model_of
 from tensorrt_build import build
 
-from edgecnn.quantize.graph.index import Graph, macs_by_node
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.int8_options import RANGE_METHODS
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import quantize

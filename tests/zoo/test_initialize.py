@@ -5,7 +5,7 @@ import torch
 from edgecnn import zoo
 from edgecnn.data.builtin import frames
 from edgecnn.parity import spread
-from edgecnn.zoo.initialize import fold_batch_norm, settle
+from edgecnn.zoo.initialize import settle
 
 NAMES = ["mobilenet_v1", "mobilenet_v2", "resnet18", "efficientnet_lite0"]
 
@@ -34,17 +34,6 @@ def test_pytorchs_own_initialisation_would_not_do():
     network = zoo.build(zoo.architecture("mobilenet_v1")).eval()
     logits = network(photos("mobilenet_v1", 8, check=True)).numpy()
     assert spread(logits) < 1e-6
-
-
-@pytest.mark.parametrize("name", NAMES)
-@torch.inference_mode()
-def test_folding_batch_normalization_changes_nothing(name):
-    network = zoo.create(name, alpha=0.5)
-    settle(network, photos(name, 8, check=False))
-    images = photos(name, 4, check=True)
-    folded = fold_batch_norm(network)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    torch.testing.assert_close(folded(images), network(images), rtol=1e-3, atol=1e-4)
 
 
 def test_settling_restores_the_momentum_and_the_mode():

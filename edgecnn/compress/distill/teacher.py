@@ -19,7 +19,7 @@ from edgecnn.compress.distill import feature_points as points
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.quantize import assumed_preprocessing
-from edgecnn.quantize.reference import readouts
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.open_network import open_network

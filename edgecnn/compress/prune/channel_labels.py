@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.structure import layer_type
 
@@ -30,7 +31,6 @@ FIXED = 0
 ANY = -1
 
 Labels = npt.NDArray[np.int64]
-_aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -221,19 +221,19 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if self._inside or func.overloadpacket in _FACTORIES:
+        if self._inside or func.overloadpacket in FACTORIES:
             return out
         packet = func.overloadpacket
-        if packet in _MOVES:
+        if packet in MOVES:
             self._move(packet, out, args)
-        elif packet in _CHANNELWISE:
+        elif packet in CHANNELWISE:
             self._label(out, self._along(self.of(args[0]), 1).reshape(1, -1, *[1] * (args[0].ndim - 2)))
-        elif packet in _REDUCTIONS and len(args) > 1:
+        elif packet in REDUCTIONS and len(args) > 1:
             axes = [axis % args[0].ndim for axis in args[1]]
             self._label(out, self._over(self.of(args[0]), axes, keepdim=len(args) > 2 and args[2]))
-        elif packet is _aten.as_strided_ and self.of(args[0]).shape == out.shape:
+        elif packet is ATEN.as_strided_ and self.of(args[0]).shape == out.shape:
             pass  # pooling to one pixel mends the strides of its result
-        elif torch.Tag.pointwise in func.tags or packet in _ELEMENTWISE:
+        elif torch.Tag.pointwise in func.tags or packet in ELEMENTWISE:
             self._meet(out, [item for item in args if isinstance(item, Tensor)])
         else:
             read = [item for item in _tensors(args) if item in self._labels]
@@ -258,14 +258,14 @@ class _Tracer(TorchDispatchMode):
         self._label(out, labels)
 
     def _move(self, packet: Any, out: Any, args: tuple[Any, ...]) -> None:
-        if packet is _aten.cat:
+        if packet is ATEN.cat:
             self._labels[out] = torch.cat([self.of(item) for item in args[0]], *args[1:])
             return
         labels, rest = self.of(args[0]), args[1:]
-        if packet in (_aten.view, _aten._unsafe_view):
+        if packet in (ATEN.view, ATEN._unsafe_view):
             self._split_axes(labels, out.shape)
             self._labels[out] = labels.reshape(out.shape)
-        elif packet is _aten.split:
+        elif packet is ATEN.split:
             axis = rest[1] if len(rest) > 1 else 0
             if self._varies(labels, axis):
                 if labels.shape[axis] % rest[0]:
@@ -274,11 +274,11 @@ class _Tracer(TorchDispatchMode):
                     self._couple(labels, axis % labels.ndim, rest[0])
             for item, part in zip(out, labels.split(*rest), strict=True):
                 self._labels[item] = part
-        elif packet in (_aten.slice, _aten.select):
+        elif packet in (ATEN.slice, ATEN.select):
             if out.shape != labels.shape and self._varies(labels, rest[0] if rest else 0):
                 self.fix(labels)
             self._labels[out] = packet(labels, *rest)
-        elif packet is _aten.constant_pad_nd:
+        elif packet is ATEN.constant_pad_nd:
             self._labels[out] = nn.functional.pad(labels, rest[0], value=ANY)
         else:
             self._labels[out] = packet(labels, *rest)
@@ -332,24 +332,3 @@ def _tensors(values: Any) -> list[Tensor]:
         elif isinstance(item, (tuple, list)):
             flat += _tensors(item)
     return flat
-
-
-#: Operators that move values: what they do to values they do to labels.
-_MOVES = {
-    _aten.view, _aten._unsafe_view, _aten.permute, _aten.transpose, _aten.t, _aten.unsqueeze, _aten.squeeze,
-    _aten.expand, _aten.cat, _aten.constant_pad_nd, _aten.roll, _aten.slice, _aten.select, _aten.split,
-    _aten.flip,
-}  # fmt: skip
-#: Operators that treat each channel of (N, C, H, W) by itself.
-_CHANNELWISE = {
-    _aten.max_pool2d_with_indices, _aten.avg_pool2d, _aten._adaptive_avg_pool2d, _aten.adaptive_max_pool2d,
-    _aten.upsample_nearest2d, _aten.upsample_bilinear2d,
-}  # fmt: skip
-#: Operators that take a shape from a tensor, but no value.
-_FACTORIES = {_aten.empty_like, _aten.zeros_like, _aten.ones_like, _aten.full_like, _aten.rand_like}
-_REDUCTIONS = {_aten.mean, _aten.sum, _aten.amax}
-#: Operators on single values that torch does not tag as such.
-_ELEMENTWISE = {
-    _aten.clone, _aten.detach, _aten.alias, _aten._to_copy, _aten.native_dropout, _aten.hardswish,
-    _aten._prelu_kernel,
-}  # fmt: skip

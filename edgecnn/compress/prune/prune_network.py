@@ -64,19 +64,7 @@ def prune(
     Raises PruningError if the network cannot be pruned or not so far, InvalidValueError for a goal that is
     met already, an unknown importance or spread.
     """
-    if spread not in SPREADS:
-        raise InvalidValueError(
-            f"{spread!r} is no way to spread pruning", hint=f"one of {', '.join(SPREADS)}"
-        )
-    if align < 1 or rounds < 1:
-        raise InvalidValueError("the alignment and the number of rounds are at least 1")
-    groups = Groups(network, example, align)
-    if not groups.groups:
-        raise PruningError(
-            "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
-            " other, or already as narrow as the alignment",
-            hint="a smaller `align`, or a width multiplier (`alpha`), may help",
-        )
+    groups = _prunable(network, example, spread, align, rounds)
     before = groups.cost(groups.everything())
     whole = _measure(groups, goal.kind)(groups.everything())
     wanted = goal.of(whole)
@@ -104,6 +92,24 @@ def prune(
         (channels, _left(groups, keep)),
         accuracy,
     )
+
+
+def _prunable(network: nn.Module, example: Tensor, spread: str, align: int, rounds: int) -> Groups:
+    """Return what can be pruned. Raises InvalidValueError, or PruningError where nothing can be."""
+    if spread not in SPREADS:
+        raise InvalidValueError(
+            f"{spread!r} is no way to spread pruning", hint=f"one of {', '.join(SPREADS)}"
+        )
+    if align < 1 or rounds < 1:
+        raise InvalidValueError("the alignment and the number of rounds are at least 1")
+    groups = Groups(network, example, align)
+    if not groups.groups:
+        raise PruningError(
+            "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
+            " other, or already as narrow as the alignment",
+            hint="a smaller `align`, or a width multiplier (`alpha`), may help",
+        )
+    return groups
 
 
 def without(network: nn.Module, groups: Groups, keep: Mask) -> nn.Module:

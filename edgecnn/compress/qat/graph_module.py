@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgecnn.compress.qat.operators import Operator, operator
 from edgecnn.errors import InvalidValueError
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.reference import readouts
+from edgecnn.quantize.graph.readouts import readouts
 
 _ROLES = {1: "weight", 2: "bias"}
 #: Operators whose constants are trained: input and what it is called.

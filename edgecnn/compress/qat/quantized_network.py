@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, WeightQuantizer
 from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.quantize.escalate import TRAINING
+from edgecnn.quantize.graph.edit import Editor, copy_of
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import clip_bounds, output_axis
 from edgecnn.quantize.quantizer import Quantized
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.range_methods import Range
@@ -55,8 +56,7 @@ class QuantizedModule(GraphModule):
         The ranges for other schemes grow in proportion.
         """
         before = self.quantized
-        model = onnx.ModelProto()
-        model.CopyFrom(before.float_model)
+        model = copy_of(before.float_model)
         learned = {place: _array(getattr(self, name)) for place, name in self.trained.items()}
         weights = {}
         for name, quantizer in self._quantizers.weights.items():
@@ -155,32 +155,24 @@ class _Quantizers:
             source = self.activations[self._root(layer.input[0])]
             self.biases[layer.name] = BiasQuantizer(bias, source, self.weights[layer.name])
             return self.biases[layer.name]
-        axis = output_axis(layer)
-        steps = scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+        view = WeightedLayer(layer, values.shape)
+        steps = view.by_output(scale)
         off = self._float.constant(layer.input[1]) / steps - values
         start = (values + np.clip(off, -_OFF_CENTRE, _OFF_CENTRE)) * steps
         limit = self._quantized.scheme.weight_limit
-        self.weights[layer.name] = WeightQuantizer(_tensor(start), _tensor(scale), axis, limit)
+        self.weights[layer.name] = WeightQuantizer(_tensor(start), _tensor(scale), view.output_axis, limit)
         return self.weights[layer.name]
 
 
 def _set_constants(model: onnx.ModelProto, values: dict[tuple[str, int], npt.NDArray[Any]]) -> None:
     """Give inputs of nodes, by name and position, other values; a constant of several readers stays."""
-    graph = Graph(model)
-    reads = [name for node in graph.nodes for name in node.input]
-    for node in graph.nodes:
-        for position, name in enumerate(node.input):
-            if (node.name, position) not in values:
-                continue
-            value = np.asarray(values[node.name, position], np.float32)
-            if reads.count(name) == 1:
-                graph.set_constant(name, value)
-                continue
-            own = f"{node.name}/{'weight' if position == 1 else 'bias'}"
-            while own in reads:
-                own += "_"
-            node.input[position] = own
-            model.graph.initializer.append(numpy_helper.from_array(value, own))
+    editor = Editor(model)
+    for node in editor.graph.nodes:
+        for position in range(len(node.input)):
+            if (node.name, position) in values:
+                name = f"{node.name}/{'weight' if position == 1 else 'bias'}"
+                value = np.asarray(values[node.name, position], np.float32)
+                editor.set_constant(node, position, name, value)
 
 
 def _array(tensor: Tensor) -> npt.NDArray[np.float32]:

@@ -17,7 +17,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgecnn import files
 from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.distill.objective import soft_targets
 from edgecnn.compress.losses import cross_entropy
@@ -25,8 +24,8 @@ from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
-from edgecnn.compress.train.resume_state import check_resumable, state_path
-from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, done_before, loaders
+from edgecnn.compress.train.resume_state import state_path
+from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, loaders, trained_before
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
@@ -77,11 +76,8 @@ def train_quantized(
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
     identity = describe_run(spec, dataset, options, {"target": request.target})
-    state_file = state_path(request.output)
-    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
-        sha256 = files.sha256(request.output)
-        return Trained(request.output, sha256, found, [], [], 0.0, done_before=True)
-    check_resumable(state_file, resume=request.resume)
+    if before := trained_before(request, identity):
+        return before
     model, exported = _float_model(spec, progress)
     training = _Training(request, model, dataset, identity, report, progress)
     how = Reduction("int8", target(request.target), accepted=request.force)
@@ -100,7 +96,7 @@ def train_quantized(
     written = write_model(request.output, reduced.model, manifest)
     if request.plot:
         log.plot(request.plot, training.history, training.title)
-    state_file.unlink(missing_ok=True)
+    state_path(request.output).unlink(missing_ok=True)
     seconds = time.perf_counter() - start
     return Trained(request.output, written.sha256, manifest, training.history, training.notes(), seconds)
 

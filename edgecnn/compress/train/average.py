@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Average:
@@ -22,10 +23,10 @@ class Average:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after a step, counted from 0."""
-        share = 1 - min(self._decay, (1 + step) / (10 + step))
+        average = get_ema_multi_avg_fn(min(self._decay, (1 + step) / (10 + step)))
         own, given = list(self.network.state_dict().values()), list(network.state_dict().values())
         floats = [index for index, value in enumerate(own) if value.is_floating_point()]
-        torch._foreach_lerp_([own[i] for i in floats], [given[i] for i in floats], share)
+        average([own[i] for i in floats], [given[i] for i in floats], step)
         for mine, theirs in zip(own, given, strict=True):
             if not mine.is_floating_point():
                 mine.copy_(theirs)

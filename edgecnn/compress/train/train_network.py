@@ -16,10 +16,11 @@ from edgecnn import figure, files
 from edgecnn.artifact import Manifest, Step, read_manifest
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
+from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import check_resumable, state_path
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.train_request import TrainRequest
-from edgecnn.compress.train.training_loop import Report, Stage, Task, evaluate, fit, make_accelerator
+from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
+from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet
@@ -135,10 +136,8 @@ def train(
     dataset = goal.dataset(request.data, options, request.network.manifest)
     spec = replace(request.network, num_classes=dataset.classes)
     identity = describe_run(request.network, dataset, options, goal.to_json())
-    state_file = state_path(request.output)
-    if request.resume and not state_file.exists() and (found := done_before(request.output, identity)):
-        return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
-    check_resumable(state_file, resume=request.resume)
+    if before := trained_before(request, identity):
+        return before
     opened = open_network(spec)
     preprocessing = training_preprocessing(spec, dataset)
     # An input of a size that the network cannot take fails here.
@@ -150,36 +149,44 @@ def train(
         objective = goal.objective(opened.network, preprocessing, dataset)
     accelerator = make_accelerator(options)
     title = f"{spec.architecture.name} on {dataset.name}"
+    task = Task(
+        opened.network, objective, train_images, validation, dataset.classes, options, stages,
+        state_path(request.output), identity,
+    )  # fmt: skip
     with log.kept(request.log, request.plot, title) as keep_log:
-        task = Task(
-            opened.network,
-            objective,
-            train_images,
-            validation,
-            dataset.classes,
-            options,
-            stages,
-            state_file,
-            identity,
-            keep_log,
-        )
-        history = fit(task, accelerator, report)
+        history = fit(replace(task, keep_log=keep_log), accelerator, report)
     top1, loss, count = evaluate(opened.network, test, accelerator)
-    skipped = [*train_images.skipped, *test.skipped]
-    notes = [*opened.notes, *dataset.notes, *map(str, skipped)]
-    step = Step(
-        goal.what,
-        {
-            **identity,
-            **trained_on.describe(dataset, opened.lineage),
-            "images": len(dataset.train),
-            "stages": [stage.name for stage in stages],
-        },
-        options.seed,
-        spec.sha256,
-        {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
-    )
-    manifest = checkpoint.describe(
+    metrics = {"top1": top1, "loss": loss, "n": count, "data": dataset.name}
+    manifest = _manifest(goal, spec, opened, dataset, preprocessing, task, metrics)
+    if accelerator.is_main_process:
+        checkpoint.save(request.output, opened.network, manifest)
+        if request.plot:
+            log.plot(request.plot, history, title)
+        state_path(request.output).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    notes = [*opened.notes, *dataset.notes, *map(str, [*train_images.skipped, *test.skipped])]
+    sha256 = files.sha256(request.output)
+    return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
+
+
+def _manifest(
+    goal: Goal,
+    spec: NetworkSpec,
+    opened: Opened,
+    dataset: DataSet,
+    preprocessing: Preprocessing,
+    task: Task,
+    metrics: Mapping[str, Any],
+) -> Manifest:
+    """Return what is known of a network that was trained."""
+    parameters = {
+        **(task.identity or {}),
+        **trained_on.describe(dataset, opened.lineage),
+        "images": len(dataset.train),
+        "stages": [stage.name for stage in task.stages],
+    }
+    step = Step(goal.what, parameters, task.options.seed, spec.sha256, metrics)
+    return checkpoint.describe(
         spec,
         opened.network,
         (*opened.lineage, step),
@@ -188,14 +195,6 @@ def train(
         classes=dataset.classes,
         weights=dataset.name,
     )
-    if accelerator.is_main_process:
-        checkpoint.save(request.output, opened.network, manifest)
-        if request.plot:
-            log.plot(request.plot, history, title)
-        state_file.unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    sha256 = files.sha256(request.output)
-    return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
 
 
 def finetune(
@@ -305,7 +304,19 @@ def describe_run(
     }
 
 
-def done_before(path: Path, run: Mapping[str, Any]) -> Manifest | None:
+def trained_before(request: TrainingRun, run: Mapping[str, Any]) -> Trained | None:
+    """Return what the same run, `describe_run`, has written before; None where it is to be trained.
+
+    Raises InvalidValueError where a run was cut off that nobody asked to resume.
+    """
+    state_file = state_path(request.output)
+    if request.resume and not state_file.exists() and (found := _done_before(request.output, run)):
+        return Trained(request.output, files.sha256(request.output), found, [], [], 0.0, done_before=True)
+    check_resumable(state_file, resume=request.resume)
+    return None
+
+
+def _done_before(path: Path, run: Mapping[str, Any]) -> Manifest | None:
     """Return the manifest of the result of the same run if it is there already."""
     manifest = read_manifest(path) if path.exists() else None
     if manifest is None or not manifest.lineage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgecnn.data.augment import AUGMENTATIONS
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, option, seed
 
 OPTIMIZERS = ("adamw", "sgd")
 #: Arithmetic of the forward pass: mixed precision keeps float32 weights.
@@ -67,7 +67,7 @@ class TrainOptions(Request):
     validation: float = option(
         0.1, "Share of the training images that measures each epoch.", least=0, most=0.5
     )
-    seed: int = option(0, "Seed of whatever is random.", least=0, most=2**63 - 1)
+    seed: int = seed()
     workers: int | None = option(
         None, "Threads that decode images.", unset="the loader's choice", least=1, most=1024
     )

@@ -24,6 +24,7 @@ from edgecnn.compress.train import resume_state as states
 from edgecnn.compress.train.average import Average
 from edgecnn.compress.train.freed_memory import keep_freed_memory
 from edgecnn.compress.train.mixing import mix
+from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.precision import MixedPrecision
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.single_value import single_values_normalized
@@ -113,29 +114,6 @@ def fit(
         return _Run(task, accelerator, report).all_stages()
 
 
-def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float, int]:
-    """Return top-1 and mean cross entropy of a network, and on how many of a loader's images they rest.
-
-    The network stays on the device where it is.
-    """
-    rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    home = next(network.parameters()).device
-    device = accelerator.device if accelerator else home
-    training = network.training
-    network.eval().to(device)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    with torch.inference_mode():
-        for images, labels in loader.epoch(0, rank=rank, world=world):
-            wanted = torch.from_numpy(labels).to(device)
-            logits = network(torch.from_numpy(images).to(device)).float()
-            loss = nn.functional.cross_entropy(logits, wanted, reduction="sum")
-            right = (logits.argmax(1) == wanted).sum()
-            sums += torch.stack([right.to(sums), loss.to(sums), sums.new_tensor(len(labels))])
-    network.train(training).to(home)
-    hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
-    return hits / max(1, count), total / max(1, count), int(count)
-
-
 class _Step(nn.Module):
     """Network and objective as one module, so that distributed training sees the parameters of both."""
 
@@ -151,117 +129,34 @@ class _Step(nn.Module):
 
 
 class _Run:
+    """All stages of a task; what they share."""
+
     def __init__(self, task: Task, accelerator: Any, report: Callable[[Report], None]) -> None:
         self.task, self.options, self.accelerator = task, task.options, accelerator
-        self._report = report if accelerator.is_main_process else lambda report: None
-        self._identity = dict(task.identity or {})
+        self.report = report if accelerator.is_main_process else lambda report: None
+        self.identity = dict(task.identity or {})
         self.history: list[dict[str, Any]] = []
-        self._precision = MixedPrecision(self.options.amp, accelerator.device)
+        self.precision = MixedPrecision(self.options.amp, accelerator.device)
         self._format = torch.channels_last if self.options.channels_last else torch.contiguous_format
         task.network.to(accelerator.device).to(memory_format=self._format)  # type: ignore[call-overload]
         task.objective.to(accelerator.device)
-        self._steps = sum(stage.epochs for stage in task.stages) * len(task.train)
+        self.steps = sum(stage.epochs for stage in task.stages) * len(task.train)
 
     def all_stages(self) -> list[dict[str, Any]]:
         saved = None
         if self.task.state_file and self.task.state_file.exists():
-            saved = TrainingState.read(self.task.state_file, self._identity)
+            saved = TrainingState.read(self.task.state_file, self.identity)
             self.history = list(saved.history)
         network = self.task.network
-        before = 0
-        for index, stage in enumerate(self.task.stages):
+        for index in range(len(self.task.stages)):
             if saved is None or saved.stage <= index:
-                self._stage(index, stage, before, saved if saved and saved.stage == index else None)
-            before += stage.epochs
+                _RunningStage(self, index, saved if saved and saved.stage == index else None).run()
         for parameter in network.parameters():
             parameter.requires_grad_(True)
         network.to("cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         return self.history
 
-    def _stage(self, index: int, stage: Stage, before: int, saved: TrainingState | None) -> None:
-        """Run one stage; `before` is the number of epochs of those before it."""
-        task, options, accelerator = self.task, self.options, self.accelerator
-        network, per_epoch = task.network, len(task.train)
-        last = index == len(task.stages) - 1
-        self._freeze(stage)
-        step_module = _Step(network, task.objective, self._precision)
-        optimizer = optimizers.make([step_module], options, stage.rate)
-        average = Average(network, options.ema) if options.ema and last else None
-        modules = {"network": network, "objective": task.objective}
-        if average:
-            modules["average"] = average.network
-        first, total = 0, 0.0
-        if saved:
-            first, total = saved.step, saved.total
-            for name, module in modules.items():
-                states.restore_module(module, name, saved.tensors)
-            states.restore_optimizer(optimizer, saved.tensors)
-            self._precision.scaler.load_state_dict(dict(saved.scaler))
-        model = accelerator.prepare(step_module)
-        losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
-        steps = stage.epochs * per_epoch
-        warmup = min(round(options.rise * per_epoch), steps // 3)
-        clock = _Clock(before * per_epoch + first, self._steps)
-
-        def save(step: int) -> None:
-            if task.state_file and accelerator.is_main_process:
-                scaler = self._precision.scaler.state_dict()
-                tensors = states.gather(modules, optimizer)
-                state = TrainingState(
-                    self._identity, index, step, losses.item(), self.history, scaler, tensors
-                )
-                state.write(task.state_file)
-
-        for epoch in range(first // per_epoch, stage.epochs):
-            start = time.perf_counter()
-            self._train_mode(stage)
-            offset = first - epoch * per_epoch if epoch == first // per_epoch else 0
-            batches = task.train.epoch(
-                before + epoch, start=offset, rank=accelerator.process_index, world=accelerator.num_processes
-            )
-            for number, (images, labels) in enumerate(batches, start=offset):
-                step = epoch * per_epoch + number
-                optimizers.set_rate(optimizer, step, steps, warmup)
-                loss = model(*self._batch(images, labels, index, step))
-                self._precision.backward(loss, optimizer)
-                if options.clip is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), options.clip)
-                self._precision.step(optimizer)
-                # Of all processes, so that any of them knows the sum that a state keeps.
-                losses += accelerator.reduce(loss.detach().double(), "mean")
-                if average:
-                    average.update(network, step)
-                clock.images += len(images) * accelerator.num_processes
-                if clock.due("report", REPORT_SECONDS):
-                    mean = losses.item() / (number + 1)
-                    self._report(clock.report(stage.name, before * per_epoch + step + 1, mean))
-                if accelerator.is_main_process and clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
-                    self._check(losses.item(), before + epoch)
-                    save(step + 1)
-            mean = losses.item() / per_epoch
-            self._check(mean, before + epoch)
-            losses.zero_()
-            row: dict[str, Any] = {
-                "epoch": before + epoch + 1, "stage": stage.name, "loss": mean,
-                "lr": stage.rate * optimizers.schedule((epoch + 1) * per_epoch - 1, steps, warmup),
-            }  # fmt: skip
-            if task.validation is not None:
-                measured = average.network if average else network
-                row["top1"], row["validation_loss"], _ = evaluate(measured, task.validation, accelerator)
-            row["seconds"] = round(time.perf_counter() - start, 3)
-            self.history.append(row)
-            if not (last and epoch == stage.epochs - 1):  # after the very last the result is written
-                save((epoch + 1) * per_epoch)
-            if accelerator.is_main_process:
-                task.keep_log(self.history)
-            self._report(clock.report(stage.name, (before + epoch + 1) * per_epoch, mean, row))
-        if average:
-            network.load_state_dict(average.network.state_dict())
-        if not last:
-            # Else this stage's module would still wait for gradients in the next one.
-            accelerator.free_memory()
-
-    def _batch(
+    def batch(
         self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], stage: int, step: int
     ) -> tuple[Tensor, Tensor]:
         """Return images and target distributions on the device, mixed if that is asked."""
@@ -276,22 +171,142 @@ class _Run:
         targets = one_hot(torch.from_numpy(labels).to(device), self.task.classes, options.label_smoothing)
         return mix(given, targets, np.random.default_rng(seed), mixup=options.mixup, cutmix=options.cutmix)
 
-    def _freeze(self, stage: Stage) -> None:
-        for name, parameter in self.task.network.named_parameters():
-            parameter.requires_grad_(stage.modules is None or name.startswith(stage.modules))
 
-    def _train_mode(self, stage: Stage) -> None:
+class _RunningStage:
+    """One stage of a run: what is trained in it, and how far it is."""
+
+    def __init__(self, run: _Run, index: int, saved: TrainingState | None) -> None:
+        task, options, accelerator = run.task, run.options, run.accelerator
+        self._run, self._task, self._options, self._accelerator = run, task, options, accelerator
+        self._index, self._stage = index, task.stages[index]
+        self._last = index == len(task.stages) - 1
+        #: Steps of an epoch, and epochs of the stages before this one.
+        self._per_epoch = len(task.train)
+        self._before = sum(stage.epochs for stage in task.stages[:index])
+        self._steps = self._stage.epochs * self._per_epoch
+        self._warmup = min(round(options.rise * self._per_epoch), self._steps // 3)
+        self._freeze()
+        module = _Step(task.network, task.objective, run.precision)
+        self._optimizer = optimizers.make([module], options, self._stage.rate)
+        self._average = Average(task.network, options.ema) if options.ema and self._last else None
+        self._modules = {"network": task.network, "objective": task.objective}
+        if self._average:
+            self._modules["average"] = self._average.network
+        if saved:
+            self._restore(saved)
+        self._first, total = (saved.step, saved.total) if saved else (0, 0.0)
+        self._model = accelerator.prepare(module)
+        #: Sum over the steps of the running epoch.
+        self._losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
+        self._clock = _Clock(self._before * self._per_epoch + self._first, run.steps)
+
+    def run(self) -> None:
+        """Train all epochs that are left."""
+        for epoch in range(self._first // self._per_epoch, self._stage.epochs):
+            start = time.perf_counter()
+            self._train(epoch)
+            row = self._measure(epoch)
+            row["seconds"] = round(time.perf_counter() - start, 3)
+            self._keep(epoch, row)
+        if self._average:
+            self._task.network.load_state_dict(self._average.network.state_dict())
+        if not self._last:
+            # Else this stage's module would still wait for gradients in the next one.
+            self._accelerator.free_memory()
+
+    def _train(self, epoch: int) -> None:
+        """Take the steps of an epoch that were not taken before the run was cut off."""
+        self._train_mode()
+        offset = max(0, self._first - epoch * self._per_epoch)
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        batches = self._task.train.epoch(self._before + epoch, start=offset, rank=rank, world=world)
+        for number, (images, labels) in enumerate(batches, start=offset):
+            step = epoch * self._per_epoch + number
+            self._take_step(images, labels, step)
+            self._clock.images += len(images) * world
+            if self._clock.due("report", REPORT_SECONDS):
+                self._report(step + 1, self._losses.item() / (number + 1))
+            within = number + 1 < self._per_epoch
+            if self._accelerator.is_main_process and self._clock.due("save", SAVE_SECONDS) and within:
+                self._check(self._losses.item(), epoch)
+                self._save(step + 1)
+
+    def _take_step(self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], step: int) -> None:
+        optimizers.set_rate(self._optimizer, step, self._steps, self._warmup)
+        loss = self._model(*self._run.batch(images, labels, self._index, step))
+        self._run.precision.backward(loss, self._optimizer)
+        if self._options.clip is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._options.clip)
+        self._run.precision.step(self._optimizer)
+        # Of all processes, so that any of them knows the sum that a state keeps.
+        self._losses += self._accelerator.reduce(loss.detach().double(), "mean")
+        if self._average:
+            self._average.update(self._task.network, step)
+
+    def _measure(self, epoch: int) -> dict[str, Any]:
+        """Return the row of the log of an epoch that was trained. Raises TrainingError."""
+        mean = self._losses.item() / self._per_epoch
+        self._check(mean, epoch)
+        self._losses.zero_()
+        share = optimizers.schedule((epoch + 1) * self._per_epoch - 1, self._steps, self._warmup)
+        row: dict[str, Any] = {
+            "epoch": self._before + epoch + 1,
+            "stage": self._stage.name,
+            "loss": mean,
+            "lr": self._stage.rate * share,
+        }
+        if self._task.validation is not None:
+            measured = self._average.network if self._average else self._task.network
+            top1, loss, _ = evaluate(measured, self._task.validation, self._accelerator)
+            row["top1"], row["validation_loss"] = top1, loss
+        return row
+
+    def _keep(self, epoch: int, row: dict[str, Any]) -> None:
+        """Keep what an epoch gave: in the state, in the log, and for whoever waits."""
+        self._run.history.append(row)
+        if not (self._last and epoch == self._stage.epochs - 1):  # after the very last the result is written
+            self._save((epoch + 1) * self._per_epoch)
+        if self._accelerator.is_main_process:
+            self._task.keep_log(self._run.history)
+        self._report((epoch + 1) * self._per_epoch, row["loss"], row)
+
+    def _report(self, step: int, loss: float, row: Mapping[str, Any] | None = None) -> None:
+        done = self._before * self._per_epoch + step
+        self._run.report(self._clock.report(self._stage.name, done, loss, row))
+
+    def _save(self, step: int) -> None:
+        """Keep the state after a step in the run's file."""
+        if self._task.state_file is None or not self._accelerator.is_main_process:
+            return
+        scaler = self._run.precision.scaler.state_dict()
+        tensors = states.gather(self._modules, self._optimizer)
+        total, history = self._losses.item(), self._run.history
+        state = TrainingState(self._run.identity, self._index, step, total, history, scaler, tensors)
+        state.write(self._task.state_file)
+
+    def _restore(self, saved: TrainingState) -> None:
+        for name, module in self._modules.items():
+            states.restore_module(module, name, saved.tensors)
+        states.restore_optimizer(self._optimizer, saved.tensors)
+        self._run.precision.scaler.load_state_dict(dict(saved.scaler))
+
+    def _freeze(self) -> None:
+        for name, parameter in self._task.network.named_parameters():
+            parameter.requires_grad_(self._stage.modules is None or name.startswith(self._stage.modules))
+
+    def _train_mode(self) -> None:
         """Put what is trained in training mode; what is frozen keeps its batch-norm statistics."""
-        network = self.task.network.train(stage.modules is None)
+        trained = self._stage.modules
+        network = self._task.network.train(trained is None)
         for name, module in network.named_modules():
-            if stage.modules is not None and f"{name}.".startswith(stage.modules):
+            if trained is not None and f"{name}.".startswith(trained):
                 module.train()
-        self.task.objective.train()
+        self._task.objective.train()
 
     def _check(self, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is not finite in epoch {epoch + 1}",
+                f"the loss is not finite in epoch {self._before + epoch + 1}",
                 hint="a lower `lr`, a longer `warmup` or a smaller `clip` keeps it finite",
             )
 

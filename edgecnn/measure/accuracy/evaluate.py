@@ -27,7 +27,10 @@ from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_stream import BATCH
-from edgecnn.runtime.preprocessing import open_image
+from edgecnn.runtime.preprocessing import Preprocessing, open_image
+
+#: An image as each preprocessing frames it, (H, W, C) uint8.
+_Frames = dict[Preprocessing, npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,34 +177,13 @@ def evaluate(
     classes, EngineError for logits that are not finite,
     ParityError if the reference's hardly depend on the image.
     """
-    for item in (engine, reference):
-        if item is not None:
-            item.demand_class_scores()
-    if reference is not None and reference.classes != engine.classes:
-        raise InvalidValueError(
-            f"{engine.path.name} has {engine.classes} classes, {reference.path.name} {reference.classes}",
-            hint="a reference answers the same question: the file that this one was made from",
-        )
     engines = [engine, *([reference] if reference is not None else [])]
-    preprocessings = {item.preprocessing for item in engines}
+    _demand_same_question(engines)
     fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
-    size = max(fixed, default=batch)
-    workers = workers or len(cores())
-
-    def read(image: Any) -> dict[Any, npt.NDArray[np.uint8]]:
-        if cache is not None:
-            return {preprocessing: cache.frame(image, preprocessing) for preprocessing in preprocessings}
-        picture = open_image(image)
-        return {preprocessing: preprocessing.frame(picture) for preprocessing in preprocessings}
-
-    def infer(frames: list[dict[Any, npt.NDArray[np.uint8]]]) -> list[npt.NDArray[Any]]:
-        return [
-            item.run(item.prepare_frames(np.stack([frame[item.preprocessing] for frame in frames])))
-            for item in engines
-        ]
-
+    size, workers = max(fixed, default=batch), workers or len(cores())
+    work = _Work(engines, cache)
     with Watch() as watch:
-        found = sweep(dataset.images, read, infer, batch=size, workers=workers, progress=progress)
+        found = sweep(dataset.images, work.read, work.infer, batch=size, workers=workers, progress=progress)
     conditions = {
         **watch.conditions(engine, size).to_json(),
         "input": dataset.name,
@@ -231,6 +213,41 @@ def evaluate(
         dataset.training,
         dataset.notes,
     )
+
+
+def _demand_same_question(engines: Sequence[Engine]) -> None:
+    """Raise ArtifactError or InvalidValueError where engines give no scores, or of other classes."""
+    for item in engines:
+        item.demand_class_scores()
+    first, *others = engines
+    for reference in others:
+        if reference.classes != first.classes:
+            raise InvalidValueError(
+                f"{first.path.name} has {first.classes} classes, {reference.path.name} {reference.classes}",
+                hint="a reference answers the same question: the file that this one was made from",
+            )
+
+
+class _Work:
+    """What is done with each image, and with each batch, for all engines at once."""
+
+    def __init__(self, engines: Sequence[Engine], cache: FrameCache | None) -> None:
+        self._engines, self._cache = engines, cache
+        self._preprocessings = {item.preprocessing for item in engines}
+
+    def read(self, image: Any) -> _Frames:
+        """Return an image as each engine takes it, decoded once."""
+        if self._cache is not None:
+            return {item: self._cache.frame(image, item) for item in self._preprocessings}
+        picture = open_image(image)
+        return {item: item.frame(picture) for item in self._preprocessings}
+
+    def infer(self, frames: list[_Frames]) -> list[npt.NDArray[Any]]:
+        """Return the logits of each engine, (N, classes) each."""
+        return [
+            item.run(item.prepare_frames(np.stack([frame[item.preprocessing] for frame in frames])))
+            for item in self._engines
+        ]
 
 
 def _finite(engine: Engine, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -15,8 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import ArtifactError
+from edgecnn.quantize.graph.edit import copy_of, replace_nodes
 from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph, attribute
+from edgecnn.quantize.graph.index import Graph, attribute, is_standard
 from edgecnn.quantize.graph.not_finite import infinite_tensors
 from edgecnn.quantize.graph.opset import opset_of
 from edgecnn.quantize.placement.place import NOT_FINITE
@@ -48,7 +49,7 @@ _SQUARING = (
 )
 #: Sources of numbers whose type stands in an attribute; they are no part of a network for inference.
 _GENERATORS = ("RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "EyeLike")
-_FLOAT, _HALF = "tensor(float)", "tensor(float16)"
+_SINGLE, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ def to_float16(model: onnx.ModelProto, extremes: Mapping[str, float] | None = No
     or if it squares numbers too large for that. Inputs that an operator takes in float32 only, such as
     Resize's scales, stay so. Raises ArtifactError for a graph with control flow, or if shape inference fails.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     types = _types(result)
     if any(item.HasField("g") for node in result.graph.node for item in node.attribute):
         raise ArtifactError(
@@ -100,8 +100,7 @@ def to_float16(model: onnx.ModelProto, extremes: Mapping[str, float] | None = No
             hint="export it in float32, or without If and Loop",
         )
     kept = _kept(Graph(result), types, extremes or {})
-    writer = _Writer(result, types, kept)
-    writer.write()
+    _Writer(result, types, kept).write()
     return Float16(result, kept)
 
 
@@ -166,108 +165,102 @@ def _ill_suited(node: onnx.NodeProto, name: str, value: npt.NDArray[np.float32])
 
 
 class _Writer:
-    """Gives every node the precision it needs, and makes each tensor in the other one where it is read."""
+    """Gives every node the precision that it needs, and the tensors that it reads in that precision.
+
+    A float32 tensor of the model has up to two forms, which `_forms` names: the one in which it is made, and
+    the other, which a Cast makes of it for the first node that reads it so. A constant's other form is a
+    constant.
+    """
 
     def __init__(self, model: onnx.ModelProto, types: Mapping[str, int], kept: Mapping[str, str]) -> None:
-        self._model = model
-        self._types = types
-        self._kept = kept
+        graph = model.graph
+        self._model, self._types, self._kept = model, types, kept
         self._opset = opset_of(model)
-        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._names, self._casts = Names.of_tensors(model), Names.of_nodes(model)
-        self._single: dict[str, str] = {}  # float32 tensor: its name in float32, once there is one
-        self._half: dict[str, str] = {}  # and in float16
-        self._halved: dict[str, TensorProto] = {}
-        self._used: set[str] = set()
-        self._nodes: list[onnx.NodeProto] = []
+        self._tensor_names, self._node_names = Names.of_tensors(model), Names.of_nodes(model)
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._outputs = {value.name for value in graph.output}
+        given = [*(value.name for value in graph.input), *self._constants]
+        self._forms: dict[int, dict[str, str]] = {_SINGLE: dict(zip(given, given, strict=True)), _HALF: {}}
         #: Tensors that somebody reads in float32.
-        self._singles = {value.name for value in model.graph.output} | {
+        self._read_single = self._outputs | {
             name
-            for node in model.graph.node
-            for name, allowed in zip(node.input, self._formal(node)[0], strict=True)
-            if node.name in kept or _HALF not in allowed
+            for node in graph.node
+            for name, precision in zip(node.input, self._precisions(node)[0], strict=True)
+            if precision == _SINGLE
         }
+        self._nodes: list[onnx.NodeProto] = []
+        self._half_constants: list[TensorProto] = []
 
     def write(self) -> None:
         """Rewrite the model in place."""
-        graph = self._model.graph
-        outputs = {value.name for value in graph.output}
-        for value in graph.input:
-            self._single[value.name] = value.name
-        for node in list(graph.node):
-            half = node.name not in self._kept
-            inputs, results = self._formal(node)
-            node.input[:] = [
-                self._read(name, half and _HALF in allowed)
-                for name, allowed in zip(node.input, inputs, strict=True)
-            ]
-            if half:
+        for node in self._model.graph.node:
+            takes, gives = self._precisions(node)
+            node.input[:] = [self._read(*pair) for pair in zip(node.input, takes, strict=True)]
+            if node.name not in self._kept:
                 _retype(node)
-            # The copy is appended before its outputs are known: Casts of its inputs precede it.
-            written = onnx.NodeProto.FromString(node.SerializeToString())
-            self._nodes.append(written)
-            for position, (name, allowed) in enumerate(zip(node.output, results, strict=True)):
-                if self._types.get(name) != TensorProto.FLOAT or not name:
-                    continue
-                if not (half and _HALF in allowed):
-                    self._single[name] = name
-                elif name in outputs:
-                    written.output[position] = self._half[name] = self._names.fresh(f"{name}_half")
-                    self._cast(written.output[position], name, TensorProto.FLOAT)
-                    self._single[name] = name
-                else:
-                    self._half[name] = name
-        initializers = [
-            *(tensor for name, tensor in self._constants.items() if name in self._used | outputs),
-            *self._halved.values(),
-        ]
-        copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in initializers]
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self._nodes)
-        graph.initializer.extend(copies)
+            self._nodes.append(node)
+            for position, precision in enumerate(gives):
+                if self._is_float(node.output[position]):
+                    self._make(node, position, precision)
+        graph = self._model.graph
+        read = self._outputs | {name for node in self._nodes for name in node.input}
+        halves = {tensor.name for tensor in self._half_constants}
+        singles = [tensor for name, tensor in self._constants.items() if name in read - halves]
+        constants = [TensorProto.FromString(tensor.SerializeToString()) for tensor in singles]
+        replace_nodes(self._model, self._nodes)
+        del graph.initializer[:], graph.value_info[:]
+        graph.initializer.extend([*constants, *self._half_constants])
 
-    def _formal(self, node: onnx.NodeProto) -> tuple[list[set[str]], list[set[str]]]:
-        """Return the types that the operator allows for each of a node's inputs and outputs."""
-        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, self._opset):
-            unknown: set[str] = {_FLOAT}
-            return [unknown] * len(node.input), [unknown] * len(node.output)
+    def _precisions(self, node: onnx.NodeProto) -> tuple[list[int], list[int]]:
+        """Return the precision in which a node takes each float32 input, and gives each such output."""
+        inputs: list[int] = [_SINGLE] * len(node.input)
+        outputs: list[int] = [_SINGLE] * len(node.output)
+        known = is_standard(node) and onnx.defs.has(node.op_type, self._opset)
+        if node.name in self._kept or not known:
+            return inputs, outputs
         schema = onnx.defs.get_schema(node.op_type, self._opset, "")
-        inputs, results = (
-            [set(formal[min(position, len(formal) - 1)].types) for position in range(count)]
-            for formal, count in ((schema.inputs, len(node.input)), (schema.outputs, len(node.output)))
-        )
+        for precisions, formal in ((inputs, schema.inputs), (outputs, schema.outputs)):
+            for position in range(len(precisions)):
+                if "tensor(float16)" in formal[min(position, len(formal) - 1)].types:
+                    precisions[position] = _HALF
         if node.op_type == "Resize":  # coordinates: float16 has no room for the pixels of a large image
-            inputs[1:] = [allowed - {_HALF} for allowed in inputs[1:]]
-        return inputs, results
+            inputs[1:] = [_SINGLE] * len(inputs[1:])
+        return inputs, outputs
 
-    def _read(self, name: str, half: bool) -> str:
-        """Return the name under which a tensor can be read in one precision; a Cast makes it if need be."""
-        if not name or self._types.get(name) != TensorProto.FLOAT:
-            self._used.add(name)
-            return name
-        if name in self._constants:
-            return self._constant(name, half)
-        known, other = (self._half, self._single) if half else (self._single, self._half)
-        if name not in known:
-            known[name] = self._names.fresh(f"{name}_{'half' if half else 'single'}")
-            self._cast(other[name], known[name], TensorProto.FLOAT16 if half else TensorProto.FLOAT)
-        return known[name]
+    def _is_float(self, name: str) -> bool:
+        return bool(name) and self._types.get(name) == TensorProto.FLOAT
 
-    def _constant(self, name: str, half: bool) -> str:
-        if not half:
-            self._used.add(name)
+    def _read(self, name: str, precision: int) -> str:
+        """Return the name under which a tensor can be read in one precision, after making it if need be."""
+        if not self._is_float(name):
             return name
-        if name not in self._half:
-            value = numpy_helper.to_array(self._constants[name])
-            # Its own name, unless a node in float32 reads it as well.
-            self._half[name] = self._names.fresh(f"{name}_half") if name in self._singles else name
-            narrow = np.clip(value, -_LARGEST, _LARGEST).astype(np.float16)
-            self._halved[name] = numpy_helper.from_array(narrow, self._half[name])
-        return self._half[name]
+        forms = self._forms[precision]
+        if name not in forms and name in self._constants:
+            forms[name] = self._half_constant(name)
+        elif name not in forms:
+            forms[name] = self._tensor_names.fresh(f"{name}_{'half' if precision == _HALF else 'single'}")
+            self._cast(self._forms[_SINGLE if precision == _HALF else _HALF][name], forms[name], precision)
+        return forms[name]
+
+    def _make(self, node: onnx.NodeProto, position: int, precision: int) -> None:
+        """Note in which form a node makes an output; the graph's own outputs are float32."""
+        name = node.output[position]
+        self._forms[precision][name] = name
+        if precision == _HALF and name in self._outputs:
+            self._forms[_HALF][name] = node.output[position] = self._tensor_names.fresh(f"{name}_half")
+            self._cast(node.output[position], name, _SINGLE)
+            self._forms[_SINGLE][name] = name
+
+    def _half_constant(self, name: str) -> str:
+        """Store a constant in float16; return its name: its own, unless a node reads it in float32, too."""
+        half = self._tensor_names.fresh(f"{name}_half") if name in self._read_single else name
+        value = np.clip(numpy_helper.to_array(self._constants[name]), -_LARGEST, _LARGEST)
+        self._half_constants.append(numpy_helper.from_array(value.astype(np.float16), half))
+        return half
 
     def _cast(self, source: str, result: str, to: int) -> None:
-        name = f"{source}/to_float{'16' if to == TensorProto.FLOAT16 else '32'}"
-        self._nodes.append(helper.make_node("Cast", [source], [result], name=self._casts.fresh(name), to=to))
+        name = self._node_names.fresh(f"{source}/to_float{'16' if to == _HALF else '32'}")
+        self._nodes.append(helper.make_node("Cast", [source], [result], name=name, to=to))
 
 
 def _retype(node: onnx.NodeProto) -> None:

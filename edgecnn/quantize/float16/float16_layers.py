@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.edit import Editor, copy_of, drop_unread, replace_nodes
 
 _LARGEST = float(np.finfo(np.float16).max)
 #: How the names of the two casts of a layer end.
@@ -22,10 +21,9 @@ def with_float16(model: onnx.ModelProto, layers: Iterable[str]) -> onnx.ModelPro
     A node with a constant beyond float16's range stays float32.
     """
     chosen = set(layers)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    graph = Graph(result)
-    tensors, names = Names.of_tensors(result), Names.of_nodes(result)
+    result = copy_of(model)
+    editor = Editor(result)
+    graph, tensors, names = editor.graph, editor.tensors, editor.nodes
     nodes: list[onnx.NodeProto] = []
 
     def cast(source: str, output: str, name: str, to: int) -> None:
@@ -43,21 +41,22 @@ def with_float16(model: onnx.ModelProto, layers: Iterable[str]) -> onnx.ModelPro
         cast(node.input[0], half, f"{node.name}{_BEFORE}", TensorProto.FLOAT16)
         for index, name in enumerate(node.input[1:], start=1):
             if name:
-                node.input[index] = tensors.fresh(f"{node.name}/constant_{index}_half")
                 value = graph.constant(name).astype(np.float16)
-                result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
+                node.input[index] = editor.add_constant(f"{node.name}/constant_{index}_half", value)
         node.input[0] = half
         node.output[0] = tensors.fresh(f"{node.name}/output_half")
         nodes.append(node)
         cast(node.output[0], output, f"{node.name}{_AFTER}", TensorProto.FLOAT)
-    return _with_nodes(result, nodes)
+    replace_nodes(result, nodes)
+    drop_unread(result)
+    return result
 
 
 def without_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Undo `with_float16`, but for what its constants lost."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    graph, tensors = Graph(result), Names.of_tensors(result)
+    result = copy_of(model)
+    editor = Editor(result)
+    graph = editor.graph
     sources, sinks = {}, {}
     nodes = []
     for node in graph.nodes:
@@ -73,16 +72,8 @@ def without_float16(model: onnx.ModelProto) -> onnx.ModelProto:
             node.output[0] = sinks[node.output[0]]
             for index, name in enumerate(node.input[1:], start=1):
                 if name:
-                    node.input[index] = tensors.fresh(name.rstrip("_").removesuffix("_half"))
-                    value = graph.constant(name).astype(np.float32)
-                    result.graph.initializer.append(numpy_helper.from_array(value, node.input[index]))
-    return _with_nodes(result, nodes)
-
-
-def _with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
-    read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(kept)
-    return model
+                    plain = name.rstrip("_").removesuffix("_half")
+                    node.input[index] = editor.add_constant(plain, graph.constant(name).astype(np.float32))
+    replace_nodes(result, nodes)
+    drop_unread(result)
+    return result

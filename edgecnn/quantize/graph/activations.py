@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from edgecnn.quantize.graph.edit import replace_nodes
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 
 #: Scalar arithmetic on one tensor.
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
@@ -116,6 +117,4 @@ def _replace(model: onnx.ModelProto, old: list[onnx.NodeProto], new: list[onnx.N
             nodes += new
         elif node.output[0] not in gone:
             nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    replace_nodes(model, nodes)

@@ -13,12 +13,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph, is_standard
-from edgecnn.quantize.placement.patterns import setting
+from edgecnn.quantize.graph.edit import Editor, replace_nodes
+from edgecnn.quantize.graph.index import Graph, attribute, is_standard
+from edgecnn.quantize.graph.opset import opset_of
 
 _DOMAIN = "com.microsoft"
 #: Domains of kernels for one processor: their weights lie in an order of its own.
@@ -49,24 +49,21 @@ def use_standard(model: onnx.ModelProto) -> None:
         form = _FORMS.get(node.op_type) if node.domain == _DOMAIN else None
         made = form(writer, node) if form else None
         nodes += [node] if made is None else made
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    replace_nodes(model, nodes)
 
 
 class _Writer:
     """Makes the nodes that stand for one, and the constants that they read."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = Graph(model)
-        self._model = model
-        self._names = Names.of_tensors(model)
-        self._opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 1)
+        self._editor = Editor(model)
+        self.graph, self._names = self._editor.graph, self._editor.tensors
+        self._opset = opset_of(model)
 
     def fused_conv(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """FusedConv: Conv, then a sum with the fourth input, then an activation."""
-        values = setting(node, "activation_params", [])
-        activation = self._activation(setting(node, "activation", b"").decode(), list(values))
+        values: list[float] = attribute(node, "activation_params", [])
+        activation = self._activation(attribute(node, "activation", ""), values)
         if activation is None:
             return None
         conv = helper.make_node("Conv", list(node.input[:3]), list(node.output), name=node.name)
@@ -80,9 +77,10 @@ class _Writer:
 
     def fused_gemm(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """FusedGemm: Gemm, then an activation."""
-        kind = setting(node, "activation", b"").decode()
-        values = [setting(node, f"activation_{name}", None) for name in _PARAMETERS.get(kind, ())]
-        activation = self._activation(kind, [value for value in values if value is not None])
+        kind = attribute(node, "activation", "")
+        given = {item.name for item in node.attribute}
+        keys = (f"activation_{name}" for name in _PARAMETERS.get(kind, ()))
+        activation = self._activation(kind, [attribute(node, key, 0.0) for key in keys if key in given])
         if activation is None:
             return None
         gemm = helper.make_node("Gemm", list(node.input), list(node.output), name=node.name)
@@ -91,13 +89,13 @@ class _Writer:
 
     def fused_matmul(self, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """FusedMatMul: a MatMul whose second input, a constant matrix, is transposed and scaled."""
-        turned = any(setting(node, name, 0) for name in ("transA", "transBatchA", "transBatchB"))
+        turned = any(attribute(node, name, 0) for name in ("transA", "transBatchA", "transBatchB"))
         if turned or not self.graph.is_constant(node.input[1]):
             return None
         matrix = self.graph.constant(node.input[1])
-        if setting(node, "transB", 0):
+        if attribute(node, "transB", 0):
             matrix = matrix.swapaxes(-1, -2)
-        value = (matrix * np.float32(setting(node, "alpha", 1.0))).astype(matrix.dtype)
+        value = (matrix * np.float32(attribute(node, "alpha", 1.0))).astype(matrix.dtype)
         name = self._constant(f"{node.output[0]}_weight", value)
         return [helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name)]
 
@@ -128,7 +126,7 @@ class _Writer:
     def quick_gelu(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """QuickGelu: x * sigmoid(alpha x)."""
         source, result = node.input[0], node.output[0]
-        factor = self._constant(f"{result}_alpha", np.float32(setting(node, "alpha", 1.702)))
+        factor = self._constant(f"{result}_alpha", np.float32(attribute(node, "alpha", 1.702)))
         scaled, gate = (self._names.fresh(f"{result}_{part}") for part in ("scaled", "gate"))
         return [
             helper.make_node("Mul", [source, factor], [scaled]),
@@ -165,9 +163,7 @@ class _Writer:
         return helper.make_node(op, [last.output[0], *others], [result])
 
     def _constant(self, name: str, value: npt.ArrayLike) -> str:
-        name = self._names.fresh(name)
-        self._model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
+        return self._editor.add_constant(name, value)
 
 
 _FORMS: dict[str, Callable[[_Writer, onnx.NodeProto], list[onnx.NodeProto] | None]] = {

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
 
-from edgecnn.quantize.graph.free_names import Names
+from edgecnn.quantize.graph.edit import Editor, drop_unread, replace_nodes
+from edgecnn.quantize.graph.index import attribute, is_standard
+from edgecnn.quantize.graph.weighted_layer import view_of
 
 Array = npt.NDArray[np.float64]
 #: y = factor * x + shift, each with one entry per channel.
@@ -40,13 +41,9 @@ def fold_affine(model: onnx.ModelProto) -> None:
             continue
         kept.append(node)
         made_by.update(dict.fromkeys(node.output, node))
-    if len(kept) == len(model.graph.node):
-        return
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
-    tensors = weights.used(nodes, outputs)
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(tensors)
+    if len(kept) < len(model.graph.node):
+        replace_nodes(model, kept)
+        drop_unread(model)
 
 
 def plain_gemms(model: onnx.ModelProto) -> None:
@@ -58,9 +55,7 @@ def plain_gemms(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.op_type == "Gemm":
             weights.plain(node)
-    tensors = weights.used(list(model.graph.node), {value.name for value in model.graph.output})
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(tensors)
+    drop_unread(model)
 
 
 def _folded_input(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> str:
@@ -73,18 +68,11 @@ def _folded_input(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> s
 
 
 class _Weights:
-    """A graph's constants; a changed one that another node reads as well gets a name of its own."""
+    """The constants of a graph, as float64, and what is folded into them."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._names = Names.of_tensors(model)
-        self._readers = Counter(name for node in model.graph.node for name in node.input)
-
-    def used(self, nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.TensorProto]:
-        """Return copies of the constants that these nodes read, or that are outputs of the graph."""
-        read = {name for node in nodes for name in node.input} | outputs
-        kept = [tensor for name, tensor in self._tensors.items() if name in read]
-        return [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+        self._editor = Editor(model)
+        self._graph = self._editor.graph
 
     def affine(self, node: onnx.NodeProto, before: onnx.NodeProto, source: str) -> Affine | None:
         """Return factor and shift per output channel of `before`, or None if it is no such node."""
@@ -113,7 +101,7 @@ class _Weights:
         factor, shift = affine
         if node.op_type == "BatchNormalization":
             own = self._normalization(node)
-            if own is None or _attribute(node, "training_mode", 0):
+            if own is None or attribute(node, "training_mode", 0):
                 return False
             # Scale and bias alone: mean and variance stay what they are.
             scale, bias = self._value(node.input[1]), self._value(node.input[2])
@@ -125,12 +113,10 @@ class _Weights:
         bias = self._value(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1)
         if weight is None or bias is None or bias.size not in (1, len(factor)):
             return False
-        axis = 0 if node.op_type == "Conv" or _attribute(node, "transB", 0) else 1
-        shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-        beta = _attribute(node, "beta", 1.0)
+        beta = attribute(node, "beta", 1.0)
         if not beta:  # a Gemm that ignores its bias
             return False
-        self._replace(node, 1, weight * factor.reshape(shape))
+        self._replace(node, 1, weight * view_of(self._graph, node).by_output(factor))
         if np.any(bias) or np.any(shift):
             self._replace(node, 2, bias.reshape(-1) * factor + shift / beta)
         return True
@@ -144,7 +130,7 @@ class _Weights:
             return
         if (bias.ndim == 2 and len(bias) > 1) or bias.ndim > 2 or bias.size not in (1, channels):
             return
-        alpha, beta = (_attribute(node, name, 1.0) for name in ("alpha", "beta"))
+        alpha, beta = (attribute(node, name, 1.0) for name in ("alpha", "beta"))
         if alpha != 1:
             self._replace(node, 1, weight * alpha)
         if has_bias and (beta != 1 or bias.shape != (channels,)):
@@ -154,41 +140,26 @@ class _Weights:
 
     def _channels(self, node: onnx.NodeProto) -> int:
         """Return the output channels of a layer that can be scaled, 0 of any other node."""
-        if node.op_type not in ("Conv", "Gemm", "BatchNormalization") or len(node.output) != 1:
+        known = node.op_type in ("Conv", "Gemm", "BatchNormalization") and is_standard(node)
+        if not known or len(node.output) != 1 or not self._graph.is_constant(node.input[1]):
             return 0
-        weight = self._tensors.get(node.input[1])
-        if weight is None or weight.data_type != onnx.TensorProto.FLOAT:
-            return 0
+        weight = self._graph.constant(node.input[1])
         # Convolutions of images only: a factor's shape is read as that of four dimensions.
-        if node.op_type == "Conv" and len(weight.dims) != 4:
+        if weight.dtype != np.float32 or (node.op_type == "Conv" and weight.ndim != 4):
             return 0
-        return int(weight.dims[1 if node.op_type == "Gemm" and not _attribute(node, "transB", 0) else 0])
+        return len(weight) if node.op_type == "BatchNormalization" else view_of(self._graph, node).outputs
 
     def _normalization(self, node: onnx.NodeProto) -> Affine | None:
         values = [self._value(name) for name in node.input[1:5]]
         scale, bias, mean, variance = values if len(values) == 4 else (None,) * 4
         if scale is None or bias is None or mean is None or variance is None:
             return None
-        factor = scale / np.sqrt(variance + _attribute(node, "epsilon", 1e-5))
+        factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
         return factor, bias - mean * factor
 
     def _value(self, name: str) -> Array | None:
-        tensor = self._tensors.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor).astype(np.float64)
+        return self._graph.constant(name).astype(np.float64) if self._graph.is_constant(name) else None
 
     def _replace(self, node: onnx.NodeProto, position: int, value: Array) -> None:
-        old = node.input[position] if position < len(node.input) else ""
-        own = old and self._readers[old] == 1
-        name = old if own else self._names.fresh(f"{node.output[0]}_folded_{position}")
-        self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name)
-        self._readers[name] = 1
-        while len(node.input) <= position:
-            node.input.append("")
-        node.input[position] = name
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    for item in node.attribute:
-        if item.name == name:
-            return float(helper.get_attribute_value(item))
-    return default
+        name = f"{node.output[0]}_folded_{position}"
+        self._editor.set_constant(node, position, name, np.ascontiguousarray(value, np.float32))

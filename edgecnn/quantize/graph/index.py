@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+T = TypeVar("T")
+
 
 class Graph:
-    """A read-only index over `model.graph`, made anew after each change of the graph."""
+    """An index over `model.graph`, made anew after each change of its nodes."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -49,6 +53,15 @@ class Graph:
         """Give an initializer another value, in the model itself."""
         self._initializers[tensor].CopyFrom(numpy_helper.from_array(value, tensor))
 
+    def add_constant(self, tensor: onnx.TensorProto) -> None:
+        """Add an initializer to the model itself."""
+        self.model.graph.initializer.append(tensor)
+        self._initializers[tensor.name] = self.model.graph.initializer[-1]
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Return the shape of a constant tensor."""
+        return tuple(self._initializers[tensor].dims)
+
     @property
     def types(self) -> dict[str, int]:
         """Element types of the tensors whose types the model states."""
@@ -66,22 +79,20 @@ def is_standard(node: onnx.NodeProto) -> bool:
     return node.domain in ("", "ai.onnx")
 
 
-def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    """Return an integer attribute of a node."""
+def attribute(node: onnx.NodeProto, name: str, default: T) -> T:
+    """Return an attribute of a node, of the type of `default`: an int, float, str or a list of numbers."""
     for item in node.attribute:
         if item.name == name:
-            return int(item.i)
+            return cast(T, _VALUES[type(default)](item))
     return default
 
 
-def attribute_list(node: onnx.NodeProto, name: str) -> list[int]:
-    """Return a list of integers that is an attribute of a node; empty if it has none."""
-    return next((list(item.ints) for item in node.attribute if item.name == name), [])
-
-
-def attribute_text(node: onnx.NodeProto, name: str, default: str) -> str:
-    """Return a text attribute of a node."""
-    return next((item.s.decode() for item in node.attribute if item.name == name), default)
+_VALUES: dict[type, Callable[[onnx.AttributeProto], Any]] = {
+    int: lambda item: int(item.i),
+    float: lambda item: float(item.i if item.type == onnx.AttributeProto.INT else item.f),
+    str: lambda item: item.s.decode(errors="replace"),
+    list: lambda item: [*item.ints, *item.floats],
+}
 
 
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -118,31 +129,3 @@ def sizes(model: onnx.ModelProto) -> dict[str, int]:
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
             found[value.name] = math.prod(dim.dim_value for dim in shape.dim) // (batch or 1)
     return found
-
-
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-
-
-def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the multiply-accumulates of each weighted node for one image, by node name.
-
-    As `zoo.cost` counts them. A node whose output's shape cannot be inferred is left out.
-    """
-    values = sizes(model)
-    graph = Graph(model)
-    macs = {}
-    for node in graph.nodes:
-        if node.op_type not in _WEIGHTED or not is_standard(node) or not graph.is_constant(node.input[1]):
-            continue
-        weight = graph.constant(node.input[1]).shape
-        counted = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-        if counted not in values:
-            continue
-        if node.op_type in ("Conv", "ConvTranspose"):
-            # Each output value of a Conv, and each input value of a ConvTranspose, meets one filter.
-            each = math.prod(weight[1:])
-        else:
-            transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
-            each = weight[-1] if transposed or len(weight) == 1 else weight[-2]
-        macs[node.name] = values[counted] * each
-    return macs

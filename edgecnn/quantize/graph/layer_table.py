@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 
 from edgecnn.artifact import LayerRecord
-from edgecnn.quantize.graph.index import Graph, macs_by_node, sizes
+from edgecnn.quantize.graph.index import Graph, sizes
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 
 
 def layers(model: onnx.ModelProto) -> dict[str, LayerRecord]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import ArtifactError
 from edgecnn.finite import first_broken
-from edgecnn.parity import Output, check_finite
-from edgecnn.quantize.graph.index import Graph, batch_of, is_standard
-from edgecnn.quantize.placement.patterns import clip_bounds, output_axis
-from edgecnn.quantize.ranges import calibrate
+from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import WEIGHTED, view_of
 
 Array = npt.NDArray[np.float32]
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 #: Operators that make finite numbers of infinite ones: exp(-inf) is 0, and what clips has an end.
 _ENDING = (
     "Softmax",
@@ -41,7 +37,7 @@ def check_weights(model: onnx.ModelProto) -> None:
     for node in graph.nodes:
         for position, name in enumerate(node.input):
             if graph.is_constant(name):
-                weight = position == 1 and node.op_type in _WEIGHTED
+                weight = position == 1 and node.op_type in WEIGHTED
                 read[name] = read.get(name, False) or weight
     for name, weight in read.items():
         value = graph.constant(name)
@@ -50,33 +46,6 @@ def check_weights(model: onnx.ModelProto) -> None:
                 f"weights {name!r} hold {broken}",
                 hint="the training diverged, or the file is damaged: take an earlier checkpoint",
             )
-
-
-def check_outputs(model: onnx.ModelProto, outputs: Sequence[Output], images: Array) -> None:
-    """Raise DataError naming the first tensor of a model that is not finite, if its outputs are not.
-
-    `images`, (N, C, H, W), are those that gave the outputs. Raises ParityError naming the output where no
-    tensor before it is to blame.
-    """
-    broken = np.zeros(len(images), bool)
-    for item in outputs:
-        rows = ~np.isfinite(item.values.reshape(len(item.values), -1)).all(axis=1)
-        broken |= rows if len(rows) == len(images) else rows.any()
-    if not broken.any():
-        return
-    infinite = infinite_tensors(Graph(model))
-    made = [name for node in model.graph.node for name in node.output if name and name not in infinite]
-    image = int(np.flatnonzero(broken)[0])
-    batch = np.repeat(images[image : image + 1], batch_of(model) or 1, axis=0)
-    calibrate.observe(model, _floats(model, made), [batch])
-    check_finite(outputs, "the float network")
-
-
-def _floats(model: onnx.ModelProto, names: list[str]) -> list[str]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    values = (*inferred.input, *inferred.value_info, *inferred.output)
-    floats = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
-    return [name for name in names if name in floats]
 
 
 def infinite_tensors(graph: Graph) -> set[str]:
@@ -116,12 +85,12 @@ def close_channels(model: onnx.ModelProto) -> None:
             continue
         weight, bias = (graph.constant(name).copy() for name in node.input[1:3])
         closed = ~np.isfinite(bias)
-        axis = output_axis(node)
-        if bias.shape != (weight.shape[axis],) or not closed.any():
+        layer = view_of(graph, node)
+        if bias.shape != (layer.outputs,) or not closed.any():
             continue
         ends = np.clip(bias, *bounds)
         if not np.isfinite(ends).all():
             continue
-        np.moveaxis(weight, axis, 0)[closed] = 0
+        np.moveaxis(weight, layer.output_axis, 0)[closed] = 0
         graph.set_constant(node.input[1], weight)
         graph.set_constant(node.input[2], np.where(closed, ends, bias).astype(bias.dtype))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, inliner, numpy_helper, version_converter
+from onnx import helper, inliner, version_converter
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.edit import Editor, copy_of, replace_nodes
 from edgecnn.quantize.graph.opset_before_7 import to_opset_7, unknown_form
 
 #: The operator set that graphs are brought to; TensorRT and ONNX Runtime both know it well.
@@ -40,8 +39,7 @@ def upgrade(model: onnx.ModelProto) -> onnx.ModelProto:
     A graph of set 13 to 17 that onnx's converter cannot bring further stays as it is. The copy's
     constants are no inputs of the graph. Raises ArtifactError naming the operator and the operator set.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     opset = opset_of(result)
     for node in result.graph.node:
         if node.domain == "ai.onnx":  # another name for the standard one, which not every tool knows
@@ -101,7 +99,8 @@ def _say_how_to_resize(model: onnx.ModelProto) -> None:
     was that at or before the place where an image grows, and that at or after it where an image shrinks; a
     node that does one along one axis and the other along another becomes two.
     """
-    graph, names = Graph(model), Names.of_tensors(model)
+    editor = Editor(model)
+    graph = editor.graph
     nodes: list[onnx.NodeProto] = []
     for node in graph.nodes:
         if node.op_type != "Resize" or any(item.name == _PLACES for item in node.attribute):
@@ -111,27 +110,21 @@ def _say_how_to_resize(model: onnx.ModelProto) -> None:
         factors = graph.constant(scales) if graph.is_constant(scales) else np.ones(1, np.float32)
         node.attribute.append(helper.make_attribute(_PLACES, "asymmetric"))
         if (factors < 1).any() and (factors > 1).any():
-            nodes.append(_growing(model, node, factors, names))
+            nodes.append(_growing(editor, node, factors))
         node.attribute.append(helper.make_attribute(_NEAREST, "ceil" if (factors < 1).any() else "floor"))
         nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    replace_nodes(model, nodes)
 
 
-def _growing(
-    model: onnx.ModelProto, node: onnx.NodeProto, factors: npt.NDArray[np.float32], names: Names
-) -> onnx.NodeProto:
+def _growing(editor: Editor, node: onnx.NodeProto, factors: npt.NDArray[np.float32]) -> onnx.NodeProto:
     """Return a Resize that grows by those factors that do, and leave the shrinking ones to the given node."""
     first = onnx.NodeProto()
     first.CopyFrom(node)
     first.name = ""
     for part, ends in ((first, (1, np.inf)), (node, (0, 1))):
-        name = names.fresh(f"{node.output[0]}_scales")
         value = np.clip(factors, *ends).astype(np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(value, name))
-        part.input[2] = name
-    first.output[0] = node.input[0] = names.fresh(f"{node.output[0]}_grown")
+        part.input[2] = editor.add_constant(f"{node.output[0]}_scales", value)
+    first.output[0] = node.input[0] = editor.tensors.fresh(f"{node.output[0]}_grown")
     first.attribute.append(helper.make_attribute(_NEAREST, "floor"))
     return first
 

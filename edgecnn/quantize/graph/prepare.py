@@ -12,8 +12,8 @@ from edgecnn.quantize.graph import contrib_operators, limited, not_finite, shape
 from edgecnn.quantize.graph.index import Graph, sizes
 from edgecnn.quantize.graph.load_model import check_size, first_line
 from edgecnn.quantize.graph.opset import upgrade
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.quantize.graph.simplify import simplify
-from edgecnn.quantize.reference import readouts
 
 #: Bytes of the largest tensor that one image may need.
 _MAX_TENSOR = 2 << 30

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.quantize.graph.index import Graph, is_standard
-from edgecnn.quantize.placement.patterns import input_channels
+from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.runtime.ort_engine import open_session, run_session
 
 _TYPES = {
@@ -101,7 +101,7 @@ def _complete(model: onnx.ModelProto, source: onnx.ValueInfoProto) -> None:
     channels = shape.dim[1]
     if not channels.dim_value and filters is not None:
         channels.Clear()
-        channels.dim_value = input_channels(graph, filters)
+        channels.dim_value = view_of(graph, filters).inputs
 
 
 def _reads_images(graph: Graph, node: onnx.NodeProto, name: str) -> bool:

@@ -8,6 +8,7 @@ from onnx import helper, numpy_helper
 from edgecnn.errors import EdgecnnError
 from edgecnn.lazy import require
 from edgecnn.quantize.graph.activations import name_activations
+from edgecnn.quantize.graph.edit import copy_of, drop_unread, replace_nodes
 from edgecnn.quantize.graph.fold_affine import fold_affine, plain_gemms
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, attribute
@@ -24,8 +25,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     # Seconds: it imports PyTorch where that is installed, and ONNX Runtime, which is told before.
     onnxsim = require("onnxsim", "simplifying a graph")
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     _without_dropout(result)
     name_activations(result)  # before a constant of theirs is folded into the layer before
     try:
@@ -125,14 +125,6 @@ def _adds(node: onnx.NodeProto, names: Names) -> list[onnx.NodeProto]:
     ]
 
 
-def replace_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> None:
-    """Put these nodes, some of them perhaps the graph's own, in place of a graph's nodes."""
-    # Taking a node out of the graph frees it: copies first.
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-
-
 def _name(model: onnx.ModelProto) -> None:
     """Give every node a name of its own, the same at each run; drop notes and constants that nobody reads."""
     used: set[str] = set()
@@ -144,8 +136,4 @@ def _name(model: onnx.ModelProto) -> None:
             name = f"{base}_{number}"
         used.add(name)
         node.name, node.doc_string = name, ""
-    read = {name for node in model.graph.node for name in node.input}
-    read |= {value.name for value in model.graph.output}
-    for position in reversed(range(len(model.graph.initializer))):
-        if model.graph.initializer[position].name not in read:
-            del model.graph.initializer[position]
+    drop_unread(model)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.quantize.graph.weighted_layer import along
+
 #: A quantized bias is kept clear of the ends of int32, to leave room for the sums it is added to, and for
 #: the input's scale in another scheme, which may be half of this one's.
 _BIAS_LIMIT = 2.0**29
@@ -44,8 +46,7 @@ def quantize_weight(
         scale = np.maximum(scale, np.abs(bias).astype(np.float64) / (input_scale * _BIAS_LIMIT))
     # A channel of zeros needs some scale; the smallest normal float16 survives every engine's arithmetic.
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 2.0**-14).astype(np.float32)
-    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-    rounded = np.rint(weight / scale.reshape(shape))
+    rounded = np.rint(weight / along(scale, axis, weight.ndim))
     return QuantizedWeight(np.clip(rounded, -limit, limit).astype(np.int8), scale, axis)
 
 
@@ -69,6 +70,5 @@ def make_room_for_bias(
     scale = np.maximum(weight.scale, least).astype(np.float32)
     if np.array_equal(scale, weight.scale):
         return weight
-    shape = [-1 if index == weight.axis else 1 for index in range(weight.values.ndim)]
-    ratio = (weight.scale.astype(np.float64) / scale).reshape(shape)
+    ratio = along(weight.scale.astype(np.float64) / scale, weight.axis, weight.values.ndim)
     return QuantizedWeight(np.rint(weight.values * ratio).astype(np.int8), scale, weight.axis)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import onnx
 
+from edgecnn.quantize.graph import patterns
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.not_finite import infinite_tensors
-from edgecnn.quantize.placement import patterns
-from edgecnn.quantize.placement.patterns import (
+from edgecnn.quantize.graph.patterns import (
     ACTIVATION,
     ARITHMETIC,
     COMPUTE,

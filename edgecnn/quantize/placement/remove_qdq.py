@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph import front_end
-from edgecnn.quantize.graph.free_names import Names, is_ours
+from edgecnn.quantize.graph.edit import Editor, drop_unread, replace_nodes
+from edgecnn.quantize.graph.free_names import is_ours
 from edgecnn.quantize.graph.front_end import FrontEnd
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer, along
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import output_axis
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import SCHEMES, Scheme
 
 _HINT = "quantize the float model that it was made from"
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
-#: Operators that compute on integers by themselves; `qdq.insert` writes none.
+#: Operators that compute on integers by themselves; `write_qdq.insert` writes none.
 _INTEGER = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm", "QAttention"})
 #: Type of a zero point: whether the ranges are symmetric.
 _SYMMETRIC = {np.dtype(scheme.activation): scheme.symmetric for scheme in SCHEMES}
@@ -48,37 +48,27 @@ class Stripped:
 
 
 def strip(model: onnx.ModelProto) -> Stripped:
-    """Undo `qdq.insert`, and take a front end for uint8 frames off.
+    """Undo `write_qdq.insert`, and take a front end for uint8 frames off.
 
     Nodes and tensors have the names from before; only the constants of quantized layers are named
     `NODE/weight` and `NODE/bias`, since two nodes may have read one constant. Biases are exact up to
     22 bits, and beyond that to float32's precision. A float model comes back as it is.
 
-    Raises ArtifactError for a quantized file that `qdq.insert` did not write.
+    Raises ArtifactError for a quantized file that `write_qdq.insert` did not write.
     """
     result, front = front_end.detach(model)
-    reader = _Reader(Graph(result))
+    reader = _Reader(result)
     nodes = [node for node in reader.graph.nodes if node.op_type not in _PAIR]
     if len(nodes) == len(reader.graph.nodes):
         return Stripped(result, {}, {}, None, front)
-    constants: list[onnx.TensorProto] = []
     for node in nodes:
         for position, name in enumerate(node.input):
             if name in reader.plain:
                 node.input[position] = reader.plain[name]
             elif name in reader.stored:
-                tensor = numpy_helper.from_array(
-                    reader.value(node, position), reader.free_name(node, position)
-                )
-                constants.append(tensor)
-                node.input[position] = tensor.name
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    result.graph.initializer.extend(constants)
-    read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in result.graph.initializer if tensor.name in read]
-    del result.graph.initializer[:]
-    result.graph.initializer.extend(kept)
+                node.input[position] = reader.take_back(node, position)
+    replace_nodes(result, nodes)
+    drop_unread(result)
     return Stripped(result, reader.weights, reader.ranges, reader.symmetric, front)
 
 
@@ -146,10 +136,11 @@ def exclusions(graph: Graph, float_nodes: Mapping[str, str], scheme: Scheme) -> 
 
 
 class _Reader:
-    """Reads pairs and integer constants by the rules that `qdq.insert` writes them by."""
+    """Reads pairs and integer constants by the rules that `write_qdq.insert` writes them by."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._editor = Editor(model)
+        self.graph = self._editor.graph
         #: What a DequantizeLinear gives: the tensor that was quantized.
         self.plain: dict[str, str] = {}
         #: What a DequantizeLinear of a constant gives: that node.
@@ -157,8 +148,7 @@ class _Reader:
         self.weights: dict[str, QuantizedWeight] = {}
         self.ranges: dict[str, Range] = {}
         self.symmetric: bool | None = None
-        self._names = Names.of_tensors(graph.model)
-        for node in graph.nodes:
+        for node in self.graph.nodes:
             if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
                 raise _foreign(f"it has a {node.op_type} instead of Q/DQ pairs")
             if node.op_type == "QuantizeLinear":
@@ -208,22 +198,18 @@ class _Reader:
             raise _foreign(f"the weights {node.input[0]!r} are {zero.dtype}")
         self.stored[node.output[0]] = node
 
-    def value(self, node: onnx.NodeProto, position: int) -> npt.NDArray[np.float32]:
-        """Return the weight or bias of a node as float32; keeps the integers of a weight."""
+    def take_back(self, node: onnx.NodeProto, position: int) -> str:
+        """Store the weight or bias of a node as float32; return its name. Keeps the integers of a weight."""
         stored = self.stored[node.input[position]]
         kind = {1: "weight", 2: "bias"}.get(position)
         if kind is None or not is_ours(stored.name, f"{node.name}/{kind}/dequantize"):
             raise _foreign(f"its constants have other names: {node.name!r} reads {stored.name!r}")
         values, scale = (self.graph.constant(name) for name in stored.input[:2])
-        axis = output_axis(node) if kind == "weight" else 0
+        axis = WeightedLayer(node, values.shape).output_axis if kind == "weight" else 0
         if kind == "weight":
             self.weights[node.name] = QuantizedWeight(values.astype(np.int8, copy=False), scale, axis)
-        shape = [-1 if index == axis else 1 for index in range(values.ndim)]
-        return np.asarray(values.astype(np.float64) * scale.reshape(shape)).astype(np.float32)
-
-    def free_name(self, node: onnx.NodeProto, position: int) -> str:
-        """Return a name for a constant of a node that no tensor of the file has."""
-        return self._names.fresh(f"{node.name}/{'weight' if position == 1 else 'bias'}")
+        exact = values.astype(np.float64) * along(scale, axis, values.ndim)
+        return self._editor.add_constant(f"{node.name}/{kind}", exact.astype(np.float32))
 
 
 def _foreign(why: str) -> ArtifactError:

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.graph.edit import Editor, copy_of, drop_unread, replace_nodes
+from edgecnn.quantize.graph.index import is_standard
+from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.quantize.placement.integer_weights import (
     QuantizedWeight,
     make_room_for_bias,
     quantize_bias,
     quantize_weight,
 )
-from edgecnn.quantize.placement.patterns import input_channels, output_axis
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import CLIPS, Scheme
@@ -53,10 +53,9 @@ def insert(
     by `scheme.float_reads_codes` the same codes with that scale repeated for each channel, which ONNX
     Runtime lets be, or the tensor before its QuantizeLinear.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     placed = {name: ranges[name] for name in placement.tensors}
-    writer = _Writer(Graph(result), scheme, placed, weights or {})
+    writer = _Writer(result, scheme, placed, weights or {})
     computed = {node.name for node in placement.compute}
     nodes: list[onnx.NodeProto] = []
     for name in (name for name in writer.graph.inputs if name in writer.ranges):
@@ -71,9 +70,9 @@ def insert(
         for name in node.output:
             if name in writer.ranges:
                 nodes += writer.pair(name)
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    writer.finish(result)
+    replace_nodes(result, nodes)
+    drop_unread(result)
+    _forget_shapes(result)
     return result
 
 
@@ -82,21 +81,21 @@ class _Writer:
 
     def __init__(
         self,
-        graph: Graph,
+        model: onnx.ModelProto,
         scheme: Scheme,
         ranges: Mapping[str, Range],
         weights: Mapping[str, QuantizedWeight],
     ) -> None:
-        self.graph = graph
+        self._editor = Editor(model)
+        self.graph = self._editor.graph
         self.scheme = scheme
         self.ranges = ranges
         self.rounded = weights
         self.dequantized: dict[str, str] = {}
         self._codes: dict[str, str] = {}
-        self._tensors, self._nodes = Names.of_tensors(graph.model), Names.of_nodes(graph.model)
+        self._tensors, self._nodes = self._editor.tensors, self._editor.nodes
         #: Node that must stay float: what it reads in place of its input.
         self._shielded: dict[str, str] = {}
-        self._constants: dict[str, onnx.TensorProto] = {}
         self._scales = {name: scale_and_zero(*ends, scheme) for name, ends in ranges.items()}
 
     def pair(self, tensor: str) -> list[onnx.NodeProto]:
@@ -149,7 +148,7 @@ class _Writer:
         if not self.scheme.float_reads_codes:
             self._shielded[node.name] = source
             return []
-        count = input_channels(self.graph, node)
+        count = view_of(self.graph, node).inputs
         scale, zero = self._scales[source]
         self._shielded[node.name] = self._tensors.fresh(f"{node.name}/input_dequantized")
         inputs = [
@@ -162,10 +161,10 @@ class _Writer:
 
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
-        weight = self.graph.constant(node.input[1])
-        axis = output_axis(node)
+        weight, layer = self.graph.constant(node.input[1]), view_of(self.graph, node)
+        axis = layer.output_axis
         input_scale = float(self._scales[node.input[0]][0])
-        bias = self._bias(node, weight.shape[axis])
+        bias = self._bias(node, layer.outputs)
         quantized = self.rounded.get(node.name) or quantize_weight(
             weight, axis, bias, input_scale, self.scheme.weight_limit
         )
@@ -210,21 +209,15 @@ class _Writer:
         return self._node("DequantizeLinear", inputs, node.input[position], f"{tensor}/dequantize", axis=axis)
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        name = self._tensors.fresh(name)
-        self._constants[name] = numpy_helper.from_array(
-            np.ascontiguousarray(value).reshape(value.shape), name
-        )
-        return name
+        return self._editor.add_constant(name, np.ascontiguousarray(value).reshape(value.shape))
 
-    def finish(self, model: onnx.ModelProto) -> None:
-        """Store the new constants and drop those that nothing reads any more, and stale shapes."""
-        model.graph.initializer.extend(self._constants.values())
-        read = {name for node in model.graph.node for name in node.input}
-        kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)
-        # What operators from elsewhere make cannot be inferred; all else can, and may be out of date.
-        foreign = {name for node in self.graph.nodes if not is_standard(node) for name in node.output}
-        declared = [value for value in model.graph.value_info if value.name in foreign]
-        del model.graph.value_info[:]
-        model.graph.value_info.extend(declared)
+
+def _forget_shapes(model: onnx.ModelProto) -> None:
+    """Drop what the graph declares of its tensors' shapes, which can be inferred and may be out of date.
+
+    What operators from elsewhere make cannot be inferred.
+    """
+    foreign = {name for node in model.graph.node if not is_standard(node) for name in node.output}
+    declared = [value for value in model.graph.value_info if value.name in foreign]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(declared)

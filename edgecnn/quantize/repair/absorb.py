@@ -23,8 +23,10 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import DataError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise, Group, reads_unpadded, tie
@@ -63,9 +65,8 @@ def absorb(
     `channels` has the observers of the tensors that `statistics` names. `symmetric` says whether ranges will
     be (`Scheme.symmetric`). Layers without a bias get one. Raises DataError for missing statistics.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    editor = parameters.Editor(result)
+    result = copy_of(model)
+    editor = parameters.LayerEditor(result)
     offsets: dict[str, Array] = {}
     for group in _groups(Graph(result), symmetric):
         missing = [name for name in group.tensors if name not in channels]
@@ -104,7 +105,7 @@ def _groups(graph: Graph, symmetric: bool) -> list[Group]:
                 if alone and before is not None and before.op_type in parameters.LAYERS
                 else None
             )
-        return parameters.outputs(graph, node) if parameters.is_layer(graph, node) else None
+        return view_of(graph, node).outputs if parameters.is_layer(graph, node) else None
 
     def reads(node: onnx.NodeProto) -> bool:
         return parameters.is_layer(graph, node) and reads_unpadded(node)
@@ -149,10 +150,10 @@ def _width(low: Array, high: Array, symmetric: bool) -> float:
     return 2 * max(-least, most) if symmetric else most - least
 
 
-def _move_bounds(editor: parameters.Editor, node: onnx.NodeProto, offset: float) -> None:
+def _move_bounds(editor: parameters.LayerEditor, node: onnx.NodeProto, offset: float) -> None:
     """Lower a clip's bounds, in constants of its own."""
     for index, (side, end) in enumerate(
         zip(("min", "max"), clip_bounds(editor.graph, node) or (), strict=True)
     ):
         name = f"{node.output[0]}_{side}"
-        node.input[index + 1] = editor.new_constant(name, np.asarray(end - offset, np.float32))
+        node.input[index + 1] = editor.add_constant(name, np.asarray(end - offset, np.float32))

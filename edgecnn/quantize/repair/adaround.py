@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.lazy import require
-from edgecnn.quantize.repair.patches import Rows, as_matrix
+from edgecnn.quantize.repair.patches import Rows
 from edgecnn.quantize.repair.walk import Layer
 
 Array = npt.NDArray[np.float64]
@@ -114,7 +114,7 @@ class _Examples:
 
     def __init__(self, torch: ModuleType, layer: Layer, rows: Rows, settings: Settings) -> None:
         rng = np.random.default_rng(settings.seed)
-        matrix = as_matrix(layer.node, layer.weight).transpose(0, 2, 1)
+        matrix = layer.view.as_matrix(layer.weight).transpose(0, 2, 1)
         groups, inputs, outputs = matrix.shape
         rows = rows.pick(min(settings.rows, max(256, _VALUES // (groups * inputs))), rng)
         exact, given = rows.wanted, rows.given

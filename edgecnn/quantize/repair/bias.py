@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.quantize.repair.patches import Rows, as_matrix
+from edgecnn.quantize.repair.patches import Rows
 from edgecnn.quantize.repair.walk import Layer
 
 Array = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def correct(layer: Layer, weight: Array, rows: Rows) -> npt.NDArray[np.float32]:
     Where an activation clips the output, the mean over positions that at least one of the two outputs
     does not leave at a bound. The layer must have a bias.
     """
-    matrix = as_matrix(layer.node, layer.weight).astype(np.float32).transpose(0, 2, 1)
+    matrix = layer.view.as_matrix(layer.weight).astype(np.float32).transpose(0, 2, 1)
     rounded = weight.astype(np.float32).transpose(0, 2, 1)
     bias = layer.bias
     if bias is None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise
 
@@ -31,7 +31,7 @@ def sensitivities(graph: Graph) -> dict[str, Array]:
         gain = found.get(node.output[0], one)
         if parameters.is_layer(graph, node):
             squares = (parameters.by_channel(graph, node) ** 2).sum(axis=3)
-            gain = np.broadcast_to(gain, (parameters.outputs(graph, node),)).reshape(squares.shape[:2])
+            gain = np.broadcast_to(gain, (squares.shape[0] * squares.shape[1],)).reshape(squares.shape[:2])
             _add(found, node.input[0], np.einsum("goi,go->gi", squares, gain).reshape(-1))
             continue
         known = clip_bounds(graph, node) is not None or channel_wise.scales(node)

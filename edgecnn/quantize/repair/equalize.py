@@ -23,8 +23,10 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import DataError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.channel_sensitivity import sensitivities
@@ -71,9 +73,8 @@ def equalize(
     greatest value that a graph input can have, as for `intervals.bound`, so that more can be proved of the
     layers before a clip; what follows holds for such inputs only. Raises DataError for missing statistics.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    editor = parameters.Editor(result)
+    result = copy_of(model)
+    editor = parameters.LayerEditor(result)
     ceilings = _ceilings(model, inputs)
     scales = {}
     for group in _groups(Graph(result)):
@@ -97,7 +98,7 @@ def _groups(graph: Graph) -> list[Group]:
         return (bounds is not None and bounds[0] == 0 < bounds[1]) or channel_wise.scales(node)
 
     def makes(node: onnx.NodeProto) -> int | None:
-        return parameters.outputs(graph, node) if parameters.is_layer(graph, node) else None
+        return view_of(graph, node).outputs if parameters.is_layer(graph, node) else None
 
     return tie(graph, makes, lambda node: parameters.is_layer(graph, node), passes)
 

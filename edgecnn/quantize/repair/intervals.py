@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.placement.patterns import clip_bounds, setting
+from edgecnn.quantize.graph.index import Graph, attribute
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.quantize.repair import parameters
 from edgecnn.quantize.repair.tied_channels import ChannelWise, reads_unpadded
 
@@ -75,7 +76,7 @@ def _through(
     if parameters.is_layer(graph, node):
         return _layer(graph, node, given[0] if reads_unpadded(node) else given[0].with_zero())
     if node.op_type == "LeakyRelu":
-        slope = float(setting(node, "alpha", 0.01))
+        slope = attribute(node, "alpha", 0.01)
         ends = (np.where(end < 0, slope * end, end) for end in (given[0].low, given[0].high))
         return Interval(*ends) if slope > 0 else None
     if node.op_type == "Add" and channel_wise.moves(node):
@@ -90,9 +91,9 @@ def _through(
 def _layer(graph: Graph, node: onnx.NodeProto, given: Interval) -> Interval:
     weight = parameters.by_channel(graph, node)
     if node.op_type == "Gemm":
-        weight = weight * float(setting(node, "alpha", 1.0))
+        weight = weight * attribute(node, "alpha", 1.0)
     positive, negative = np.maximum(weight, 0).sum(axis=3), np.minimum(weight, 0).sum(axis=3)
-    count = parameters.inputs(graph, node)
+    count = view_of(graph, node).inputs
     low, high = (
         np.broadcast_to(end, (count,)).reshape(len(weight), 1, -1) for end in (given.low, given.high)
     )

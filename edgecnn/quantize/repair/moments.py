@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.quantize.repair.patches import Patches, Rows, as_matrix
+from edgecnn.quantize.repair.patches import Patches, Rows
 from edgecnn.quantize.repair.walk import Layer
 
 Array = npt.NDArray[np.float64]
@@ -57,10 +57,10 @@ class Moments:
 
 def sample(layer: Layer) -> Rows:
     """Return the rows that a layer is repaired by."""
-    groups, _, inputs = as_matrix(layer.node, layer.weight).shape
+    groups, _, inputs = layer.view.as_matrix(layer.weight).shape
     count = int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS))
     count = max(_FEWEST, min(count, _VALUES // (groups * inputs)))
-    positions = Patches(layer.node, layer.weight.shape, layer.inexact.shape, count)
+    positions = Patches(layer.view, layer.inexact.shape, count)
     return Rows(positions(layer.exact), layer.quantized_input(positions(layer.inexact)))
 
 
@@ -72,7 +72,7 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     """
     if not rows.count:
         raise ValueError("no positions to take moments from")
-    matrix = as_matrix(layer.node, layer.weight).astype(np.float32)
+    matrix = layer.view.as_matrix(layer.weight).astype(np.float32)
     groups, outputs, inputs = matrix.shape
     # Squares of numbers far from zero leave no digits of float32 for what they vary by.
     origin = rows.given.mean(axis=1, keepdims=True)

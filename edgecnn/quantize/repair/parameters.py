@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from edgecnn.quantize.graph.free_names import Names
-from edgecnn.quantize.graph.index import Graph, attribute, is_standard
-from edgecnn.quantize.placement.patterns import output_axis, setting
-from edgecnn.quantize.repair.patches import as_matrix, from_matrix, groups
+from edgecnn.quantize.graph.edit import Editor
+from edgecnn.quantize.graph.index import Graph, attribute
+from edgecnn.quantize.graph.weighted_layer import is_weighted, view_of
 
 Array = npt.NDArray[np.float64]
 #: Operators of the layers that are changed here.
@@ -21,7 +18,7 @@ LAYERS = ("Conv", "Gemm")
 
 def is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether a node is a Conv or Gemm whose weights and bias are constants, one bias per output."""
-    if node.op_type not in LAYERS or not is_standard(node) or not graph.is_constant(node.input[1]):
+    if node.op_type not in LAYERS or not is_weighted(graph, node):
         return False
     if graph.is_constant(node.input[0]) or (node.op_type == "Gemm" and attribute(node, "transA", 0)):
         return False
@@ -30,45 +27,31 @@ def is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
     if not graph.is_constant(node.input[2]):
         return False
     bias = graph.constant(node.input[2])
-    fits = bias.size in (1, outputs(graph, node)) and np.isfinite(bias).all()
+    fits = bias.size in (1, view_of(graph, node).outputs) and np.isfinite(bias).all()
     return bool(fits) and (not bias.ndim or bias.size == bias.shape[-1])
-
-
-def outputs(graph: Graph, node: onnx.NodeProto) -> int:
-    """Return the number of a layer's output channels."""
-    return int(graph.constant(node.input[1]).shape[output_axis(node)])
-
-
-def inputs(graph: Graph, node: onnx.NodeProto) -> int:
-    """Return the number of a layer's input channels."""
-    shape = graph.constant(node.input[1]).shape
-    return int(shape[1] * groups(node) if node.op_type == "Conv" else shape[1 - output_axis(node)])
 
 
 def by_channel(graph: Graph, node: onnx.NodeProto) -> Array:
     """Return a layer's weights as (groups, outputs per group, inputs per group, taps)."""
-    matrix = as_matrix(node, graph.constant(node.input[1])).astype(np.float64)
-    return matrix.reshape(*matrix.shape[:2], inputs(graph, node) // matrix.shape[0], -1)
+    return view_of(graph, node).by_channel(graph.constant(node.input[1]).astype(np.float64))
 
 
 def bias_of(graph: Graph, node: onnx.NodeProto) -> Array:
     """Return what a layer adds to each of its output channels, (outputs,); zeros if it has no bias."""
-    bias = np.zeros(outputs(graph, node))
+    bias = np.zeros(view_of(graph, node).outputs)
     if len(node.input) > 2 and node.input[2]:
         bias += graph.constant(node.input[2]).astype(np.float64).reshape(-1)
         if node.op_type == "Gemm":
-            bias *= float(setting(node, "beta", 1.0))
+            bias *= attribute(node, "beta", 1.0)
     return bias
 
 
-class Editor:
+class LayerEditor:
     """Changes the layers of a model in place. A constant that others read too is copied first."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self.graph = Graph(model)
-        self._readers = Counter(name for node in self.graph.nodes for name in node.input)
-        self._readers.update(self.graph.outputs)
+        self._editor = Editor(model)
+        self.graph, self.add_constant = self._editor.graph, self._editor.add_constant
 
     def scale_outputs(self, node: onnx.NodeProto, factors: Array) -> None:
         """Multiply a layer's output by `factors`, (outputs,)."""
@@ -93,22 +76,12 @@ class Editor:
         Exact for layers that do not pad.
         """
         weight = by_channel(self.graph, node)
-        gain = float(setting(node, "alpha", 1.0)) if node.op_type == "Gemm" else 1.0
+        gain = attribute(node, "alpha", 1.0) if node.op_type == "Gemm" else 1.0
         added = gain * np.einsum("goit,gi->go", weight, offsets.reshape(len(weight), -1)).reshape(-1)
         self._set_bias(node, bias_of(self.graph, node) + added)
 
-    def new_constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        """Add an initializer; return its name, which is another than `name` where that one is taken."""
-        name = Names.of_tensors(self.model).fresh(name)
-        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        # What was known of the graph's constants is out of date.
-        self.graph = Graph(self.model)
-        return name
-
     def _set_weight(self, node: onnx.NodeProto, weight: Array) -> None:
-        shape = self.graph.constant(node.input[1]).shape
-        matrix = weight.reshape(*weight.shape[:2], -1)
-        self._set(node, 1, from_matrix(node, matrix, shape))
+        self._set(node, 1, view_of(self.graph, node).from_matrix(weight.reshape(*weight.shape[:2], -1)))
 
     def _set_bias(self, node: onnx.NodeProto, bias: Array) -> None:
         self._set(node, 2, bias)
@@ -119,14 +92,5 @@ class Editor:
 
     def _set(self, node: onnx.NodeProto, position: int, value: Array) -> None:
         dtype = self.graph.constant(node.input[1]).dtype
-        stored = np.ascontiguousarray(value.astype(dtype))
-        while len(node.input) <= position:
-            node.input.append("")
-        name = node.input[position]
-        if name and self._readers[name] == 1:
-            self.graph.set_constant(name, stored)
-            return
-        self._readers[name] -= 1
-        name = self.new_constant(f"{node.output[0]}_{'weight' if position == 1 else 'bias'}", stored)
-        self._readers[name] = 1
-        node.input[position] = name
+        name = f"{node.output[0]}_{'weight' if position == 1 else 'bias'}"
+        self._editor.set_constant(node, position, name, np.ascontiguousarray(value.astype(dtype)))

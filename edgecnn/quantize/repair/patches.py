@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.quantize.graph.index import attribute, attribute_list, attribute_text
+from edgecnn.quantize.graph.index import attribute
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 
 Array = npt.NDArray[np.float32]
-Number = TypeVar("Number", bound=np.generic)
-
-
-def groups(node: onnx.NodeProto) -> int:
-    """Return the number of groups of a layer; 1 for matrices."""
-    return attribute(node, "group", 1) if node.op_type == "Conv" else 1
-
-
-def as_matrix(node: onnx.NodeProto, weight: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """Return a weight as (groups, outputs per group, inputs per output)."""
-    if node.op_type == "Conv":
-        return weight.reshape(groups(node), weight.shape[0] // groups(node), -1)
-    transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
-    return (weight if transposed else weight.T)[None]
-
-
-def from_matrix(
-    node: onnx.NodeProto, matrix: npt.NDArray[Number], shape: tuple[int, ...]
-) -> npt.NDArray[Number]:
-    """Undo `as_matrix`."""
-    if node.op_type == "Conv":
-        return matrix.reshape(shape)
-    transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
-    return np.ascontiguousarray(matrix[0] if transposed else matrix[0].T)
 
 
 @dataclass(frozen=True)
@@ -75,20 +52,18 @@ class Rows:
 class Patches:
     """A choice of positions of a layer's output, the same for every input that it is applied to."""
 
-    def __init__(
-        self, node: onnx.NodeProto, weight_shape: tuple[int, ...], input_shape: tuple[int, ...], count: int
-    ) -> None:
-        self._node = node
+    def __init__(self, layer: WeightedLayer, input_shape: tuple[int, ...], count: int) -> None:
+        self._layer, node = layer, layer.node
         rng = np.random.default_rng(0)
         self._corners: list[npt.NDArray[np.int64]] = []
         if node.op_type != "Conv":
             self._width = input_shape[-1]
             self._rows = _choose(rng, int(np.prod(input_shape[:-1])), count)
             return
-        self._width = input_shape[1] * int(np.prod(weight_shape[2:]))
-        kernel = weight_shape[2:]
-        strides = attribute_list(node, "strides") or [1] * len(kernel)
-        dilations = attribute_list(node, "dilations") or [1] * len(kernel)
+        kernel = layer.shape[2:]
+        self._width = input_shape[1] * int(np.prod(kernel))
+        strides = attribute(node, "strides", []) or [1] * len(kernel)
+        dilations = attribute(node, "dilations", []) or [1] * len(kernel)
         spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
         self._pads = _pads(node, input_shape[2:], spans, strides)
         outputs = [
@@ -112,7 +87,7 @@ class Patches:
 
     def __call__(self, values: Array) -> Array:
         """Return (groups, rows, inputs per output) of an input array, zeros where it is padded."""
-        if self._node.op_type != "Conv":
+        if self._layer.node.op_type != "Conv":
             return values.reshape(-1, values.shape[-1])[self._rows][None]
         rows = np.zeros((self.count, values.shape[1], len(self._taps)), np.float32)
         for index, tap in enumerate(self._taps):
@@ -125,7 +100,7 @@ class Patches:
                 inside &= (position >= 0) & (position < size)
             at: tuple[Any, ...] = (self._rows[inside], slice(None), *(place[inside] for place in where))
             rows[inside, :, index] = values[at]
-        return rows.reshape(self.count, groups(self._node), -1).transpose(1, 0, 2)
+        return rows.reshape(self.count, self._layer.groups, -1).transpose(1, 0, 2)
 
 
 def _choose(rng: np.random.Generator, total: int, count: int) -> npt.NDArray[np.int64]:
@@ -135,7 +110,7 @@ def _choose(rng: np.random.Generator, total: int, count: int) -> npt.NDArray[np.
 def _pads(
     node: onnx.NodeProto, sizes: tuple[int, ...], spans: list[int], strides: list[int]
 ) -> list[tuple[int, int]]:
-    automatic = attribute_text(node, "auto_pad", "NOTSET")
+    automatic = attribute(node, "auto_pad", "NOTSET")
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
         pads = []
         for size, span, stride in zip(sizes, spans, strides, strict=True):
@@ -143,5 +118,5 @@ def _pads(
             less, more = total // 2, total - total // 2
             pads.append((less, more) if automatic == "SAME_UPPER" else (more, less))
         return pads
-    flat = attribute_list(node, "pads") or [0] * (2 * len(sizes))
+    flat = attribute(node, "pads", []) or [0] * (2 * len(sizes))
     return list(zip(flat[: len(sizes)], flat[len(sizes) :], strict=True))

@@ -8,9 +8,7 @@ from typing import Literal
 import numpy as np
 
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight, quantize_weight
-from edgecnn.quantize.placement.patterns import output_axis
 from edgecnn.quantize.repair import adaround, bias, moments, scales
-from edgecnn.quantize.repair.patches import as_matrix, from_matrix
 from edgecnn.quantize.repair.refit import refit
 from edgecnn.quantize.repair.rounding import round_weights
 from edgecnn.quantize.repair.walk import Layer, Repaired
@@ -37,10 +35,10 @@ class LayerRepair:
 
     def __call__(self, layer: Layer) -> Repaired:
         """Return a layer's integer weights and bias."""
-        node, limit = layer.node, layer.scheme.weight_limit
+        node, view, limit = layer.node, layer.view, layer.scheme.weight_limit
         if node.op_type == "ConvTranspose":
             return Repaired()
-        matrix = as_matrix(node, layer.weight).astype(np.float64)
+        matrix = view.as_matrix(layer.weight).astype(np.float64)
         rows = moments.sample(layer)
         target = matrix
         square = None
@@ -51,8 +49,8 @@ class LayerRepair:
             target = matrix.reshape(len(square), -1, matrix.shape[2])
             if self.refit:
                 target, self.ridges[node.name] = refit(target, parts)
-        fitted = from_matrix(node, target.reshape(matrix.shape), layer.weight.shape).astype(np.float32)
-        nearest = quantize_weight(fitted, output_axis(node), layer.bias, layer.input_scale, limit)
+        fitted = view.from_matrix(target.reshape(matrix.shape)).astype(np.float32)
+        nearest = quantize_weight(fitted, view.output_axis, layer.bias, layer.input_scale, limit)
         scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
         if self.scales and square is not None:
             scale = scales.search(target, scale, square, limit=limit).astype(np.float32).astype(np.float64)
@@ -63,7 +61,7 @@ class LayerRepair:
         scale = scale.reshape(*matrix.shape[:2], 1)
         if self.rounding == "learned" and square is not None:
             steps = adaround.learn(layer, rows, target, scale, steps, self.learning)
-        values = from_matrix(node, steps, layer.weight.shape).astype(np.int8)
+        values = view.from_matrix(steps).astype(np.int8)
         weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)
         correct = self.bias and layer.bias is not None
         return Repaired(weight, bias.correct(layer, steps * scale, rows) if correct else None)

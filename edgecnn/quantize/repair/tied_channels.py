@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgecnn.quantize.graph.index import Graph, attribute, attribute_list, attribute_text, inferred_shapes
-from edgecnn.quantize.placement.patterns import over_height_and_width, pads_with_range
-from edgecnn.quantize.repair import parameters
+from edgecnn.quantize.graph.index import Graph, attribute, inferred_shapes
+from edgecnn.quantize.graph.patterns import over_height_and_width, pads_with_range
+from edgecnn.quantize.graph.weighted_layer import view_of
 
 Test = Callable[[onnx.NodeProto], bool]
 #: How many channels a node makes; None for one that does not begin a group.
@@ -77,7 +77,7 @@ def _group(graph: Graph, tensors: set[str], makes: Makes, reads: Test) -> Group 
     made = [node for node in graph.nodes if node.output[0] in tensors]
     makers = [node for node in made if makes(node) is not None]
     readers = [node for node in graph.nodes if node.input and node.input[0] in tensors and reads(node)]
-    counts = {makes(node) for node in makers} | {parameters.inputs(graph, node) for node in readers}
+    counts = {makes(node) for node in makers} | {view_of(graph, node).inputs for node in readers}
     channels = counts.pop()
     if counts or channels is None or not readers:
         return None
@@ -115,8 +115,8 @@ class ChannelWise:
         if op == "ReduceMean":
             return over_height_and_width(self._graph, node) and len(self._shape(node.input[0])) == 4
         if op == "Resize":
-            nearest = attribute_text(node, "mode", "nearest") == "nearest"
-            crops = attribute_text(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
+            nearest = attribute(node, "mode", "nearest") == "nearest"
+            crops = attribute(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
             return nearest and not crops and self._same_channels(node)
         return op in ("Flatten", "Reshape", "Squeeze") and self._drops_ones(node)
 
@@ -155,12 +155,12 @@ def reads_unpadded(node: onnx.NodeProto) -> bool:
     """Return whether a weighted layer sees nothing but values of its input."""
     if node.op_type != "Conv":
         return True
-    automatic = attribute_text(node, "auto_pad", "NOTSET")
-    return automatic == "VALID" or (automatic == "NOTSET" and not any(attribute_list(node, "pads")))
+    automatic = attribute(node, "auto_pad", "NOTSET")
+    return automatic == "VALID" or (automatic == "NOTSET" and not any(attribute(node, "pads", [])))
 
 
 def _averages_zeros(node: onnx.NodeProto) -> bool:
     if not attribute(node, "count_include_pad", 0):
         return False
-    padded = attribute_text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return padded or any(attribute_list(node, "pads")) or bool(attribute(node, "ceil_mode", 0))
+    padded = attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return padded or any(attribute(node, "pads", [])) or bool(attribute(node, "ceil_mode", 0))

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, batch_of, sizes
+from edgecnn.quantize.graph.patterns import clip_bounds
+from edgecnn.quantize.graph.weighted_layer import WeightedLayer, view_of
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.placement.patterns import clip_bounds
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
@@ -51,6 +53,11 @@ class Layer:
     #: Range that the input is quantized over.
     range: Range
     scheme: Scheme
+
+    @property
+    def view(self) -> WeightedLayer:
+        """Which axis of the weight means what."""
+        return view_of(self.graph, self.node)
 
     @property
     def weight(self) -> Array:
@@ -108,8 +115,7 @@ def walk(
     the model, (N, C, H, W). Where tensors are large a few of the images are enough, and as many as fit
     into a fixed memory take part; the others join where the tensors are smaller.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     graph = Graph(result)
     weights: dict[str, QuantizedWeight] = {}
     pieces = list(_pieces(graph, placement))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from edgecnn.errors import InvalidValueError
@@ -138,7 +139,7 @@ class _Tracer(TorchFunctionMode):
         operation = describe(name, args, kwargs, output)
         read_buffers = tuple(dict.fromkeys(self._buffer(tensor) for tensor in reads))
         if name == "pad":
-            self._buffers[output.untyped_storage()._cdata] = read_buffers[0]
+            self._buffers[_storage(output)] = read_buffers[0]
         new = self._buffer(output) not in read_buffers
         for tensor in outputs:
             self._fields[id(tensor)] = operation.field(below)
@@ -179,7 +180,7 @@ class _Tracer(TorchFunctionMode):
         )
 
     def _buffer(self, tensor: Tensor) -> int:
-        storage = tensor.untyped_storage()._cdata
+        storage = _storage(tensor)
         return self._buffers.setdefault(storage, storage)
 
     def layers(self) -> Iterator[Layer]:
@@ -238,6 +239,11 @@ def _is_gate(tensor: Tensor, output: Tensor) -> bool:
     of the map remains what the map's own windows see.
     """
     return tensor.ndim == output.ndim == 4 and tensor.shape[2:].numel() == 1 < output.shape[2:].numel()
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what tensors that share their memory have in common, on the meta device too."""
+    return int(StorageWeakRef(tensor.untyped_storage()).cdata)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -5,8 +5,8 @@ from torch import nn
 from edgecnn import zoo
 from edgecnn.compress.prune.sparsity import SparsityMask, is_2_4, mask_2_4
 from edgecnn.errors import InvalidValueError, PruningError
+from edgecnn.export.fold_batch_norm import fold_batch_norm
 from edgecnn.targets import target
-from edgecnn.zoo.initialize import fold_batch_norm
 
 
 def test_the_two_largest_of_four_inputs_stay():

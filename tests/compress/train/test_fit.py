@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
+from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Stage, Task, evaluate, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset

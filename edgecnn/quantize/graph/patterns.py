@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import onnx
-from onnx import helper
 
-from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.graph.index import Graph, attribute, is_standard
+from edgecnn.quantize.graph.weighted_layer import WEIGHTED, view_of
 from edgecnn.targets import Scheme
 
 COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
@@ -27,7 +26,7 @@ FLOAT = "float"  # stays float, and gains nothing from an int8 input
 SHAPE = "shape"  # arithmetic on shapes, not on feature maps
 
 PATTERNS: dict[str, str] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), COMPUTE),
+    **dict.fromkeys(WEIGHTED, COMPUTE),
     **dict.fromkeys(("Add", "Mul"), ARITHMETIC),
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "ReduceMean"), POOL),
     **dict.fromkeys(("MaxPool", "GlobalMaxPool", "ReduceMax", "Pad", "Resize", "Upsample"), KEEP_SCALE),
@@ -126,7 +125,7 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
         return (FLOAT if kind == JOIN else POINTWISE), f"it {does} a constant"
     if op == "ReduceMean" and not over_height_and_width(graph, node):
         return FLOAT, no_form
-    if op in ("Resize", "Upsample") and (mode := _text(node, "mode", "nearest")) != "nearest":
+    if op in ("Resize", "Upsample") and (mode := attribute(node, "mode", "nearest")) != "nearest":
         kind = POOL
         if mode not in ("linear", "bilinear"):
             return POINTWISE, f"it interpolates by {mode}: {op}"
@@ -148,29 +147,14 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
         return "its weights are more than one matrix"
     # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
     # disagree on which scale is whose.
-    if node.op_type == "ConvTranspose" and setting(node, "group", 1) != 1:
+    if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
         return "a grouped ConvTranspose"
     if scheme.quantize_bias and len(node.input) > 2 and node.input[2]:
         if not graph.is_constant(node.input[2]):
             return "its bias is not constant"
-        if graph.constant(node.input[2]).shape != (weight.shape[output_axis(node)],):
+        if graph.constant(node.input[2]).shape != (view_of(graph, node).outputs,):
             return "its bias is not one value per channel"
     return None
-
-
-def output_axis(node: onnx.NodeProto) -> int:
-    """Return the axis of a weighted node's weight that counts output channels."""
-    if node.op_type == "Gemm":
-        return 0 if setting(node, "transB", 0) else 1
-    return 0 if node.op_type == "Conv" else 1
-
-
-def input_channels(graph: Graph, node: onnx.NodeProto) -> int:
-    """Return how many channels, on axis 1, a Conv, ConvTranspose or Gemm with constant weights reads."""
-    shape = graph.constant(node.input[1]).shape
-    if node.op_type == "Conv":
-        return int(shape[1]) * int(setting(node, "group", 1))
-    return int(shape[1] if node.op_type == "Gemm" and setting(node, "transB", 0) else shape[0])
 
 
 def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -220,7 +204,7 @@ def _read_from_outside(graph: Graph, nodes: list[onnx.NodeProto]) -> list[str]:
 
 def over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether a ReduceMean is a global average pooling of (N, C, H, W)."""
-    axes = setting(node, "axes", [])
+    axes: list[int] = attribute(node, "axes", [])
     if len(node.input) > 1 and graph.is_constant(node.input[1]):
         axes = graph.constant(node.input[1]).tolist()
     return sorted(axis % 4 for axis in axes) == [2, 3]
@@ -228,10 +212,10 @@ def over_height_and_width(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def pads_with_range(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether padding adds only values that lie in its input's range, which always holds zero."""
-    if _text(node, "mode", "constant") != "constant":
+    if attribute(node, "mode", "constant") != "constant":
         return True
     if len(node.input) < 3 or not node.input[2]:
-        return float(setting(node, "value", 0.0)) == 0.0
+        return attribute(node, "value", 0.0) == 0.0
     return graph.is_constant(node.input[2]) and not graph.constant(node.input[2]).any()
 
 
@@ -248,14 +232,3 @@ def clip_bounds(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | Non
                 return None
             ends[index] = float(graph.constant(name))
     return ends[0], ends[1]
-
-
-def setting(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Return an attribute of a node, of whatever type."""
-    found = (helper.get_attribute_value(item) for item in node.attribute if item.name == name)
-    return next(found, default)
-
-
-def _text(node: onnx.NodeProto, name: str, default: str) -> str:
-    value = setting(node, name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -15,10 +15,11 @@ from onnx import TensorProto, helper
 
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.quantize.reference import Network, Reference, readouts, with_outputs
+from edgecnn.quantize.reference import Network, Reference, with_outputs
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
