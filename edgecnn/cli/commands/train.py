@@ -14,9 +14,9 @@ from edgecnn.compress.qat.qat_request import QatRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
     from edgecnn.compress.train.train_request import TrainRequest
-    from edgecnn.compress.train.training_loop import Report
 
 
 @click.command("train")

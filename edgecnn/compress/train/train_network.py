@@ -17,9 +17,10 @@ from edgecnn.artifact import Manifest, Step, read_manifest
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
 from edgecnn.compress.train.resume_state import check_resumable, state_path
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainRequest
-from edgecnn.compress.train.training_loop import Report, Stage, Task, evaluate, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, evaluate, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet
@@ -178,15 +179,7 @@ def train(
         spec.sha256,
         {"top1": top1, "loss": loss, "n": count, "data": dataset.name},
     )
-    manifest = checkpoint.describe(
-        spec,
-        opened.network,
-        (*opened.lineage, step),
-        preprocessing=preprocessing,
-        labels=dataset.labels,
-        classes=dataset.classes,
-        weights=dataset.name,
-    )
+    manifest = _describe(spec, opened, step, preprocessing, dataset)
     if accelerator.is_main_process:
         checkpoint.save(request.output, opened.network, manifest)
         if request.plot:
@@ -195,6 +188,21 @@ def train(
     accelerator.wait_for_everyone()
     sha256 = files.sha256(request.output)
     return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
+
+
+def _describe(
+    spec: NetworkSpec, opened: Opened, step: Step, preprocessing: Preprocessing, dataset: DataSet
+) -> Manifest:
+    """Return the manifest of a network that was trained by `step`."""
+    return checkpoint.describe(
+        spec,
+        opened.network,
+        (*opened.lineage, step),
+        preprocessing=preprocessing,
+        labels=dataset.labels,
+        classes=dataset.classes,
+        weights=dataset.name,
+    )
 
 
 def finetune(

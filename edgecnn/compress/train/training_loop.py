@@ -26,6 +26,7 @@ from edgecnn.compress.train.freed_memory import keep_freed_memory
 from edgecnn.compress.train.mixing import mix
 from edgecnn.compress.train.precision import MixedPrecision
 from edgecnn.compress.train.resume_state import TrainingState
+from edgecnn.compress.train.run_report import Clock, Report
 from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.compress.train.train_options import TrainOptions
@@ -50,19 +51,6 @@ class Stage:
     rate: float
     #: Names of the modules that are trained; None for all.
     modules: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where a run stands, for whoever waits. `row` is the line of the log where an epoch has just ended."""
-
-    stage: str
-    done: int
-    total: int
-    loss: float
-    images_per_second: float
-    seconds_left: float
-    row: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +142,30 @@ class _Step(nn.Module):
         return loss.float()
 
 
+@dataclass
+class _Work:
+    """A stage while it runs."""
+
+    index: int
+    stage: Stage
+    #: Epochs of the stages before it.
+    before: int
+    #: Whether it is the last one.
+    last: bool
+    model: Any
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    #: What a state keeps, by name.
+    modules: dict[str, nn.Module]
+    #: Sum over the epoch so far, of all processes.
+    losses: Tensor
+    #: Steps that were done before it was cut off; steps of the whole stage, and of its warm-up.
+    first: int
+    steps: int
+    warmup: int
+    clock: Clock
+
+
 class _Run:
     def __init__(self, task: Task, accelerator: Any, report: Callable[[Report], None]) -> None:
         self.task, self.options, self.accelerator = task, task.options, accelerator
@@ -184,7 +196,29 @@ class _Run:
 
     def _stage(self, index: int, stage: Stage, before: int, saved: TrainingState | None) -> None:
         """Run one stage; `before` is the number of epochs of those before it."""
-        task, options, accelerator = self.task, self.options, self.accelerator
+        work = self._begin(index, stage, before, saved)
+        per_epoch = len(self.task.train)
+        for epoch in range(work.first // per_epoch, stage.epochs):
+            start = time.perf_counter()
+            self._epoch(work, epoch)
+            row = self._row(work, epoch)
+            row["seconds"] = round(time.perf_counter() - start, 3)
+            self.history.append(row)
+            if not (work.last and epoch == stage.epochs - 1):  # after the very last the result is written
+                self._save(work, (epoch + 1) * per_epoch)
+            if self.accelerator.is_main_process:
+                self.task.keep_log(self.history)
+            done = (before + epoch + 1) * per_epoch
+            self._report(work.clock.report(stage.name, done, row["loss"], row))
+        if work.average:
+            self.task.network.load_state_dict(work.average.network.state_dict())
+        if not work.last:
+            # Else this stage's module would still wait for gradients in the next one.
+            self.accelerator.free_memory()
+
+    def _begin(self, index: int, stage: Stage, before: int, saved: TrainingState | None) -> _Work:
+        """Return a stage that is ready to run, from its start or from where it was cut off."""
+        task, options = self.task, self.options
         network, per_epoch = task.network, len(task.train)
         last = index == len(task.stages) - 1
         self._freeze(stage)
@@ -201,69 +235,79 @@ class _Run:
                 states.restore_module(module, name, saved.tensors)
             states.restore_optimizer(optimizer, saved.tensors)
             self._precision.scaler.load_state_dict(dict(saved.scaler))
-        model = accelerator.prepare(step_module)
-        losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
         steps = stage.epochs * per_epoch
-        warmup = min(round(options.rise * per_epoch), steps // 3)
-        clock = _Clock(before * per_epoch + first, self._steps)
+        return _Work(
+            index, stage, before, last, self.accelerator.prepare(step_module), optimizer, average, modules,
+            losses=torch.tensor(total, dtype=torch.float64, device=self.accelerator.device),
+            first=first, steps=steps, warmup=min(round(options.rise * per_epoch), steps // 3),
+            clock=Clock(before * per_epoch + first, self._steps),
+        )  # fmt: skip
 
-        def save(step: int) -> None:
-            if task.state_file and accelerator.is_main_process:
-                scaler = self._precision.scaler.state_dict()
-                tensors = states.gather(modules, optimizer)
-                state = TrainingState(
-                    self._identity, index, step, losses.item(), self.history, scaler, tensors
-                )
-                state.write(task.state_file)
+    def _epoch(self, work: _Work, epoch: int) -> None:
+        """Train on every image once, or on those that are left of an epoch that was cut off."""
+        accelerator, per_epoch, clock = self.accelerator, len(self.task.train), work.clock
+        self._train_mode(work.stage)
+        offset = work.first - epoch * per_epoch if epoch == work.first // per_epoch else 0
+        batches = self.task.train.epoch(
+            work.before + epoch,
+            start=offset,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        )
+        for number, (images, labels) in enumerate(batches, start=offset):
+            step = epoch * per_epoch + number
+            self._step(work, step, images, labels)
+            clock.images += len(images) * accelerator.num_processes
+            if clock.due("report", REPORT_SECONDS):
+                mean = work.losses.item() / (number + 1)
+                self._report(clock.report(work.stage.name, work.before * per_epoch + step + 1, mean))
+            if accelerator.is_main_process and clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
+                self._check(work.losses.item(), work.before + epoch)
+                self._save(work, step + 1)
 
-        for epoch in range(first // per_epoch, stage.epochs):
-            start = time.perf_counter()
-            self._train_mode(stage)
-            offset = first - epoch * per_epoch if epoch == first // per_epoch else 0
-            batches = task.train.epoch(
-                before + epoch, start=offset, rank=accelerator.process_index, world=accelerator.num_processes
+    def _step(
+        self, work: _Work, step: int, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
+    ) -> None:
+        """Move the weights once."""
+        optimizers.set_rate(work.optimizer, step, work.steps, work.warmup)
+        loss = work.model(*self._batch(images, labels, work.index, step))
+        self._precision.backward(loss, work.optimizer)
+        if self.options.clip is not None:
+            nn.utils.clip_grad_norm_(work.model.parameters(), self.options.clip)
+        self._precision.step(work.optimizer)
+        # Of all processes, so that any of them knows the sum that a state keeps.
+        work.losses += self.accelerator.reduce(loss.detach().double(), "mean")
+        if work.average:
+            work.average.update(self.task.network, step)
+
+    def _row(self, work: _Work, epoch: int) -> dict[str, Any]:
+        """Return the log's line of an epoch that ended; raises TrainingError if its loss is not finite."""
+        per_epoch = len(self.task.train)
+        mean = work.losses.item() / per_epoch
+        self._check(mean, work.before + epoch)
+        work.losses.zero_()
+        rate = work.stage.rate * optimizers.schedule((epoch + 1) * per_epoch - 1, work.steps, work.warmup)
+        row: dict[str, Any] = {
+            "epoch": work.before + epoch + 1,
+            "stage": work.stage.name,
+            "loss": mean,
+            "lr": rate,
+        }
+        if self.task.validation is not None:
+            measured = work.average.network if work.average else self.task.network
+            row["top1"], row["validation_loss"], _ = evaluate(
+                measured, self.task.validation, self.accelerator
             )
-            for number, (images, labels) in enumerate(batches, start=offset):
-                step = epoch * per_epoch + number
-                optimizers.set_rate(optimizer, step, steps, warmup)
-                loss = model(*self._batch(images, labels, index, step))
-                self._precision.backward(loss, optimizer)
-                if options.clip is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), options.clip)
-                self._precision.step(optimizer)
-                # Of all processes, so that any of them knows the sum that a state keeps.
-                losses += accelerator.reduce(loss.detach().double(), "mean")
-                if average:
-                    average.update(network, step)
-                clock.images += len(images) * accelerator.num_processes
-                if clock.due("report", REPORT_SECONDS):
-                    mean = losses.item() / (number + 1)
-                    self._report(clock.report(stage.name, before * per_epoch + step + 1, mean))
-                if accelerator.is_main_process and clock.due("save", SAVE_SECONDS) and number + 1 < per_epoch:
-                    self._check(losses.item(), before + epoch)
-                    save(step + 1)
-            mean = losses.item() / per_epoch
-            self._check(mean, before + epoch)
-            losses.zero_()
-            row: dict[str, Any] = {
-                "epoch": before + epoch + 1, "stage": stage.name, "loss": mean,
-                "lr": stage.rate * optimizers.schedule((epoch + 1) * per_epoch - 1, steps, warmup),
-            }  # fmt: skip
-            if task.validation is not None:
-                measured = average.network if average else network
-                row["top1"], row["validation_loss"], _ = evaluate(measured, task.validation, accelerator)
-            row["seconds"] = round(time.perf_counter() - start, 3)
-            self.history.append(row)
-            if not (last and epoch == stage.epochs - 1):  # after the very last the result is written
-                save((epoch + 1) * per_epoch)
-            if accelerator.is_main_process:
-                task.keep_log(self.history)
-            self._report(clock.report(stage.name, (before + epoch + 1) * per_epoch, mean, row))
-        if average:
-            network.load_state_dict(average.network.state_dict())
-        if not last:
-            # Else this stage's module would still wait for gradients in the next one.
-            accelerator.free_memory()
+        return row
+
+    def _save(self, work: _Work, step: int) -> None:
+        """Keep what a run that is cut off needs to go on after so many steps."""
+        if self.task.state_file and self.accelerator.is_main_process:
+            scaler = self._precision.scaler.state_dict()
+            tensors = states.gather(work.modules, work.optimizer)
+            total = work.losses.item()
+            state = TrainingState(self._identity, work.index, step, total, self.history, scaler, tensors)
+            state.write(self.task.state_file)
 
     def _batch(
         self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], stage: int, step: int
@@ -298,25 +342,3 @@ class _Run:
                 f"the loss is not finite in epoch {epoch + 1}",
                 hint="a lower --lr, a longer --warmup or a smaller --clip keeps it finite",
             )
-
-
-class _Clock:
-    """How fast a run goes."""
-
-    def __init__(self, first: int, total: int) -> None:
-        self._start, self._first, self._total = time.perf_counter(), first, total
-        self._last = {"report": self._start, "save": self._start}
-        self.images = 0
-
-    def due(self, what: str, seconds: float) -> bool:
-        """Return whether so many seconds have passed since it was last due."""
-        now = time.perf_counter()
-        if now - self._last[what] < seconds:
-            return False
-        self._last[what] = now
-        return True
-
-    def report(self, stage: str, done: int, loss: float, row: Mapping[str, Any] | None = None) -> Report:
-        passed = time.perf_counter() - self._start
-        left = passed / max(1, done - self._first) * (self._total - done)
-        return Report(stage, done, self._total, loss, self.images / max(1e-9, passed), left, row)
