@@ -66,7 +66,7 @@ def main() -> None:
     print("\n".join(driver), flush=True)
     rows: list[list[str]] = []
     sections: dict[str, list[str]] = {"driver": driver, "training": [], "torchrun": []}
-    # Written after each part: a machine that is lent may be taken back in the middle.
+    # QuantizedFile after each part: a machine that is lent may be taken back in the middle.
     for network, source in exported(asked.networks, asked.folder).items():
         for precision, path in source.items():
             for batch in asked.batches:

@@ -82,3 +82,7 @@ class StoreError(EdgecnnError):
 
 class BoardError(EdgecnnError):
     """A board cannot be reached, is busy, or cannot do what it is asked."""
+
+
+class TrainingError(EdgecnnError):
+    """Training went wrong: the loss is not a number any more."""

@@ -172,7 +172,7 @@ def check(value: Any, kind: Any, settings: Option, title: str) -> None:
         and (settings.above is None or value > settings.above)
     ):
         raise InvalidValueError(
-            f"{title} of {value:g} cannot be used",
+            f"{title} of {value:.15g} cannot be used",
             hint="; ".join(
                 filter(None, [_range(settings), settings.usual and f"{settings.usual} are usual"])
             ),
@@ -221,7 +221,8 @@ def fields(kind: Any) -> Mapping[str, Field]:
             bare, optional, settings = own[item.name]
             name = settings.name or item.name
             optional = optional or item.default is None
-            found[name] = Field(name, ((item.name,),), bare, optional, item.default, settings)
+            places = (*(found[name].places if name in found else ()), (item.name,))
+            found[name] = Field(name, places, bare, optional, item.default, settings)
         elif _GROUP in item.metadata:
             inner: _Group = item.metadata[_GROUP]
             for name, field in fields(inner.kind).items():
@@ -282,4 +283,13 @@ def from_text(field: Field, value: Any) -> Any:
             return field.option.read(str(value))
         except InvalidValueError as error:
             raise InvalidValueError(f"`{field.name}`: {error}", hint=error.hint) from error
+    return value
+
+
+def from_python(field: Field, value: Any) -> Any:
+    """Return the value of a field that a Python program gives: lists become tuples, a text is read."""
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    if field.option.read is not None and isinstance(value, (str, int)):
+        return from_text(field, value)
     return value

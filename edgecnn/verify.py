@@ -201,6 +201,8 @@ def _request(kind: Any, step: Step, manifest: Manifest, source: Path | None, **o
 
     values = dict(step.parameters["asked"])
     network = dict(values["network"])
+    if "module" in network:
+        raise _Stuck(f"the network is a program's own module, {network['module']}")
     if source is not None:
         network["name"] = str(source)
     loaded = next((other.parameters for other in manifest.lineage if other.what == "load weights"), None)

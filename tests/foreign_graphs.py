@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
-from edgecnn.quantize.write_file import Written
+from edgecnn.quantize.write_file import QuantizedFile
 from edgecnn.runtime.ort_engine import open_session
 
 SIDE = 32
@@ -76,10 +76,12 @@ def run(model: onnx.ModelProto | Path, images: np.ndarray, output: str | None = 
     return session.run([output] if output else None, {session.get_inputs()[0].name: images})[0]
 
 
-def written(model: onnx.ModelProto, folder: Path, **options: object) -> Written:
+def written(model: onnx.ModelProto, folder: Path, **options: object) -> QuantizedFile:
     """What quantizing a model gives, on few images."""
     onnx.save(model, folder / "float.onnx")
-    few = {"effort": "fast", "calib_images": 16, "check_images": 16, **options}
+    few = {"calib_images": 16, "check_images": 16, **options}
+    if few.get("precision") != "float16":
+        few = {"effort": "fast", **few}
     return quantize_file(QuantizeRequest(folder / "float.onnx", folder / "made.onnx", **few))
 
 

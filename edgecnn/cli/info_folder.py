@@ -27,7 +27,7 @@ def show(folder: str, plot: Path | None, as_json: bool) -> None:
         if plot is not None:
             draw_sheet(found, plot)
     if as_json:
-        common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
+        common.print_json(found.to_json(), plot=plot)
         return
     if found.class_counts:
         _print_classes(found)

@@ -19,6 +19,7 @@ from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError, OutputE
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import Latency, profile
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.runtime import cuda, load
 
 #: Seconds of measuring for each engine.
@@ -48,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tried:
+class Tried(Record):
     """All trials, and the engine that was written."""
 
     kept: Compiled

@@ -36,6 +36,7 @@ from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.parity import Output, Parity, compare_outputs, demand
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_folder import demand_images, list_folder
@@ -47,7 +48,7 @@ _CHECK_IMAGES = 32
 
 
 @dataclass(frozen=True)
-class Compiled:
+class Compiled(Record):
     """An engine that was written, or would be."""
 
     path: Path

@@ -16,13 +16,14 @@ from edgecnn.export.export_request import ExportRequest
 from edgecnn.lazy import require
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 
 if TYPE_CHECKING:
     from edgecnn.quantize.accuracy_floor import Ruined
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Record):
     """A file that was written."""
 
     path: Path
@@ -109,7 +110,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
     with clock("check"):
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
     with clock("write"):
-        manifest = stages.describe(request, built.cost, layers, checked.quantization, lineage)
+        manifest = stages.describe(request, built, layers, checked.quantization, lineage)
         del reduced.model.metadata_props[:]
         written = write_model(request.output, reduced.model, manifest)
     return Exported(

@@ -61,10 +61,8 @@ class ExportRequest(Int8Options):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the lineage keeps, to do it again: of a checkpoint the name, not the folder."""
-        values = asked.to_json(self, "output")
-        values["network"]["name"] = Path(self.network.name).name
-        return values
+        """Return what the lineage keeps, to do it again."""
+        return {"network": self.network.asked(), **asked.to_json(self, "output", "network")}
 
     @property
     def resolved_effort(self) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
+from edgecnn.errors import InvalidValueError
 from edgecnn.export import image_input, trace
 from edgecnn.export.export_request import ExportRequest
 from edgecnn.parity import Output, demand
@@ -36,6 +37,7 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Reference
 from edgecnn.quantize.write_file import versions
 from edgecnn.zoo import cost, initialize
+from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
 
@@ -91,8 +93,14 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
         lineage.add("settle", {"images": images.builtin_description})
     frames = images.check_frames()
     inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
-    with torch.inference_mode():
-        logits = torch.cat([network(part) for part in inputs.split(8)]).numpy()
+    with torch.inference_mode(), fitting(spec.size):
+        parts = [network(part) for part in inputs.split(8)]
+    if not all(isinstance(part, Tensor) and part.dim() in (2, 4) for part in parts):
+        raise InvalidValueError(
+            f"{spec.name} does not give one tensor, of scores (N, C) or maps (N, C, H, W)",
+            hint="export one of its outputs",
+        )
+    logits = torch.cat(parts).numpy()
     return Built(network, spent, frames, inputs, logits, list(opened.notes))
 
 
@@ -174,13 +182,13 @@ def check_graph(
 
 def describe(
     request: ExportRequest,
-    spent: cost.Cost,
+    built: Built,
     layers: Mapping[str, LayerRecord],
     quantization: Mapping[str, Any] | None,
     lineage: Lineage,
 ) -> Manifest:
     """Return what is known of the file."""
-    spec = request.network
+    spec, spent, shape = request.network, built.cost, built.logits.shape[1:]
     batch: int | str = "batch" if request.batch is None else request.batch
     size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
@@ -189,7 +197,7 @@ def describe(
         image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
     return Manifest(
         inputs=(image,),
-        outputs=(TensorSpec("logits", (batch, spec.classes), "float32", "NC"),),
+        outputs=(TensorSpec("logits", (batch, *shape), "float32", "NC" if len(shape) == 1 else "NCHW"),),
         preprocessing=spec.preprocessing.to_json(),
         labels=spec.labels,
         architecture=spec.architecture.name,

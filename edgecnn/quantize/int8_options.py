@@ -59,5 +59,5 @@ class Int8Options(TargetOption):
     calib: Path | None = option(
         None, "Folder of images, of which a fifth checks.", unset="built-in photographs", path="folder"
     )
-    calib_images: int = option(128, "Most images that calibrate.", least=1)
+    calib_images: int = option(64, "Most images that calibrate.", least=1)
     seed: int = seed()

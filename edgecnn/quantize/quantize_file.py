@@ -37,7 +37,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given
-from edgecnn.quantize.write_file import Written, versions, write_model
+from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: How the preparation is known that nobody said.
@@ -53,7 +53,7 @@ def quantize_file(
     progress: Progress = silent,
     trainer: Trainer | None = None,
     training_data: Mapping[str, Any] | None = None,
-) -> Written:
+) -> QuantizedFile:
     """Quantize an ONNX file; the result is written whole or not at all.
 
     `trainer`, where there are images to train on, makes what trains an int8 form of the prepared model; the
@@ -74,7 +74,7 @@ def quantize_file(
     manifest = _manifest(request, source, reduced, checked, training_data or {})
     written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
-    return Written(
+    return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,
@@ -119,7 +119,7 @@ def _open(request: QuantizeRequest) -> _Source:
         seed=request.seed,
     )
     if said_by == _ASSUMED and not request.yes:
-        assumed_preprocessing.check(model, images, str(request.source))
+        assumed_preprocessing.check(model, given.model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)
@@ -262,7 +262,7 @@ def _preprocessing(
         if request.size is None:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
-        notes.append(assumed_preprocessing.NOTE)
+        notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
     return chosen.at(height).with_channels(channels), said_by
 

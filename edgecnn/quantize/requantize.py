@@ -15,14 +15,14 @@ from edgecnn.quantize.graph.index import macs_by_node
 from edgecnn.quantize.graph.load_model import Loaded, load
 from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
 from edgecnn.quantize.quantize_request import RequantizeRequest
-from edgecnn.quantize.write_file import Written, write_model
+from edgecnn.quantize.write_file import QuantizedFile, write_model
 from edgecnn.targets import target
 
 #: What the manifest says that was tried and measured, of the other file.
 _OF_THE_OTHER = ("attempts", "budget", accuracy_floor.KEY)
 
 
-def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> Written:
+def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 file of ours for another target, from the ranges that it carries; needs no images.
 
     Raises ArtifactError for a file that carries none, and OutputError.
@@ -53,7 +53,7 @@ def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> 
     }
     written = write_model(request.output, model, _manifest(given, given.manifest, request.target, here))
     notes = _notes(bits, given.manifest.quantization.get("weight_bits", 8), request.target)
-    return Written(**vars(written), parity=None, seconds=time.perf_counter() - start, notes=notes)
+    return QuantizedFile(**vars(written), parity=None, seconds=time.perf_counter() - start, notes=notes)
 
 
 def _manifest(given: Loaded, known: Manifest, target_name: str, here: dict[str, object]) -> Manifest:

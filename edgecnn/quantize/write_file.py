@@ -16,6 +16,7 @@ from edgecnn.parity import Parity
 from edgecnn.quantize.accuracy_floor import Ruined
 from edgecnn.quantize.escalate import Outcome
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
+from edgecnn.record import Record
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Written(ModelFile):
+class QuantizedFile(ModelFile, Record):
     """A file of another precision, or for another target, that was written."""
 
     parity: Parity | None

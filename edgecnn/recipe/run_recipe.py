@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgecnn import __version__, files
 from edgecnn.errors import OutputError, RecipeError
+from edgecnn.progress import Progress
 from edgecnn.recipe import step_kinds, summary
 from edgecnn.recipe.inputs import check_inputs
 from edgecnn.recipe.outcome import Outcome
 from edgecnn.recipe.schema import Plan, PlannedStep
+from edgecnn.record import Record
 
 #: What lies in the folder of a run, beside the files of the steps.
 RECORD, SUMMARY = "run.json", "summary.md"
@@ -29,7 +31,29 @@ class Listener(step_kinds.Listener, Protocol):
 
 
 @dataclass(frozen=True)
-class Ran:
+class _Telling:
+    """A listener of two functions."""
+
+    progress: Progress
+    reporting: Callable[[Any], None]
+
+    def begin(self, step: str, number: int, total: int, *, done_before: bool) -> None:
+        self.progress(f"step {number} of {total}, {step}{': done before' if done_before else ''}")
+
+    def say(self, text: str) -> None:
+        self.progress(text)
+
+    def report(self, report: Any) -> None:
+        self.reporting(report)
+
+
+def telling(progress: Progress, report: Callable[[Any], None]) -> Listener:
+    """Return a listener that tells `progress` each step as it begins, and `report` where training stands."""
+    return _Telling(progress, report)
+
+
+@dataclass(frozen=True)
+class Ran(Record):
     """A run that is complete."""
 
     folder: Path

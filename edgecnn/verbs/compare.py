@@ -10,11 +10,12 @@ from edgecnn.measure.latency.compare_engines import Compared, compare
 from edgecnn.measure.latency.gate import compare_results
 from edgecnn.measure.measure_options import CompareRequest
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.verbs.engines import loaders
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """How models relate to the first of them."""
 
     request: CompareRequest

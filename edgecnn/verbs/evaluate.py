@@ -12,12 +12,13 @@ from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
 from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity, compare_preprocessing
 from edgecnn.measure.measure_options import EvalRequest
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.runtime.engine import Engine
 from edgecnn.verbs.engines import opened
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Record):
     """What a model answered, and what it was asked."""
 
     request: EvalRequest

@@ -11,11 +11,12 @@ from edgecnn.measure.layers.layer_times import LayerProfile, profile_layers
 from edgecnn.measure.layers.roofline import Roofline, roofline
 from edgecnn.measure.measure_options import ProfileRequest
 from edgecnn.progress import Progress, silent
+from edgecnn.record import Record
 from edgecnn.verbs.engines import opened
 
 
 @dataclass(frozen=True)
-class Profiled:
+class Profiled(Record):
     """What was measured: for each model, and each batch of it, one latency, roofline and layer profile."""
 
     request: ProfileRequest

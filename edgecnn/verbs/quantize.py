@@ -12,10 +12,10 @@ from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
     from edgecnn.quantize.quantize_file import Trainer
-    from edgecnn.quantize.write_file import Written
+    from edgecnn.quantize.write_file import QuantizedFile
 
 
-def quantize_model(request: QuantizeRequest, progress: Progress = silent) -> Written:
+def quantize_model(request: QuantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 or float16 file, whole or not at all. Raises what `quantize_file` raises."""
     for module in ("onnx", "onnxsim", ONNXRUNTIME.library):
         require(module, "quantizing a network")
@@ -42,7 +42,7 @@ def _training(request: QuantizeRequest, progress: Progress) -> tuple[Trainer | N
     return made, trained_on.describe(dataset, known.lineage if known else ())
 
 
-def requantize_model(request: RequantizeRequest, progress: Progress = silent) -> Written:
+def requantize_model(request: RequantizeRequest, progress: Progress = silent) -> QuantizedFile:
     """Write an int8 file of ours for another target. Raises what `requantize_file` raises."""
     for module in ("onnx", "onnxsim", ONNXRUNTIME.library):
         require(module, "quantizing a network")

@@ -12,6 +12,7 @@ from edgecnn.errors import EdgecnnWarning
 from edgecnn.zoo import checkpoint, weights
 from edgecnn.zoo.check_weights import demand_finite
 from edgecnn.zoo.create import create
+from edgecnn.zoo.given_module import GivenModule
 from edgecnn.zoo.spec import NetworkSpec
 
 
@@ -29,6 +30,8 @@ class Opened:
 
 def open_network(spec: NetworkSpec) -> Opened:
     """Return the network. Raises WeightsError for weights that cannot be loaded or are not finite."""
+    if isinstance(spec, GivenModule):
+        return Opened(spec.module.eval(), [], (Step("build", spec.asked()),))
     if spec.is_checkpoint:
         loaded = checkpoint.load(spec.name, num_classes=spec.num_classes, seed=spec.seed)
         return Opened(loaded.network, loaded.notes, loaded.manifest.lineage)

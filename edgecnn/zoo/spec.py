@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from edgecnn import files
+from edgecnn import asked, files
 from edgecnn.artifact import Manifest
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option, seed
@@ -96,6 +97,10 @@ class NetworkSpec(Request):
                 hint="leave them out, or name the architecture and give `weights`",
             )
         _ = self.manifest
+
+    def asked(self) -> dict[str, Any]:
+        """Return what the lineage keeps, to do it again: of a checkpoint the name, not the folder."""
+        return {**asked.to_json(self), "name": Path(self.name).name}
 
     @property
     def is_checkpoint(self) -> bool:

@@ -62,7 +62,7 @@ def command(
     if len(plots) == 2:
         contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
     if as_json:
-        common.print_json(done.to_json())
+        common.print_json(done.to_json(), **dict(zip(("plot", "contact_sheet"), plots, strict=False)))
     else:
         _print(done, plots, per_class)
 

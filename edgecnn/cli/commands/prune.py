@@ -11,7 +11,7 @@ from edgecnn.cli.terminal import say
 from edgecnn.compress.prune.prune_request import GOALS, PruneRequest
 
 if TYPE_CHECKING:
-    from edgecnn.compress.prune.prune_result import Written
+    from edgecnn.compress.prune.prune_result import PrunedFile
 
 
 @click.command("prune")
@@ -44,7 +44,7 @@ def command(name: str, as_json: bool, **values: Any) -> int:
     return 0 if written.met else common.EXIT_BUDGET
 
 
-def _print(written: Written) -> None:
+def _print(written: PrunedFile) -> None:
     before, after, timing = written.before, written.after, written.timing
     if written.attempts:
         rows = [

@@ -15,7 +15,7 @@ from edgecnn.progress import Progress
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
 if TYPE_CHECKING:
-    from edgecnn.quantize.write_file import Written
+    from edgecnn.quantize.write_file import QuantizedFile
 
 
 @click.command("quantize")
@@ -70,7 +70,8 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        _note_assumed(asked)
+        if asked.preprocessing is None:
+            common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
         speed = _faster(request.source, request.output, show) if gate else None
@@ -78,7 +79,7 @@ def command(
         title = f"{request.output.name}: what each layer's int8 costs"
         sensitivity_plot.draw(written.sensitivity or [], title, plot)
     if as_json:
-        common.print_json({**written.to_json(), "gate": speed, "plot": None if plot is None else str(plot)})
+        common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
         _print(written, getattr(request, "budget", None), speed)
         if plot is not None:
@@ -96,7 +97,7 @@ def _refuse(context: click.Context) -> None:
             raise click.UsageError(f"{parameter.opts[-1]} belongs to SOURCE, --from heeds only --target")
 
 
-def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Written:
+def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> QuantizedFile:
     if isinstance(request, QuantizeRequest):
         from edgecnn.verbs.quantize import quantize_model
 
@@ -104,17 +105,6 @@ def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Writ
     from edgecnn.verbs.quantize import requantize_model
 
     return requantize_model(request, show)
-
-
-def _note_assumed(request: QuantizeRequest) -> None:
-    """Say that the preparation is assumed: before the work, which would be for nothing with another one."""
-    from edgecnn.artifact import read_manifest
-    from edgecnn.quantize import assumed_preprocessing
-
-    if request.preprocessing is None:
-        manifest = read_manifest(request.source)
-        if manifest is None or not manifest.preprocessing:
-            say(f"note: {assumed_preprocessing.NOTE}", fg="yellow", err=True)
 
 
 def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
@@ -135,8 +125,8 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     }
 
 
-def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
-    from edgecnn.quantize.assumed_preprocessing import NOTE as ASSUMED
+def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) -> None:
+    from edgecnn.quantize import assumed_preprocessing
 
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
@@ -172,7 +162,7 @@ def _print(written: Written, budget: Any, speed: dict[str, Any] | None) -> None:
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
     for note in written.notes:
-        if note != ASSUMED:  # said before the work
+        if note != assumed_preprocessing.note():  # said before the work
             say(f"note: {note}", fg="yellow")
     # An engine has one output yet.
     if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:

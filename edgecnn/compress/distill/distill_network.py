@@ -55,11 +55,14 @@ class FromTeacher:
     @cached_property
     def opened(self) -> Teacher:
         """The teacher, ready to answer."""
-        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights)
+        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights, self.teaching.preprocessing)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what the lineage records."""
         values = dataclasses.asdict(self.teaching)
+        for name in ("teacher_mean", "teacher_std"):
+            if values[name] is None:
+                del values[name]
         values["unlabeled"] = None if self.teaching.unlabeled is None else str(self.teaching.unlabeled)
         return {**values, "teacher_sha256": self.opened.identity}
 

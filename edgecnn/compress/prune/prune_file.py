@@ -16,7 +16,7 @@ from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timer, Timing
 from edgecnn.compress.prune.prune_network import Finetune, Pruned, prune
 from edgecnn.compress.prune.prune_request import PruneRequest
-from edgecnn.compress.prune.prune_result import Written
+from edgecnn.compress.prune.prune_result import PrunedFile
 from edgecnn.compress.prune.prune_to_latency import Attempt, prune_to_latency
 from edgecnn.compress.prune.sparsity import SparsityMask
 from edgecnn.compress.train.run_report import Report
@@ -48,7 +48,7 @@ def prune_file(
     request: PruneRequest,
     progress: Progress = silent,
     report: Callable[[Report], None] = lambda report: None,
-) -> Written:
+) -> PrunedFile:
     """Prune a network and write it, whole or not at all; a latency goal that is missed is written and said.
 
     `report` is told how fine-tuning goes. With data, the test images measure the network before and after.
@@ -92,7 +92,7 @@ def prune_file(
     manifest = job.manifest(network, timing, attempts, top1)
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
-    return Written(
+    return PrunedFile(
         request.output, sha256, manifest, before, after, timing, attempts, met, top1, top1_before, notes
     )
 

@@ -108,6 +108,5 @@ class PruneRequest(Request):
 
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
-        values = asked.to_json(self, "output", "measure", "seconds", "threads")
-        values["network"]["name"] = Path(self.network.name).name
-        return values
+        kept = asked.to_json(self, "network", "output", "measure", "seconds", "threads")
+        return {"network": self.network.asked(), **kept}

@@ -9,11 +9,12 @@ from typing import Any
 from edgecnn.artifact import Manifest
 from edgecnn.compress.prune.network_timing import Timing
 from edgecnn.compress.prune.prune_to_latency import Attempt
+from edgecnn.record import Record
 from edgecnn.zoo import cost
 
 
 @dataclass(frozen=True)
-class Written:
+class PrunedFile(Record):
     """A checkpoint that was written."""
 
     path: Path

@@ -27,6 +27,7 @@ from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import InvalidValueError
+from edgecnn.record import Record
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.open_network import Opened, open_network
@@ -79,7 +80,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Record):
     """A checkpoint or an int8 file that was written, or, of `done_before`, found."""
 
     path: Path

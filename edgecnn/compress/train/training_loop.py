@@ -31,15 +31,11 @@ from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.loader import Loader
-from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.errors import InvalidValueError, TrainingError
 from edgecnn.lazy import require
 
 #: Seconds between two saves of the state, and between two reports.
 SAVE_SECONDS, REPORT_SECONDS = 60.0, 0.2
-
-
-class TrainingError(EdgecnnError):
-    """Training went wrong: the loss is not a number any more."""
 
 
 @dataclass(frozen=True)

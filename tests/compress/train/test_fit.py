@@ -11,11 +11,11 @@ from torch import nn
 from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Stage, Task, TrainingError, evaluate, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, evaluate, fit, make_accelerator
 from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset
-from edgecnn.errors import InvalidValueError
+from edgecnn.errors import InvalidValueError, TrainingError
 from edgecnn.runtime.preprocessing import Preprocessing
 
 GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))

@@ -1,0 +1,271 @@
+"""The public Python interface: one function for each verb, and what it returns as a record.
+
+Keyword arguments are the options of the command of the same name (`edgecnn quantize --calib-images 64` is
+`quantize_model(..., calib_images=64)`), but for a share, which is one from 0 to 1 here: `min_agreement=0.95`.
+Paths may be text. `progress` is told each step as it begins: `progress=print`. What fails raises a subclass
+of `EdgecnnError`, which has a `hint`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from edgecnn import options as requests
+from edgecnn.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgecnn.compile.auto import Tried
+    from edgecnn.compile.build_engine import Compiled
+    from edgecnn.compress.prune.prune_result import PrunedFile
+    from edgecnn.compress.train.run_report import Report
+    from edgecnn.compress.train.train_network import Trained
+    from edgecnn.export.export_network import Exported
+    from edgecnn.quantize.write_file import QuantizedFile
+    from edgecnn.recipe.run_recipe import Ran
+    from edgecnn.runtime.engine import Engine
+    from edgecnn.runtime.preprocessing import Preprocessing
+    from edgecnn.verbs.compare import Comparison
+    from edgecnn.verbs.evaluate import Evaluated
+    from edgecnn.verbs.profile import Profiled
+
+    Model = str | Path | nn.Module
+
+T = TypeVar("T")
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of the networks, of those that a pattern such as "mobilenet*" fits."""
+    from edgecnn.zoo import ARCHITECTURES
+
+    return sorted(name for name in ARCHITECTURES.names() if fnmatch.fnmatchcase(name, pattern))
+
+
+def create_model(network: str, **options: Any) -> nn.Module:
+    """Return a network of the zoo, or of a checkpoint, in evaluation mode: takes (N, C, H, W), gives logits.
+
+    `options`: alpha, resolution, rho, phi, classes, channels, weights, seed.
+    """
+    from edgecnn.zoo.open_network import open_network
+    from edgecnn.zoo.spec import NetworkSpec
+
+    return open_network(requests.make(NetworkSpec, {"network": network, **options})).network
+
+
+def export_model(
+    model: Model,
+    output: str | Path | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Exported:
+    """Write a network by its name, a checkpoint, or a module of yours, as a checked ONNX file.
+
+    A module needs `resolution`, the side of its input, and `channels` if these are not three; `preprocessing`
+    and `labels` are recorded for it. `options`: those of `edgecnn export`; `precision` is "float32",
+    "float16" or "int8".
+    """
+    from edgecnn.export import ExportRequest, export
+
+    if isinstance(model, (str, Path)):
+        request = _request(ExportRequest, options, network=str(model), output=output)
+        return export(request, progress)
+    given = _given(model, options, preprocessing, labels)
+    output = Path(f"{given.name}.onnx") if output is None else Path(output)
+    return export(requests.make(ExportRequest, options, network=given, output=output), progress)
+
+
+def _given(
+    module: nn.Module,
+    options: dict[str, Any],
+    preprocessing: Preprocessing | None,
+    labels: Sequence[str] | None,
+) -> Any:
+    """Return a module of the user's as what is exported, and take its own options out of `options`."""
+    from edgecnn.zoo.given_module import GivenModule
+
+    return GivenModule(
+        type(module).__name__,
+        resolution=options.pop("resolution", None),
+        in_channels=options.pop("channels", None),
+        module=module,
+        given_preprocessing=preprocessing,
+        given_labels=None if labels is None else tuple(labels),
+    )
+
+
+def quantize_model(
+    model: str | Path,
+    output: str | Path,
+    *,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> QuantizedFile:
+    """Write a float ONNX file of any origin as int8 or float16. `options`: those of `edgecnn quantize`."""
+    from edgecnn.quantize.quantize_request import QuantizeRequest
+    from edgecnn.verbs.quantize import quantize_model as quantize
+
+    request = _request(QuantizeRequest, options, model=model, output=output)
+    if preprocessing is not None:
+        request = replace(request, preprocessing=preprocessing)
+    return quantize(request, progress)
+
+
+def compile_model(
+    model: str | Path, output: str | Path | None = None, *, progress: Progress = silent, **options: Any
+) -> Compiled | Tried:
+    """Turn an ONNX file into an engine, the fastest that runs here or one `backend`'s, and check it.
+
+    `options`: those of `edgecnn compile`; `batch` is a number or "MIN:OPT:MAX", `sm` "89" or "75,86".
+    """
+    from edgecnn.compile.compile_request import CompileRequest
+    from edgecnn.verbs.compile import compile_model as build
+
+    return build(_request(CompileRequest, options, model=model, output=output), progress)
+
+
+def load(path: str | Path, **options: Any) -> Engine:
+    """Open a model file, ONNX or compiled: `engine(arrays)`, `engine.predict(images)`; a context manager.
+
+    `options`: those of `edgecnn.runtime.load`, which needs neither this module nor what it imports.
+    """
+    from edgecnn.runtime import load as open_engine
+
+    return open_engine(path, **options)
+
+
+def profile(*models: str | Path, progress: Progress = silent, **options: Any) -> Profiled:
+    """Measure latency and throughput of model files in turns. `options`: those of `edgecnn profile`."""
+    from edgecnn.measure.measure_options import ProfileRequest
+    from edgecnn.verbs.profile import profile_models
+
+    return profile_models(_request(ProfileRequest, options, models=tuple(map(str, models))), progress)
+
+
+def compare(*models: str | Path, progress: Progress = silent, **options: Any) -> Comparison:
+    """Say how many times as fast model files are as the first. `options`: those of `edgecnn compare`."""
+    from edgecnn.measure.measure_options import CompareRequest
+    from edgecnn.verbs.compare import compare_models
+
+    return compare_models(_request(CompareRequest, options, models=tuple(map(str, models))), progress)
+
+
+def evaluate(
+    model: str | Path, data: str | Path, *, progress: Progress = silent, **options: Any
+) -> Evaluated:
+    """Measure accuracy on the test images of a folder or a data set. `options`: those of `edgecnn eval`."""
+    from edgecnn.measure.measure_options import EvalRequest
+    from edgecnn.verbs.evaluate import evaluate_model
+
+    return evaluate_model(_request(EvalRequest, options, model=model, data=str(data)), progress)
+
+
+def train_model(
+    network: str,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    report: Callable[[Report], None] = lambda report: None,
+    **options: Any,
+) -> Trained:
+    """Train a network on labelled images, or fine-tune one; writes a checkpoint.
+
+    `report` is told where the run stands. `options`: those of `edgecnn train`, without `qat`.
+    """
+    from edgecnn.compress.train.train_network import train
+    from edgecnn.compress.train.train_request import TrainRequest
+
+    return train(_request(TrainRequest, options, network=network, data=str(data), output=output), report)
+
+
+def train_quantized_model(
+    network: str,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    report: Callable[[Report], None] = lambda report: None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Trained:
+    """Train the int8 form of a trained network; writes an ONNX file. `options`: those of `train --qat`."""
+    from edgecnn.compress.qat.qat_request import QatRequest
+    from edgecnn.compress.qat.train_quantized import train_quantized
+
+    request = _request(QatRequest, options, network=network, data=str(data), output=output)
+    return train_quantized(request, report, progress)
+
+
+def distill_model(
+    network: str,
+    teacher: str | Path,
+    output: str | Path | None = None,
+    *,
+    report: Callable[[Report], None] = lambda report: None,
+    **options: Any,
+) -> Trained:
+    """Train a network with a teacher's help; writes a checkpoint. `options`: those of `edgecnn distill`."""
+    from edgecnn.compress.distill.distill_network import distill
+    from edgecnn.compress.distill.distill_request import DistillRequest
+
+    return distill(
+        _request(DistillRequest, options, network=network, teacher=str(teacher), output=output), report
+    )
+
+
+def prune_model(
+    network: str,
+    output: str | Path | None = None,
+    *,
+    report: Callable[[Report], None] = lambda report: None,
+    progress: Progress = silent,
+    **options: Any,
+) -> PrunedFile:
+    """Take channels out of a network until a goal is met; writes a checkpoint.
+
+    One of `ratio`, `target_macs`, `target_params`, `target_latency`, `sparsity` is the goal. `options`: those
+    of `edgecnn prune`.
+    """
+    from edgecnn.compress.prune.prune_file import prune_file
+    from edgecnn.compress.prune.prune_request import PruneRequest
+
+    return prune_file(_request(PruneRequest, options, network=network, output=output), progress, report)
+
+
+def run_recipe(
+    recipe: str | Path,
+    folder: str | Path | None = None,
+    *,
+    changes: Sequence[str] = (),
+    report: Callable[[Report], None] = lambda report: None,
+    progress: Progress = silent,
+) -> Ran:
+    """Run a recipe, a YAML file, in a folder (runs/NAME); what was done before is not done again.
+
+    `changes` are such as "data=photos" or "network.epochs=5".
+    """
+    from edgecnn.recipe.inputs import check_inputs
+    from edgecnn.recipe.run_recipe import run, telling
+    from edgecnn.recipe.schema import read
+
+    plan = read(recipe, changes)
+    check_inputs(plan)
+    return run(plan, Path("runs") / plan.name if folder is None else Path(folder), telling(progress, report))
+
+
+def _request(kind: type[T], options: dict[str, Any], /, **named: Any) -> T:
+    """Return a request from keyword arguments; what is named and None is left to the request."""
+    known: Mapping[str, requests.Field] = requests.fields(cast("Any", kind))
+    values = {**{name: value for name, value in named.items() if value is not None}, **options}
+    read = {
+        name: requests.from_python(known[name], value) if name in known else value
+        for name, value in values.items()
+    }
+    return requests.make(kind, read)
