@@ -132,13 +132,19 @@ def compile_model(
     return build(_request(CompileRequest, options, model=model, output=output), progress)
 
 
-def load(path: str | Path, **options: Any) -> Engine:
+def load(path: str | Path, *, rebuild: bool = False, **options: Any) -> Engine:
     """Open a model file, ONNX or compiled: `engine(arrays)`, `engine.predict(images)`; a context manager.
 
-    `options`: those of `edgecnn.runtime.load`, which needs neither this module nor what it imports.
+    With `rebuild` an engine that does not run here is built anew from the ONNX file beside it, and kept for
+    the next time. `options`: those of `edgecnn.runtime.load`, which needs neither this module nor what it
+    imports.
     """
     from edgecnn.runtime import load as open_engine
 
+    if rebuild:
+        from edgecnn.compile.rebuild import rebuilt
+
+        return open_engine(path, rebuild=rebuilt, **options)
     return open_engine(path, **options)
 
 
