@@ -222,4 +222,4 @@ def beside(engine: Path) -> list[Path]:
 def for_other_gpus() -> str:
     """Return the option that builds for a GPU that is elsewhere, for hints."""
     names = [row.name for row in BACKENDS if row.builds_for_others]
-    return f"--backend {' or '.join(names)}"
+    return f"`backend` {' or '.join(names)}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edgecnn.cli.terminal import console, printing, say
+from edgecnn.cli.terminal import as_options, console, note, printing, say
 from edgecnn.progress import Progress
 from edgecnn.visible import visible
 
@@ -76,7 +76,7 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     )
     say("to be looked into, and the exit code is 3. The likeliest causes first:", fg="red")
     for index, cause in enumerate(record["causes"], 1):
-        say(f"  {index}. {cause}", fg="red")
+        say(f"  {index}. {as_options(cause)}", fg="red")
     say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
@@ -87,7 +87,7 @@ def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -
 
     manifest = read_manifest(path)
     if manifest is None or not manifest.preprocessing:
-        say(f"note: {assumed.note(options or assumed.MEAN_AND_STD)}", fg="yellow", err=True)
+        note(assumed.note(options or assumed.MEAN_AND_STD), err=True)
 
 
 def percent(share: float | None, digits: int = 0) -> str:

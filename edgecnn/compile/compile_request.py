@@ -55,7 +55,7 @@ def parse_sm(text: str) -> tuple[str, ...]:
         if part.isdecimal() and len(part) > 1:
             part = f"{part[:-1]}.{part[-1]}"
         if not re.fullmatch(r"\d{1,2}\.\d", part):
-            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in --sm 75,86,89")
+            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in `sm` 75,86,89")
         found.append(part)
     return tuple(dict.fromkeys(found))
 
@@ -115,7 +115,7 @@ class CompileRequest(Request):
         for value in self.sm:
             if not re.fullmatch(r"\d{1,2}\.\d", value):
                 raise InvalidValueError(
-                    f"{value!r} is no compute capability", hint="as in --sm 8.9, or --sm 75,86,89"
+                    f"{value!r} is no compute capability", hint="as in `sm` 8.9, or `sm` 75,86,89"
                 )
 
     @property

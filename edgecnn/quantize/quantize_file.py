@@ -251,11 +251,11 @@ def _preprocessing(
             f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
         )
     if request.preprocessing is not None:
-        chosen, said_by = request.preprocessing, "--mean and --std"
+        chosen, said_by = request.preprocessing, "`mean` and `std`"
         if chosen.channels != channels:
             raise InvalidValueError(
                 f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-                hint="give --mean and --std one number per channel",
+                hint="give `mean` and `std` one number per channel",
             )
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"

@@ -121,14 +121,14 @@ class Reference:
         if not deciding:
             raise InvalidValueError(
                 "no output of the network is class scores or a single score, so no agreement can be asked",
-                hint="give --min-sqnr in place of --min-agreement",
+                hint="give `min_sqnr` in place of `min_agreement`",
             )
         for item, decisions in deciding:
             if item.kind == SCORE and len(np.unique(decisions)) == 1:
                 raise ParityError(
                     f"all {len(decisions)} images have a score on one side of {item.threshold:g} at output"
                     f" {item.name!r}, so that int8 keeps it there would prove nothing",
-                    hint="give images of both kinds (--calib FOLDER), or --min-sqnr",
+                    hint="give images of both kinds (`calib` FOLDER), or `min_sqnr`",
                 )
 
     def parity(

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from edgecnn.cli import common, request_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.progress import Progress
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
@@ -161,9 +161,9 @@ def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) ->
     if speed and not speed["met"]:
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
-    for note in written.notes:
-        if note != assumed_preprocessing.note():  # said before the work
-            say(f"note: {note}", fg="yellow")
+    for remark in written.notes:
+        if remark != assumed_preprocessing.note():  # said before the work
+            note(remark)
     # An engine has one output yet.
     if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:
         common.print_next("profile", written.path)

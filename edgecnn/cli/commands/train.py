@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from edgecnn.cli import common, request_options, training_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.compress.qat.qat_request import QatRequest
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
         ]
     )
     common.print_floor(done.manifest.quantization)
-    for note in done.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in done.notes:
+        note(remark)
     if code == 0:
         common.print_next("profile", done.path)
     return code
@@ -144,6 +144,6 @@ def _print(trained: Trained, data: str | None) -> None:
             ("top-1", f"{metrics['top1']:.2%} of {metrics['n']} test images of {metrics['data']}"),
         ]
     )
-    for note in trained.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in trained.notes:
+        note(remark)
     training_options.print_next(trained.path, data)

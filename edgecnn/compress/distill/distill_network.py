@@ -89,7 +89,7 @@ class FromTeacher:
             labelled = open_for(known, name, seed=options.seed, validation=options.validation)
             return labelled if self.teaching.unlabeled is None else _with(labelled, self.teaching.unlabeled)
         if self.teaching.unlabeled is None:
-            raise InvalidValueError("there is nothing to learn from", hint="give --data, --unlabeled or both")
+            raise InvalidValueError("there is nothing to learn from", hint="give `data`, `unlabeled` or both")
         return self._labelled_by_teacher(self.teaching.unlabeled, options)
 
     def _labelled_by_teacher(self, folder: Path, options: TrainOptions) -> DataSet:

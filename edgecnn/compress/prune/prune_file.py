@@ -115,7 +115,7 @@ class _Job:
                 raise DataError(
                     f"{self.spec.name} has other classes than {request.data}, and nothing would train the"
                     " new classifier",
-                    hint="fine-tune with --epochs, or give the data that it was trained with",
+                    hint="fine-tune with `epochs`, or give the data that it was trained with",
                 )
         progress("open the network")
         self._opened = open_network(self.spec)

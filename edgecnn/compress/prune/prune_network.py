@@ -75,7 +75,7 @@ def prune(
         raise PruningError(
             "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
             " other, or already as narrow as the alignment",
-            hint="a smaller --align, or a width multiplier (--alpha), may help",
+            hint="a smaller `align`, or a width multiplier (`alpha`), may help",
         )
     before = groups.cost(groups.everything())
     whole = _measure(groups, goal.kind)(groups.everything())

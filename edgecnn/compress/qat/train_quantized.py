@@ -190,7 +190,7 @@ def trainer(
         if len(model.graph.output) != 1:
             raise InvalidValueError(
                 f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
-                hint="leave --train out",
+                hint="leave `train` out",
             )
         shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]

@@ -242,7 +242,7 @@ def loaders(
         raise InvalidValueError(
             f"{dataset.name} has {len(dataset.train)} images to train with, fewer than a batch of"
             f" {options.batch}",
-            hint=f"--batch {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
+            hint=f"`batch` {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
         )
     train = Loader(
         dataset.train,
@@ -271,7 +271,7 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
         if options.freeze:
             raise InvalidValueError(
                 "there is no new classifier on known weights that could be trained alone",
-                hint="leave out --freeze",
+                hint="leave out `freeze`",
             )
     else:
         frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze

@@ -77,7 +77,7 @@ def make_accelerator(options: TrainOptions) -> Any:
     accelerate = require("accelerate", "training")
     if options.amp == "fp16" and not torch.cuda.is_available():
         raise InvalidValueError(
-            "mixed precision in float16 needs a GPU, and none answers", hint="--amp bf16, or no"
+            "mixed precision in float16 needs a GPU, and none answers", hint="`amp` bf16, or no"
         )
     if not torch.cuda.is_available():
         keep_freed_memory()
@@ -336,5 +336,5 @@ class _Run:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite in epoch {epoch + 1}",
-                hint="a lower --lr, a longer --warmup or a smaller --clip keeps it finite",
+                hint="a lower `lr`, a longer `warmup` or a smaller `clip` keeps it finite",
             )

@@ -133,5 +133,5 @@ def _refuse_what_is_left(model: onnx.ModelProto) -> None:
         if node is not None and 4 * count > _MAX_TENSOR:
             raise ArtifactError(
                 f"{node.op_type} {node.name!r} makes {4 * count / 2**30:.1f} GB of one image",
-                hint="networks of this size are not meant for the edge; --size asks for smaller images",
+                hint="networks of this size are not meant for the edge; `size` asks for smaller images",
             )

@@ -67,12 +67,12 @@ def fix_input(model: onnx.ModelProto, size: int | None) -> None:
     if size is not None and (size < 1 or any(side and side != size for side in fixed)):
         raise InvalidValueError(
             f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size} x {size}",
-            hint="leave --size out",
+            hint="leave `size` out",
         )
     if size is None and not all(fixed):
         raise InvalidValueError(
             f"the input {source.name!r} has no fixed height and width",
-            hint="say which images the network is for: --size 224",
+            hint="say which images the network is for: `size` 224",
         )
     if not channels.dim_value:
         raise ArtifactError(

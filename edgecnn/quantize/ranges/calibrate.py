@@ -54,7 +54,7 @@ def observe(
         if progress:
             progress(done)
     if not done:
-        raise DataError("there are no calibration images", hint="give --calib a folder of images")
+        raise DataError("there are no calibration images", hint="give `calib` a folder of images")
     return observed
 
 
