@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn.backends import BACKENDS, for_other_gpus
+from edgecnn.backends import BACKENDS, for_other_gpus, listed
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 from edgecnn.targets import target
@@ -74,7 +74,7 @@ class CompileRequest(Request):
     )
     backend: str = option(
         AUTO,
-        f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
+        f"Backend: {listed()}; auto measures what runs here, keeps the fastest.",
     )
     target: str | None = option(
         None, "Board or GPU to build for: a name of `edgecnn targets`.", unset="this machine"

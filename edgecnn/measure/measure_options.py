@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn.backends import BACKENDS
+from edgecnn.backends import listed
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 
@@ -22,7 +22,7 @@ class EngineOptions(Request):
     threads: int = option(0, "CPU threads; 0: the library's choice.", least=0, most=1024)
     backend: str | None = option(
         None,
-        f"Engine library to build ONNX files for first, kept by content: {', '.join(BACKENDS.names())}.",
+        f"Engine library to build ONNX files for first, kept by content: {listed()}.",
         unset="run them as they are",
     )
 

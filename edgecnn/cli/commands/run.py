@@ -14,7 +14,7 @@ from edgecnn.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgecnn.compress.train.training_loop import Report
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.recipe.schema import Plan
 
 

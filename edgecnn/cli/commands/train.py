@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
     from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
-    from edgecnn.compress.train.training_loop import Report
 
 
 @click.command("train")

@@ -18,9 +18,9 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Report
 from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
 from edgecnn.data.loader import Loader

@@ -18,9 +18,10 @@ from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
 from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import check_resumable, state_path
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
-from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet
