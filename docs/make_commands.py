@@ -42,7 +42,7 @@ def _section(name: str, command: click.Command, parent: click.Context, level: in
     context = click.Context(command, info_name=name, parent=parent)
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
     yield f"{'#' * level} {context.command_path.removeprefix('edgecnn ')}\n"
-    yield f"    {command.get_usage(context).removeprefix('Usage: ')}\n"
+    yield f"`{command.get_usage(context).removeprefix('Usage: ')}`\n"
     yield " ".join(text.split()) + "\n"
     if examples:
         yield "\n".join(f"    {line}" for line in examples.strip().splitlines()) + "\n"
