@@ -213,7 +213,7 @@ def _fill(value: Any, variables: Mapping[str, Any], step: str, suffix: str, ids:
         return value
     if match := _VARIABLE.fullmatch(value):
         if match[1] not in variables:
-            known = suggest(match[1], list(variables)) if variables else "variables: {NAME: VALUE}"
+            known = suggest(match[1], list(map(str, variables))) if variables else "variables: {NAME: VALUE}"
             raise RecipeError(f"step {step} uses ${match[1]}, which is no variable", hint=known)
         return variables[match[1]]
     if match := _REFERENCE.fullmatch(value):
@@ -264,7 +264,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         elif key in variables:
             variables[key] = value
         else:
-            names = [*variables, *repeated, *(f"{_id(item)}.OPTION" for item in values["steps"])]
+            names = [*map(str, variables), *map(str, repeated), *(f"{_id(item)}.OPTION" for item in values["steps"])]
             raise RecipeError(f"the recipe has no variable {key}", hint=suggest(key, names))
         return
     ids = [_id(item) for item in values["steps"]]

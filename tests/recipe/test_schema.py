@@ -73,6 +73,7 @@ steps:
         ("- train:", "- trian:", "unknown step 'trian'", "train"),
         ("epochs: $epochs", "epoch: 3", "cannot say 'epoch'", "epochs"),
         ("$data, epochs", "$dta, epochs", "uses $dta", "data"),
+        ("{data: digits, epochs: 3}", "{data: digits, ~: 3}", "uses $epochs", "data"),
         ('"@train"', '"@trian"', "takes @trian", "train"),
         ("{network: lenet5, data: $data, epochs: $epochs}", "{data: digits}", "lacks network", "network"),
         ("data: digits,", "data: ,", "needs a value for data", "--set data"),
