@@ -120,8 +120,6 @@ class House:
                     places.append(f"{module.at(node)} {str(node.value)[:60]!r}")
         return places
 
-    # Size --------------------------------------------------------------------------------------------------
-
     def long_files(self) -> list[str]:
         """Return the files that are too long."""
         return [
@@ -161,8 +159,6 @@ class House:
         """Return the sets of modules that import each other (Tarjan 1972, strongly connected components)."""
         graph = {name: sorted(self.imports(module)) for name, module in self.modules.items()}
         return [" ~ ".join(sorted(component)) for component in _components(graph) if len(component) > 1]
-
-    # Other libraries ---------------------------------------------------------------------------------------
 
     def private_interfaces(self) -> list[str]:
         """Return where a private name of another library is imported or read.
