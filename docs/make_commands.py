@@ -19,7 +19,9 @@ _HEAD = """\
 
 Made by `docs/make_commands.py` from the program's own options; `edgecnn COMMAND --help` prints the same. The
 keys of a recipe's steps ([recipes.md](recipes.md)) and the keyword arguments in Python ([api.md](api.md)) are
-these names with `_` for `-`. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met, 130 interrupted.
+these names with `_` for `-`.
+
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 a budget or gate not met, 130 interrupted.
 """
 #: Options that every command has.
 _EVERYWHERE = ("--debug", "--json", "--help")
@@ -40,7 +42,7 @@ def _section(name: str, command: click.Command, parent: click.Context, level: in
     context = click.Context(command, info_name=name, parent=parent)
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
     yield f"{'#' * level} {context.command_path.removeprefix('edgecnn ')}\n"
-    yield f"    {command.get_usage(context).removeprefix('Usage: ')}\n"
+    yield f"`{command.get_usage(context).removeprefix('Usage: ')}`\n"
     yield " ".join(text.split()) + "\n"
     if examples:
         yield "\n".join(f"    {line}" for line in examples.strip().splitlines()) + "\n"

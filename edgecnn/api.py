@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from edgecnn.compile.auto import Tried
     from edgecnn.compile.build_engine import Compiled
     from edgecnn.compress.prune.prune_result import PrunedFile
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
-    from edgecnn.compress.train.training_loop import Report
     from edgecnn.export.export_network import Exported
     from edgecnn.quantize.write_file import QuantizedFile
     from edgecnn.recipe.run_recipe import Ran
@@ -132,13 +132,19 @@ def compile_model(
     return build(_request(CompileRequest, options, model=model, output=output), progress)
 
 
-def load(path: str | Path, **options: Any) -> Engine:
+def load(path: str | Path, *, rebuild: bool = False, **options: Any) -> Engine:
     """Open a model file, ONNX or compiled: `engine(arrays)`, `engine.predict(images)`; a context manager.
 
-    `options`: those of `edgecnn.runtime.load`, which needs neither this module nor what it imports.
+    With `rebuild` an engine that does not run here is built anew from the ONNX file beside it, and kept for
+    the next time. `options`: those of `edgecnn.runtime.load`, which needs neither this module nor what it
+    imports.
     """
     from edgecnn.runtime import load as open_engine
 
+    if rebuild:
+        from edgecnn.compile.rebuild import rebuilt
+
+        return open_engine(path, rebuild=rebuilt, **options)
     return open_engine(path, **options)
 
 

@@ -10,12 +10,15 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import Registry
 
-#: Entry points of this group, in any installed package, are a Backend or several.
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
+#: Entry points of this group, in any installed package, are a Backend, whose name is theirs, or several.
 PLUGIN_GROUP = "edgecnn.backends"
 
 
@@ -161,11 +164,15 @@ TENSORRT_RTX = Backend(
 )
 
 
-def _add_plugins(table: Registry[Backend]) -> None:
-    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
+def _plugins() -> EntryPoints:
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=PLUGIN_GROUP):
+    return entry_points(group=PLUGIN_GROUP)
+
+
+def _add_plugins(table: Registry[Backend]) -> None:
+    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
+    for point in _plugins():
         try:
             loaded = point.load()
             for row in (loaded,) if isinstance(loaded, Backend) else loaded:
@@ -190,6 +197,15 @@ for _row in (ONNXRUNTIME, OPENVINO, TENSORRT, TENSORRT_RTX):
     register(_row)
 
 
+def listed() -> str:
+    """Return every backend's name, for help texts, without importing what other packages bring.
+
+    Of a package it is the name of its entry point.
+    """
+    names = [row.name for row in BACKENDS.registered()]
+    return ", ".join(dict.fromkeys([*names, *(point.name for point in _plugins())]))
+
+
 def compiled_suffixes() -> tuple[str, ...]:
     """Return the suffixes of engines, which carry no manifest inside."""
     return tuple(dict.fromkeys(suffix for row in BACKENDS for suffix in row.compiled))
@@ -206,4 +222,4 @@ def beside(engine: Path) -> list[Path]:
 def for_other_gpus() -> str:
     """Return the option that builds for a GPU that is elsewhere, for hints."""
     names = [row.name for row in BACKENDS if row.builds_for_others]
-    return f"--backend {' or '.join(names)}"
+    return f"`backend` {' or '.join(names)}"

@@ -46,7 +46,9 @@ def install_command(module: str) -> str:
     """Return the pip command that brings `module`."""
     root = module.split(".")[0]
     backend = next((row for row in BACKENDS.registered() if row.library == root), None)
-    return backend.install if backend else f'pip install "edgecnn[{EXTRA[root]}]"'
+    if backend is not None:
+        return backend.install
+    return f'pip install "edgecnn[{EXTRA[root]}]"' if root in EXTRA else f"pip install {root}"
 
 
 def require(module: str, purpose: str) -> ModuleType:

@@ -76,12 +76,17 @@ class TemporaryFolder(tempfile.TemporaryDirectory[str]):
                 return f"no file may be larger than {limit:,} bytes (ulimit -f)"
         try:
             with tempfile.TemporaryFile(dir=self.name, buffering=0) as probe:
-                probe.write(bytes(_ROOM))
+                (getattr(os, "posix_fallocate", None) or _write)(probe.fileno(), 0, _ROOM)
         except OSError as error:
             return {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}.get(
                 error.errno or 0
             )
         return None
+
+
+def _write(descriptor: int, offset: int, count: int) -> None:
+    """Take room on a disk where the system has no call for that."""
+    os.write(descriptor, bytes(count))
 
 
 def _usual() -> Path:

@@ -172,7 +172,7 @@ def check(value: Any, kind: Any, settings: Option, title: str) -> None:
         and (settings.above is None or value > settings.above)
     ):
         raise InvalidValueError(
-            f"{title} of {value:g} cannot be used",
+            f"{title} of {value:.15g} cannot be used",
             hint="; ".join(
                 filter(None, [_range(settings), settings.usual and f"{settings.usual} are usual"])
             ),

@@ -79,7 +79,9 @@ def run(model: onnx.ModelProto | Path, images: np.ndarray, output: str | None = 
 def written(model: onnx.ModelProto, folder: Path, **options: object) -> QuantizedFile:
     """What quantizing a model gives, on few images."""
     onnx.save(model, folder / "float.onnx")
-    few = {"effort": "fast", "calib_images": 16, "check_images": 16, **options}
+    few = {"calib_images": 16, "check_images": 16, **options}
+    if few.get("precision") != "float16":
+        few = {"effort": "fast", **few}
     return quantize_file(QuantizeRequest(folder / "float.onnx", folder / "made.onnx", **few))
 
 

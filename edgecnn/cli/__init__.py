@@ -14,7 +14,7 @@ import click
 
 from edgecnn import __version__, files
 from edgecnn.cli.common import EXIT_INTERRUPTED
-from edgecnn.cli.terminal import NobodyReads, open_missing, printing, say
+from edgecnn.cli.terminal import NobodyReads, as_options, open_missing, printing, say
 from edgecnn.errors import EdgecnnError
 from edgecnn.registry import suggest
 
@@ -146,8 +146,6 @@ def _run() -> int:
 
 
 def _report(message: str, hint: str | None) -> None:
-    from edgecnn.cli.request_options import as_options
-
     say("error: " + as_options(" ".join(message.split())), err=True)
     if hint:
         say("hint: " + as_options(" ".join(hint.split())), err=True)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from edgecnn.cli.terminal import console, printing, say
+from edgecnn.cli.terminal import as_options, console, note, printing, say
 from edgecnn.progress import Progress
 from edgecnn.visible import visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
 
@@ -74,8 +76,18 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     )
     say("to be looked into, and the exit code is 3. The likeliest causes first:", fg="red")
     for index, cause in enumerate(record["causes"], 1):
-        say(f"  {index}. {cause}", fg="red")
+        say(f"  {index}. {as_options(cause)}", fg="red")
     say("--force takes it as it is: the same file, and exit code 0", fg="red")
+
+
+def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> None:
+    """Say before the work, for nothing with another preparation, that a file does not say its own."""
+    from edgecnn.artifact import read_manifest
+    from edgecnn.quantize import assumed_preprocessing as assumed
+
+    manifest = read_manifest(path)
+    if manifest is None or not manifest.preprocessing:
+        note(assumed.note(options or assumed.MEAN_AND_STD), err=True)
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -100,9 +112,10 @@ def print_attempts(attempts: Sequence[Any]) -> None:
     print_table(columns, rows)
 
 
-def print_json(values: Any) -> None:
-    """Print one JSON object on standard output."""
-    say(json.dumps(values, allow_nan=False))
+def print_json(values: Mapping[str, Any], **beside: Path | None) -> None:
+    """Print one JSON object on standard output, with the files that were written `beside`: their names."""
+    written = {key: str(path) for key, path in beside.items() if path is not None}
+    say(json.dumps({**values, **written}, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (0,)) -> None:
@@ -144,6 +157,7 @@ def _table(
     widths: Sequence[int],
     gap: int,
 ) -> Table:
+
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn.cli import common
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note
 
 if TYPE_CHECKING:
     from edgecnn.data.folder_contents import Inspection
@@ -27,13 +27,13 @@ def show(folder: str, plot: Path | None, as_json: bool) -> None:
         if plot is not None:
             draw_sheet(found, plot)
     if as_json:
-        common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
+        common.print_json(found.to_json(), plot=plot)
         return
     if found.class_counts:
         _print_classes(found)
     common.print_facts([*_facts(found), *([("plot", str(plot))] if plot else [])])
-    for note in found.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in found.notes:
+        note(remark)
 
 
 def _print_classes(found: Inspection) -> None:

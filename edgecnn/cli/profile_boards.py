@@ -11,7 +11,7 @@ import click
 
 from edgecnn.cli import common
 from edgecnn.cli.on_board import BoardCommand, answer, run_there, typed_words
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import as_options, say
 from edgecnn.errors import BoardError, EdgecnnError
 
 
@@ -42,9 +42,9 @@ class ProfileCommand(BoardCommand):
         elif results:
             _show(results, sweeps)
         for item in failed:
-            say(f"error: {item['error']}", err=True)
+            say(f"error: {as_options(str(item['error']))}", err=True)
             if item["hint"]:
-                say(f"hint: {item['hint']}", err=True)
+                say(f"hint: {as_options(item['hint'])}", err=True)
         return 1 if failed else 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecnn.cli import common
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def print_scenario(found: dict[str, Any]) -> None:
         ("LoadGen", f"{loadgen['version'].split()[0]}, logs in {found['log_folder']}"),
     ]
     common.print_facts(facts)
-    for note in found["notes"]:
-        say(f"note: {note}", fg="yellow")
+    for remark in found["notes"]:
+        note(remark)
 
 
 def facts(conditions: dict[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgecnn.cli import common
 from edgecnn.cli.profile_details import facts, named, print_layers, print_transfers
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 
 
 def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -> None:
@@ -36,8 +36,8 @@ def show(results: list[dict[str, Any]], sweeps: Sequence[dict[str, Any]] = ()) -
         print_transfers(item)
         if "layers" in item:
             print_layers(item)
-    for note in dict.fromkeys(note for item in results for note in item["notes"]):
-        say(f"note: {note}", fg="yellow")
+    for remark in dict.fromkeys(remark for item in results for remark in item["notes"]):
+        note(remark)
 
 
 def _print_rooflines(results: list[dict[str, Any]]) -> None:

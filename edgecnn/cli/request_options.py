@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from edgecnn.cli.on_board import BoardPath
+from edgecnn.cli.terminal import as_options, words_of
 from edgecnn.options import Field, fields, from_text, make
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,17 +22,6 @@ _ROLES: Mapping[str, dict[str, bool]] = {
     "update": {"sent": True, "fetched": True},
     "folder": {"sent": True, "folder": True},
 }
-_NAMED = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)`(?!`)")
-
-
-def as_options(text: str) -> str:
-    """Return what the library says, with the options of the command line for the fields that it names."""
-    return _NAMED.sub(lambda name: words_of(name[1]), text)
-
-
-def words_of(name: str) -> str:
-    """Return a field as the command line calls it."""
-    return "--" + name.replace("_", "-")
 
 
 def options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -83,3 +84,22 @@ def _let_go() -> None:
     """Let what is still in the buffer go nowhere: Python would try it again at the end."""
     with contextlib.suppress(OSError, ValueError):  # a test's output has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+#: A field of a request, as the library names it.
+_FIELD = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)`(?!`)")
+
+
+def as_options(text: str) -> str:
+    """Return what the library says, with the options of the command line for the fields that it names."""
+    return _FIELD.sub(lambda name: words_of(name[1]), text)
+
+
+def words_of(name: str) -> str:
+    """Return a field as the command line calls it."""
+    return "--" + name.replace("_", "-")
+
+
+def note(text: str, *, err: bool = False) -> None:
+    """Say what the library remarks, with the options of the command line for the fields that it names."""
+    say(f"note: {as_options(text)}", fg="yellow", err=err)

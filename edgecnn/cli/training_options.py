@@ -12,7 +12,7 @@ from edgecnn.cli import common
 from edgecnn.cli.terminal import console, say
 
 if TYPE_CHECKING:
-    from edgecnn.compress.train.training_loop import Report
+    from edgecnn.compress.train.run_report import Report
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def compile_fastest(request: CompileRequest, progress: Progress = silent) -> Tri
     """
     if request.capabilities not in ((), _capability_here()):
         raise InvalidValueError(
-            "auto keeps what is fastest on this machine; --target and --sm ask for an engine of another",
+            "auto keeps what is fastest on this machine; `target` and `sm` ask for an engine of another",
             hint=f"{for_other_gpus()} for a desktop GPU, --on NAME for a board",
         )
     source = open_source(request)

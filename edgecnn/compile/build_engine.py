@@ -92,13 +92,13 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
     if request.check is not None:
         if manifest is None or manifest.preprocessing is None:
             raise ArtifactError(
-                f"{path} does not say how its images are prepared, so --check cannot be used",
+                f"{path} does not say how its images are prepared, so `check` cannot be used",
                 hint="quantize or export it with edgecnn",
             )
         demand_images(list_folder(request.check))
     if request.reference is not None and (manifest is None or manifest.precision != "int8"):
         raise InvalidValueError(
-            f"{path.name} is no int8 file of edgecnn: only of one --reference can be the float form",
+            f"{path.name} is no int8 file of edgecnn: only of one `reference` can be the float form",
             hint="leave it out: an engine of a float file is compared with that file",
         )
     known = manifest or foreign(path, inspected.contents)
@@ -294,7 +294,7 @@ def _check(
         raise ParityError(
             f"{what} does not agree with {source.path.name}: {parity.sqnr_db:.1f} dB, at least {coarsest:g}"
             f" dB expected ({parity.top1_agreement:.0%} of {parity.images} images agree)",
-            hint="both are int8, and may be as near to the float file: --reference FLOAT.onnx lets it decide",
+            hint="both are int8, and may be as near to the float file: `reference` FLOAT.onnx lets it decide",
         )
     else:
         demand(parity, coarsest, what)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn.backends import BACKENDS, for_other_gpus
+from edgecnn.backends import BACKENDS, for_other_gpus, listed
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 from edgecnn.targets import target
@@ -55,7 +55,7 @@ def parse_sm(text: str) -> tuple[str, ...]:
         if part.isdecimal() and len(part) > 1:
             part = f"{part[:-1]}.{part[-1]}"
         if not re.fullmatch(r"\d{1,2}\.\d", part):
-            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in --sm 75,86,89")
+            raise InvalidValueError(f"{text!r} names no compute capabilities", hint="as in `sm` 75,86,89")
         found.append(part)
     return tuple(dict.fromkeys(found))
 
@@ -74,7 +74,7 @@ class CompileRequest(Request):
     )
     backend: str = option(
         AUTO,
-        f"Backend: {', '.join(BACKENDS.names())}; auto measures what runs here, keeps the fastest.",
+        f"Backend: {listed()}; auto measures what runs here, keeps the fastest.",
     )
     target: str | None = option(
         None, "Board or GPU to build for: a name of `edgecnn targets`.", unset="this machine"
@@ -115,7 +115,7 @@ class CompileRequest(Request):
         for value in self.sm:
             if not re.fullmatch(r"\d{1,2}\.\d", value):
                 raise InvalidValueError(
-                    f"{value!r} is no compute capability", hint="as in --sm 8.9, or --sm 75,86,89"
+                    f"{value!r} is no compute capability", hint="as in `sm` 8.9, or `sm` 75,86,89"
                 )
 
     @property

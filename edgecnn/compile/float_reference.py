@@ -86,5 +86,5 @@ def demand(against: AgainstFloat, what: str) -> None:
         raise ParityError(
             f"{what} keeps {against.engine.sqnr_db:.1f} dB of {against.path.name}, and the ONNX file that it"
             f" was built from {against.file.sqnr_db:.1f} dB ({against.engine.images} images)",
-            hint="another backend may compute it as the file says: --backend auto tries all",
+            hint="another backend may compute it as the file says: `backend` auto tries all",
         )

@@ -41,7 +41,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
             raise EngineError(
                 f"ONNX Runtime {ort.__version__} cannot compile {source.path}: it lists its weights among its"
                 " inputs, as files before IR version 4 do",
-                hint="it runs the file as it is; or: --backend openvino",
+                hint="it runs the file as it is; or: `backend` openvino",
             )
         content = path.read_bytes()
     return Built(
@@ -57,5 +57,5 @@ def _demand_batch(source: Source, batch: BatchRange | None) -> None:
     if batch is not None and isinstance(fixed, int) and (batch.least, batch.most) != (fixed, fixed):
         raise InvalidValueError(
             f"the file takes {fixed} images at a time, not {batch.least} to {batch.most}",
-            hint="export it without --batch for any number",
+            hint="export it without `batch` for any number",
         )

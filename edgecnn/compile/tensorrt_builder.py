@@ -108,7 +108,7 @@ def _gpu_here(library: Library, request: CompileRequest) -> cuda.Device | None:
             return None
         raise EngineError(
             f"{library.backend.title} builds for the GPU that it runs on: {error}",
-            hint="for GPUs that are elsewhere: --backend tensorrt-rtx --sm 86,89, or --target rtx-4070",
+            hint="for GPUs that are elsewhere: `backend` tensorrt-rtx `sm` 86,89, or `target` rtx-4070",
         ) from error
 
 
@@ -119,7 +119,7 @@ def _capabilities(library: Library, request: CompileRequest, gpu: cuda.Device | 
     if library.backend.name == "tensorrt" and gpu is not None and asked not in ((), here):
         raise InvalidValueError(
             f"TensorRT builds for the GPU that it runs on, of compute capability {gpu.compute_capability}",
-            hint=f"build it on the GPU itself, or: --backend tensorrt-rtx --sm {','.join(asked)}",
+            hint=f"build it on the GPU itself, or: `backend` tensorrt-rtx `sm` {','.join(asked)}",
         )
     return here if library.backend.name == "tensorrt" else asked or here
 
@@ -178,7 +178,7 @@ def _set_batch(
         if asked is not None and (asked.least, asked.most) != (first, first):
             raise InvalidValueError(
                 f"the file takes {first} images at a time, not {asked.least} to {asked.most}",
-                hint="export it without --batch for any number",
+                hint="export it without `batch` for any number",
             )
         return None
     batch = asked or BatchRange(1, 1, 1)
@@ -222,7 +222,7 @@ def _set_options(
     if request.dla >= builder.num_DLA_cores:
         raise InvalidValueError(
             f"there is no deep-learning accelerator {request.dla} here, but {builder.num_DLA_cores}",
-            hint="leave --dla out",
+            hint="leave `dla` out",
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = request.dla
@@ -300,7 +300,7 @@ def _build(
 
 def _hint(library: Library, request: CompileRequest, capabilities: tuple[str, ...]) -> str:
     if request.workspace_mib is not None:
-        return "give it a larger --workspace, or leave it out"
+        return "give it a larger `workspace`, or leave it out"
     if library.backend.name == "tensorrt-rtx" and "7.5" in capabilities:
         return (
             "on compute capability 7.5 it multiplies activations in float16 alone: leave 7.5 out, or --fp16"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecnn.backends import BACKENDS
+from edgecnn.backends import listed
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 
@@ -22,7 +22,7 @@ class EngineOptions(Request):
     threads: int = option(0, "CPU threads; 0: the library's choice.", least=0, most=1024)
     backend: str | None = option(
         None,
-        f"Engine library to build ONNX files for first, kept by content: {', '.join(BACKENDS.names())}.",
+        f"Engine library to build ONNX files for first, kept by content: {listed()}.",
         unset="run them as they are",
     )
 
@@ -50,7 +50,7 @@ class ProfileRequest(EngineOptions):
         None, "Images per inference: 8, or 1,2,4,8.", unset="1, or the model's", read=batches
     )
     seconds: float = option(3.0, "Time per model.", least=0.1, most=3600)
-    layers: bool = option(False, "Where the time goes, by the network's layers.", hidden=("recipe",))
+    layers: bool = option(False, "Where the time goes, by the network's layers.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,9 +67,7 @@ class CompareRequest(EngineOptions):
         None, "Images per inference.", title="a batch", unset="1, or the model's", least=1, most=_MOST_IMAGES
     )
     seconds: float = option(5.0, "Time per model, at least.", least=0.1, most=3600)
-    force: bool = option(
-        False, "Compare although the conditions are unlike; the result says so.", hidden=("recipe",)
-    )
+    force: bool = option(False, "Compare although the conditions are unlike; the result says so.")
     fail_above: float | None = option(
         None, "Times as long as the first that one may take, else exit with 3: 1.05.", above=0
     )
@@ -91,6 +89,4 @@ class EvalRequest(EngineOptions):
         False,
         "Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",
     )
-    preprocessing_parity: bool = option(
-        False, "Compare the input with what torchvision would prepare.", hidden=("recipe",)
-    )
+    preprocessing_parity: bool = option(False, "Compare the input with what torchvision would prepare.")

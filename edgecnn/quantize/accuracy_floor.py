@@ -72,7 +72,7 @@ def causes(preprocessing: Preprocessing, said_by: str, images: str, count: int) 
     return (
         f"the images are prepared otherwise than in training (here by {said_by}: mean {mean}, deviation"
         f" {deviation})",
-        f"the images that calibrated, {count} of {images}, are too few or unlike the real ones (--calib"
+        f"the images that calibrated, {count} of {images}, are too few or unlike the real ones (`calib`"
         " FOLDER)",
         "some layers cannot be int8 (edgecnn quantize: --sensitivity shows which, --min-sqnr 20 leaves them"
         " float)",

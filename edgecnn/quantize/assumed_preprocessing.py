@@ -5,10 +5,10 @@ median deviation of the first layer's channels, and how much the output varies o
 with it and with pixels of 0..255.
 
     network                                takes     first layer   output   with 0..255
-    EfficientNet-Lite0, ImageNet weights   ImageNet  2.72          0.88     0.69
-      the same, preparation folded in      0..1      12.0          0.84     0.68
-      the same                             -1..1     6.00          0.87     0.68
-      the same                             0..255    0.047         0.118    0.88
+    EfficientNet-Lite0, ImageNet weights   -1..1     2.71          0.88     0.69
+      the same, preparation folded in      ImageNet  1.22          0.89     0.69
+      the same                             0..1      5.41          0.86     0.68
+      the same                             0..255    0.021         0.41     0.89
     LeNet-5 trained on digits              its own   0.56          0.91     0.09
       the same, preparation folded in      ImageNet  0.41          0.73     0.08
       the same                             0..255    0.007         0.035    0.73
@@ -17,38 +17,40 @@ with it and with pixels of 0..255.
     ResNet-18, settled random weights      ImageNet  0.94          0.91     0.21
       the same, preparation folded in      0..255    0.016         0.016    0.91
 
-So pixels of 0..255 are told from all others. What is four times as large or small as it should be is not: the
-first layer is as lively as another network's then, and the entropy of the classes misleads (0.34 for -1..1 on
-the network that takes ImageNet's, with which it has 0.37). It only has to agree.
+So pixels of 0..255 are told from all others: by a quiet first layer, and an output that varies more with them
+or classes that are surer (an entropy of 0.34 in place of 0.81 on EfficientNet-Lite0). What is four times as
+large or small as it should be is not: the first layer is as lively as another network's then, and the entropy
+is nearly the same (0.34 with its own, 0.37 to 0.46 with ImageNet's in place of -1..1 or 0..1).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from edgecnn.data.calibration_images import ImageSource
-from edgecnn.errors import InvalidValueError
+from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import CLASS_SCORES, Output, spread
+from edgecnn.quantize import first_norm
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.readouts import Readout
 from edgecnn.quantize.reference import Network
 from edgecnn.runtime.engine import softmax
 from edgecnn.runtime.preprocessing import Preprocessing
 
-NOTE = (
-    "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
-    " (--mean and --std say otherwise)"
-)
+#: The options that say how the images of a quantized file are prepared.
+MEAN_AND_STD = ("--mean", "--std")
 #: The first layer's channels vary less than this with what is assumed, ...
 _QUIET = 0.25
 #: ... and the output varies so many times as much over the images with the other, and by this share at least.
 _LIVELIER, _LIVELY = 4.0, 0.05
-#: The classes are not less sure by more than this share of the largest entropy.
-_SURER = 0.05
+#: The classes are surer by this share of the largest entropy, or at least not less sure by that.
+_SURER, _UNSURE = 0.2, 0.05
 _IMAGES = 8
 #: At the edge of a map, where it is padded, even a constant input varies.
 _EDGE = 2
@@ -64,27 +66,68 @@ class _Seen:
     entropy: float | None
 
 
-def check(model: onnx.ModelProto, images: ImageSource, name: str) -> None:
-    """Raise InvalidValueError if a prepared float model can hardly take what is assumed, but does 0..255."""
+def note(options: tuple[str, str] = MEAN_AND_STD) -> str:
+    """Return what is said before the work; the two `options` say otherwise."""
+    return (
+        "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
+        f" ({' and '.join(options)} say otherwise; that it takes 0..255 would be noticed, 0..1 if it has its"
+        " batch normalizations yet, -1..1 and BGR would not)"
+    )
+
+
+def check(
+    model: onnx.ModelProto,
+    original: onnx.ModelProto,
+    images: ImageSource,
+    name: str,
+    options: tuple[str, str] = MEAN_AND_STD,
+) -> None:
+    """Raise InvalidValueError if a float model can hardly take what is assumed.
+
+    That is, if its first batch normalization speaks against it (`first_norm`), or what it makes of 0..255.
+    `model` is the prepared form of `original`; the two `options` are those that say how images are prepared.
+    """
     preprocessing = images.preprocessing
     channels = preprocessing.channels
     pixels = dataclasses.replace(preprocessing, mean=(0.0,) * channels, std=(1 / 255,) * channels)
     frames = dataclasses.replace(images, checks=_IMAGES).check_frames()[:_IMAGES]
+    try:
+        found = first_norm.misfit(original, preprocessing, frames)
+    except EngineError:
+        found = None  # it does not run as it is, which the comparison with it says
+    if found is not None:
+        raise InvalidValueError(
+            f"{name} does not say how its images are prepared, and its first batch normalization recorded"
+            f" others in training: ImageNet's mean and deviation are {found.assumed:.1f} away from these,"
+            f" {found.other} is {found.distance:.1f} (below 1 is usual)",
+            hint=_hint(found.mean, found.std, options),
+        )
     first = _first_layer(model)
     if first is None:
         return
     assumed, other = (_look(model, first, item, frames) for item in (preprocessing, pixels))
-    unlikely = assumed.first_layer < _QUIET and other.spread > max(_LIVELY, _LIVELIER * assumed.spread)
-    if assumed.entropy is not None and other.entropy is not None:
-        unlikely = unlikely and other.entropy < assumed.entropy + _SURER
-    if unlikely:
-        std = ",".join([f"{1 / 255:.9f}"] * channels)
+    if _cannot_be(assumed, other):
         raise InvalidValueError(
             f"{name} does not say how its images are prepared, and seems to take pixels of 0..255: its output"
             f" varies by {assumed.spread:.1%} over images with ImageNet's mean and deviation, by"
             f" {other.spread:.1%} with these",
-            hint=f"--mean {','.join(['0'] * channels)} --std {std}, or --yes to go on with ImageNet's",
+            hint=_hint(pixels.mean, pixels.std, options),
         )
+
+
+def _cannot_be(assumed: _Seen, other: _Seen) -> bool:
+    """Return whether a network takes the other preparation, by what it makes of both."""
+    livelier = other.spread > max(_LIVELY, _LIVELIER * assumed.spread)
+    if assumed.entropy is not None and other.entropy is not None:
+        surer = assumed.entropy - other.entropy
+        livelier = (livelier and surer > -_UNSURE) or surer > _SURER
+    return assumed.first_layer < _QUIET and livelier
+
+
+def _hint(mean: Sequence[float], std: Sequence[float], options: tuple[str, str]) -> str:
+    means, deviations = (",".join(f"{value:.7g}" for value in values) for values in (mean, std))
+    otherwise = "--yes to go on" if options == MEAN_AND_STD else "give them as they are to go on"
+    return f"{options[0]} {means} {options[1]} {deviations}, or {otherwise} with ImageNet's"
 
 
 def _first_layer(model: onnx.ModelProto) -> str | None:
@@ -95,8 +138,7 @@ def _first_layer(model: onnx.ModelProto) -> str | None:
 
 def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, frames: np.ndarray) -> _Seen:
     inputs = preprocessing.normalize(frames)
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     if first not in Graph(model).outputs:
         probe.graph.output.append(helper.make_empty_tensor_value_info(first))
     outputs = Network(model)(inputs)

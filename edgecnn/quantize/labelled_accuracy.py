@@ -34,7 +34,7 @@ class Labelled:
         if decides is None:
             raise InvalidValueError(
                 "no output of the network is class scores, so there is no top-1 to keep",
-                hint="give --min-sqnr in place of --max-drop",
+                hint="give `min_sqnr` in place of `max_drop`",
             )
         count = 2 if decides.kind == SCORE else decides.values[0].size
         found = test_images(manifest, data, count)

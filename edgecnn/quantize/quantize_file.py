@@ -120,7 +120,7 @@ def _open(request: QuantizeRequest) -> _Source:
         seed=request.seed,
     )
     if said_by == _ASSUMED and not request.yes:
-        assumed_preprocessing.check(model, images, str(request.source))
+        assumed_preprocessing.check(model, given.model, images, str(request.source))
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)
@@ -252,18 +252,18 @@ def _preprocessing(
             f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
         )
     if request.preprocessing is not None:
-        chosen, said_by = request.preprocessing, "--mean and --std"
+        chosen, said_by = request.preprocessing, "`mean` and `std`"
         if chosen.channels != channels:
             raise InvalidValueError(
                 f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-                hint="give --mean and --std one number per channel",
+                hint="give `mean` and `std` one number per channel",
             )
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
         if request.size is None:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
     else:
-        notes.append(assumed_preprocessing.NOTE)
+        notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
     return chosen.at(height).with_channels(channels), said_by
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,22 +69,12 @@ class QuantizeRequest(Int8Options):
         if self.precision != "int8" and self.force:
             raise InvalidValueError("`force` belongs to int8", hint="leave it out")
         if self.mean is not None or self.std is not None:
-            self._prepare()
+            object.__setattr__(self, "preprocessing", Preprocessing.said(self.mean, self.std))
 
     @property
     def resolved_effort(self) -> str:
         """How much is tried for the accuracy of an int8 file."""
         return self.effort or "default"
-
-    def _prepare(self) -> None:
-        mean = self.mean or (0.0,) * len(self.std or ())
-        std = self.std or (1.0,) * len(mean)
-        if len(mean) != len(std) or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-            raise InvalidValueError(
-                "`mean` and `std` need as many finite numbers each, deviations above zero",
-                hint="`mean` 0.485,0.456,0.406 `std` 0.229,0.224,0.225",
-            )
-        object.__setattr__(self, "preprocessing", Preprocessing(mean=mean, std=std))
 
 
 @dataclass(frozen=True)

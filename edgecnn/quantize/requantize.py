@@ -67,6 +67,6 @@ def _notes(bits: int, before: int, target_name: str) -> list[str]:
     if bits < before:
         notes.append(
             f"its weights were rounded once more, to {bits} bits, and nothing repaired that: made from the"
-            f" float file with --target {target_name}, they keep more"
+            f" float file with `target` {target_name}, they keep more"
         )
     return notes

@@ -24,7 +24,7 @@ from edgecnn.recipe.step_options import Options
 from edgecnn.targets import target
 
 if TYPE_CHECKING:
-    from edgecnn.compress.train.training_loop import Report
+    from edgecnn.compress.train.run_report import Report
 
 
 class Listener(Protocol):

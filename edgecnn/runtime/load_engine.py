@@ -44,7 +44,7 @@ def load(
     if rebuild is not None and not callable(rebuild):
         raise InvalidValueError(
             "rebuild is the function that builds an engine anew",
-            hint="from edgecnn.compile import rebuilt; load(path, rebuild=rebuilt)",
+            hint="edgecnn.load(path, rebuild=True), or runtime.load(path, rebuild=edgecnn.compile.rebuilt)",
         )
     path = Path(path)
     manifest = artifact.read_manifest(path)

@@ -132,7 +132,7 @@ class OrtEngine(Engine):
         if (self.manifest.quantization or {}).get("scheme") == "portable":
             notes.append(
                 f"{name} has the portable int8 form, which is for TensorRT; ONNX Runtime"
-                " computes most of it in float on a CPU. For this machine: --target cpu"
+                " computes most of it in float on a CPU. For this machine: `target` cpu"
             )
         if saturates():
             notes.append(

@@ -109,6 +109,24 @@ class Preprocessing:
             self, mean=tuple(self.mean[i] for i in cycle), std=tuple(self.std[i] for i in cycle)
         )
 
+    @classmethod
+    def said(cls, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Preprocessing | None:
+        """Return what a mean and a deviation for each channel say; None where neither is given.
+
+        Raises InvalidValueError.
+        """
+        if mean is None and std is None:
+            return None
+        try:
+            if min(std or (1.0,)) <= 0:
+                raise InvalidValueError("a deviation is not above zero")
+            return cls(mean=mean or (0.0,) * len(std or ()), std=std or (1.0,) * len(mean or ()))
+        except InvalidValueError as error:
+            raise InvalidValueError(
+                f"a mean of {mean or 0} and a deviation of {std or 1} prepare no image",
+                hint="as many finite numbers each, with commas between, and deviations above zero",
+            ) from error
+
     def demand_input(self, shape: Sequence[int | str], layout: str, name: str) -> None:
         """Raise ArtifactError for an input, (N, channels, height, width) or NHWC, that takes other images."""
         side = (self.size, self.size)

@@ -29,8 +29,8 @@ def download(name: str) -> Downloaded:
     What the cache holds is used where the hub cannot be reached. Raises WeightsError.
     """
     repository, _, revision = name.partition("@")
-    hub = require("huggingface_hub", f"--weights hf:{name}")
-    errors = require("huggingface_hub.errors", f"--weights hf:{name}")
+    hub = require("huggingface_hub", f"`weights` hf:{name}")
+    errors = require("huggingface_hub.errors", f"`weights` hf:{name}")
     for file in _FILES:
         try:
             path = Path(hub.hf_hub_download(repository, file, revision=revision or None))

@@ -20,5 +20,5 @@ def fitting(resolution: int) -> Iterator[None]:
             ) from error
         raise InvalidValueError(
             f"this network cannot take an input of {resolution} pixels",
-            hint="leave out --resolution for the network's own, or give a larger one",
+            hint="leave out `resolution` for the network's own, or give a larger one",
         ) from error

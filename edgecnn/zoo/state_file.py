@@ -104,7 +104,7 @@ def _unwrap(path: Path, content: Any, notes: list[str]) -> dict[str, Tensor]:
     if averaged:
         notes.append(
             f"{chosen} was loaded; {path.name} also holds averaged weights, which are often the better ones:"
-            f" --weights {path}#{averaged[0]} loads those"
+            f" `weights` {path}#{averaged[0]} loads those"
         )
     elif chosen not in _PLAIN:
         notes.append(f"the weights are those under {chosen} in {path.name}")

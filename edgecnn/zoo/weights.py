@@ -139,7 +139,7 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if wrong := files.unlike_file(path, "a checkpoint"):
         raise WeightsError(
             f"the checkpoint {source[:200]} is {wrong}",
-            hint="--weights takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
+            hint="`weights` takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
     return Checkpoint(source, path, part)
 
@@ -149,11 +149,11 @@ def _imagenet(row: Architecture) -> Checkpoint:
     if where is None:
         raise WeightsError(
             f"no ImageNet weights are known for {row.name}",
-            hint="give a checkpoint: --weights FILE.safetensors, FILE.pth or hf:OWNER/REPO",
+            hint="give a checkpoint: `weights` FILE.safetensors, FILE.pth or hf:OWNER/REPO",
         )
     if where.startswith("package:"):
         module = where.removeprefix("package:")
-        folder = package_folder(module, f"--weights imagenet for {row.name}")
+        folder = package_folder(module, f"`weights` imagenet for {row.name}")
         path = next(folder.rglob("*.pth"), None)
         if path is None:
             raise WeightsError(f"the package {module} holds no weights", hint=install_command(module))
@@ -164,7 +164,7 @@ def _imagenet(row: Architecture) -> Checkpoint:
         raise WeightsError(
             f"the ImageNet weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
             f" {found.sha256[:12]}..., not {row.imagenet_sha256[:12]}...",
-            hint=f"if they are the ones that you want: --weights {found.path}",
+            hint=f"if they are the ones that you want: `weights` {found.path}",
         )
     return found
 
@@ -199,7 +199,7 @@ def _check_fit(own: dict[str, Tensor], state: dict[str, Tensor], checkpoint: Che
     if found:
         raise WeightsError(
             f"{checkpoint.source} does not fit this network: it {'; '.join(found)}",
-            hint="check the architecture, --alpha and the number of classes",
+            hint="check the architecture, `alpha` and the number of classes",
         )
 
 

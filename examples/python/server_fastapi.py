@@ -6,7 +6,7 @@
     curl http://127.0.0.1:8000/health
 
 The page /docs describes the interface. One engine serves all requests from a pool of threads; the event loop
-never waits for an inference. `uploads.py`, beside this file, says what is refused.
+never waits for an inference. `uploads.py` and `heads.py`, beside this file, say what is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import uvicorn
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
+from heads import Heads
 from pydantic import BaseModel
 
 from edgecnn.errors import DataError, EdgecnnError
@@ -118,6 +119,8 @@ def main() -> None:
             host=arguments.host,
             port=arguments.port,
             limit_concurrency=uploads.MAX_CONNECTIONS,
+            http=Heads,
+            h11_max_incomplete_event_size=uploads.MAX_HEAD,
         )
 
 

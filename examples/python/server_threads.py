@@ -56,8 +56,12 @@ class ClassifierServer(ThreadingHTTPServer):
             self.connections.release()
 
 
+class Late(OSError):
+    """What a client sends is late. No TimeoutError: http.server would end without an answer."""
+
+
 class Timed(io.RawIOBase):
-    """What a socket receives until a moment; then reading raises TimeoutError, however little came before."""
+    """What a socket receives until a moment; then reading raises Late, however little came before."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
@@ -74,10 +78,11 @@ class Timed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Receive what is there."""
         left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
+        try:
+            self._connection.settimeout(max(left, 1e-6))
+            return self._connection.recv_into(buffer)
+        except TimeoutError:
+            raise Late from None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -85,6 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: ClassifierServer
     unread = True  # whether a client may still be sending
+    requestline, request_version = "", "HTTP/1.0"  # until they are read
 
     def setup(self) -> None:
         """Let the whole request, its head included, arrive within a limit."""
@@ -101,6 +107,18 @@ class Handler(BaseHTTPRequestHandler):
                 rest = Timed(self.connection, 1)
                 while rest.readinto(bytearray(1 << 16)):
                     pass
+
+    def handle(self) -> None:
+        """Serve the request; one whose head is late is told so."""
+        try:
+            super().handle()
+        except Late:
+            self.answer(408, uploads.SLOW)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer in the same form what is no request, has too long a head, or another method."""
+        self.request_version = "HTTP/1.0"
+        self.answer(code, {"error": "only GET and POST are answered"} if code == 501 else uploads.NO_REQUEST)
 
     def do_GET(self) -> None:
         """Say that the engine is loaded, and which."""
@@ -130,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.arriving.limit(uploads.BODY_SECONDS)
             body = self.rfile.read(length)
-        except TimeoutError:
+        except Late:
             return 408, uploads.SLOW
         self.unread = False
         try:

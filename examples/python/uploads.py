@@ -11,6 +11,8 @@ from edgecnn.runtime import Engine, Prediction, open_image
 #: A longer body is refused unread, a larger picture undecoded.
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 25_000_000
+#: Bytes of the head of a request.
+MAX_HEAD = 64 << 10
 #: Bodies that are in memory at once, and pictures that are decoded and classified at once; others wait.
 MAX_BODIES = 64
 MAX_PICTURES = os.cpu_count() or 1
@@ -21,6 +23,10 @@ WAIT_SECONDS = 20
 BODY_SECONDS = 20
 
 BUSY = {"error": "the server is busy", "hint": "try again in a moment"}
+NO_REQUEST = {
+    "error": f"this is no HTTP request, or its head is longer than {MAX_HEAD >> 10} KiB",
+    "hint": "curl --data-binary @photo.jpg",
+}
 SLOW = {"error": f"the request did not arrive within {BODY_SECONDS} seconds", "hint": "send a smaller image"}
 
 _BOUNDARY = re.compile(r'boundary="?([^";]{1,70})"?', re.IGNORECASE)

@@ -122,14 +122,17 @@ def package(tmp_path):
 
 
 def test_an_installed_package_brings_it(package, model):
-    done = run("compile", str(model), "--backend", "toy", env=package("toy_backend:ROW"))
+    environment = package("toy_backend:ROW")
+    done = run("compile", str(model), "--backend", "toy", env=environment)
     assert done.returncode == 0, done.stderr
     assert read_manifest(model.with_suffix(".toy")).engine.backend == "toy"
+    assert "toy" in run("compile", "--help", env=environment).stdout
 
 
 def test_one_that_cannot_be_used_is_named(package, monkeypatch):
     site, *_ = package("no_such_module:ROW")["PYTHONPATH"].split(os.pathsep)
     monkeypatch.syspath_prepend(site)
+    assert backends.listed().endswith(", toy")  # by its name alone
     table = Registry("backend", more=backends._add_plugins)
     with pytest.raises(EdgecnnError, match="plug-in toy = no_such_module:ROW cannot be used"):
         table.names()

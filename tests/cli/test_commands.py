@@ -7,12 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from program import SMALL, run, run_here
 
-from edgecnn.artifact import METADATA_KEY
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime import load
 
@@ -145,7 +143,7 @@ BAD = {
     ),
     "alpha of zero": (1, "export mobilenet --alpha 0 -o {}/m.onnx", "alpha of 0", "0.5"),
     "negative alpha": (1, "export mobilenet --alpha -1 -o {}/m.onnx", "alpha of -1", "above 0"),
-    "absurd alpha": (1, "export mobilenet --alpha 1e9 -o {}/m.onnx", "alpha of 1e+09", "at most 8"),
+    "absurd alpha": (1, "export mobilenet --alpha 1e9 -o {}/m.onnx", "alpha of 1000000000", "at most 8"),
     "alpha that is no number": (
         2,
         "export mobilenet --alpha wide -o {}/m.onnx",
@@ -322,56 +320,3 @@ def test_more_calibration_images_than_there_are_is_told_truly(tmp_path):
     steps = {step["what"]: step for step in json_of("info", str(path))["lineage"]}
     assert steps["quantize"]["parameters"]["count"] == 899
     assert len(steps["quantize"]["parameters"]["images_sha256"]) == 64
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["info {}", "profile {} --no-store", "predict {} {}", "quantize {} -o o.onnx", "compile {} -o o.ort",
-     "compare {} {} --no-store", "eval {} --data digits --no-store", "verify {}",
-     "export lenet5 --weights {} -o o.onnx"],
-)  # fmt: skip
-def test_a_pipe_in_place_of_a_model_is_called_so_by_every_command(command, tmp_path):
-    os.mkfifo(tmp_path / "m.onnx")
-    done = run_here(*command.format(*["m.onnx"] * 2).split(), cwd=tmp_path)
-    said = done.stderr.splitlines()
-    assert done.returncode == 1 and said[-2].startswith("error: ") and said[-1].startswith("hint: ")
-    assert "m.onnx is a pipe, not a " in said[-2]
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
-
-
-def test_a_pipe_in_place_of_a_checkpoint_is_called_so(tmp_path):
-    os.mkfifo(tmp_path / "m.safetensors")
-    for command in ("export {} -o o.onnx", "train {} --data digits -o o.safetensors", "info {}"):
-        done = run_here(*command.format("m.safetensors").split(), cwd=tmp_path)
-        assert done.returncode == 1 and "m.safetensors is a pipe, not a model file" in done.stderr
-
-
-@pytest.fixture(params=[{"size": 64}, {"mean": [0.5], "std": [0.5]}], ids=["size", "channels"])
-def contradictory(request, exported, tmp_path):
-    """A file whose manifest prepares other images than its graph takes."""
-    model = onnx.load(exported(*SMALL))
-    (entry,) = (item for item in model.metadata_props if item.key == METADATA_KEY)
-    manifest = json.loads(entry.value)
-    manifest["preprocessing"].update(request.param)
-    entry.value = json.dumps(manifest)
-    onnx.save(model, tmp_path / "m.onnx")
-    return tmp_path
-
-
-def test_a_manifest_that_contradicts_its_graph_is_refused_alike_by_every_command(contradictory, coffee):
-    commands = (
-        "profile m.onnx --seconds 0.1 --no-store",
-        f"predict m.onnx {coffee}",
-        "quantize m.onnx -o q.onnx --calib-images 8",
-        "compile m.onnx --backend ort -o m.ort",
-        "eval m.onnx --data digits --no-store",
-        "compare m.onnx m.onnx --no-store",
-    )
-    said = set()
-    for command in commands:
-        done = run_here(*command.split(), cwd=contradictory)
-        assert done.returncode == 1, command
-        said.add(tuple(done.stderr.splitlines()[-2:]))
-    ((line, hint),) = said
-    assert line.startswith("error: m.onnx takes images of 3 x 96 x 96, but its manifest prepares them as ")
-    assert "export" in hint and [path.name for path in contradictory.iterdir()] == ["m.onnx"]

@@ -89,9 +89,14 @@ def test_the_plot_and_the_sheet_are_pictures(compared):
             assert picture.format == "PNG" and picture.width > 1000
 
 
-def test_without_a_reference_there_is_no_sheet(files, tmp_path):
-    done = run_here("eval", files[0], "--data", "digits", "--plot", str(tmp_path / "p.svg"))
-    assert done.returncode == 0 and [path.name for path in tmp_path.iterdir()] == ["p.svg"]
+@pytest.mark.parametrize("sheet", [(), ("p_changed.svg",)])
+def test_what_is_drawn_is_named_and_without_a_reference_there_is_no_sheet(files, tmp_path, sheet):
+    plot, more = str(tmp_path / "p.svg"), ("--reference", files[1]) if sheet else ()
+    done = run_here("eval", files[0], "--data", "digits", "--plot", plot, *more, "--json")
+    values = json.loads(done.stdout)
+    assert done.returncode == 0 and {path.name for path in tmp_path.iterdir()} == {"p.svg", *sheet}
+    assert values["plot"] == plot
+    assert values.get("contact_sheet") == (str(tmp_path / sheet[0]) if sheet else None)
 
 
 def test_preprocessing_parity_stands_in_the_json(files):

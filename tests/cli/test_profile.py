@@ -36,7 +36,7 @@ def test_the_limit_is_named_once_it_is_known(model, tmp_path, monkeypatch):
 
 
 def test_a_plot_is_written(model, tmp_path):
-    profiled(model, "--plot", str(tmp_path / "p.svg"))
+    assert profiled(model, "--plot", str(tmp_path / "p.svg"))["plot"] == str(tmp_path / "p.svg")
     assert "conv_stem" in (tmp_path / "p.svg").read_text()
 
 

@@ -158,8 +158,13 @@ def test_sensitivity_is_printed_plotted_and_in_the_json(network, tmp_path):
         "--plot", str(plot), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    layers = json.loads(done.stdout)["sensitivity"]
-    assert len(layers) == 28 and {layer["operator"] for layer in layers} == {"Conv", "Gemm"}
+    report = json.loads(done.stdout)
+    layers = report["sensitivity"]
+    assert (
+        report["plot"] == str(plot)
+        and len(layers) == 28
+        and {layer["operator"] for layer in layers} == {"Conv", "Gemm"}
+    )
     assert plot.read_bytes().startswith(b"\x89PNG")
     # All layers up to the last are the whole network.
     assert layers[-1]["cumulative_db"] < min(layer["alone_db"] for layer in layers) + 3

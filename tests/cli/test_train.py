@@ -45,6 +45,7 @@ def test_epochs_are_shown_logged_and_drawn(trained):
     assert float(rows[-1]["loss"]) == report["history"][-1]["loss"]
     assert errors.count("images/s") == 4 and "left" in errors
     assert Image.open(path.parent / "curve.png").width > 400
+    assert report["log"] == str(path.parent / "log.csv") and report["plot"] == str(path.parent / "curve.png")
     assert sorted(item.name for item in path.parent.iterdir()) == [
         "curve.png",
         "lenet.safetensors",

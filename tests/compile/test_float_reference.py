@@ -88,7 +88,7 @@ def test_without_the_float_file_it_is_asked_for_and_can_be_anywhere(network, tmp
     (tmp_path / "damaged.onnx").write_bytes(b"no model")
     with pytest.raises(ParityError, match=r"does not agree with m\.onnx") as caught:
         compile_file(CompileRequest(source, tmp_path / "m.ort", "ort"))
-    assert "--reference FLOAT.onnx" in caught.value.hint
+    assert "`reference` FLOAT.onnx" in caught.value.hint
     done = compile_file(CompileRequest(source, tmp_path / "m.ort", "ort", reference=moved))
     assert done.against_float.path == moved
 

@@ -1,6 +1,7 @@
 """The cache of engines: one build at a time, by content, in a place that can be written."""
 
 import json
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,9 +10,10 @@ import onnx
 import pytest
 from small_classifier import classifier
 
+import edgecnn
 from edgecnn.artifact import sidecar
 from edgecnn.compile import CompileRequest, compile_file, rebuild, rebuilt
-from edgecnn.errors import OutputError
+from edgecnn.errors import EngineError, InvalidValueError, OutputError
 from edgecnn.runtime import load
 
 
@@ -40,7 +42,7 @@ def test_two_that_ask_at_once_share_one_build(outdated, monkeypatch):
 
     def ask():
         both.wait(5)
-        with load(outdated, rebuild=rebuilt) as engine:
+        with edgecnn.load(outdated, rebuild=True) as engine:
             return engine(np.ones((1, 3, 16, 16), np.float32))
 
     monkeypatch.setattr(rebuild, "compile_file", counted)
@@ -48,6 +50,20 @@ def test_two_that_ask_at_once_share_one_build(outdated, monkeypatch):
         first, second = (pool.submit(ask) for _ in range(2))
         np.testing.assert_array_equal(first.result(), second.result())
     assert len(builds) == 1
+
+
+def test_the_runtime_alone_names_the_command_that_builds_it_anew(outdated, monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("edgecnn.compile")]:
+        monkeypatch.setitem(sys.modules, module, None)  # as where it is not installed
+    with pytest.raises(EngineError, match=r"built for ONNX Runtime 1\.2\.3") as caught:
+        load(outdated)
+    assert caught.value.hint.startswith("edgecnn compile ") and "--backend onnxruntime" in caught.value.hint
+
+
+def test_who_rebuilds_is_a_function(outdated):
+    with pytest.raises(InvalidValueError) as caught:
+        load(outdated, rebuild=True)
+    assert "edgecnn.load(path, rebuild=True)" in caught.value.hint
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(outdated, cache):

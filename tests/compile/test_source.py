@@ -62,7 +62,7 @@ def test_images_that_cannot_be_used_are_refused_first(exported, tmp_path, unbuil
         compile_it(CompileRequest(exported("lenet5"), tmp_path / "m", backend, check=tmp_path / "none"))
     Image.new("L", (8, 8)).save(tmp_path / "p.png")
     foreign = classifier(tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match="--check cannot be used"):
+    with pytest.raises(ArtifactError, match="`check` cannot be used"):
         compile_it(CompileRequest(foreign, tmp_path / "m", backend, check=tmp_path))
 
 

@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_build(rtx, tmp_path):
 def test_without_a_gpu_rtx_asks_for_capabilities(rtx, tmp_path):
     with pytest.raises(EngineError, match="no NVIDIA GPU") as caught:
         compiled(classifier(tmp_path / "m.onnx"))
-    assert "--sm" in caught.value.hint
+    assert "`sm`" in caught.value.hint
 
 
 def test_a_capability_that_rtx_does_not_know_is_refused(rtx, tmp_path):
@@ -116,7 +116,7 @@ def test_a_workspace_that_is_too_small_is_explained(rtx, tmp_path):
             workspace_mib=1,
             batch=BatchRange(64, 64, 64),
         )
-    assert "--workspace" in caught.value.hint
+    assert "`workspace`" in caught.value.hint
 
 
 def test_the_form_for_cpus_is_refused_before_the_parser(rtx, tmp_path):
@@ -268,7 +268,7 @@ def test_tensorrt_builds_for_its_own_gpu_alone(tensorrt, tmp_path):
         InvalidValueError, match=r"the GPU that it runs on, of compute capability 8\.9"
     ) as caught:
         compiled(path, backend="tensorrt", target="jetson-orin-nano")
-    assert "tensorrt-rtx --sm 8.7" in caught.value.hint
+    assert "tensorrt-rtx `sm` 8.7" in caught.value.hint
 
 
 def test_a_dla_gets_types_that_it_has_and_the_gpu_the_rest(tensorrt, tmp_path):

@@ -35,3 +35,9 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
     with pytest.raises(MissingPackageError, match="counting needs no_such_package") as caught:
         require("no_such_package", "counting")
     assert caught.value.hint == 'pip install "edgecnn[export]"'
+
+
+def test_a_missing_package_of_no_extra_is_named_by_its_own_name():
+    with pytest.raises(MissingPackageError, match="counting needs no_such_package") as caught:
+        require("no_such_package.inner", "counting")
+    assert caught.value.hint == "pip install no_such_package"

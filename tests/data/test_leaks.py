@@ -161,9 +161,9 @@ AGAIN = {
 
 @pytest.fixture
 def white(plain):
-    """As `plain`, with white pixels, and few enough colours for a palette."""
+    """As `plain`, with white pixels, upright, and with few enough colours for a palette."""
     for file in plain.rglob("*.png"):
-        pixels = np.asarray(Image.open(file)).copy()
+        pixels = np.asarray(Image.open(file).resize((6, 9), Image.Resampling.NEAREST)).copy()
         pixels[:2] = 255
         Image.fromarray(pixels).save(file)
     return plain

@@ -246,15 +246,42 @@ def test_every_one_of_500_connections_at_once_gets_an_answer(server, photographs
     assert all(b"{" in answer for answer in answers)
 
 
-def test_a_body_that_trickles_ends_with_the_reason(server):
+HEADS = {
+    "one long header": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000_000 + b"\r\n\r\n",
+    "many headers": b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X: abcdefgh\r\n" * 100_000 + b"\r\n",
+    "a long path": b"GET /" + b"a" * 10_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_head_that_is_too_long_or_none_is_refused_in_words(server, head):
+    host, port = urllib.parse.urlsplit(server).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for start in range(0, len(head), 1 << 20):
+            connection.sendall(head[start : start + (1 << 20)])
+            time.sleep(0.01)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    first, _, rest = answer.partition(b"\r\n")
+    assert first.split()[1] in (b"400", b"414", b"431")
+    assert "head is longer than 64 KiB" in json.loads(rest.partition(b"\r\n\r\n")[2])["error"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"),
+     (b"POST /classify HTTP/1.1\r\n", b"X: y\r\n"), (b"", b"P")],
+    ids=["body", "headers", "request line"],
+)  # fmt: skip
+def test_a_request_that_trickles_ends_with_the_reason(server, begin, more):
     host, port = urllib.parse.urlsplit(server).netloc.split(":")
     start = time.perf_counter()
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        connection.sendall(begin)
         answer = b""
         while time.perf_counter() - start < 15 and not answer:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.send(b"x")
+                connection.send(more)
             connection.settimeout(0.3)
             with contextlib.suppress(TimeoutError):
                 answer = connection.recv(1000)

@@ -7,7 +7,7 @@ import pytest
 from edgecnn.artifact import TensorSpec
 from edgecnn.cli.commands.profile import command
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.measure.latency import loadgen, statistics
+from edgecnn.measure.latency import loadgen
 from edgecnn.measure.latency.loadgen import SCENARIOS, run_scenario
 from edgecnn.measure.latency.loadgen_system import System
 from edgecnn.measure.latency.profile_engines import profile
@@ -161,25 +161,23 @@ def test_permutations_of_the_library_are_batches_that_lie_together():
 
 
 def test_the_command_knows_every_scenario():
-    (option,) = (item for item in command.params if item.name == "scenario_name")
+    (option,) = (item for item in command.params if item.name == "scenario")
     assert list(option.type.choices) == list(SCENARIOS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "batch"), [("single-stream", 1), ("offline", 8)])
 def test_loadgen_agrees_with_profile_within_5_percent(exported, tmp_path, scenario, batch):
-    """Measured in turns; the interval of their ratio must reach into the 5 %."""
+    """In turns; the least disturbed turn of each counts, so that what else runs here does not."""
     ours, theirs = [], []
     with load(exported("mobilenet", "--alpha", "0.5"), threads=1) as engine:
-        for turn in range(20):
+        for turn in range(6):
             (latency,) = profile([engine], batch=batch, seconds=0.5)
             found = run_scenario(engine, scenario, tmp_path / str(turn), batch=batch, seconds=0.5)
             if scenario == "offline":
-                ours.append(latency.to_json()["throughput_ips"])
-                theirs.append(found.throughput_ips)
+                ours.append(1 / latency.to_json()["throughput_ips"])
+                theirs.append(1 / found.throughput_ips)
             else:
                 ours.append(latency.milliseconds["p50"])
                 theirs.append(found.latency_ms["p50"])
-    ratio = statistics.paired_ratio([np.array(theirs)], [np.array(ours)])
-    assert ratio.low < 1.05
-    assert ratio.high > 0.95
+    assert 0.95 < min(theirs) / min(ours) < 1.05, (sorted(theirs), sorted(ours))

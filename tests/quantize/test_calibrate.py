@@ -86,7 +86,7 @@ def test_progress_counts_images():
 def test_no_images_is_refused():
     with pytest.raises(DataError, match="no calibration images") as caught:
         observe(network(), ALL, iter([]))
-    assert "--calib" in caught.value.hint
+    assert "`calib`" in caught.value.hint
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

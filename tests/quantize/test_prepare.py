@@ -209,7 +209,7 @@ def test_the_size_of_an_open_input_is_given():
     model = model_of([CONV, ("GlobalAveragePool", "a", "y", {})], shape=("n", 4, "h", "w"))
     with pytest.raises(InvalidValueError) as caught:
         prepare(model)
-    assert "--size" in caught.value.hint
+    assert "`size`" in caught.value.hint
     dimensions = prepare(model, size=8).graph.input[0].type.tensor_type.shape.dim
     assert [item.dim_value for item in dimensions][1:] == [4, 8, 8] and dimensions[0].dim_param == "n"
     fixed = model_of([CONV, ("Relu", "a", "y", {})])

@@ -121,6 +121,6 @@ def test_the_command_that_rebuilds_has_the_options_of_the_build_and_can_be_paste
     words = shlex.split(compatibility.rebuild_command(tmp_path / "my engine.xml", record))
     assert words[:2] == ["edgecnn", "compile"]
     values = command.make_context("compile", words[2:]).params
-    assert values["source"] == tmp_path / "my model.onnx" and values["output"] == tmp_path / "my engine.xml"
+    assert values["model"] == tmp_path / "my model.onnx" and values["output"] == tmp_path / "my engine.xml"
     assert (values["batch"], values["threads"], values["bf16"], values["dla"]) == ("1:8:32", 2, True, 0)
     assert "--hint" not in words and "--sm" not in words

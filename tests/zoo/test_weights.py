@@ -168,6 +168,7 @@ _OPEN = """
 import json, sys
 from edgecnn.errors import EdgecnnError
 from edgecnn.zoo import NetworkSpec
+from edgecnn.zoo.open_network import open_network
 for source in sys.argv[1:]:
     try:
         opened = open_network(NetworkSpec("lenet5", weights=source))

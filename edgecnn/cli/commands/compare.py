@@ -9,7 +9,7 @@ import click
 from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.store_results import keep, store_option
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.measure.measure_options import CompareRequest
 
 
@@ -63,8 +63,8 @@ def _print(found: dict[str, Any]) -> None:
     common.print_table(["", "backend", "p50 ms", "times as fast", "95 %", ""], rows, text=(0, 1, 5))
     for line in found["unlike"]:
         say(f"unlike: {line}", fg="yellow")
-    for note in found["notes"]:
-        say(f"note: {note}", fg="yellow")
+    for remark in found["notes"]:
+        note(remark)
     gate = found.get("gate")
     if gate is not None and not gate["met"]:
         say(f"the gate was NOT passed: one takes more than {gate['fail_above']:g} times as long", fg="red")

@@ -9,7 +9,7 @@ import click
 
 from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note
 from edgecnn.compile.compile_request import CompileRequest
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def _print_trials(tried: Tried) -> None:
     common.print_table(
         ["engine", "size", "parity", "agreement", "p50 ms", "p99 ms", "images/s", ""], rows, text=(0, 7)
     )
-    for note in dict.fromkeys(notes):
-        say(f"note: {note}", fg="yellow")
+    for remark in dict.fromkeys(notes):
+        note(remark)
 
 
 def _print(compiled: Compiled, layers: bool) -> None:
@@ -98,6 +98,6 @@ def _print(compiled: Compiled, layers: bool) -> None:
         found = compiled.layers or []
         keys = list(dict.fromkeys(key for layer in found for key in layer))
         common.print_table(keys, [[str(layer.get(key, "")) for key in keys] for layer in found], text=(0,))
-    for note in compiled.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in compiled.notes:
+        note(remark)
     common.print_next("profile", compiled.path)

@@ -25,6 +25,11 @@ def command(student: str, as_json: bool, **values: Any) -> int:
     with training_options.failing_together():
         request = request_options.request(DistillRequest, values, network=student)
         from edgecnn.compress.distill.distill_network import distill
+        from edgecnn.compress.distill.teacher import MEAN_AND_STD
 
+        teaching = request.teaching
+        foreign = teaching.teacher.endswith(".onnx") and teaching.preprocessing is None
+        if foreign and training_options.is_main_process():
+            common.note_preparation(teaching.teacher, MEAN_AND_STD)
         train_and_print(distill, request, as_json)
     return 0

@@ -10,7 +10,7 @@ import click
 from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.store_results import keep, store_option
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.measure.measure_options import EvalRequest
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def command(
     if len(plots) == 2:
         contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
     if as_json:
-        common.print_json(done.to_json())
+        common.print_json(done.to_json(), **dict(zip(("plot", "contact_sheet"), plots, strict=False)))
     else:
         _print(done, plots, per_class)
 
@@ -79,8 +79,8 @@ def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
     )
     if per_class:
         _print_classes(accuracy)
-    for note in accuracy.notes:
-        say(f"note: {note}", fg="yellow", err=True)
+    for remark in accuracy.notes:
+        note(remark, err=True)
     for skipped in accuracy.skipped[:_NAMED]:
         say(str(skipped), fg="yellow", err=True)
     if manifest and manifest.weights == "random":

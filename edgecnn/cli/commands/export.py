@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common, request_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.export.export_request import ExportRequest
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def _print(exported: Exported) -> None:
     if exported.met is False:
         say("the budget was NOT met; written is the best without layers in float", fg="red")
     common.print_floor(manifest.quantization)
-    for note in exported.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in exported.notes:
+        note(remark)
     if manifest.weights == "random":
         say(
             "RANDOM WEIGHTS: good for timing, useless for predictions (--weights gives it real ones)",

@@ -176,7 +176,7 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
         cost = f"{common.amount(found.analysis.params)} parameters, {common.amount(found.analysis.macs)} MACs"
         draw(found.analysis, f"{_title(found)}: {cost}", plot)
     if as_json:
-        common.print_json({**found.to_json(), **({"plot": str(plot)} if plot else {})})
+        common.print_json(found.to_json(), plot=plot)
         return
     row, analysis = found.row, found.analysis
     common.print_table(

@@ -11,7 +11,7 @@ import click
 
 from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.measure.measure_options import EngineOptions
 from edgecnn.progress import Progress
 
@@ -74,8 +74,8 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
             say(image)
             for item in result:
                 say(f"  {item.probability:6.1%}  {item.label} ({item.index})")
-    for note in notes:
-        say(f"note: {note}", fg="yellow", err=True)
+    for remark in notes:
+        note(remark, err=True)
     for failure in failed:
         _report(failure.error, failure.hint)
     if random and predictions:

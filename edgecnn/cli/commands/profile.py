@@ -124,7 +124,7 @@ def _measure(models: tuple[str, ...], values: dict[str, Any], as_json: bool) -> 
         for latency, row in zip(done.latencies, results, strict=True):
             keep("profile", latency.engine, row, latency.samples * 1e3)
     if as_json:
-        common.print_json(done.to_json())
+        common.print_json(done.to_json(), plot=plot)
     else:
         show(results, done.swept())
 

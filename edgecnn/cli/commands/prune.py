@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgecnn.cli import common, request_options, training_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note
 from edgecnn.compress.prune.prune_request import GOALS, PruneRequest
 
 if TYPE_CHECKING:
@@ -87,5 +87,5 @@ def _print(written: PrunedFile) -> None:
         before_it = "" if written.top1_before is None else f" of {written.top1_before:.2%} before"
         facts.append(("top-1", f"{written.top1:.2%}{before_it}, on the test images"))
     common.print_facts(facts)
-    for note in written.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in written.notes:
+        note(remark)

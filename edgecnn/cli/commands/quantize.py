@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from edgecnn.cli import common, request_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.progress import Progress
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
@@ -70,7 +70,8 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        _note_assumed(asked)
+        if asked.preprocessing is None:
+            common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
         speed = _faster(request.source, request.output, show) if gate else None
@@ -78,7 +79,7 @@ def command(
         title = f"{request.output.name}: what each layer's int8 costs"
         sensitivity_plot.draw(written.sensitivity or [], title, plot)
     if as_json:
-        common.print_json({**written.to_json(), "gate": speed, "plot": None if plot is None else str(plot)})
+        common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
         _print(written, getattr(request, "budget", None), speed)
         if plot is not None:
@@ -106,17 +107,6 @@ def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Quan
     return requantize_model(request, show)
 
 
-def _note_assumed(request: QuantizeRequest) -> None:
-    """Say that the preparation is assumed: before the work, which would be for nothing with another one."""
-    from edgecnn.artifact import read_manifest
-    from edgecnn.quantize import assumed_preprocessing
-
-    if request.preprocessing is None:
-        manifest = read_manifest(request.source)
-        if manifest is None or not manifest.preprocessing:
-            say(f"note: {assumed_preprocessing.NOTE}", fg="yellow", err=True)
-
-
 def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     """Return how fast the result is beside its source, measured in turn on this machine."""
     from edgecnn.measure.latency.profile_engines import profile
@@ -136,7 +126,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
 
 
 def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) -> None:
-    from edgecnn.quantize.assumed_preprocessing import NOTE as ASSUMED
+    from edgecnn.quantize import assumed_preprocessing
 
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
@@ -171,9 +161,9 @@ def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) ->
     if speed and not speed["met"]:
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
-    for note in written.notes:
-        if note != ASSUMED:  # said before the work
-            say(f"note: {note}", fg="yellow")
+    for remark in written.notes:
+        if remark != assumed_preprocessing.note():  # said before the work
+            note(remark)
     # An engine has one output yet.
     if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:
         common.print_next("profile", written.path)

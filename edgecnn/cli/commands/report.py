@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edgecnn.cli import common
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 
 #: Damaged results that are named.
 _NAMED = 3
@@ -56,6 +56,6 @@ def command(filters: tuple[str, ...], output: Path, everything: bool, as_json: b
         ]
     )
     for sentence in written.damaged[:_NAMED]:
-        say(f"note: {sentence}", fg="yellow")
+        note(sentence)
     if more := written.damaged[_NAMED:]:
         say(f"note: and {len(more)} more", fg="yellow")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.cli import common, training_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgecnn.compress.train.training_loop import Report
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.recipe.schema import Plan
 
 
@@ -61,8 +61,8 @@ def command(recipe: str, output: Path | None, changes: tuple[str, ...], dry_run:
         for line in summary.details(ran.outcomes):
             say(line)
         for outcome in ran.outcomes:
-            for note in outcome.notes:
-                say(f"note: {outcome.id}: {note}", fg="yellow")
+            for remark in outcome.notes:
+                note(f"{outcome.id}: {remark}")
         say(f"wrote {ran.folder}")
     return 0 if ran.met else common.EXIT_BUDGET
 

@@ -8,15 +8,16 @@ import click
 from click.core import ParameterSource
 
 from edgecnn.cli import common, request_options, training_options
-from edgecnn.cli.terminal import say
+from edgecnn.cli.terminal import note, say
 from edgecnn.compress.qat.qat_request import QatRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
-    from edgecnn.compress.train.train_request import TrainRequest
-    from edgecnn.compress.train.training_loop import Report
+    from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
 
 
 @click.command("train")
@@ -72,9 +73,14 @@ def train_and_print(
     if not training_options.is_main_process():
         return
     if as_json:
-        common.print_json(trained.to_json())
+        common.print_json(trained.to_json(), **_beside(request, trained))
     else:
         _print(trained, request.data)
+
+
+def _beside(request: TrainingRun, trained: Trained) -> dict[str, Path | None]:
+    """Return what was written beside the network, if it was trained now."""
+    return {} if trained.done_before else {"log": request.log, "plot": request.plot}
 
 
 def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
@@ -91,7 +97,7 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
         done = train_quantized(request, show, tell)
     code = common.EXIT_BUDGET if done.met is False else 0
     if as_json:
-        common.print_json(done.to_json())
+        common.print_json(done.to_json(), **_beside(request, done))
         return code
     found = done.manifest.lineage[-1].metrics
     parity = found["parity"]
@@ -110,8 +116,8 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
         ]
     )
     common.print_floor(done.manifest.quantization)
-    for note in done.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in done.notes:
+        note(remark)
     if code == 0:
         common.print_next("profile", done.path)
     return code
@@ -138,6 +144,6 @@ def _print(trained: Trained, data: str | None) -> None:
             ("top-1", f"{metrics['top1']:.2%} of {metrics['n']} test images of {metrics['data']}"),
         ]
     )
-    for note in trained.notes:
-        say(f"note: {note}", fg="yellow")
+    for remark in trained.notes:
+        note(remark)
     training_options.print_next(trained.path, data)

@@ -18,9 +18,9 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Report
 from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
 from edgecnn.data.loader import Loader
@@ -55,11 +55,14 @@ class FromTeacher:
     @cached_property
     def opened(self) -> Teacher:
         """The teacher, ready to answer."""
-        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights)
+        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights, self.teaching.preprocessing)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what the lineage records."""
         values = dataclasses.asdict(self.teaching)
+        for name in ("teacher_mean", "teacher_std"):
+            if values[name] is None:
+                del values[name]
         values["unlabeled"] = None if self.teaching.unlabeled is None else str(self.teaching.unlabeled)
         return {**values, "teacher_sha256": self.opened.identity}
 
@@ -86,7 +89,7 @@ class FromTeacher:
             labelled = open_for(known, name, seed=options.seed, validation=options.validation)
             return labelled if self.teaching.unlabeled is None else _with(labelled, self.teaching.unlabeled)
         if self.teaching.unlabeled is None:
-            raise InvalidValueError("there is nothing to learn from", hint="give --data, --unlabeled or both")
+            raise InvalidValueError("there is nothing to learn from", hint="give `data`, `unlabeled` or both")
         return self._labelled_by_teacher(self.teaching.unlabeled, options)
 
     def _labelled_by_teacher(self, folder: Path, options: TrainOptions) -> DataSet:

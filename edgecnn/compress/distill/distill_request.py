@@ -8,6 +8,8 @@ from pathlib import Path
 from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
+from edgecnn.quantize.quantize_request import numbers
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.spec import NetworkSpec
 
 FEATURES = ("none", "hint", "attention")
@@ -21,6 +23,12 @@ class DistillOptions(Request):
 
     teacher: str = option(help="Teacher: FILE.safetensors, FILE.onnx, or the name of a network.", path="read")
     teacher_weights: str = option("imagenet", "Weights of a network by its name.")
+    teacher_mean: tuple[float, ...] | None = option(
+        None, "Mean of the channels of a foreign ONNX teacher: 0.485,0.456,0.406.", read=numbers
+    )
+    teacher_std: tuple[float, ...] | None = option(
+        None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers
+    )
     temperature: float = option(
         4.0, "Temperature that softens the teacher's answers.", title="a temperature", above=0, most=100
     )
@@ -30,6 +38,19 @@ class DistillOptions(Request):
     features: str = option("none", "Features learned too: hint, attention, none.", choices=FEATURES)
     feature_weight: float = option(30.0, "Weight of the features in the loss.", least=0, most=1e6)
     unlabeled: Path | None = option(None, "Folder of more images, without labels.", path="folder")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preprocessing and not self.teacher.endswith(".onnx"):
+            raise InvalidValueError(
+                f"{self.teacher} says itself how its images are prepared",
+                hint="`teacher_mean` and `teacher_std` are for an ONNX file that does not",
+            )
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How a foreign teacher's images are prepared, where that was said."""
+        return Preprocessing.said(self.teacher_mean, self.teacher_std)
 
 
 @dataclass(frozen=True, kw_only=True)

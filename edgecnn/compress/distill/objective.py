@@ -71,7 +71,7 @@ class Distillation(nn.Module):
                 self.regressors.append(nn.Conv2d(channels, wanted, 1))
         if not self._student_points:
             raise InvalidValueError(
-                "student and teacher have no features of the same stride to compare", hint="--features none"
+                "student and teacher have no features of the same stride to compare", hint="`features` none"
             )
 
     def forward(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:

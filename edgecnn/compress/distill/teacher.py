@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from edgecnn import files
 from edgecnn.artifact import Manifest, read_manifest
 from edgecnn.compress.distill import feature_points as points
+from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.quantize import assumed_preprocessing
 from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -44,13 +46,18 @@ class Teacher(Protocol):
         ...
 
 
-def open_teacher(name: str, weights: str = "imagenet") -> Teacher:
+#: The options that say how an ONNX teacher's images are prepared.
+MEAN_AND_STD = ("--teacher-mean", "--teacher-std")
+
+
+def open_teacher(name: str, weights: str = "imagenet", preprocessing: Preprocessing | None = None) -> Teacher:
     """Open a teacher: FILE.safetensors, FILE.onnx, or an architecture with `weights`.
 
-    Raises ArtifactError, UnknownNameError or WeightsError.
+    `preprocessing` stands in for the manifest that a foreign ONNX file lacks. Raises ArtifactError,
+    UnknownNameError, WeightsError or InvalidValueError.
     """
     if name.endswith(".onnx"):
-        return OnnxTeacher(Path(name))
+        return OnnxTeacher(Path(name), preprocessing)
     spec = NetworkSpec(name) if name.endswith(".safetensors") else NetworkSpec(name, weights=weights)
     return TorchTeacher(spec)
 
@@ -78,22 +85,19 @@ class TorchTeacher:
 class OnnxTeacher:
     """An ONNX file in ONNX Runtime, on the CPU."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, preprocessing: Preprocessing | None = None) -> None:
         self.manifest = manifest = read_manifest(path)
         model = onnx.load(path)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         image = inferred.graph.input[0].type.tensor_type
-        shape = _shape(inferred.graph.input[0])
-        _, channels, height, _ = shape if shape and len(shape) == 4 else (0, 0, 0, 0)
+        shape = _shape(inferred.graph.input[0]) or ()
+        _, channels, height, _ = shape if len(shape) == 4 else (0, 0, 0, 0)
         if image.elem_type != onnx.TensorProto.FLOAT or not height or not channels:
             raise InvalidValueError(
                 f"{path} cannot teach: its input must be float32, (N, C, H, W), of a known size",
                 hint="export it without --input uint8",
             )
-        known = (
-            Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
-        )
-        self.preprocessing = (known or Preprocessing()).at(height).with_channels(channels)
+        self.preprocessing = _preprocessing(path, manifest, preprocessing, shape).at(height)
         self.labels = manifest.labels if manifest else None
         self.identity = files.sha256(path)
         # Probabilities would be too sure of themselves: what enters a final softmax is wanted.
@@ -102,6 +106,9 @@ class OnnxTeacher:
         order = {name: index for index, node in enumerate(model.graph.node) for name in node.output}
         shapes.sort(key=lambda item: order.get(item[0], -1))
         self.points = points.last_of_each_stride(((name, shape or ()) for name, shape in shapes), height)
+        if preprocessing is None and not (manifest and manifest.preprocessing):
+            images = ImageSource.open(self.preprocessing)
+            assumed_preprocessing.check(model, model, images, str(path), MEAN_AND_STD)
         present = {value.name for value in model.graph.output}
         for name in (self._output, *(name for name, _ in self.points.values())):
             if name not in present:
@@ -126,6 +133,22 @@ class OnnxTeacher:
             for column in zip(*parts, strict=True)
         )
         return logits.reshape(len(images), -1), rest
+
+
+def _preprocessing(
+    path: Path, manifest: Manifest | None, said: Preprocessing | None, shape: Sequence[int]
+) -> Preprocessing:
+    """Return how a file's images are prepared: as was said, as it says, or else as ImageNet's are."""
+    if said is None and manifest and manifest.preprocessing:
+        known = Preprocessing.from_json(manifest.preprocessing)
+        known.demand_input(shape, "NCHW", path.name)
+        return known
+    if said is not None and said.channels != shape[1]:
+        raise InvalidValueError(
+            f"{path} takes {shape[1]} channels, the mean and deviation {said.channels}",
+            hint=f"give {' and '.join(MEAN_AND_STD)} one number per channel",
+        )
+    return (said or Preprocessing()).with_channels(shape[1])
 
 
 def with_features(network: nn.Module, images: Tensor, features: Sequence[str]) -> tuple[Any, list[Tensor]]:

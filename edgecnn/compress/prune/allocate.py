@@ -46,7 +46,7 @@ def allocate(
     if measure(mask(counts(strong))) > most:
         raise PruningError(
             f"pruning leaves at least {measure(mask(counts(strong))):,.0f}, where {most:,.0f} was asked for",
-            hint="start from a smaller network or a smaller --alpha, or choose a smaller --align",
+            hint="start from a smaller network or a smaller `alpha`, or choose a smaller `align`",
         )
     for _ in range(_BISECTIONS):
         middle = (weak + strong) / 2

@@ -20,8 +20,8 @@ from edgecnn.compress.prune.prune_result import PrunedFile
 from edgecnn.compress.prune.prune_to_latency import Attempt, prune_to_latency
 from edgecnn.compress.prune.sparsity import SparsityMask
 from edgecnn.compress.train.network_accuracy import evaluate
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import finetune, training_preprocessing
-from edgecnn.compress.train.training_loop import Report
 from edgecnn.data import trained_on
 from edgecnn.data.builtin import stream
 from edgecnn.data.dataset import DataSet
@@ -115,7 +115,7 @@ class _Job:
                 raise DataError(
                     f"{self.spec.name} has other classes than {request.data}, and nothing would train the"
                     " new classifier",
-                    hint="fine-tune with --epochs, or give the data that it was trained with",
+                    hint="fine-tune with `epochs`, or give the data that it was trained with",
                 )
         progress("open the network")
         self._opened = open_network(self.spec)

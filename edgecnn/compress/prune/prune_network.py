@@ -107,7 +107,7 @@ def _prunable(network: nn.Module, example: Tensor, spread: str, align: int, roun
         raise PruningError(
             "no layer of this network can lose channels: all are tied to the image, to the classes or to each"
             " other, or already as narrow as the alignment",
-            hint="a smaller --align, or a width multiplier (--alpha), may help",
+            hint="a smaller `align`, or a width multiplier (`alpha`), may help",
         )
     return groups
 

@@ -142,7 +142,7 @@ def _search(attempt: Callable[[float], Pruned], attempts: list[Attempt], goal: L
         raise PruningError(
             f"pruning to {last.ratio:.2f}x the MACs leaves {last.timing.ratio:.2f}x the"
             f" latency ({last.timing.milliseconds:.3g} ms), and {goal} was asked for",
-            hint="a lower --resolution or --alpha takes off what pruning cannot",
+            hint="a lower `resolution` or `alpha` takes off what pruning cannot",
         )
     return enough[0]
 

@@ -25,9 +25,10 @@ from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
 from edgecnn.compress.train.resume_state import state_path
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, loaders, trained_before
 from edgecnn.compress.train.train_options import TrainOptions
-from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
@@ -185,7 +186,7 @@ def trainer(
         if len(model.graph.output) != 1:
             raise InvalidValueError(
                 f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
-                hint="leave --train out",
+                hint="leave `train` out",
             )
         shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]

@@ -29,7 +29,7 @@ def check_resumable(state_file: Path, *, resume: bool) -> None:
     if state_file.exists() and not resume:
         raise InvalidValueError(
             f"{state_file} is of a run that was cut off",
-            hint=f"--resume goes on with it; to start anew, delete it: rm {state_file}",
+            hint=f"`resume` goes on with it; to start anew, delete it: rm {state_file}",
         )
 
 

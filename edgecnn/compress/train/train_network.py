@@ -18,9 +18,10 @@ from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train import log
 from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import check_resumable, state_path
+from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
-from edgecnn.compress.train.training_loop import Report, Stage, Task, fit, make_accelerator
+from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
 from edgecnn.data.augment import augmentation
 from edgecnn.data.dataset import DataSet
@@ -233,7 +234,7 @@ def loaders(
         raise InvalidValueError(
             f"{dataset.name} has {len(dataset.train)} images to train with, fewer than a batch of"
             f" {options.batch}",
-            hint=f"--batch {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
+            hint=f"`batch` {max(1, len(dataset.train) // 4)}" if len(dataset.train) else "give more images",
         )
     train = Loader(
         dataset.train,
@@ -262,7 +263,7 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
         if options.freeze:
             raise InvalidValueError(
                 "there is no new classifier on known weights that could be trained alone",
-                hint="leave out --freeze",
+                hint="leave out `freeze`",
             )
     else:
         frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze

@@ -27,6 +27,7 @@ from edgecnn.compress.train.mixing import mix
 from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.precision import MixedPrecision
 from edgecnn.compress.train.resume_state import TrainingState
+from edgecnn.compress.train.run_report import Clock, Report
 from edgecnn.compress.train.single_value import single_values_normalized
 from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.compress.train.train_options import TrainOptions
@@ -47,19 +48,6 @@ class Stage:
     rate: float
     #: Names of the modules that are trained; None for all.
     modules: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where a run stands, for whoever waits. `row` is the line of the log where an epoch has just ended."""
-
-    stage: str
-    done: int
-    total: int
-    loss: float
-    images_per_second: float
-    seconds_left: float
-    row: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ def make_accelerator(options: TrainOptions) -> Any:
     accelerate = require("accelerate", "training")
     if options.amp == "fp16" and not torch.cuda.is_available():
         raise InvalidValueError(
-            "mixed precision in float16 needs a GPU, and none answers", hint="--amp bf16, or no"
+            "mixed precision in float16 needs a GPU, and none answers", hint="`amp` bf16, or no"
         )
     if not torch.cuda.is_available():
         keep_freed_memory()
@@ -198,7 +186,7 @@ class _RunningStage:
         self._model = accelerator.prepare(module)
         #: Sum over the steps of the running epoch.
         self._losses = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
-        self._clock = _Clock(self._before * self._per_epoch + self._first, run.steps)
+        self._clock = Clock(self._before * self._per_epoch + self._first, run.steps)
 
     def run(self) -> None:
         """Train all epochs that are left."""
@@ -307,27 +295,5 @@ class _RunningStage:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is not finite in epoch {self._before + epoch + 1}",
-                hint="a lower --lr, a longer --warmup or a smaller --clip keeps it finite",
+                hint="a lower `lr`, a longer `warmup` or a smaller `clip` keeps it finite",
             )
-
-
-class _Clock:
-    """How fast a run goes."""
-
-    def __init__(self, first: int, total: int) -> None:
-        self._start, self._first, self._total = time.perf_counter(), first, total
-        self._last = {"report": self._start, "save": self._start}
-        self.images = 0
-
-    def due(self, what: str, seconds: float) -> bool:
-        """Return whether so many seconds have passed since it was last due."""
-        now = time.perf_counter()
-        if now - self._last[what] < seconds:
-            return False
-        self._last[what] = now
-        return True
-
-    def report(self, stage: str, done: int, loss: float, row: Mapping[str, Any] | None = None) -> Report:
-        passed = time.perf_counter() - self._start
-        left = passed / max(1, done - self._first) * (self._total - done)
-        return Report(stage, done, self._total, loss, self.images / max(1e-9, passed), left, row)

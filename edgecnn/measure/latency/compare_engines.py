@@ -134,7 +134,7 @@ def _unlike(loaded: _Loaded, force: bool) -> list[str]:
     if unlike and not force:
         raise ConditionsError(
             f"the engines would be measured under unlike conditions: {'; '.join(unlike)}",
-            hint="ask all for the same (--batch, --threads, --device), or --force, which marks the result",
+            hint="ask all for the same (`batch`, `threads`, `device`), or `force`, which marks the result",
         )
     return unlike
 

@@ -27,7 +27,7 @@ def compare_results(new: str, baseline: str, *, force: bool = False) -> dict[str
     if unlike and not force:
         raise ConditionsError(
             f"{new} and {baseline} were measured under unlike conditions: {'; '.join(unlike)}",
-            hint="measure both under the same, or --force, which marks the result",
+            hint="measure both under the same, or `force`, which marks the result",
         )
     ratio = _ratio(one, other)
     return {

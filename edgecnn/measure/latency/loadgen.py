@@ -169,7 +169,7 @@ def run_scenario(
     if scenario not in SCENARIOS:
         raise InvalidValueError(f"no such scenario: {scenario!r}", hint=", ".join(SCENARIOS))
     if qps is not None and scenario != "server":
-        raise InvalidValueError(f"{scenario} has no rate of its own", hint="--qps is for --scenario server")
+        raise InvalidValueError(f"{scenario} has no rate of its own", hint="`qps` is for `scenario` server")
     loadgen = require("mlperf_loadgen", f"the {scenario} scenario")
     fixed = engine.input.shape[0]
     usual = _STREAMS if scenario == "multi-stream" else 1
@@ -218,7 +218,7 @@ def _search(run: _Run, log_folder: Path, trials: list[Trial], progress: Progress
         if rate < _RATE_KNOWN * run.rate:
             raise EngineError(
                 f"{run.engine.path.name} answers within {run.latency_ms:g} ms at no rate",
-                hint="allow more with --latency-bound, or use single-stream",
+                hint="allow more with `latency_bound`, or use single-stream",
             )
         progress(f"LoadGen: server at {rate:.0f} queries per second")
         logged = run(_search_folder(log_folder, len(trials) + 1), rate)
@@ -248,7 +248,7 @@ class _Run:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"cannot write {log_folder}: {error.strerror}", hint="choose another folder with --log-dir"
+                f"cannot write {log_folder}: {error.strerror}", hint="choose another folder with `log_dir`"
             ) from error
         lg = self.loadgen
         kind = QueuedSystem if self.scenario == "server" else System

@@ -219,7 +219,7 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
     if batch is not None and fixed is not None and batch != fixed:
         raise InvalidValueError(
             f"{engine.path.name} takes {fixed} image{'' if fixed == 1 else 's'} at a time, not {batch}",
-            hint="export it without --batch for any number",
+            hint="export it without `batch` for any number",
         )
     order = (1, 2, 3) if image.layout == "NHWC" else (2, 3, 1)
     sizes = [image.shape[axis] for axis in order] if len(image.shape) == 4 else []

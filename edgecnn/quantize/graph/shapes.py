@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, is_standard
 from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.runtime.ort_engine import open_session, run_session
@@ -67,12 +68,12 @@ def fix_input(model: onnx.ModelProto, size: int | None) -> None:
     if size is not None and (size < 1 or any(side and side != size for side in fixed)):
         raise InvalidValueError(
             f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size} x {size}",
-            hint="leave --size out",
+            hint="leave `size` out",
         )
     if size is None and not all(fixed):
         raise InvalidValueError(
             f"the input {source.name!r} has no fixed height and width",
-            hint="say which images the network is for: --size 224",
+            hint="say which images the network is for: `size` 224",
         )
     if not channels.dim_value:
         raise ArtifactError(
@@ -119,8 +120,7 @@ def declare_foreign(model: onnx.ModelProto) -> None:
         return
     made = [name for node in foreign for name in node.output if name]
     outputs = {value.name for value in model.graph.output}
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     probe.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in made if name not in outputs
     )

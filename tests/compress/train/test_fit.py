@@ -166,7 +166,7 @@ def test_the_second_stage_trains_everything(tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run():
     with pytest.raises(TrainingError, match="not finite in epoch 1") as caught:
         run(task(network(), TrainOptions(epochs=2, batch=32, optimizer="sgd", lr=1e3, clip=None)))
-    assert "--lr" in caught.value.hint
+    assert "`lr`" in caught.value.hint
 
 
 def test_mixed_precision_can_follow_on_float32():

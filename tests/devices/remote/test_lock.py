@@ -1,5 +1,6 @@
 """One desk at a time."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -77,7 +78,7 @@ def test_whoever_only_asks_does_not_keep_the_board_from_being_taken(home):
     taken = lock.Lock(home / "lock", "ann@desk1")
     os.close(taken.file)
     asking = os.open(home / "lock", os.O_RDONLY)
-    lock.fcntl.flock(asking, lock.fcntl.LOCK_SH)
+    fcntl.flock(asking, fcntl.LOCK_SH)
     timer = threading.Timer(0.3, os.close, (asking,))
     timer.start()
     os.close(lock.Lock(home / "lock", "bob@desk2").file)
