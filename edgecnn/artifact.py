@@ -7,7 +7,6 @@ any other file has `<file>.json` beside it. `docs/manifest.schema.json` is the J
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, Union, get_args, get_origin, get_type_hints
 
 from edgecnn import files, onnx_metadata, strict_json
 from edgecnn.backends import compiled_suffixes
@@ -237,38 +236,6 @@ def _known(kind: type, values: Mapping[str, Json]) -> dict[str, Json]:
     return {**known, "extra": {key: value for key, value in values.items() if key not in names}}
 
 
-def content_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of an ONNX file; where weights lie in files beside it, of these too.
-
-    Raises ArtifactError if it is no ONNX file, or one of them is not there.
-    """
-    path = Path(path)
-    digests = [files.sha256(path)]
-    for name in onnx_metadata.contents(path).files:
-        if not (path.parent / name).is_file():
-            raise ArtifactError(
-                f"{path} keeps its weights in {name}, which is not beside it", hint="copy it as well"
-            )
-        digests.append(files.sha256(path.parent / name))
-    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
-
-
-def content_bytes(path: str | Path) -> int:
-    """Return how many bytes a model takes: its file, and the files beside it that hold its weights.
-
-    Those are an ONNX file's external data, and the other files of an engine. One that is not there counts 0.
-    """
-    path = Path(path)
-    others: set[str] = set()
-    if is_compiled(path):
-        manifest = read_manifest(path) if sidecar(path).is_file() else None
-        others = set(manifest.engine.files) if manifest and manifest.engine else set()
-    elif path.suffix != ".safetensors":
-        others = set(onnx_metadata.contents(path).files)
-    beside = [path.parent / name for name in sorted(others - {path.name})]
-    return sum(place.stat().st_size for place in (path, *beside) if place.is_file())
-
-
 def check_onnx_output(path: Path) -> None:
     """Raise what would keep an ONNX file from being written there: OutputError.
 
@@ -293,12 +260,11 @@ def sidecar(path: str | Path) -> Path:
     return Path(f"{path}.json")
 
 
-def read_manifest(path: str | Path, content: bytes | None = None) -> Manifest | None:
+def read_manifest(path: str | Path, stream: BinaryIO | None = None) -> Manifest | None:
     """Return the manifest of a model file or a checkpoint, or None if it has none (a foreign file).
 
-    An ONNX file is not opened where its content was read before. Needs neither the onnx nor the safetensors
-    package. Raises ArtifactError for a missing, empty, truncated
-    or non-model file.
+    `stream` is an ONNX file that is open already. Needs neither the onnx nor the safetensors package.
+    Raises ArtifactError for a missing, empty, truncated or non-model file.
     """
     path = Path(path)
     if wrong := files.unlike_file(path, "a model file"):
@@ -306,13 +272,13 @@ def read_manifest(path: str | Path, content: bytes | None = None) -> Manifest | 
         how = "train mobilenet --data digits -o m.safetensors" if checkpoint else "export mobilenet -o m.onnx"
         raise ArtifactError(f"{path} is {wrong}", hint=f"make one with: edgecnn {how}")
     if path.suffix not in (".onnx", ".safetensors") and sidecar(path).is_file():
-        with open(sidecar(path), "rb") as stream:
-            text = stream.read(_MOST_TEXT + 1)
+        with open(sidecar(path), "rb") as beside:
+            text = beside.read(_MOST_TEXT + 1)
         return _read(text, sidecar(path), "copy it again, or compile the model again")
     if is_compiled(path):
         return None
     inside = path.suffix == ".safetensors"
-    found = (_safetensors_metadata(path) if inside else onnx_metadata.read(path, content)).get(METADATA_KEY)
+    found = (_safetensors_metadata(path) if inside else onnx_metadata.read(path, stream)).get(METADATA_KEY)
     return None if found is None else _read(found, path, "export the model again")
 
 

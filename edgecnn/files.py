@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from edgecnn import leftovers
 from edgecnn.errors import OutputError
@@ -63,11 +64,16 @@ def unlike_file(path: str | Path, what: str = "a file") -> str | None:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return digest(stream)
+
+
+def digest(stream: BinaryIO) -> str:
+    """Return the SHA-256 of what is left of a stream as 64 hexadecimal digits."""
+    found = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        found.update(block)
+    return found.hexdigest()
 
 
 def check_writable(path: str | Path) -> Path:

@@ -8,7 +8,7 @@ Source: the encoding page of the Protocol Buffers documentation, and `ModelProto
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,22 +31,21 @@ SIGMOIDS = ("Sigmoid", "HardSigmoid")
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def read(path: str | Path, content: bytes | None = None) -> dict[str, str]:
+def read(path: str | Path, stream: BinaryIO | None = None) -> dict[str, str]:
     """Return `metadata_props` of an ONNX file as a dictionary; raises ArtifactError if it is no such file.
 
-    The file is not opened where its content was read before.
+    `stream` is the file where it is open already.
     """
-    size = os.path.getsize(path) if content is None else len(content)
-    if size == 0:
-        raise ArtifactError(f"{path} is empty", hint="export the model again")
     metadata: dict[str, str] = {}
     seen = set()
     try:
-        with open(path, "rb") if content is None else io.BytesIO(content) as stream:
-            for number, length, _ in _fields(stream, size):
+        with _opened(path, stream) as (file, size):
+            if size == 0:
+                raise ArtifactError(f"{path} is empty", hint="export the model again")
+            for number, length, _ in _fields(file, size):
                 seen.add(number)
                 if number == _METADATA_PROPS:
-                    key, value = _entry(stream, length)
+                    key, value = _entry(file, length)
                     metadata[key] = value
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
@@ -74,16 +73,19 @@ class Contents:
     ends_in_sigmoid: bool = False
 
 
-def contents(path: str | Path) -> Contents:
-    """Return what a whole ONNX file holds; raises ArtifactError if it is damaged."""
+def contents(path: str | Path, opened: BinaryIO | None = None) -> Contents:
+    """Return what a whole ONNX file holds; raises ArtifactError if it is damaged.
+
+    `opened` is the file where it is open already.
+    """
     operators, types = set(), set()
     files: dict[str, None] = {}
     outputs: list[str] = []
     #: Tensor: the operator that makes it, and what that reads first.
     makers: dict[str, tuple[str, str]] = {}
     try:
-        with open(path, "rb") as stream:
-            for part, length, _ in _inside(stream, os.path.getsize(path), _GRAPH):
+        with _opened(path, opened) as (stream, size_of_file):
+            for part, length, _ in _inside(stream, size_of_file, _GRAPH):
                 if part == _NODE:
                     operator, read, made = _node(stream, length)
                     operators.add(operator)
@@ -109,6 +111,15 @@ def contents(path: str | Path) -> Contents:
     while operator in SHAPING and read in makers:
         operator, read = makers.pop(read)  # each once: a damaged file may have a ring
     return Contents(frozenset(operators), frozenset(types), tuple(files), operator in SIGMOIDS)
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, stream: BinaryIO | None) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a file at its beginning, and its size."""
+    with open(path, "rb") if stream is None else contextlib.nullcontext(stream) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        yield file, size
 
 
 def _node(stream: BinaryIO, length: int) -> tuple[str, str, list[str]]:

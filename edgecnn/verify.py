@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import __version__, asked, files
-from edgecnn.artifact import Manifest, Step, content_sha256, read_manifest
+from edgecnn.artifact import Manifest, Step, read_manifest
 from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.model_content import content_sha256
 from edgecnn.progress import Progress, silent
 
 SAME, DIFFERS, UNKNOWN = "same bytes", "differs", "cannot be run again"

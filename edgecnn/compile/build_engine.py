@@ -15,16 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import __version__, asked, backends, files, onnx_metadata
-from edgecnn.artifact import (
-    EngineRecord,
-    Manifest,
-    Step,
-    TensorSpec,
-    content_sha256,
-    is_compiled,
-    read_manifest,
-    sidecar,
-)
+from edgecnn.artifact import EngineRecord, Manifest, Step, TensorSpec, is_compiled, sidecar
 from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend
 from edgecnn.compile import float_reference
 from edgecnn.compile.builders import Built, Source, builder
@@ -34,6 +25,7 @@ from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.model_content import Inspected, inspect
 from edgecnn.parity import Output, Parity, compare_outputs, demand
 from edgecnn.progress import Progress, silent
 from edgecnn.record import Record
@@ -82,8 +74,10 @@ class Compiled(Record):
         }
 
 
-def open_source(request: CompileRequest) -> Source:
+def open_source(request: CompileRequest, inspected: Inspected | None = None) -> Source:
     """Read what is known of the ONNX file, and list the images that are given; nothing is built for nothing.
+
+    The file is not read where it was inspected before.
 
     Raises ArtifactError for anything but an image classifier in an ONNX file, DataError for a folder that
     cannot be used.
@@ -93,7 +87,8 @@ def open_source(request: CompileRequest) -> Source:
         raise ArtifactError(
             f"{path} is no ONNX file", hint="compile what edgecnn export or edgecnn quantize wrote"
         )
-    manifest = read_manifest(path)
+    inspected = inspected or inspect(path)
+    manifest = inspected.manifest
     if request.check is not None:
         if manifest is None or manifest.preprocessing is None:
             raise ArtifactError(
@@ -106,7 +101,7 @@ def open_source(request: CompileRequest) -> Source:
             f"{path.name} is no int8 file of edgecnn: only of one `reference` can be the float form",
             hint="leave it out: an engine of a float file is compared with that file",
         )
-    known = manifest or foreign(path)
+    known = manifest or foreign(path, inspected.contents)
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
@@ -114,7 +109,7 @@ def open_source(request: CompileRequest) -> Source:
             hint=f"give it a float16 file (edgecnn quantize FLOAT.onnx --fp16 -o {path.stem}_fp16.onnx), or"
             " leave --dla out: the GPU computes this one",
         )
-    return Source(path, content_sha256(path), known)
+    return Source(path, inspected.sha256, known, inspected.contents.ends_in_sigmoid)
 
 
 def engine_path(path: Path, backend: Backend) -> Path:
@@ -134,14 +129,18 @@ def engine_files(path: Path, backend: str) -> list[Path]:
     return [part for engine in engines for part in (engine, sidecar(engine), *backends.beside(engine))]
 
 
-def compile_file(request: CompileRequest, progress: Progress = silent) -> Compiled:
+def compile_file(
+    request: CompileRequest, progress: Progress = silent, inspected: Inspected | None = None
+) -> Compiled:
     """Build an engine for one backend, check it where it runs here, and write it; whole or not at all.
+
+    The ONNX file is not read where it was inspected before.
 
     Raises EngineError if the library refuses the network, ParityError if the engine computes something
     else, InvalidValueError for options that the backend does not know.
     """
     backend = BACKENDS.get(request.backend)
-    source = open_source(request)
+    source = open_source(request, inspected)
     output = request.output or engine_path(request.source, backend)
     files.check_writable(output)
     with TemporaryFolder() as place:
@@ -245,12 +244,12 @@ def _manifest(
     return dataclasses.replace(known, engine=record, target=request.target or known.target, versions=versions)
 
 
-def foreign(path: Path) -> Manifest:
+def foreign(path: Path, contents: onnx_metadata.Contents | None = None) -> Manifest:
     """Return what ONNX Runtime, and the file itself, say of an ONNX file that carries no manifest.
 
     Raises ArtifactError if it is no image classifier, EngineError if it does not run.
     """
-    found = onnx_metadata.contents(path)
+    found = contents or onnx_metadata.contents(path)
     quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
     half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
     with load(path, device="cpu") as engine:
@@ -277,7 +276,7 @@ def _check(
     coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     with load(source.path, device="cpu") as reference, load(path) as engine:
         images = check_images(reference, request, notes)
-        threshold = 0.5 if onnx_metadata.contents(source.path).ends_in_sigmoid else 0.0
+        threshold = 0.5 if source.ends_in_sigmoid else 0.0
         parity = compare_outputs(
             [_output(reference, reference.run(images), threshold)],
             [_output(engine, engine.run(images), threshold)],

@@ -14,8 +14,9 @@ from typing import Any
 import numpy.typing as npt
 
 from edgecnn import files
-from edgecnn.artifact import Manifest, content_sha256
+from edgecnn.artifact import Manifest
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
+from edgecnn.model_content import content_sha256
 from edgecnn.parity import Parity, compare
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgecnn import artifact, files, operating_system
+from edgecnn import artifact, files, model_content, operating_system
 from edgecnn.artifact import EngineRecord
 from edgecnn.backends import BACKENDS
 from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.errors import ArtifactError, EngineError, OutputError
+from edgecnn.model_content import Inspected
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import compatibility
 from edgecnn.runtime.load_engine import engine_class
@@ -30,10 +31,11 @@ def engine_for(path: Path, backend: str, progress: Progress = silent) -> Path:
     What was made before, for the same content, library, driver and board, is used again. Raises what
     `compile_file` and `rebuilt` raise.
     """
-    manifest = artifact.read_manifest(path)
+    inspected = None if artifact.is_compiled(path) else model_content.inspect(path)
+    manifest = inspected.manifest if inspected else artifact.read_manifest(path)
     if manifest is None or manifest.engine is None:
         request = CompileRequest(path, backend=BACKENDS.get(backend).name)
-        return _kept(request, artifact.content_sha256(path), {}, path.stem, progress)
+        return _kept(request, inspected or model_content.inspect(path), {}, path.stem, progress)
     row = BACKENDS.get(manifest.engine.backend)
     try:
         compatibility.check(path, manifest, engine_class(row).here(row))
@@ -54,18 +56,21 @@ def rebuilt(path: Path, record: EngineRecord, progress: Progress = silent) -> Pa
             f"{path.name} cannot be built anew: {record.parent or 'its ONNX file'} is not beside it",
             hint="copy the ONNX file as well",
         )
-    if artifact.content_sha256(parent) != record.parent_sha256:
+    inspected = model_content.inspect(parent)
+    if inspected.sha256 != record.parent_sha256:
         raise ArtifactError(
             f"{parent} is not the file that {path.name} was built from",
             hint=compatibility.rebuild_command(path, record),
         )
-    return _kept(_request(parent, record), record.parent_sha256, dict(record.flags), path.stem, progress)
+    return _kept(_request(parent, record), inspected, dict(record.flags), path.stem, progress)
 
 
-def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str, progress: Progress) -> Path:
+def _kept(
+    request: CompileRequest, inspected: Inspected, flags: dict[str, Any], stem: str, progress: Progress
+) -> Path:
     backend = BACKENDS.get(request.backend)
     here = engine_class(backend).here(backend)
-    key = json.dumps([sha256, backend.name, flags, here], sort_keys=True)
+    key = json.dumps([inspected.sha256, backend.name, flags, here], sort_keys=True)
     folder = files.cache_folder() / "engines" / hashlib.sha256(key.encode()).hexdigest()[:32]
     found = folder / f"{stem}{backend.suffixes[-1]}"
     with _one_at_a_time(folder):
@@ -75,7 +80,7 @@ def _kept(request: CompileRequest, sha256: str, flags: dict[str, Any], stem: str
                 if manifest is not None:
                     compatibility.check(found, manifest, here)
                     return found
-        return compile_file(dataclasses.replace(request, output=found), progress).path
+        return compile_file(dataclasses.replace(request, output=found), progress, inspected).path
 
 
 @contextlib.contextmanager

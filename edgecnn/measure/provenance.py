@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edgecnn.artifact import content_bytes
+from edgecnn.model_content import content_bytes
 from edgecnn.runtime.engine import Engine
 
 #: Characters of a step's parameter or metric; what is longer (the structure of a pruned network) is left out.

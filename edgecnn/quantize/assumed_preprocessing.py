@@ -36,6 +36,7 @@ from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import CLASS_SCORES, Output, spread
 from edgecnn.quantize import first_norm
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.readouts import Readout
 from edgecnn.quantize.reference import Network
@@ -137,8 +138,7 @@ def _first_layer(model: onnx.ModelProto) -> str | None:
 
 def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, frames: np.ndarray) -> _Seen:
     inputs = preprocessing.normalize(frames)
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     if first not in Graph(model).outputs:
         probe.graph.output.append(helper.make_empty_tensor_value_info(first))
     outputs = Network(model)(inputs)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.progress import Progress, silent
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
@@ -61,8 +62,7 @@ def scan(
         changed = write_qdq.insert(model, part, chosen, scheme, weights)
         return reference.parity(changed, "the partly quantized network").sqnr_db
 
-    partly = onnx.ModelProto()
-    partly.CopyFrom(quantized.base)
+    partly = copy_of(quantized.base)
     biases = Graph(partly)
     layers = placement.compute
     result = []

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from edgecnn.quantize.graph.edit import copy_of, replace_nodes
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.readouts import readouts
@@ -102,8 +103,7 @@ def _with_open_scales(
     model: onnx.ModelProto, tensors: list[str], scheme: Scheme
 ) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
     """Return the model with a Q/DQ pair on each tensor, and the graph inputs of its scale and zero point."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     integer = TensorProto.INT8 if scheme.symmetric else TensorProto.UINT8
     names = Names.of_tensors(model)
     inputs = {name: [names.fresh(f"{name}_scale"), names.fresh(f"{name}_zero")] for name in tensors}
@@ -127,7 +127,6 @@ def _with_open_scales(
         nodes.append(node)
         for name in node.output:
             pair(name)
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
+    replace_nodes(result, nodes)
     del result.graph.value_info[:]
     return result, inputs

@@ -15,6 +15,7 @@ from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.parity import CLASS_SCORES, SCORE, Output, Parity, compare_outputs
 from edgecnn.quantize.graph import run_batches, shapes
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
 from edgecnn.runtime.ort_engine import open_session
@@ -67,8 +68,7 @@ def with_outputs(model: onnx.ModelProto, wanted: list[Readout]) -> onnx.ModelPro
     missing = [item.tensor for item in wanted if item.tensor not in Graph(model).outputs]
     if not missing:
         return model
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     result.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in missing)
     return result
 
@@ -157,8 +157,7 @@ def as_given(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Its own functions are written out, so that its last operators can be seen.
     """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
+    result = copy_of(model)
     shapes.forget_declared(result)
     return inliner.inline_local_functions(result) if result.functions else result
 

@@ -36,9 +36,9 @@ def outdated(tmp_path):
 def test_two_that_ask_at_once_share_one_build(outdated, monkeypatch):
     compile_one, builds, both = rebuild.compile_file, [], threading.Barrier(2)
 
-    def counted(request, progress):
+    def counted(request, progress, inspected):
         builds.append(request)
-        return compile_one(request, progress)
+        return compile_one(request, progress, inspected)
 
     def ask():
         both.wait(5)

@@ -10,18 +10,9 @@ from program import SMALL
 from small_classifier import classifier
 
 from edgecnn import files
-from edgecnn.artifact import (
-    EngineRecord,
-    LayerRecord,
-    Manifest,
-    Step,
-    TensorSpec,
-    content_bytes,
-    content_sha256,
-    read_manifest,
-    sidecar,
-)
+from edgecnn.artifact import EngineRecord, LayerRecord, Manifest, Step, TensorSpec, read_manifest, sidecar
 from edgecnn.errors import ArtifactError
+from edgecnn.model_content import content_bytes, content_sha256
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/manifest.schema.json").read_text())
 

@@ -80,7 +80,8 @@ def _is_file(subject: str) -> bool:
 
 def _artifact(path: str, as_json: bool) -> None:
     from edgecnn import files
-    from edgecnn.artifact import content_bytes, read_manifest
+    from edgecnn.artifact import read_manifest
+    from edgecnn.model_content import content_bytes
 
     manifest = read_manifest(path)
     found, reason = (None, "") if manifest else _look_into(Path(path))

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn import files
-from edgecnn.artifact import Manifest, content_bytes
+from edgecnn.artifact import Manifest
 from edgecnn.data.crops import random_crops
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch
 from edgecnn.measure.latency import statistics
+from edgecnn.model_content import content_bytes
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import sample_photo

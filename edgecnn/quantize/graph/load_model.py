@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ def load(path: str | Path) -> Loaded:
     if wrong := files.unlike_file(path, "a model file"):
         raise ArtifactError(f"{path} is {wrong}", hint="give the path of an ONNX file")
     content = path.read_bytes() if path.is_file() else b""  # what is not there is refused next
-    manifest = read_manifest(path, content)
-    onnx_metadata.read(path, content)
+    manifest = read_manifest(path, io.BytesIO(content))
+    onnx_metadata.read(path, io.BytesIO(content))
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, whose module differs with its version

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.errors import ArtifactError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.free_names import Names
 
 #: Attributes that only told a training framework something.
@@ -89,8 +90,7 @@ def unknown_form(node: onnx.NodeProto, opset: int, why: str) -> ArtifactError:
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     """Return the number of dimensions of every tensor that shape inference can tell."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     for node in probe.graph.node:
         # What was stretched onto another tensor left that tensor's shape as it was; so did these attributes.
         if node.op_type in (*_STRETCHING, "PRelu", "Dropout"):

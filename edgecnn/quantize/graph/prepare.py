@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph import contrib_operators, limited, not_finite, shapes
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, sizes
 from edgecnn.quantize.graph.load_model import check_size, first_line
 from edgecnn.quantize.graph.opset import upgrade
@@ -73,8 +74,7 @@ def _has_work(model: onnx.ModelProto) -> bool:
 
 def rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
     """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
-    given = onnx.ModelProto()
-    given.CopyFrom(model)
+    given = copy_of(model)
     shapes.forget_declared(given)
     shapes.fix_input(given, size)
     contrib_operators.use_standard(given)

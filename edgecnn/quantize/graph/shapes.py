@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, is_standard
 from edgecnn.quantize.graph.weighted_layer import view_of
 from edgecnn.runtime.ort_engine import open_session, run_session
@@ -119,8 +120,7 @@ def declare_foreign(model: onnx.ModelProto) -> None:
         return
     made = [name for node in foreign for name in node.output if name]
     outputs = {value.name for value in model.graph.output}
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     probe.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in made if name not in outputs
     )

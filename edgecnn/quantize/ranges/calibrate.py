@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.errors import DataError
+from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.runtime.ort_engine import open_session, run_session
@@ -66,8 +67,7 @@ def _take_in(observed: Observed, name: str, value: npt.NDArray[np.float32]) -> N
 
 
 def _with_outputs(model: onnx.ModelProto, tensors: list[str]) -> bytes:
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = copy_of(model)
     outputs = {value.name for value in probe.graph.output}
     probe.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in tensors if name not in outputs
