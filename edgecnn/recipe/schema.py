@@ -264,7 +264,8 @@ def _change(values: dict[str, Any], change: str) -> None:
         elif key in variables:
             variables[key] = value
         else:
-            names = [*map(str, variables), *map(str, repeated), *(f"{_id(item)}.OPTION" for item in values["steps"])]
+            named = map(str, (*variables, *repeated))
+            names = [*named, *(f"{_id(item)}.OPTION" for item in values["steps"])]
             raise RecipeError(f"the recipe has no variable {key}", hint=suggest(key, names))
         return
     ids = [_id(item) for item in values["steps"]]
