@@ -26,7 +26,7 @@ import onnxruntime
 import openvino
 
 from edgecnn.compile import CompileRequest
-from edgecnn.compile.auto import compile_fastest
+from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.export import ExportRequest, export
 from edgecnn.measure.latency.profile_engines import real_input

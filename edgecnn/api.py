@@ -20,8 +20,8 @@ from edgecnn.progress import Progress, silent
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgecnn.compile.auto import Tried
     from edgecnn.compile.build_engine import Compiled
+    from edgecnn.compile.fastest_engine import Tried
     from edgecnn.compress.prune.prune_result import PrunedFile
     from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained

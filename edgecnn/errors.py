@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecnn.visible import visible
+from edgecnn.untrusted_text import visible
 
 
 class EdgecnnError(Exception):

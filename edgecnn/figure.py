@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn import files
 from edgecnn.errors import InvalidValueError
-from edgecnn.lazy import require
-from edgecnn.visible import visible
+from edgecnn.optional_packages import require
+from edgecnn.untrusted_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn import __version__, asked, files
+from edgecnn import __version__, files, request_json
 from edgecnn.artifact import Manifest, Step, read_manifest
 from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
@@ -162,7 +162,9 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
-    request = asked.from_json(QuantizeRequest, step.parameters["asked"], {}, source=source, output=output)
+    request = request_json.from_json(
+        QuantizeRequest, step.parameters["asked"], {}, source=source, output=output
+    )
     quantize_file(request, progress)
 
 
@@ -181,7 +183,8 @@ def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, 
     from edgecnn.compile.compile_request import CompileRequest
 
     compile_file(
-        asked.from_json(CompileRequest, step.parameters["asked"], {}, source=source, output=output), progress
+        request_json.from_json(CompileRequest, step.parameters["asked"], {}, source=source, output=output),
+        progress,
     )
 
 
@@ -210,7 +213,9 @@ def _request(kind: Any, step: Step, manifest: Manifest, source: Path | None, **o
     if source is None and loaded is not None:
         network["weights"] = _weights(loaded)
     values["network"] = network
-    return asked.from_json(kind, values, {"NetworkSpec": NetworkSpec, "TrainOptions": TrainOptions}, **others)
+    return request_json.from_json(
+        kind, values, {"NetworkSpec": NetworkSpec, "TrainOptions": TrainOptions}, **others
+    )
 
 
 def _weights(loaded: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import click
 
 from edgecnn.cli.terminal import as_options, console, note, printing, say
 from edgecnn.progress import Progress
-from edgecnn.visible import visible
+from edgecnn.untrusted_text import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

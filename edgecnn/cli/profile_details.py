@@ -60,7 +60,7 @@ def log_folder(models: Sequence[str], scenario: str, chosen: Path | None) -> Pat
 
 def scenario(request: ProfileRequest, name: str, details: dict[str, Any]) -> dict[str, Any]:
     """Run one of LoadGen's scenarios, and return its result."""
-    from edgecnn.measure.latency.loadgen import run_scenario
+    from edgecnn.measure.latency.mlperf_loadgen import run_scenario
     from edgecnn.runtime import load
 
     if len(request.models) > 1:

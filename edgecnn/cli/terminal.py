@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecnn.errors import OutputError
-from edgecnn.visible import visible
+from edgecnn.untrusted_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn import __version__, asked, backends, files, onnx_metadata
+from edgecnn import __version__, backends, files, onnx_metadata, request_json
 from edgecnn.artifact import EngineRecord, Manifest, Step, TensorSpec, is_compiled, sidecar
 from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend
 from edgecnn.compile import float_reference
@@ -181,7 +181,7 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
     seconds = round(time.perf_counter() - start, 3)
     step = Step(
         "compile",
-        {"backend": backend.name, **built.flags, "asked": asked.to_json(request, "source", "output")},
+        {"backend": backend.name, **built.flags, "asked": request_json.to_json(request, "source", "output")},
         parent=source.sha256,
         metrics=parity.to_json() if parity else {},
         extra={"against_float": against_float.to_json()} if against_float else {},

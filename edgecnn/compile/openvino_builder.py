@@ -11,8 +11,8 @@ from edgecnn.compile.builders import Built, Source
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.compile.openvino_rewrites import adapt
 from edgecnn.errors import EngineError, OutputError
-from edgecnn.lazy import require
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress
 from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 from edgecnn.runtime.openvino_int8 import demand_exact

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 
 #: Operators whose output holds values of their first input; a concatenation's, of all.
 _MOVES = frozenset(

@@ -7,8 +7,8 @@ from pathlib import Path
 from edgecnn.compile.builders import Built, Source
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.lazy import require
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress
 from edgecnn.runtime.ort_engine import PROVIDERS, choose_device, first_line, kernels, session_options
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgecnn.data.crops import random_crops
 from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.split import Split, complete
-from edgecnn.lazy import package_folder
+from edgecnn.optional_packages import package_folder
 from edgecnn.progress import Progress
 from edgecnn.runtime.preprocessing import Preprocessing, open_image
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn import lazy
+from edgecnn import optional_packages
 from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
@@ -40,7 +40,7 @@ def open_huggingface(name: str, split: Split, progress: Progress) -> DataSet:
     The images and their classes are the columns of those types. Splits whose classes are not published
     (the class -1) count as missing. Raises DataError.
     """
-    library = lazy.require("datasets", "opening a Hugging Face data set")
+    library = optional_packages.require("datasets", "opening a Hugging Face data set")
     repository, _, config = name.removeprefix("hf:").partition(":")
     progress(f"opening {name}")
     try:
@@ -105,7 +105,7 @@ def _columns(name: str, features: Any, library: Any, progress: Progress) -> tupl
 def _files(encoded: Any, column: str) -> list[tuple[Any, ...]]:
     """Return the size of every image, in bytes, after its name if it is a file; no image is read."""
     lines: list[tuple[Any, ...]] = []
-    compute = lazy.require("pyarrow.compute", "opening a Hugging Face data set")
+    compute = optional_packages.require("pyarrow.compute", "opening a Hugging Face data set")
     for chunk in encoded.data.column(column).chunks:
         lengths = compute.binary_length(chunk.field("bytes")).to_pylist()
         for length, path in zip(lengths, chunk.field("path").to_pylist(), strict=True):

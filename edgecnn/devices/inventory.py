@@ -16,7 +16,7 @@ from typing import Any
 
 from edgecnn import files
 from edgecnn.errors import InvalidValueError, OutputError, UnknownNameError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.registry import suggest
 from edgecnn.targets import target as target_row
 

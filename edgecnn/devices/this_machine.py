@@ -17,9 +17,9 @@ from pathlib import Path
 from edgecnn import __version__, operating_system
 from edgecnn.backends import BACKENDS, Backend, attribute
 from edgecnn.errors import EdgecnnError
-from edgecnn.lazy import install_command, require
 from edgecnn.measure.sensors import jetson
 from edgecnn.measure.sensors.linux import cpu_model, emulated
+from edgecnn.optional_packages import install_command, require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.processor import processor, saturates
 

@@ -13,7 +13,7 @@ from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.trained_on import open_for
 from edgecnn.export.export_request import ExportRequest
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.record import Record

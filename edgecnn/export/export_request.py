@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecnn import asked
+from edgecnn import request_json
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import group, option
 from edgecnn.quantize.int8_options import Int8Options
@@ -62,7 +62,7 @@ class ExportRequest(Int8Options):
 
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage keeps, to do it again."""
-        return {"network": self.network.asked(), **asked.to_json(self, "output", "network")}
+        return {"network": self.network.asked(), **request_json.to_json(self, "output", "network")}
 
     @property
     def resolved_effort(self) -> str:

@@ -17,7 +17,7 @@ from edgecnn.budget import Budget
 from edgecnn.errors import InvalidValueError
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize.efforts import DIRECT, LADDERS
+from edgecnn.quantize.effort_levels import DIRECT, LADDERS
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.quantize.quantizer import Quantized, Quantizer
 from edgecnn.registry import suggest

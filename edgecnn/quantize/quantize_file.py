@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgecnn import asked
+from edgecnn import request_json
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
@@ -186,7 +186,7 @@ def _manifest(
         "quantize" if request.precision == "int8" else "float16",
         {
             **parameters,
-            "asked": asked.to_json(request, "source", "output", "sensitivity"),
+            "asked": request_json.to_json(request, "source", "output", "sensitivity"),
             "target": request.target,
             "images": source.images.description,
             **source.images.tally.to_json(),

@@ -12,7 +12,7 @@ import onnx
 
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import method_by_tensor
-from edgecnn.quantize.efforts import PLAIN, Recipe
+from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq

@@ -160,7 +160,7 @@ def _ruin(manifest: Manifest) -> list[str]:
 
 
 def _compile(options: Options, output: Path, listener: Listener) -> Result:
-    from edgecnn.compile.auto import Tried
+    from edgecnn.compile.fastest_engine import Tried
     from edgecnn.verbs.compile import compile_model
 
     made = compile_model(step_options.request(CompileRequest, options, output=output), listener.say)

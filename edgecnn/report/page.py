@@ -15,12 +15,12 @@ from typing import Any
 
 from edgecnn import __version__, files
 from edgecnn.errors import InvalidValueError, StoreError
-from edgecnn.lazy import require
 from edgecnn.measure import store
+from edgecnn.optional_packages import require
 from edgecnn.report.comparisons import comparisons
 from edgecnn.report.rows import rows
 from edgecnn.report.soundness import damage
-from edgecnn.visible import visible
+from edgecnn.untrusted_text import visible
 
 #: In the order in which they need each other.
 _SCRIPTS = ("format.js", "rows.js", "charts.js", "tables.js", "comparisons.js", "main.js")

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, EngineError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 from edgecnn.runtime.openvino_int8 import demand_exact
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array
 
 

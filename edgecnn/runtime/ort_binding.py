@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array
 from edgecnn.runtime.times import Times
 

@@ -13,7 +13,7 @@ from edgecnn import onnx_metadata
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, UnknownNameError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
 from edgecnn.runtime.ort_binding import BoundSession

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgecnn.errors import EngineError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array
 from edgecnn.runtime.ort_engine import open_session
 

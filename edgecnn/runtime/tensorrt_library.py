@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from edgecnn.backends import TENSORRT, TENSORRT_RTX, Backend
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.compatibility import library_version
 
 #: What the message that lists an engine's layers begins with.

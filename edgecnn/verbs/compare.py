@@ -7,7 +7,7 @@ from typing import Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.latency.compare_engines import Compared, compare
-from edgecnn.measure.latency.gate import compare_results
+from edgecnn.measure.latency.regression_gate import compare_results
 from edgecnn.measure.measure_options import CompareRequest
 from edgecnn.progress import Progress, silent
 from edgecnn.record import Record

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgecnn.compile.auto import Tried, compile_fastest
 from edgecnn.compile.build_engine import Compiled, compile_file
 from edgecnn.compile.compile_request import AUTO, CompileRequest
+from edgecnn.compile.fastest_engine import Tried, compile_fastest
 from edgecnn.progress import Progress, silent
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.artifact import check_onnx_output, read_manifest
 from edgecnn.backends import ONNXRUNTIME
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 

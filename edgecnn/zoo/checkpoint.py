@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgecnn import __version__, files
 from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import cost
 from edgecnn.zoo.create import build

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.zoo.architecture import Architecture, check_counts
 from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.input_errors import fitting

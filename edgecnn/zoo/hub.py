@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.errors import WeightsError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgecnn import asked, files
+from edgecnn import files
+from edgecnn import request_json as asked
 from edgecnn.artifact import Manifest
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option, seed

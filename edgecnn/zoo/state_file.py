@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.errors import WeightsError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.zoo import pickle_scan
 
 #: Keys under which training loops put the weights, the likeliest first,

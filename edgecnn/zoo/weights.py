@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
-from edgecnn.lazy import install_command, package_folder
+from edgecnn.optional_packages import install_command, package_folder
 from edgecnn.progress import silent
 from edgecnn.zoo import hub
 from edgecnn.zoo.state_file import memory_limit, read_state

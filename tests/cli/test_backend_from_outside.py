@@ -13,7 +13,7 @@ from small_classifier import classifier
 from edgecnn import backends
 from edgecnn.artifact import read_manifest
 from edgecnn.compile import CompileRequest, rebuilt
-from edgecnn.compile.auto import compile_fastest
+from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.devices import this_machine
 from edgecnn.errors import EdgecnnError, EngineError
 from edgecnn.registry import Registry
@@ -66,7 +66,7 @@ def test_it_is_compared_with_another(toy, model, tmp_path, monkeypatch):
 
 
 def test_the_fastest_is_looked_for_among_all(toy, model, monkeypatch):
-    monkeypatch.setattr("edgecnn.compile.auto._SECONDS", 0.05)
+    monkeypatch.setattr("edgecnn.compile.fastest_engine._SECONDS", 0.05)
     monkeypatch.setattr(
         backends.BACKENDS, "_values", {"onnxruntime": backends.ONNXRUNTIME, "toy": toy_backend.ROW}
     )

@@ -18,7 +18,7 @@ from edgecnn.cli import common
 from edgecnn.cli.terminal import say
 from edgecnn.errors import EdgecnnWarning
 from edgecnn.report import page
-from edgecnn.visible import visible
+from edgecnn.untrusted_text import visible
 
 #: Sets a title, clears the screen, hides, writes over its line, turns the direction, closes rich's markup.
 EVIL = "a\x1b]0;title\x07\x1b[2Jb\x1b[8mc\rd\x9b2Je\u202ef[/x][bold]g"

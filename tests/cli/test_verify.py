@@ -8,7 +8,7 @@ import pytest
 import torch
 from program import run_here
 
-from edgecnn import asked
+from edgecnn import request_json
 from edgecnn.artifact import read_manifest
 from edgecnn.compile.build_engine import compile_file
 from edgecnn.compile.compile_request import BatchRange, CompileRequest
@@ -141,12 +141,12 @@ OUT = Path("out.safetensors")
     ids=["export", "prune to a latency", "sparse", "compile"],
 )
 def test_a_request_comes_back_from_json(request_):
-    values = json.loads(json.dumps(asked.to_json(request_, "output")))
+    values = json.loads(json.dumps(request_json.to_json(request_, "output")))
     names = {"NetworkSpec": NetworkSpec, "TrainOptions": TrainOptions}
-    again = asked.from_json(type(request_), values, names, output=request_.output)
+    again = request_json.from_json(type(request_), values, names, output=request_.output)
     assert again == request_
 
 
 def test_what_an_older_version_cannot_ask_is_one_clear_error():
     with pytest.raises(ArtifactError, match="cannot ask"):
-        asked.from_json(CompileRequest, {"colour": "blue"}, {}, source=Path("m.onnx"))
+        request_json.from_json(CompileRequest, {"colour": "blue"}, {}, source=Path("m.onnx"))

@@ -5,8 +5,8 @@ import json
 import pytest
 from program import run_here
 
-from edgecnn.compile import CompileRequest, auto, builders
-from edgecnn.compile.auto import compile_fastest
+from edgecnn.compile import CompileRequest, builders, fastest_engine
+from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.errors import EngineError
 from edgecnn.runtime import load
 
@@ -22,7 +22,7 @@ def source(exported, tmp_path):
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(auto, "_SECONDS", 0.3)
+    monkeypatch.setattr(fastest_engine, "_SECONDS", 0.3)
 
 
 def test_the_fastest_that_agrees_is_written_and_all_are_listed(source, coffee):

@@ -13,8 +13,8 @@ from small_classifier import classifier
 
 from edgecnn.backends import BACKENDS
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
-from edgecnn.compile.auto import compile_fastest
 from edgecnn.compile.build_engine import engine_path
+from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.errors import ArtifactError, DataError, EngineError, InvalidValueError
 from edgecnn.runtime import load
 
@@ -101,7 +101,7 @@ def test_only_the_suffix_of_a_model_is_replaced(tmp_path, name, expected):
 
 
 def test_a_name_with_a_dot_is_kept_by_auto_and_in_the_hint(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgecnn.compile.auto._SECONDS", 0.1)
+    monkeypatch.setattr("edgecnn.compile.fastest_engine._SECONDS", 0.1)
     source = classifier(tmp_path / "m.onnx")
     kept = compile_fastest(CompileRequest(source, tmp_path / "m_0.25", threads=1)).kept
     assert kept.path.stem == "m_0.25" and kept.path.is_file()

@@ -1,7 +1,7 @@
 import pytest
 
 from edgecnn.errors import MissingPackageError, UnknownNameError
-from edgecnn.lazy import EXTRA, require
+from edgecnn.optional_packages import EXTRA, require
 from edgecnn.registry import Registry
 
 

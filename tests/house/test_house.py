@@ -67,12 +67,12 @@ def test_who_knows_a_backend_is_found_outside_of_its_own_files(tmp_path):
         runtime__toy_engine='name = "toy"',
         runtime__toy_probe='name = "toy"',
         cli='help = "Build it: --backend toy"',
-        lazy='EXTRA = {"toylib": "extra", "torch": "export"}',
+        optional_packages='EXTRA = {"toylib": "extra", "torch": "export"}',
         prose='text = "a toy is no name here"',
     )
     assert [place.partition(" ")[0] for place in found.who_knows_a_backend()] == [
         "edgecnn/cli.py:1",
-        "edgecnn/lazy.py:1",
+        "edgecnn/optional_packages.py:1",
     ]
 
 

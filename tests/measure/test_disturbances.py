@@ -14,8 +14,8 @@ from program import run_here
 
 from edgecnn.errors import ConditionsError
 from edgecnn.measure.conditions.machine import Machine
-from edgecnn.measure.latency.gate import compare_results
 from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.measure.latency.regression_gate import compare_results
 from edgecnn.measure.sensors.linux import CpuTime
 
 POLICY = "sys/devices/system/cpu/cpufreq/policy0"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgecnn.errors import ArtifactError, ConditionsError
-from edgecnn.measure.latency.gate import compare_results
+from edgecnn.measure.latency.regression_gate import compare_results
 
 CONDITIONS = {"cpu": "A", "governor": "performance", "batch": 1, "threads": 1, "backend": "onnxruntime 1.31"}
 

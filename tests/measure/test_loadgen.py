@@ -7,9 +7,9 @@ import pytest
 from edgecnn.artifact import TensorSpec
 from edgecnn.cli.commands.profile import command
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.measure.latency import loadgen
-from edgecnn.measure.latency.loadgen import SCENARIOS, run_scenario
-from edgecnn.measure.latency.loadgen_system import System
+from edgecnn.measure.latency import mlperf_loadgen
+from edgecnn.measure.latency.mlperf_loadgen import SCENARIOS, run_scenario
+from edgecnn.measure.latency.mlperf_system import System
 from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.progress import silent
 from edgecnn.runtime import load
@@ -73,7 +73,7 @@ def test_offline_runs_as_long_as_asked(engine, tmp_path):
 
 
 def test_a_server_answers_what_waits_together(tmp_path, monkeypatch):
-    monkeypatch.setitem(loadgen._LEAST_QUERIES, "server", 60)
+    monkeypatch.setitem(mlperf_loadgen._LEAST_QUERIES, "server", 60)
     engine = Sleeper(tmp_path / "m.onnx", seconds=0.01)
     found = run_scenario(engine, "server", tmp_path / "logs", batch=4, seconds=0.2, qps=150, latency_ms=500)
     assert 1 < max(engine.seen[20:]) <= 4  # more arrive than can be answered one by one
@@ -82,7 +82,7 @@ def test_a_server_answers_what_waits_together(tmp_path, monkeypatch):
 
 
 def test_a_run_beyond_the_bound_is_not_valid(engine, tmp_path, monkeypatch):
-    monkeypatch.setitem(loadgen._LEAST_QUERIES, "server", 60)
+    monkeypatch.setitem(mlperf_loadgen._LEAST_QUERIES, "server", 60)
     found = run_scenario(engine, "server", tmp_path / "logs", seconds=0.2, qps=100, latency_ms=1)
     assert not found.valid
     assert "invalid" in found.notes[0]
@@ -103,14 +103,14 @@ class Threshold:
 @pytest.mark.parametrize("most", [620.0, 100.0])
 def test_the_search_ends_at_the_highest_valid_rate(engine, tmp_path, most):
     trials = []
-    found = loadgen._search(Threshold(engine, most), tmp_path, trials, silent)
+    found = mlperf_loadgen._search(Threshold(engine, most), tmp_path, trials, silent)
     assert 0.9 * most < found <= most
     assert len(trials) < 12
 
 
 def test_the_search_gives_up_where_no_rate_is_valid(engine, tmp_path):
     with pytest.raises(EngineError, match="at no rate"):
-        loadgen._search(Threshold(engine, 0.0), tmp_path, [], silent)
+        mlperf_loadgen._search(Threshold(engine, 0.0), tmp_path, [], silent)
 
 
 def test_what_the_engine_raises_comes_through(engine, tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_what_the_engine_raises_comes_through(engine, tmp_path, monkeypatch):
             raise EngineError("out of memory")
         return infer(array)
 
-    monkeypatch.setattr(loadgen, "warm_up", lambda engine, data: None)
+    monkeypatch.setattr(mlperf_loadgen, "warm_up", lambda engine, data: None)
     engine._infer, engine.seconds = fail, 0.0001
     with pytest.raises(EngineError, match="out of memory"):
         run_scenario(engine, "single-stream", tmp_path / "logs", seconds=0.2)

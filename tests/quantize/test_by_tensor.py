@@ -6,7 +6,7 @@ import pytest
 from onnx import parser
 
 from edgecnn.quantize import method_by_tensor
-from edgecnn.quantize.efforts import BY_TENSOR, FITTED
+from edgecnn.quantize.effort_levels import BY_TENSOR, FITTED
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.write_qdq import scale_and_zero

@@ -6,7 +6,7 @@ import pytest
 
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity
-from edgecnn.quantize.efforts import FITTED
+from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Verdict, escalate, fewest
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 

@@ -7,7 +7,7 @@ from foreign_graphs import constant, decibels, head, images, model_of, node, run
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError
-from edgecnn.quantize.graph import limited
+from edgecnn.quantize.graph import limited_process
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.runtime import load, ort_engine
 
@@ -46,7 +46,7 @@ def test_a_loop_that_ends_is_computed_beforehand():
 
 
 def test_a_loop_without_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(limited, "SECONDS", 2.0)
+    monkeypatch.setattr(limited_process, "SECONDS", 2.0)
     with pytest.raises(ArtifactError, match="preparing the graph takes more than 2 seconds") as caught:
         prepare(loop(10**15))
     assert "without loops" in caught.value.hint
@@ -69,28 +69,28 @@ def test_constants_that_fill_the_memory_are_refused():
 
 
 def test_a_tensor_of_gigabytes_is_refused_by_its_node(monkeypatch):
-    monkeypatch.setattr(limited, "call", lambda function, model, *rest, what: function(model, *rest))
+    monkeypatch.setattr(limited_process, "call", lambda function, model, *rest, what: function(model, *rest))
     with pytest.raises(ArtifactError, match="Tile 'tile' makes 37\\.3 GB of one image"):
         prepare(repeated(10**7))
 
 
 def test_what_goes_wrong_inside_is_told_as_here():
     with pytest.raises(ArtifactError, match="operator set 1 cannot be upgraded") as caught:
-        limited.call(prepare, model_of(([node("Crop", ["x"], ["y"])], []), opset=1), what="it")
+        limited_process.call(prepare, model_of(([node("Crop", ["x"], ["y"])], []), opset=1), what="it")
     assert caught.value.hint == "export the network again with operator set 13 or later"
 
 
 @pytest.mark.slow
 def test_a_crash_is_told_in_one_line():
     with pytest.raises(ArtifactError, match=r"a library crashes at it \(1\): .*TypeError"):
-        limited.call(prepare, model_of(stem(), head()), "text", what="it")
+        limited_process.call(prepare, model_of(stem(), head()), "text", what="it")
 
 
 def test_a_graph_with_nothing_to_compute_needs_no_other_process(monkeypatch):
     def never(*_, **__):
         raise AssertionError("called")
 
-    monkeypatch.setattr(limited, "call", never)
+    monkeypatch.setattr(limited_process, "call", never)
     assert isinstance(prepare(model_of(stem(), head())), onnx.ModelProto)
     with pytest.raises(AssertionError, match="called"):
         prepare(repeated(2))

@@ -5,7 +5,7 @@ import copy
 import pytest
 from foreign_graphs import decibels, head, images, model_of, run, stem, written
 
-from edgecnn.quantize.efforts import Recipe
+from edgecnn.quantize.effort_levels import Recipe
 from edgecnn.quantize.graph.free_names import Names, is_ours
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantize_request import RequantizeRequest

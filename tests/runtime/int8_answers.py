@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecnn.errors import EngineError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.runtime import load
 from edgecnn.runtime.processor import processor, saturates
 

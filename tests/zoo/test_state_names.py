@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from edgecnn import zoo
 from edgecnn.errors import EdgecnnWarning, WeightsError
-from edgecnn.lazy import package_folder
+from edgecnn.optional_packages import package_folder
 from edgecnn.zoo.state_names import match
 
 

@@ -13,8 +13,8 @@ from edgecnn.cli.terminal import note
 from edgecnn.compile.compile_request import CompileRequest
 
 if TYPE_CHECKING:
-    from edgecnn.compile.auto import Tried
     from edgecnn.compile.build_engine import Compiled
+    from edgecnn.compile.fastest_engine import Tried
 
 
 def _outputs(
@@ -38,7 +38,7 @@ def command(model: Path, layers: bool, as_json: bool, **values: Any) -> None:
     edgecnn compile m.onnx --backend openvino --threads 1
     edgecnn compile m.onnx --backend tensorrt-rtx --sm 86,89      # for GPUs that are elsewhere
     """
-    from edgecnn.compile.auto import Tried
+    from edgecnn.compile.fastest_engine import Tried
     from edgecnn.verbs.compile import compile_model
 
     request = request_options.request(CompileRequest, values, model=model)

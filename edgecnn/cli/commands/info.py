@@ -161,7 +161,7 @@ def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:
-    from edgecnn.lazy import require
+    from edgecnn.optional_packages import require
 
     require("torch", "taking a network apart")
     from edgecnn.zoo.analysis.analyze import study

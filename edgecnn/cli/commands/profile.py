@@ -32,7 +32,7 @@ def _outputs(
 ) -> list[Path]:
     if scenario is None:
         return [] if plot is None else [plot]
-    from edgecnn.measure.latency.loadgen import log_files
+    from edgecnn.measure.latency.mlperf_loadgen import log_files
 
     return log_files(log_folder(models, scenario, log_dir))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgecnn import asked, targets
+from edgecnn import request_json, targets
 from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import DATA, demand_checkpoint
@@ -108,5 +108,5 @@ class PruneRequest(Request):
 
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage keeps, to do it again; how the latency was measured is no part of it."""
-        kept = asked.to_json(self, "network", "output", "measure", "seconds", "threads")
+        kept = request_json.to_json(self, "network", "output", "measure", "seconds", "threads")
         return {"network": self.network.asked(), **kept}

@@ -39,7 +39,7 @@ from edgecnn.leftovers import TemporaryFolder
 from edgecnn.parity import Parity, compare
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
-from edgecnn.quantize.efforts import FITTED
+from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.quantize_file import Trainer
 from edgecnn.quantize.quantizer import Quantized, Quantizer

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from edgecnn import files
 from edgecnn.errors import ArtifactError, InvalidValueError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 
 _KEY = "edgecnn_training"
 

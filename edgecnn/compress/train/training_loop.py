@@ -33,7 +33,7 @@ from edgecnn.compress.train.sync_norm import synchronized
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.loader import Loader
 from edgecnn.errors import InvalidValueError, TrainingError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 
 #: Seconds between two saves of the state, and between two reports.
 SAVE_SECONDS, REPORT_SECONDS = 60.0, 0.2

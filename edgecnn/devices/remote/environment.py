@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from edgecnn.backends import ONNXRUNTIME
-from edgecnn.devices.remote import wheel, wheels
+from edgecnn.devices.remote import own_wheel, wheels
 from edgecnn.devices.remote.connection import Connection
 from edgecnn.devices.remote.transfer import send
 from edgecnn.errors import BoardError
@@ -45,7 +45,7 @@ def prepare(
             f"{connection.device.name}: {facts['executable']} has no venv",
             hint="apt install python3-venv there",
         )
-    own = wheel.build()
+    own = own_wheel.build()
     stem = _stem(own, facts)
     wanted = {*extras, *(() if facts[ONNXRUNTIME.library] else (str(ONNXRUNTIME.extra),))}
     whole = [name for name, finished in facts["environments"].items() if finished]
@@ -86,7 +86,7 @@ def _make(connection: Connection, name: str, own: bytes, extras: tuple[str, ...]
     facts = connection.facts
     home = PurePosixPath(facts["home"])
     found = {f"wheels/{path.name}": path.read_bytes() for path in wheels.gather(facts, extras, own, progress)}
-    found[f"wheels/{wheel.name()}"] = own
+    found[f"wheels/{own_wheel.name()}"] = own
     send(connection, _MAKING, found, progress)
     progress(f"making an environment on {connection.device.name}")
     made = home / name
@@ -106,7 +106,7 @@ def _make(connection: Connection, name: str, own: bytes, extras: tuple[str, ...]
         install += ["--find-links", "wheels"]
         progress(f"installing on {connection.device.name}")
         # First and alone: of the board's own edgecnn, if it has the same version, pip would make do.
-        _run(connection, [*install, "--no-deps", "--ignore-installed", f"wheels/{wheel.name()}"])
+        _run(connection, [*install, "--no-deps", "--ignore-installed", f"wheels/{own_wheel.name()}"])
         _run(connection, [*install, what])
         send(connection, name, {"complete": what.encode()})
     except BaseException:

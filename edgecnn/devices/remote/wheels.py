@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn import files
-from edgecnn.devices.remote import wheel
+from edgecnn.devices.remote import own_wheel
 from edgecnn.errors import BoardError
-from edgecnn.lazy import require
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 
 #: Files whose presence says that a folder of wheels is whole.
@@ -88,10 +88,10 @@ def _download(
         command += ["--platform", platform]
     progress(f"gathering wheels for {facts['machine']}, Python {version}")
     with TemporaryFolder() as temporary:
-        path = Path(temporary) / wheel.name()
+        path = Path(temporary) / own_wheel.name()
         path.write_bytes(own)
         _pip([*command, "pip", f"{path}[{','.join(extras)}]" if extras else str(path)], facts)
-    (folder / wheel.name()).unlink()
+    (folder / own_wheel.name()).unlink()
     # pip decides what is needed where it runs, and a board's Python may be older.
     while missing := _missing(folder, own, extras, facts):
         progress(f"gathering wheels for {facts['machine']}: {', '.join(missing)}")

@@ -13,8 +13,8 @@ from PIL import Image
 from edgecnn.data.dataset import Images
 from edgecnn.data.unreadable import Skipped, image_name
 from edgecnn.errors import InvalidValueError
-from edgecnn.lazy import require
 from edgecnn.measure.accuracy.infer_images import sweep
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import open_unprepared

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import EngineError
-from edgecnn.lazy import require
 from edgecnn.measure.layers.layer_times import Kernel
+from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 

@@ -20,8 +20,8 @@ import numpy as np
 from edgecnn import files, operating_system
 from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend, attribute
 from edgecnn.errors import OutputError
-from edgecnn.lazy import require
 from edgecnn.measure.sensors.linux import cpu_model
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine import Engine

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import ArtifactError
-from edgecnn.quantize.graph import contrib_operators, limited, not_finite, shapes
+from edgecnn.quantize.graph import contrib_operators, limited_process, not_finite, shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, sizes
 from edgecnn.quantize.graph.load_model import check_size, first_line
@@ -41,7 +41,7 @@ def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
     _refuse(model)
     not_finite.check_weights(model)
     if _has_work(model):
-        result = limited.call(rewritten, model, size, what="preparing the graph")
+        result = limited_process.call(rewritten, model, size, what="preparing the graph")
     else:
         result = rewritten(model, size)
     _refuse_what_is_left(result)

@@ -6,7 +6,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.quantize.graph.activations import name_activations
 from edgecnn.quantize.graph.edit import copy_of, drop_unread, replace_nodes
 from edgecnn.quantize.graph.fold_affine import fold_affine, plain_gemms

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.lazy import require
+from edgecnn.optional_packages import require
 from edgecnn.quantize.repair.patches import Rows
 from edgecnn.quantize.repair.walk import Layer
 

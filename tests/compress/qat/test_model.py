@@ -19,7 +19,7 @@ from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
 from edgecnn.parity import compare
-from edgecnn.quantize.efforts import FITTED, PLAIN
+from edgecnn.quantize.effort_levels import FITTED, PLAIN
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.placement.remove_qdq import to_scheme

@@ -16,7 +16,7 @@ from program import run_here
 from small_classifier import classifier
 
 from edgecnn.backends import BACKENDS
-from edgecnn.devices.remote import channel, connection, environment, wheel
+from edgecnn.devices.remote import channel, connection, environment, own_wheel
 from edgecnn.devices.remote.board.facts import facts
 from edgecnn.measure import store
 
@@ -26,7 +26,7 @@ _HOME = "/home/evil/.edgecnn"
 
 
 #: The wheel is the same for all: it takes as long as the rest.
-own = functools.cache(wheel.build)
+own = functools.cache(own_wheel.build)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def desk(evil, tmp_path, monkeypatch) -> Path:
     (work / "m.onnx.data").write_bytes(bytes(1 << 19))
     listed = tmp_path / "devices.toml"
     listed.write_text('[board]\naddress = "board"\nmax_seconds = 0.5\n')
-    monkeypatch.setattr(wheel, "build", own)
+    monkeypatch.setattr(own_wheel, "build", own)
     monkeypatch.setenv("EDGECNN_DEVICES", str(listed))
     monkeypatch.setenv("EDGECNN_RESULTS", str(tmp_path / "store.sqlite"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

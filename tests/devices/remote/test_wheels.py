@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 
 import edgecnn
-from edgecnn.devices.remote import wheel, wheels
+from edgecnn.devices.remote import own_wheel, wheels
 from edgecnn.errors import BoardError
 
 JETSON = {"machine": "aarch64", "libc": ["glibc", "2.35"], "python": [3, 10, 12]}
@@ -35,12 +35,12 @@ def a_wheel(folder, name, *required):
 
 
 def test_the_wheel_is_the_same_bytes_at_every_build():
-    assert wheel.build() == wheel.build()
+    assert own_wheel.build() == own_wheel.build()
 
 
 def test_the_wheel_installs_as_this_very_edgecnn(tmp_path):
-    path = tmp_path / wheel.name()
-    path.write_bytes(wheel.build())
+    path = tmp_path / own_wheel.name()
+    path.write_bytes(own_wheel.build())
     target = tmp_path / "target"
     words = ["install", "--no-deps", "--no-index", "--no-compile", "--target", str(target), str(path)]
     subprocess.run([sys.executable, "-m", "pip", *words, "--quiet"], check=True)
@@ -51,7 +51,7 @@ def test_the_wheel_installs_as_this_very_edgecnn(tmp_path):
 
 
 def test_the_wheels_record_is_what_is_in_it():
-    with zipfile.ZipFile(io.BytesIO(wheel.build())) as archive:
+    with zipfile.ZipFile(io.BytesIO(own_wheel.build())) as archive:
         (record,) = [name for name in archive.namelist() if name.endswith("RECORD")]
         named = [
             line.rpartition(",")[0].rpartition(",")[0] for line in archive.read(record).decode().splitlines()

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.errors import EngineError, InvalidValueError, OutputError
-from edgecnn.lazy import require
 from edgecnn.measure.conditions.record_conditions import EMULATED, Conditions, Watch
-from edgecnn.measure.latency.loadgen_system import QueuedSystem, System
+from edgecnn.measure.latency.mlperf_system import QueuedSystem, System
 from edgecnn.measure.latency.profile_engines import real_images, warm_up
+from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 
