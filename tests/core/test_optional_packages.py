@@ -46,6 +46,9 @@ def test_onnx_runtime_reports_nothing(exported, tmp_path):
 
 
 def test_simplifying_a_graph_imports_no_pytorch():
-    code = "import sys; from edgecnn import optional_packages; optional_packages.require('onnxsim', ''); print('torch' in sys.modules)"
+    code = (
+        "import sys; from edgecnn import optional_packages as packages; packages.require('onnxsim', '');"
+        " print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
