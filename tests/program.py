@@ -16,7 +16,7 @@ from fork_server import Command, ForkServer
 from edgecnn.cli import main
 
 #: The export that tests take which do not ask for another: it is made once.
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
+SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "64")
 
 
 def report(path: Path) -> dict:

@@ -3,14 +3,12 @@
 import json
 
 import pytest
-from program import run_here
+from program import SMALL, run_here
 
 from edgecnn.compile import CompileRequest, auto, builders
 from edgecnn.compile.auto import compile_fastest
 from edgecnn.errors import EngineError
 from edgecnn.runtime import load
-
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
 
 
 @pytest.fixture
