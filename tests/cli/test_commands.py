@@ -145,7 +145,7 @@ BAD = {
     ),
     "alpha of zero": (1, "export mobilenet --alpha 0 -o {}/m.onnx", "alpha of 0", "0.5"),
     "negative alpha": (1, "export mobilenet --alpha -1 -o {}/m.onnx", "alpha of -1", "above 0"),
-    "absurd alpha": (1, "export mobilenet --alpha 1e9 -o {}/m.onnx", "alpha of 1e+09", "at most 8"),
+    "absurd alpha": (1, "export mobilenet --alpha 1e9 -o {}/m.onnx", "alpha of 1000000000", "at most 8"),
     "alpha that is no number": (
         2,
         "export mobilenet --alpha wide -o {}/m.onnx",
