@@ -19,8 +19,8 @@ def source(exported, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(auto, "_SECONDS", 0.3)
+def short(monkeypatch, short_warm_up):
+    monkeypatch.setattr(auto, "_SECONDS", 0.05)
 
 
 def test_the_fastest_that_agrees_is_written_and_all_are_listed(source, coffee):
