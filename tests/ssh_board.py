@@ -131,8 +131,8 @@ def start(folder: Path) -> Iterator[Board]:
 def stand_in(folder: Path, home: Path, before: str = "") -> str:
     """Return a command that takes ssh's options, and runs a board's program here; `before` is shell.
 
-    As on a board, the program knows nothing of the environment of the tests. pip compiles nothing: most is not
-    used. That holds for either kind of board.
+    As on a board, the program knows nothing of the environment of the tests. On either kind of board pip
+    compiles nothing, since most of it is never used.
     """
     path = folder / "stand-in"
     path.write_text(
