@@ -49,6 +49,10 @@ demo: .venv/cpu
 	$(EDGECNN) predict demo/espresso.onnx edgecnn/runtime/espresso.jpg
 	$(EDGECNN) profile demo/float.onnx demo/int8.onnx demo/int8_cpu.onnx
 
+# Test modules and the package are compiled once, also where Python is told to keep nothing compiled: each process of
+# the tests would compile them anew.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/dev | build/sshd build/strace build/qemu
 	$(BIN)/pytest -n 2 --dist worksteal --durations 20
 

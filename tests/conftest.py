@@ -51,6 +51,13 @@ def exported(shared: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter whether latencies are stable: beside other tests they never are."""
+    monkeypatch.setattr("edgecnn.measure.latency.profile_engines._WARM_LIMIT", 0.05)
+    monkeypatch.setattr("edgecnn.measure.latency.profile_engines._WARM_SECONDS", 0.02)
+
+
 @pytest.fixture(scope="session")
 def coffee() -> Path:
     return photo("skimage/data/coffee.png")

@@ -66,24 +66,30 @@ class ForkServer:
         self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """Run the program as `subprocess.run` would, its output as text."""
-        command = {"arguments": [*map(os.fsdecode, arguments)], "cwd": str(cwd), "environment": environment}
         with contextlib.ExitStack() as stack:
             output, errors = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
-            ours, theirs = map(stack.enter_context, socket.socketpair())
-            socket.send_fds(self._connected(), [b"."], [0, output.fileno(), errors.fileno(), theirs.fileno()])
-            theirs.close()
-            ours.sendall(json.dumps(command).encode() + b"\n")
-            answers = stack.enter_context(ours.makefile())
-            process = int(answers.readline() or _gone())
-            ours.settimeout(timeout)
+            command = stack.enter_context(
+                self.start(arguments, cwd, environment, output.fileno(), errors.fileno())
+            )
             try:
-                code = int(answers.readline() or _gone())
+                code = command.wait(timeout)
             except TimeoutError:
-                os.kill(process, signal.SIGKILL)
+                command.send_signal(signal.SIGKILL)
                 raise subprocess.TimeoutExpired(arguments, timeout) from None
             for file in (output, errors):
                 file.seek(0)
             return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
+
+    def start(
+        self, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], output: int, errors: int
+    ) -> Command:
+        """Start the program; it prints to these two open files."""
+        command = {"arguments": [*map(os.fsdecode, arguments)], "cwd": str(cwd), "environment": environment}
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._connected(), [b"."], [0, output, errors, theirs.fileno()])
+        ours.sendall(json.dumps(command).encode() + b"\n")
+        return Command(ours)
 
     def _connected(self) -> socket.socket:
         with self._start:
@@ -99,6 +105,29 @@ class ForkServer:
                 atexit.register(server.wait)
                 atexit.register(self._requests.close)  # before the wait
             return self._requests
+
+
+class Command:
+    """A command that runs. It is to be closed, or left as a context; its process is not ended by that."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._answers = connection, connection.makefile()
+        self._process = int(self._answers.readline() or _gone())
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self._process, number)
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit code, or raise `TimeoutError`."""
+        self._connection.settimeout(timeout)
+        return int(self._answers.readline() or _gone())
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answers.close()
+        self._connection.close()
 
 
 def _gone() -> NoReturn:

@@ -11,12 +11,12 @@ import sys
 import warnings
 from pathlib import Path
 
-from fork_server import ForkServer
+from fork_server import Command, ForkServer
 
 from edgecnn.cli import main
 
 #: The export that tests take which do not ask for another: it is made once.
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
+SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "64")
 
 
 def report(path: Path) -> dict:
@@ -58,6 +58,12 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edgecnn", *arguments], capture_output=True, text=True, **options
     )
+
+
+def start(*arguments: str, errors: int) -> Command:
+    """Start the program, as `run` does; what it says of its progress goes to this open file."""
+    with open(os.devnull, "w") as nothing:
+        return _server.start(arguments, Path.cwd(), dict(os.environ), nothing.fileno(), errors)
 
 
 _server = ForkServer()

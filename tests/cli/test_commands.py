@@ -1,16 +1,17 @@
 """The program as a user meets it: exit codes, one JSON object, one line for what went wrong."""
 
-import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from program import SMALL, run, run_here
+from program import SMALL, run, run_here, start
 
+from edgecnn.cli import COMMANDS
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime import load
 
@@ -31,16 +32,17 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    for command in ("models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"):
+    for command in COMMANDS:
         assert f"  {command}" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", ["models", "info", "export", "quantize", "predict", "profile", "eval", "report", "doctor"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command):
-    done = run(command, "--help")
-    assert done.returncode == 0 and "--json" in done.stdout
+    done = run_here(command, "--help")
+    assert done.returncode == 0
+    usage, _, explained, *_ = done.stdout.splitlines()
+    assert usage.startswith(f"Usage: edgecnn {command} [OPTIONS]") and len(explained.split()) > 2
+    assert ("--json" in done.stdout) is (command != "devices"), "its own commands have it"
 
 
 def test_models_says_that_none_matches():
@@ -251,27 +253,16 @@ def test_debug_shows_the_traceback(tmp_path):
     ],
 )
 def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
-    import signal
-
-    arguments = [
-        sys.executable,
-        "-m",
-        "edgecnn",
-        "export",
-        "lenet5",
-        "--int8",
-        "-o",
-        str(tmp_path / "m.onnx"),
-    ]
-    # A program that is started in the background of a script is told to ignore SIGINT.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
-    for line in process.stderr:
-        if line.startswith(stage):
-            break
-    process.send_signal(getattr(signal, name))
-    process.communicate(timeout=60)
-    assert process.returncode != 0
+    ours, theirs = os.pipe()
+    with (
+        open(ours) as lines,
+        start("export", "lenet5", "--int8", "-o", str(tmp_path / "m.onnx"), errors=theirs) as command,
+    ):
+        os.close(theirs)
+        assert any(line.startswith(stage) for line in lines)
+        command.send_signal(signal.Signals[name])
+        lines.read()
+        assert command.wait(timeout=60) != 0
     assert os.listdir(tmp_path) == []
 
 

@@ -3,14 +3,12 @@
 import json
 
 import pytest
-from program import run_here
+from program import SMALL, run_here
 
 from edgecnn.compile import CompileRequest, builders, fastest_engine
 from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.errors import EngineError
 from edgecnn.runtime import load
-
-SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "96")
 
 
 @pytest.fixture
@@ -21,8 +19,8 @@ def source(exported, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(fastest_engine, "_SECONDS", 0.3)
+def short(monkeypatch, short_warm_up):
+    monkeypatch.setattr(fastest_engine, "_SECONDS", 0.05)
 
 
 def test_the_fastest_that_agrees_is_written_and_all_are_listed(source, coffee):

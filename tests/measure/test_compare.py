@@ -42,10 +42,10 @@ def loaders(tmp_path, clock, seed, *bases, spread=0.0):
 @pytest.mark.parametrize("spread", [0.0, 0.01])
 def test_an_engine_is_no_slower_than_itself_in_19_of_20(tmp_path, clock, spread):
     held = 0
-    for seed in range(100):
+    for seed in range(40):
         ratio = compare(loaders(tmp_path, clock, seed, 0.005, 0.005, spread=spread), seconds=1.0).ratio(1)
         held += ratio.low <= 1 <= ratio.high
-    assert held >= 95
+    assert held >= 38
 
 
 def test_five_percent_are_found_in_19_of_20(tmp_path, clock):

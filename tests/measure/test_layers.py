@@ -104,10 +104,10 @@ def weighted_modules(alpha: float) -> set[str]:
     return {name for name, part in network.named_modules() if type(part).__name__ in ("Conv2d", "Linear")}
 
 
-def check(path, alpha: float = 0.25) -> LayerProfile:
+def check(path) -> LayerProfile:
     with load(path, threads=1) as engine:
         found = profile_layers(engine, seconds=0.1)
-        assert {layer.name for layer in found.layers if layer.macs} == weighted_modules(alpha)
+        assert {layer.name for layer in found.layers if layer.macs} == weighted_modules(0.25)
         assert sum(layer.macs for layer in found.layers) == engine.manifest.macs
     return found
 
@@ -123,9 +123,9 @@ def test_onnx_runtime_names_every_int8_layer_as_pytorch_does(exported):
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_compiled_engines_name_every_layer_as_pytorch_does(exported, tmp_path, backend):
     path = tmp_path / ("m.xml" if backend == "openvino" else "m.ort")
-    done = run("compile", str(exported("mobilenet", "--alpha", "0.5")), "--backend", backend, "-o", str(path))
+    done = run("compile", str(exported(*SMALL)), "--backend", backend, "-o", str(path))
     assert done.returncode == 0, done.stderr
-    check(path, 0.5)
+    check(path)
 
 
 def test_the_table_has_the_parameters_of_the_folded_network(exported):

@@ -104,7 +104,9 @@ def test_without_a_table_layers_keep_the_names_of_their_nodes():
     }
 
 
-@pytest.mark.parametrize("options", [(), ("--int8",)], ids=["float32", "int8"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), marks=pytest.mark.slow), ("--int8",)], ids=["float32", "int8"]
+)
 def test_every_layer_with_weights_has_a_row_of_its_own_in_a_real_engine(
     exported, tmp_path, monkeypatch, options
 ):

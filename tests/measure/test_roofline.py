@@ -75,7 +75,7 @@ def machine(tmp_path, monkeypatch):
     """A machine of four cores that was measured."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(peaks, "cpu_model", lambda: "Processor")
-    monkeypatch.setattr(peaks, "cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(peaks.operating_system, "cores", lambda: [0, 1, 2, 3])
     row = dataclasses.asdict(Peaks(10.0, 10.0, 40.0, 8.0, "measured"))
     every = dataclasses.asdict(Peaks(25.0, 25.0, 160.0, 12.0, "measured"))
     record = {"cpu": "Processor", "cores": 4, "peaks": {"1": row, "4": every}}

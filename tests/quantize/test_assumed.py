@@ -7,6 +7,7 @@ import onnx
 import pytest
 from foreign_preparation import MEAN, STD, TAKES, foreign
 from onnx import numpy_helper, parser
+from program import SMALL
 from program import run_here as run
 
 from edgecnn.artifact import read_manifest
@@ -15,18 +16,18 @@ from edgecnn.quantize import first_norm
 from edgecnn.quantize.assumed_preprocessing import _cannot_be, _Seen
 from edgecnn.runtime.preprocessing import Preprocessing
 
-SMALL = ("--calib-images", "8", "--check-images", "16", "--effort", "fast")
+FEW = ("--calib-images", "8", "--check-images", "16", "--effort", "fast")
 
 
 @pytest.fixture(scope="module")
 def network(exported):
-    return exported("mobilenet", "--alpha", "0.25", "--resolution", "64")
+    return exported(*SMALL)
 
 
 @pytest.mark.parametrize("takes", TAKES)
 def test_only_a_network_for_pixels_of_0_to_255_is_stopped(network, tmp_path, takes):
     source, out = foreign(network, tmp_path / "m.onnx", takes), tmp_path / "q.onnx"
-    done = run("quantize", source, "-o", str(out), *SMALL)
+    done = run("quantize", source, "-o", str(out), *FEW)
     lines = done.stderr.splitlines()
     assert lines[0].startswith("note: the file does not say how its images are prepared"), "before the work"
     assert "note: the file does not say" not in done.stdout, "once"
@@ -37,10 +38,10 @@ def test_only_a_network_for_pixels_of_0_to_255_is_stopped(network, tmp_path, tak
     assert "seems to take pixels of 0..255" in done.stderr and "--yes" in done.stderr
     hint = next(line for line in lines if line.startswith("hint: "))
     said = hint.removeprefix("hint: ").partition(",  or")[0].partition(", or")[0].split()
-    done = run("quantize", source, "-o", str(out), *SMALL, *said, "--json")
+    done = run("quantize", source, "-o", str(out), *FEW, *said, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["notes"] == [], done.stderr
     assert read_manifest(out).preprocessing["std"] == pytest.approx([1 / 255] * 3, rel=1e-6)
-    done = run("quantize", source, "-o", str(out), *SMALL, "--yes", "--json")
+    done = run("quantize", source, "-o", str(out), *FEW, "--yes", "--json")
     assert done.returncode in (0, 3) and "does not say" in json.loads(done.stdout)["notes"][0]
 
 
@@ -118,10 +119,10 @@ def test_a_batch_normalization_that_never_trained_says_nothing(tmp_path):
 
 def test_a_network_for_pixels_of_0_to_1_is_stopped_by_its_batch_normalization(tmp_path):
     source, out = normalized(tmp_path / "m.onnx", "0..1"), tmp_path / "q.onnx"
-    done = run("quantize", source, "-o", str(out), *SMALL)
+    done = run("quantize", source, "-o", str(out), *FEW)
     assert done.returncode == 1 and not out.exists() and "batch normalization recorded" in done.stderr
     said = "--mean 0,0,0 --std 1,1,1"
     assert f"hint: {said}, or --yes" in done.stderr
     for words in (said.split(), ["--yes"]):
-        done = run("quantize", source, "-o", str(out), *SMALL, *words)
+        done = run("quantize", source, "-o", str(out), *FEW, *words)
         assert done.returncode in (0, 3) and out.exists(), done.stderr

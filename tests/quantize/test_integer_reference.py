@@ -17,6 +17,7 @@ import onnx
 import pytest
 from integer_reference import codes_of, layers, outputs
 from onnx import helper, numpy_helper
+from program import SMALL
 from small_graphs import GOLDEN, model_of
 
 from edgecnn.artifact import read_manifest
@@ -126,7 +127,7 @@ def test_biases_beside_which_the_weights_of_a_channel_vanish(scheme, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ("mobilenet", "--alpha", "0.25", "--resolution", "96"),
+        SMALL,
         pytest.param(("efficientnet_lite0", "--weights", "imagenet"), marks=pytest.mark.slow),
     ],
     ids=lambda options: options[0],

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from program import SMALL
 from small_graphs import GOLDEN, model_of
 
 from edgecnn import targets
@@ -156,7 +157,7 @@ def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
     ("source", "target"), [("portable", "cpu"), ("cpu", "openvino"), ("openvino", "portable")]
 )
 def test_an_exported_file_becomes_what_an_export_for_the_other_target_is(source, target, exported):
-    options = ("mobilenet", "--alpha", "0.25", "--resolution", "96", "--int8", "--target")
+    options = (*SMALL, "--int8", "--target")
     paths = [exported(*options, name) for name in (source, target)]
     given, direct = (onnx.load(path) for path in paths)
     made, placement = to_scheme(given, read_manifest(paths[0]).quantization, targets.target(target).scheme)
@@ -172,7 +173,7 @@ def test_an_exported_file_becomes_what_an_export_for_the_other_target_is(source,
             assert ours[name].shape == theirs[name].shape, name
         else:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    batch = RNG.normal(size=(4, 3, 96, 96)).astype(np.float32)
+    batch = RNG.normal(size=(4, 3, 64, 64)).astype(np.float32)
     assert compare(answers(direct, batch), answers(made, batch), "the other form").sqnr_db > 20
 
 

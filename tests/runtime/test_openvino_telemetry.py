@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from program import SMALL
 
 pytest.importorskip("openvino_telemetry", reason="OpenVINO's package for reports is not installed")
 
@@ -79,7 +80,7 @@ def test_nothing_is_reported_or_written(traced, exported, tmp_path):
 @pytest.mark.slow
 def test_no_command_reports_anything(traced, exported, tmp_path, coffee):
     program = [sys.executable, "-m", "edgecnn"]
-    source = str(exported("mobilenet", "--alpha", "0.25", "--resolution", "96"))
+    source = str(exported(*SMALL))
     engine = str(tmp_path / "m.xml")
     for command in (
         ["compile", source, "--backend", "openvino", "-o", engine],

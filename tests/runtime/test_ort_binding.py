@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from program import SMALL
 
 from edgecnn.runtime import load
 from edgecnn.runtime.ort_binding import _MOST_SHAPES, BoundSession
@@ -14,7 +15,7 @@ from edgecnn.runtime.times import Times
 
 @pytest.fixture(scope="module")
 def path(exported):
-    return exported("mobilenet", "--alpha", "0.25", "--resolution", "96")
+    return exported(*SMALL)
 
 
 @pytest.fixture(scope="module")

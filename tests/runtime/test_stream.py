@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from program import SMALL
 
 from edgecnn.errors import DataError
 from edgecnn.runtime import load
@@ -14,7 +15,7 @@ from edgecnn.runtime.image_stream import stream
 
 @pytest.fixture(scope="module")
 def engine(exported):
-    with load(exported("mobilenet", "--alpha", "0.25", "--resolution", "96"), threads=1) as opened:
+    with load(exported(*SMALL), threads=1) as opened:
         yield opened
 
 

@@ -5,23 +5,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from deep_networks import DEEP, named
 
 from edgecnn import zoo
 from edgecnn.parity import spread
 from edgecnn.zoo.initialize import settle
 
 CASES = list(csv.DictReader((Path(__file__).parent / "oracle.csv").open()))
-#: Deeper or wider than another case that is built by the same code; all of them together take longest.
-LARGE = {
-    *("densenet161", "densenet169", "densenet201", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5"),
-    *("efficientnet_b6", "efficientnet_b7", "efficientnet_lite3", "efficientnet_lite4"),
-    *("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2"),
-    *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "nasnet_large", "senet154", "vit_base"),
+#: Other depths and widths of a network that is compared in the quick tests.
+OTHERS = {
+    *("efficientnet", "efficientnet_b1", "efficientnet_b2", "efficientnet_lite1", "efficientnet_lite2"),
+    *("mnasnet0_75", "mnasnet1_0", "mnasnet1_3", "mobilenet_v3_large", "resnet34", "se_resnext50_32x4d"),
+    *(
+        "shufflenet_v2_x1_0",
+        "shufflenet_v2_x1_5",
+        "shufflenet_v2_x2_0",
+        "squeezenet1_0",
+        "vgg11",
+        "vit_small",
+    ),
 }
-
-
-def case_of(row: dict[str, str]):
-    return pytest.param(row, id=row["name"], marks=[pytest.mark.slow] if row["name"] in LARGE else [])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def libraries(torchvision):
     }
 
 
-@pytest.mark.parametrize("case", map(case_of, CASES))
+@pytest.mark.parametrize("case", [named(row["name"], row, long=DEEP | OTHERS) for row in CASES])
 @torch.inference_mode()
 def test_their_weights_load_strictly_and_give_the_same_logits(case, libraries):
     torch.manual_seed(0)

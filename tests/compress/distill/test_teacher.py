@@ -2,6 +2,7 @@
 
 import pytest
 from foreign_preparation import TAKES, foreign
+from program import SMALL
 from program import run_here as run
 
 from edgecnn.artifact import read_manifest
@@ -16,7 +17,7 @@ NOTE = "note: the file does not say how its images are prepared"
 
 @pytest.fixture(scope="module")
 def network(exported):
-    return exported("mobilenet", "--alpha", "0.25", "--resolution", "64")
+    return exported(*SMALL)
 
 
 def distill(teacher, folder, *more):

@@ -12,12 +12,15 @@ from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.reference import logits
 from edgecnn.zoo.initialize import settle
 
-LONG = ("vit_tiny", "swin_tiny", "densenet121", "efficientnet_b0", "shufflenet_v1_g8", "resnext50_32x4d")
+LONG = (
+    "mobilenet_v2", "vit_tiny", "swin_tiny", "densenet121", "efficientnet_b0", "shufflenet_v1_g8",
+    "resnext50_32x4d",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "name",
-    ["mobilenet_v2", "shufflenet_v2_x1_0", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)],
+    ["shufflenet_v2_x1_0", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)],
 )
 def test_a_pruned_network_exports(name):
     network = zoo.create(name, num_classes=10, resolution=64)

@@ -70,7 +70,7 @@ def graphs(data):
     made = {}
     for name, alpha in NETWORKS.items():
         network = zoo.create(name, alpha=alpha, in_channels=1, num_classes=10, resolution=32)
-        fit(network, images, labels, [{"params": network.parameters(), "lr": 1e-2 if alpha < 1 else 3e-3}], 6)
+        fit(network, images, labels, [{"params": network.parameters(), "lr": 1e-2 if alpha < 1 else 3e-3}], 3)
         made[name] = simplify(trace(network, images[:2], opset=18, batch=None))
     return made
 
@@ -173,7 +173,7 @@ def test_training_repairs_what_rounding_to_nearest_broke(scheme, graphs, data):
     float_model = spread(graphs["resnet18"])
     start = Quantizer(float_model, lambda: [images[:64].numpy()], scheme)(PLAIN)
     module = QuantizedModule(start)
-    fit(module, images, labels, groups_of(module), 4)
+    fit(module, images, labels, groups_of(module), 2)
 
     def accuracy(model):
         return float(np.mean(logits(model, checks.numpy()).argmax(axis=1) == classes.numpy()))
