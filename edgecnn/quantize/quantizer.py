@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from threadpoolctl import threadpool_limits
 
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize.efforts import PLAIN, Recipe
@@ -28,6 +29,11 @@ from edgecnn.targets import SCHEMES, Scheme
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
 #: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
 REPAIR_IMAGES = 128
+#: As many of them take part as need no more multiply-accumulates than this, but at least so many.
+REPAIR_MACS = 250_000_000_000
+FEWEST_IMAGES = 32
+#: Images that tell how channels differ.
+CHANNEL_IMAGES = 32
 #: Images that range methods are compared on, at most: each pass over them tries one range of one tensor.
 METHOD_IMAGES = 32
 
@@ -106,6 +112,11 @@ class Quantizer:
 
         Raises DataError for no images or values that are not finite.
         """
+        # With several threads BLAS adds in another order, and threads that wait for others cost time.
+        with threadpool_limits(1, "blas"):
+            return self._quantize(recipe, exclude)
+
+    def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
@@ -165,15 +176,21 @@ class Quantizer:
         """Return the float model, equalized and with its offsets absorbed if that is asked."""
         if rewrite not in self._rewritten:
             self._progress("equalize")
-            model = self._rewritten[False]
-            seen = calibrate.observe(model, [], self._batches(), channels=equalize.statistics(model))
-            model = equalize.equalize(model, seen.channels).model
-            symmetric = self.scheme.symmetric
-            names = absorb.statistics(model, symmetric=symmetric)
-            seen = calibrate.observe(model, [], self._batches(), channels=names)
-            model = absorb.absorb(model, seen.channels, symmetric=symmetric).model
+            model, symmetric = self._rewritten[False], self.scheme.symmetric
+            names = [*equalize.statistics(model), *absorb.statistics(model, symmetric=symmetric)]
+            seen = self._channels(model, names)
+            equalized = equalize.equalize(model, seen)
+            if equalized.scales:
+                model = equalized.model
+                seen = self._channels(model, absorb.statistics(model, symmetric=symmetric))
+            model = absorb.absorb(model, seen, symmetric=symmetric).model
             self._rewritten[rewrite] = model
         return self._rewritten[rewrite]
+
+    def _channels(self, model: onnx.ModelProto, names: list[str]) -> dict[str, ChannelObserver]:
+        """Return the statistics of tensors' channels, over a few of the images."""
+        few = _first(self._batches(), CHANNEL_IMAGES)
+        return calibrate.observe(model, [], few, channels=list(dict.fromkeys(names))).channels
 
     def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
         """Return the observers of all tensors that some scheme quantizes."""
@@ -212,15 +229,21 @@ class Quantizer:
 
     def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
         if self._images is None:
-            kept: list[npt.NDArray[np.float32]] = []
             size = batch_of(model) or 1
-            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // size) * size
-            for batch in self._batches():
-                kept.append(batch)
-                if sum(map(len, kept)) >= wanted:
-                    break
-            self._images = np.concatenate(kept)[:wanted]
+            affordable_macs = max(FEWEST_IMAGES, REPAIR_MACS // max(1, sum(self.macs.values())))
+            wanted = max(1, min(REPAIR_IMAGES, affordable_macs, affordable(model)) // size) * size
+            self._images = np.concatenate(list(_first(self._batches(), wanted)))[:wanted]
         return self._images
+
+
+def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield batches until they hold so many images."""
+    seen = 0
+    for batch in batches:
+        yield batch
+        seen += len(batch)
+        if seen >= count:
+            break
 
 
 def _ranges(

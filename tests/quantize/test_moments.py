@@ -43,7 +43,9 @@ def test_inputs_far_from_zero_keep_what_they_vary_by(rng, monkeypatch):
     monkeypatch.setattr(Layer, "quantized_input", lambda self, block: block)
     found = moments.collect(layer, moments.sample(layer))
     exact = exact.astype(np.float64)
-    np.testing.assert_allclose(found.square, direct(exact, exact, np.ones(400), layer.weight).square, rtol=1e-2)
+    np.testing.assert_allclose(
+        found.square, direct(exact, exact, np.ones(400), layer.weight).square, rtol=1e-2
+    )
 
 
 def test_the_input_is_quantized_first():

@@ -5,7 +5,7 @@ in the quantized one, and m is the mean square of an entry of x' (Hubara et al. 
 section 3, fits a correction in the same sense). The ridge r keeps a few images from
 being learned by heart: of several, the one is taken that is best on images that the fit has not seen.
 
-What is solved for is the change W' - W, in float32: it is small beside W, and is rounded to integers afterwards.
+What is solved for is the change W' - W, in float32: it is small beside W, and is rounded afterwards.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class ByMoments:
 def _moments_change(given: Moments, ridge: float) -> Single:
     damped = given.square / given.size
     np.einsum("gkk->gk", damped)[:] += np.float32(ridge)
-    return np.asarray(np.linalg.solve(damped, (given.gain / given.size).transpose(0, 2, 1)).transpose(0, 2, 1))
+    return np.asarray(
+        np.linalg.solve(damped, (given.gain / given.size).transpose(0, 2, 1)).transpose(0, 2, 1)
+    )
 
 
 def _moments_loss(change: Single, test: Moments) -> float:
@@ -91,9 +93,11 @@ class ByRows:
     """A layer with more inputs than rows: equations in the rows, which give the same weights."""
 
     def __init__(self, weight: Array, parts: Sequence[Rows]) -> None:
-        """Take the layer's weight, (g, outputs, k), and rows of two parts; either tests what the other fits."""
+        """Take the layer's weight, (g, outputs, k), and rows in two parts; each tests what the other fits."""
         turned = weight.astype(np.float32).transpose(0, 2, 1)
-        self._given = np.concatenate([part.given - part.given.mean(1, keepdims=True) for part in parts], axis=1)
+        self._given = np.concatenate(
+            [part.given - part.given.mean(1, keepdims=True) for part in parts], axis=1
+        )
         lacking = [(part.wanted - part.given) @ turned for part in parts]
         self._lacking = np.concatenate([part - part.mean(1, keepdims=True) for part in lacking], axis=1)
         self._products = self._given @ self._given.transpose(0, 2, 1)

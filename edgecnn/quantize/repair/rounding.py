@@ -1,9 +1,9 @@
 """Round weights so that a layer's output stays right, not so that each weight is nearest.
 
 Weights are rounded one after the other, and each makes up for the errors of those before it, while those
-after it are taken to be free (Frantar and Alistarh 2022, arXiv:2208.11580; with one order for all outputs as in
-arXiv:2210.17323). Then single weights are changed by whole steps for as long as that lowers the error. Both
-need only the second moments of the layer's input. Products are in float32: the result is integers.
+after it are taken to be free (Frantar and Alistarh 2022, arXiv:2208.11580; with one order for all outputs as
+in arXiv:2210.17323). Then single weights are changed by whole steps for as long as that lowers the error.
+Both need only the second moments of the layer's input. Products are in float32: the result is integers.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ def _descend(steps: Single, target: Single, square: Single, limit: int) -> Singl
         for start in range(0, size, _BLOCK):
             part = slice(start, min(size, start + _BLOCK))
             moved = _descend_block(
-                steps[:, :, part], gradient[:, :, part].copy(), square[:, part, part], diagonal[:, part], limit
+                steps[:, :, part],
+                gradient[:, :, part].copy(),
+                square[:, part, part],
+                diagonal[:, part],
+                limit,
             )
             if moved.any():
                 changed = True
