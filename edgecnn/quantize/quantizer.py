@@ -20,6 +20,7 @@ from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.ranges import calibrate, method_by_tensor
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
@@ -27,9 +28,7 @@ from edgecnn.quantize.repair.walk import affordable, walk
 from edgecnn.targets import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
-#: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
-REPAIR_IMAGES = 128
-#: As many of them take part as need no more multiply-accumulates than this, but at least so many.
+#: Of a recipe's images as many repair as need no more multiply-accumulates than this, but at least so many.
 REPAIR_MACS = 250_000_000_000
 FEWEST_IMAGES = 32
 #: Images that tell how channels differ.
@@ -105,7 +104,9 @@ class Quantizer:
         self._progress = progress
         self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
         self._observed: dict[bool, Observed] = {}
-        self._images: npt.NDArray[np.float32] | None = None
+        self._images: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+        #: Whether there are no more.
+        self._all_images = False
 
     def __call__(self, recipe: Recipe, exclude: Mapping[str, str] = {}) -> Quantized:
         """Quantize by a recipe; `exclude` maps nodes that stay float to the rule that says so.
@@ -130,7 +131,7 @@ class Quantizer:
         model = base
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
-            images = self._repair_images(base)
+            images = self._repair_images(base, recipe.images)
             model, weights = walk(
                 base,
                 placement,
@@ -216,7 +217,7 @@ class Quantizer:
             }
             for name in placement.observed
         }
-        images = self._repair_images(model)[:METHOD_IMAGES]
+        images = self._repair_images(model, METHOD_IMAGES)
         return method_by_tensor.choose(
             model,
             placement,
@@ -227,13 +228,14 @@ class Quantizer:
             lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
         )
 
-    def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
-        if self._images is None:
-            size = batch_of(model) or 1
-            affordable_macs = max(FEWEST_IMAGES, REPAIR_MACS // max(1, sum(self.macs.values())))
-            wanted = max(1, min(REPAIR_IMAGES, affordable_macs, affordable(model)) // size) * size
-            self._images = np.concatenate(list(_first(self._batches(), wanted)))[:wanted]
-        return self._images
+    def _repair_images(self, model: onnx.ModelProto, most: int) -> npt.NDArray[np.float32]:
+        size = batch_of(model) or 1
+        quick = max(FEWEST_IMAGES, REPAIR_MACS // max(1, sum(self.macs.values())))
+        wanted = max(1, min(most, quick, affordable(model)) // size) * size
+        if len(self._images) < wanted and not self._all_images:
+            self._images = np.concatenate(list(_first(self._batches(), wanted)))
+            self._all_images = len(self._images) < wanted
+        return self._images[:wanted]
 
 
 def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[npt.NDArray[np.float32]]:

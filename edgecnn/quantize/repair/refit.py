@@ -23,10 +23,10 @@ from edgecnn.quantize.repair.patches import Rows
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
-#: Ridges that are tried; the first stands for leaving the weights as they are, unless another is better.
-RIDGES = (np.inf, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+#: Ridges that are tried, in this order; the weights stay as they are where the first does not help.
+RIDGES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 #: Those of a layer with many inputs, where each costs seconds.
-_COARSE_RIDGES = (np.inf, 10.0, 1.0, 0.1)
+_COARSE_RIDGES = (10.0, 1.0, 0.1)
 _MANY = 1024
 
 
@@ -46,10 +46,15 @@ class Problem(Protocol):
 
 
 def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
-    """Return fitted weights, `weight` (g, outputs, k) plus a change, and the ridge that was chosen."""
-    ridges = RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES
-    ridge = min(ridges, key=lambda ridge: 0.0 if np.isinf(ridge) else problem.loss(ridge))
-    return (weight, ridge) if np.isinf(ridge) else (weight + problem.change(ridge), ridge)
+    """Return fitted weights, (g, outputs, k), and the ridge that was chosen: infinite where they stay."""
+    best, least = np.inf, 0.0
+    for ridge in RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES:
+        loss = problem.loss(ridge)
+        # From the largest on the loss falls, and then rises.
+        if loss >= least:
+            break
+        best, least = ridge, loss
+    return (weight, best) if np.isinf(best) else (weight + problem.change(best), best)
 
 
 class ByMoments:
