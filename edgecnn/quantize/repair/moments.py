@@ -76,7 +76,8 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     # Squares of numbers far from zero leave no digits of float32 for what they vary by.
     origin = rows.given.mean(axis=1, keepdims=True)
     unit = _unit(layer.range)
-    given, lacking = (rows.given - origin) / unit, (rows.wanted - rows.given) / unit @ matrix
+    given = (rows.given - origin) / unit
+    lacking: Single = (rows.wanted - rows.given) / unit @ matrix
     if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
         sums = _plain_sums(given, lacking)
     else:
@@ -141,10 +142,13 @@ def merge(parts: Sequence[Moments]) -> Moments:
     """Return the moments over all the rows of several."""
     if len(parts) == 1:
         return parts[0]
-    weight = sum((part.weight for part in parts[1:]), parts[0].weight)
+    weight: Single = np.sum([part.weight for part in parts], axis=0)
     shares = [(part.weight / weight)[:, None] for part in parts]
-    given = sum(share * part.given for share, part in zip(shares, parts, strict=True))
-    lacking = sum(share * part.lacking for share, part in zip(shares, parts, strict=True))
+    given: Single = np.zeros_like(parts[0].given)
+    lacking: Single = np.zeros_like(parts[0].lacking)
+    for share, part in zip(shares, parts, strict=True):
+        given += share * part.given
+        lacking += share * part.lacking
     square, gain = np.zeros_like(parts[0].square), np.zeros_like(parts[0].gain)
     for share, part in zip(shares, parts, strict=True):
         # About the mean of all, to which the parts' means have a distance.
