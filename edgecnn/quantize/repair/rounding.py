@@ -28,16 +28,15 @@ def round_weights(target: Array, square: npt.NDArray[np.floating], limit: int = 
     `square` is (g, k, k), symmetric and positive semi-definite. No integer is beyond -limit..limit.
     """
     mean = np.einsum("gkk->gk", square).mean(axis=1)[:, None, None] + 1e-20
-    square = (square / mean).astype(np.float32)
+    relative = (square / mean).astype(np.float32, copy=False)
     wanted = target.astype(np.float32)
-    steps = _feed_back(wanted, _damped(square, _DAMPING), limit)
-    return _descend(steps, wanted, _damped(square, _DESCENT_DAMPING), limit).astype(np.float64)
+    steps = _feed_back(wanted, relative, limit)
+    _damp(relative, _DESCENT_DAMPING)
+    return _descend(steps, wanted, relative, limit).astype(np.float64)
 
 
-def _damped(square: Single, damping: float) -> Single:
-    result = square.copy()
-    np.einsum("gkk->gk", result)[:] += np.float32(damping)
-    return result
+def _damp(square: Single, damping: float) -> None:
+    np.einsum("gkk->gk", square)[:] += np.float32(damping)
 
 
 def _feed_back(target: Single, square: Single, limit: int) -> Single:
@@ -65,13 +64,14 @@ def _feed_back(target: Single, square: Single, limit: int) -> Single:
 
 
 def _upper_factor(square: Single, order: npt.NDArray[np.int64]) -> Single:
-    """Return upper triangular M with M M^T = `square` in an order.
+    """Return upper triangular M with M M^T = `square`, damped, in an order.
 
     The error of rounding is then |M^T e|^2, in whose row k only the errors of the first k weights are.
     """
     group = np.arange(len(order))[:, None]
     turned = order[:, ::-1]
     reverse = square[group[:, :, None], turned[:, :, None], turned[:, None, :]]
+    _damp(reverse, _DAMPING)
     try:
         factor = np.linalg.cholesky(reverse)
     except np.linalg.LinAlgError:  # one direction has nearly all of the moments
