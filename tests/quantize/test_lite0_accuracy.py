@@ -15,7 +15,7 @@ from edgecnn.targets import target
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "decibels", "agreement"), [("cpu", 24.9, 0.965), ("portable", 22.5, 0.94)])
+@pytest.mark.parametrize(("form", "decibels", "agreement"), [("cpu", 24.9, 0.965), ("portable", 22.5, 0.93)])
 def test_default_keeps_efficientnet_lite0(exported, form, decibels, agreement):
     path = exported("efficientnet_lite0", "--weights", "imagenet")
     model = onnx.load(path)

@@ -23,7 +23,7 @@ from edgecnn.quantize.repair.patches import Rows
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
-#: Ridges that are tried, in this order; the weights stay as they are where the first does not help.
+#: Ridges that are tried; the weights stay as they are where none helps.
 RIDGES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 #: Those of a layer with many inputs, where each costs seconds.
 _COARSE_RIDGES = (10.0, 1.0, 0.1)
@@ -47,14 +47,12 @@ class Problem(Protocol):
 
 def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
     """Return fitted weights, (g, outputs, k), and the ridge that was chosen: infinite where they stay."""
-    best, least = np.inf, 0.0
-    for ridge in RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES:
-        loss = problem.loss(ridge)
-        # From the largest on the loss falls, and then rises.
-        if loss >= least:
-            break
-        best, least = ridge, loss
-    return (weight, best) if np.isinf(best) else (weight + problem.change(best), best)
+    ridges = RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES
+    losses = [problem.loss(ridge) for ridge in ridges]
+    if min(losses) >= 0:
+        return weight, np.inf
+    ridge = ridges[int(np.argmin(losses))]
+    return weight + problem.change(ridge), ridge
 
 
 class ByMoments:
