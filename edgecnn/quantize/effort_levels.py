@@ -16,12 +16,14 @@ class Recipe:
     repair: LayerRepair | None = None
     #: Whether tensors are equalized and centred first, where that gains much.
     rewrite: bool = False
+    #: Images that layers are repaired by, at most: more would cost time and memory, and hardly help.
+    images: int = 128
     #: Whether each tensor gets the range method that suits it, instead of the one that is asked for.
     by_tensor: bool = False
 
 
 PLAIN = Recipe("plain")
-BIAS = Recipe("bias correction", LayerRepair(refit=False, rounding="nearest"))
+BIAS = Recipe("bias correction", LayerRepair(refit=False, rounding="nearest"), images=32)
 FITTED = Recipe("fitted rounding", LayerRepair(), rewrite=True)
 SCALES = Recipe("fitted rounding, searched scales", LayerRepair(scales=True), rewrite=True)
 BY_TENSOR = Recipe("fitted rounding, ranges by tensor", LayerRepair(), rewrite=True, by_tensor=True)

@@ -166,7 +166,12 @@ def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[
 def _check(source: _Source, reduced: Reduced) -> Checked:
     images = source.images
     why = accuracy_floor.causes(source.preprocessing, source.said_by, images.description, images.tally.count)
-    return check(reduced, Verdict(source.reference.parity(reduced.model, reduced.what)), why)
+    outcome = reduced.outcome
+    if outcome is not None and outcome.quantized.model is reduced.model:
+        parity = outcome.verdict.parity  # against the same reference
+    else:
+        parity = source.reference.parity(reduced.model, reduced.what)
+    return check(reduced, Verdict(parity), why)
 
 
 def _manifest(

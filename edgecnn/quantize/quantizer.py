@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from threadpoolctl import threadpool_limits
 
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import method_by_tensor
@@ -21,6 +22,7 @@ from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
+from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
@@ -28,8 +30,11 @@ from edgecnn.quantize.repair.walk import affordable, walk
 from edgecnn.targets import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
-#: Images that weights are repaired by, at most: more would cost time and memory, and hardly help.
-REPAIR_IMAGES = 128
+#: Of a recipe's images as many repair as need no more multiply-accumulates than this, but at least so many.
+REPAIR_MACS = 250_000_000_000
+FEWEST_IMAGES = 32
+#: Images that tell how channels differ.
+CHANNEL_IMAGES = 32
 #: Images that range methods are compared on, at most: each pass over them tries one range of one tensor.
 METHOD_IMAGES = 32
 
@@ -101,13 +106,20 @@ class Quantizer:
         self._progress = progress
         self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
         self._observed: dict[bool, Observed] = {}
-        self._images: npt.NDArray[np.float32] | None = None
+        self._images: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+        #: Whether there are no more.
+        self._all_images = False
 
     def __call__(self, recipe: Recipe, exclude: Mapping[str, str] = {}) -> Quantized:
         """Quantize by a recipe; `exclude` maps nodes that stay float to the rule that says so.
 
         Raises DataError for no images or values that are not finite.
         """
+        # With several threads BLAS adds in another order, and threads that wait for others cost time.
+        with threadpool_limits(1, "blas"):
+            return self._quantize(recipe, exclude)
+
+    def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
@@ -121,7 +133,7 @@ class Quantizer:
         model = base
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
-            images = self._repair_images(base)
+            images = self._repair_images(base, recipe.images)
             model, weights = walk(
                 base,
                 placement,
@@ -167,15 +179,21 @@ class Quantizer:
         """Return the float model, equalized and with its offsets absorbed if that is asked."""
         if rewrite not in self._rewritten:
             self._progress("equalize")
-            model = self._rewritten[False]
-            seen = calibrate.observe(model, [], self._batches(), channels=equalize.statistics(model))
-            model = equalize.equalize(model, seen.channels).model
-            symmetric = self.scheme.symmetric
-            names = absorb.statistics(model, symmetric=symmetric)
-            seen = calibrate.observe(model, [], self._batches(), channels=names)
-            model = absorb.absorb(model, seen.channels, symmetric=symmetric).model
+            model, symmetric = self._rewritten[False], self.scheme.symmetric
+            names = [*equalize.statistics(model), *absorb.statistics(model, symmetric=symmetric)]
+            seen = self._channels(model, names)
+            equalized = equalize.equalize(model, seen)
+            if equalized.scales:
+                model = equalized.model
+                seen = self._channels(model, absorb.statistics(model, symmetric=symmetric))
+            model = absorb.absorb(model, seen, symmetric=symmetric).model
             self._rewritten[rewrite] = model
         return self._rewritten[rewrite]
+
+    def _channels(self, model: onnx.ModelProto, names: list[str]) -> dict[str, ChannelObserver]:
+        """Return the statistics of tensors' channels, over a few of the images."""
+        few = _first(self._batches(), CHANNEL_IMAGES)
+        return calibrate.observe(model, [], few, channels=list(dict.fromkeys(names))).channels
 
     def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
         """Return the observers of all tensors that some scheme quantizes."""
@@ -201,7 +219,7 @@ class Quantizer:
             }
             for name in placement.observed
         }
-        images = self._repair_images(model)[:METHOD_IMAGES]
+        images = self._repair_images(model, METHOD_IMAGES)
         return method_by_tensor.choose(
             model,
             placement,
@@ -212,17 +230,24 @@ class Quantizer:
             lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
         )
 
-    def _repair_images(self, model: onnx.ModelProto) -> npt.NDArray[np.float32]:
-        if self._images is None:
-            kept: list[npt.NDArray[np.float32]] = []
-            size = batch_of(model) or 1
-            wanted = max(1, min(REPAIR_IMAGES, affordable(model)) // size) * size
-            for batch in self._batches():
-                kept.append(batch)
-                if sum(map(len, kept)) >= wanted:
-                    break
-            self._images = np.concatenate(kept)[:wanted]
-        return self._images
+    def _repair_images(self, model: onnx.ModelProto, most: int) -> npt.NDArray[np.float32]:
+        size = batch_of(model) or 1
+        quick = max(FEWEST_IMAGES, REPAIR_MACS // max(1, sum(self.macs.values())))
+        wanted = max(1, min(most, quick, affordable(model)) // size) * size
+        if len(self._images) < wanted and not self._all_images:
+            self._images = np.concatenate(list(_first(self._batches(), wanted)))
+            self._all_images = len(self._images) < wanted
+        return self._images[:wanted]
+
+
+def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield batches until they hold so many images."""
+    seen = 0
+    for batch in batches:
+        yield batch
+        seen += len(batch)
+        if seen >= count:
+            break
 
 
 def _ranges(

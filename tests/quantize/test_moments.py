@@ -7,18 +7,19 @@ from edgecnn.quantize.repair.moments import Moments
 from edgecnn.quantize.repair.walk import Layer
 
 
-def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray) -> Moments:
+def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray, matrix: np.ndarray) -> Moments:
     """One group's moments, from their definition."""
     n = weights.sum()
-    mean_given, mean_wanted = weights @ given / n, weights @ wanted / n
-    centred, other = given - mean_given, wanted - mean_wanted
+    lacking = (wanted.astype(np.float64) - given) @ matrix
+    mean_given, mean_lacking = weights @ given / n, weights @ lacking / n
+    centred, short = given - mean_given, lacking - mean_lacking
     square = (centred * weights[:, None]).T @ centred / n
-    cross = (other * weights[:, None]).T @ centred / n
-    return Moments(*(np.asarray(value)[None] for value in (n, mean_given, mean_wanted, square, cross)))
+    gain = (short * weights[:, None]).T @ centred / n
+    return Moments(*(np.asarray(value)[None] for value in (n, mean_given, mean_lacking, square, gain)))
 
 
 def assert_same(found: Moments, wanted: Moments) -> None:
-    for name in ("weight", "given", "wanted", "square", "cross"):
+    for name in Moments.__annotations__:
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
 
 
@@ -33,7 +34,7 @@ def case(rng: np.random.Generator, clip=None, outputs: int = 1):
 def test_moments_are_those_of_their_definition(rng):
     layer = case(rng)
     found = moments.collect(layer, moments.sample(layer))
-    assert_same(found, direct(layer.exact, layer.inexact, np.ones(400)))
+    assert_same(found, direct(layer.exact, layer.inexact, np.ones(400), layer.weight))
 
 
 def test_inputs_far_from_zero_keep_what_they_vary_by(rng, monkeypatch):
@@ -42,7 +43,9 @@ def test_inputs_far_from_zero_keep_what_they_vary_by(rng, monkeypatch):
     monkeypatch.setattr(Layer, "quantized_input", lambda self, block: block)
     found = moments.collect(layer, moments.sample(layer))
     exact = exact.astype(np.float64)
-    np.testing.assert_allclose(found.square, direct(exact, exact, np.ones(400)).square, rtol=1e-2)
+    np.testing.assert_allclose(
+        found.square, direct(exact, exact, np.ones(400), layer.weight).square, rtol=1e-2
+    )
 
 
 def test_the_input_is_quantized_first():
@@ -61,7 +64,7 @@ def test_positions_that_an_activation_clips_hardly_count(rng):
     assert 0.1 < counts.mean() < 0.9
     for index in range(2):
         weights = np.where(counts[:, index], 1, moments._CLIPPED_WEIGHT)
-        wanted = direct(layer.exact, layer.inexact, weights)
+        wanted = direct(layer.exact, layer.inexact, weights, layer.weight[:, index : index + 1])
         one = Moments(*(getattr(found, name)[index : index + 1] for name in Moments.__annotations__))
         assert_same(one, wanted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +12,14 @@ import numpy.typing as npt
 from edgecnn.quantize.repair.patches import Patches, Rows
 from edgecnn.quantize.repair.walk import Layer
 
-Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
 #: Rows that a layer is repaired by: this many times the inputs of an output, within these bounds; and no
 #: more than so many values, unless these are fewer rows than the last number.
 _ROWS_PER_INPUT = 8
 _ROWS = (4096, 8192)
-_VALUES = 1 << 23
-_FEWEST = 1024
+_VALUES = 1 << 22
+_FEWEST = 512
 #: Where each output is to have moments of its own, they take at most this many numbers.
 _OWN_MOMENTS = 1 << 22
 #: Products of two inputs that are held at a time.
@@ -37,22 +36,22 @@ _SQUARED = 2.0**40
 class Moments:
     """Weighted means over rows; g counts groups, or single outputs where each has weights of its own.
 
-    `given` is the quantized network's input x', `wanted` the float network's x.
+    `given` is the quantized network's input x', and W x - W x' what the output lacks by it.
     """
 
     #: Sum of the weights, (g,).
-    weight: Array
-    #: Means, (g, k).
-    given: Array
-    wanted: Array
-    #: E[x' x'^T] and E[x x'^T] about the means, (g, k, k).
-    square: Array
-    cross: Array
+    weight: Single
+    #: Means of x', (g, k), and of what the outputs lack, (g, outputs).
+    given: Single
+    lacking: Single
+    #: E[x' x'^T], (g, k, k), and E[(W x - W x') x'^T], (g, outputs, k), both about the means.
+    square: Single
+    gain: Single
 
     @property
-    def size(self) -> Array:
+    def size(self) -> Single:
         """Mean square of an input, (g, 1, 1); above zero."""
-        return np.einsum("gkk->gk", self.square).mean(axis=1)[:, None, None] + 1e-20
+        return np.einsum("gkk->gk", self.square).mean(axis=1)[:, None, None] + np.float32(1e-20)
 
 
 def sample(layer: Layer) -> Rows:
@@ -65,71 +64,98 @@ def sample(layer: Layer) -> Rows:
 
 
 def collect(layer: Layer, rows: Rows) -> Moments:
-    """Return the moments of a layer at some rows.
+    """Return the moments of a layer at some rows, inputs in units of a power of two (1 for most).
 
     Where the layer's output is clipped by the activation after it, what it is does not matter. If that
     can be afforded, each output then has moments of its own, in which clipped positions hardly count.
     """
     if not rows.count:
         raise ValueError("no positions to take moments from")
-    matrix = layer.view.as_matrix(layer.weight).astype(np.float32)
-    groups, outputs, inputs = matrix.shape
+    matrix = layer.view.as_matrix(layer.weight).astype(np.float32).transpose(0, 2, 1)
+    groups, inputs, outputs = matrix.shape
     # Squares of numbers far from zero leave no digits of float32 for what they vary by.
     origin = rows.given.mean(axis=1, keepdims=True)
     unit = _unit(layer.range)
-    given, wanted = (rows.given - origin) / unit, (rows.wanted - origin) / unit
+    given = (rows.given - origin) / unit
+    lacking: Single = (rows.wanted - rows.given) / unit @ matrix
     if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
-        sums = _plain_sums(given, wanted)
+        sums = _plain_sums(given, lacking)
     else:
         bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
-        output = rows.wanted @ matrix.transpose(0, 2, 1) + bias.reshape(groups, 1, outputs)
-        sums = _weighted_sums(given, wanted, _weights(output, layer.clip))
-    power = unit.astype(np.float64) ** np.array([0, 1, 1, 2, 2])
-    moments = _centred([part * factor for part, factor in zip(sums, power, strict=True)])
-    shift = np.repeat(origin[:, 0].astype(np.float64), len(moments.weight) // groups, axis=0)
-    return replace(moments, given=moments.given + shift, wanted=moments.wanted + shift)
+        output = rows.wanted @ matrix + bias.reshape(groups, 1, outputs)
+        sums = _weighted_sums(given, lacking, _weights(output, layer.clip))
+    moments = _centred(*sums)
+    shift = np.repeat(origin[:, 0] / unit, len(moments.weight) // groups, axis=0)
+    return replace(moments, given=moments.given + shift)
 
 
-def _plain_sums(given: Single, wanted: Single) -> list[Single]:
-    """Return the sums of weights, inputs and products over all rows, by group."""
+def _plain_sums(given: Single, lacking: Single) -> list[Single]:
+    """Return the sums of weights, inputs, lacks and products over all rows, by group."""
     groups, rows, _ = given.shape
     count = np.full(groups, rows, np.float32)
-    turned = given.transpose(0, 2, 1)
-    return [count, given.sum(axis=1), wanted.sum(axis=1), turned @ given, wanted.transpose(0, 2, 1) @ given]
+    # The same array twice: BLAS computes half of the products then.
+    return [
+        count,
+        given.sum(axis=1),
+        lacking.sum(axis=1),
+        given.transpose(0, 2, 1) @ given,
+        lacking.transpose(0, 2, 1) @ given,
+    ]
 
 
-def _weighted_sums(given: Single, wanted: Single, weights: Single) -> list[Single]:
+def _weighted_sums(given: Single, lacking: Single, weights: Single) -> list[Single]:
     """Return the same sums for each output, whose rows count by `weights`, (groups, rows, outputs)."""
     groups, rows, inputs = given.shape
     outputs = weights.shape[2]
+    counted = (lacking * weights).transpose(0, 2, 1)
     weights = weights.transpose(0, 2, 1)
     if outputs == 1:
-        weighted = given * weights.transpose(0, 2, 1)
-        square, cross = given.transpose(0, 2, 1) @ weighted, wanted.transpose(0, 2, 1) @ weighted
+        square = given.transpose(0, 2, 1) @ (given * weights.transpose(0, 2, 1))
     else:
         # One product for all outputs: rows of x x^T, flattened, by the outputs' weights.
-        square, cross = (np.zeros((groups, outputs, inputs**2), np.float32) for _ in range(2))
+        square = np.zeros((groups, outputs, inputs**2), np.float32)
         step = max(1, _BLOCK // (groups * inputs**2))
         for start in range(0, rows, step):
-            part = slice(start, start + step)
-            right = given[:, part, None, :]
-            for sums, left in ((square, given), (cross, wanted)):
-                products = left[:, part, :, None] * right
-                sums += weights[:, :, part] @ products.reshape(groups, -1, inputs**2)
+            part = given[:, start : start + step]
+            products = part[:, :, :, None] * part[:, :, None, :]
+            square += weights[:, :, start : start + step] @ products.reshape(groups, -1, inputs**2)
     own = groups * outputs
     return [
         weights.sum(axis=2).reshape(own),
         (weights @ given).reshape(own, inputs),
-        (weights @ wanted).reshape(own, inputs),
+        counted.sum(axis=2).reshape(own, 1),
         square.reshape(own, inputs, inputs),
-        cross.reshape(own, inputs, inputs),
+        (counted @ given).reshape(own, 1, inputs),
     ]
 
 
-def merge(parts: Iterable[Moments]) -> Moments:
+def _centred(weight: Single, given: Single, lacking: Single, square: Single, gain: Single) -> Moments:
+    """Return moments from the sums of weights, inputs, lacks and products."""
+    given, lacking = given / weight[:, None], lacking / weight[:, None]
+    square, gain = square / weight[:, None, None], gain / weight[:, None, None]
+    square -= _outer(given, given)
+    gain -= _outer(lacking, given)
+    return Moments(weight, given, lacking, square, gain)
+
+
+def merge(parts: Sequence[Moments]) -> Moments:
     """Return the moments over all the rows of several."""
-    sums = [_sums(part) for part in parts]
-    return _centred([sum(values[1:], values[0]) for values in zip(*sums, strict=True)])
+    if len(parts) == 1:
+        return parts[0]
+    weight: Single = np.sum([part.weight for part in parts], axis=0)
+    shares = [(part.weight / weight)[:, None] for part in parts]
+    given: Single = np.zeros_like(parts[0].given)
+    lacking: Single = np.zeros_like(parts[0].lacking)
+    for share, part in zip(shares, parts, strict=True):
+        given += share * part.given
+        lacking += share * part.lacking
+    square, gain = np.zeros_like(parts[0].square), np.zeros_like(parts[0].gain)
+    for share, part in zip(shares, parts, strict=True):
+        # About the mean of all, to which the parts' means have a distance.
+        away, short = part.given - given, part.lacking - lacking
+        square += (part.square + _outer(away, away)) * share[:, :, None]
+        gain += (part.gain + _outer(short, away)) * share[:, :, None]
+    return Moments(weight, given, lacking, square, gain)
 
 
 def _unit(ends: tuple[float, float]) -> np.float32:
@@ -148,28 +174,5 @@ def _weights(output: npt.NDArray[np.float32], bounds: tuple[float, float]) -> np
     return np.where(counts, np.float32(1), np.float32(_CLIPPED_WEIGHT))
 
 
-def _sums(moments: Moments) -> list[Array]:
-    n = moments.weight
-    return [
-        n,
-        moments.given * n[:, None],
-        moments.wanted * n[:, None],
-        (moments.square + _outer(moments.given, moments.given)) * n[:, None, None],
-        (moments.cross + _outer(moments.wanted, moments.given)) * n[:, None, None],
-    ]
-
-
-def _centred(sums: list[Array]) -> Moments:
-    n, given, wanted, square, cross = sums
-    given, wanted = given / n[:, None], wanted / n[:, None]
-    return Moments(
-        n,
-        given,
-        wanted,
-        square / n[:, None, None] - _outer(given, given),
-        cross / n[:, None, None] - _outer(wanted, given),
-    )
-
-
-def _outer(left: Array, right: Array) -> Array:
+def _outer(left: Single, right: Single) -> Single:
     return left[:, :, None] * right[:, None, :]

@@ -4,54 +4,126 @@ The weights W' minimise E|W x - W' x'|^2 + r m |W - W'|^2, where x enters the la
 in the quantized one, and m is the mean square of an entry of x' (Hubara et al. 2021, arXiv:2006.10518,
 section 3, fits a correction in the same sense). The ridge r keeps a few images from
 being learned by heart: of several, the one is taken that is best on images that the fit has not seen.
+
+What is solved for is the change W' - W, in float32: it is small beside W, and is rounded afterwards.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecnn.quantize.repair import moments
 from edgecnn.quantize.repair.moments import Moments
+from edgecnn.quantize.repair.patches import Rows
 
 Array = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
-#: Ridges that are tried; the first stands for leaving the weights as they are, unless another is better.
-RIDGES = (np.inf, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
-
-
-def refit(weight: Array, parts: list[Moments]) -> tuple[Array, float]:
-    """Return fitted weights (g, outputs, k) and the ridge that was chosen.
-
-    `parts` are moments of different images; each in turn tests what is fitted on the others.
-    """
-    errors = np.zeros(len(RIDGES))
-    for index, test in enumerate(parts):
-        train = moments.merge(part for other, part in enumerate(parts) if other != index)
-        fits = _Fits(weight, train)
-        errors += [_error(weight, fits(ridge), test) for ridge in RIDGES]
-    ridge = RIDGES[int(np.argmin(errors))]
-    if np.isinf(ridge):
-        return weight, ridge
-    return _Fits(weight, moments.merge(parts))(ridge), ridge
+#: Ridges that are tried; the weights stay as they are where none helps.
+RIDGES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+#: Those of a layer with many inputs, where each costs seconds.
+_COARSE_RIDGES = (10.0, 1.0, 0.1)
+_MANY = 1024
 
 
-class _Fits:
-    """Solutions for any ridge."""
+class Problem(Protocol):
+    """What weights are fitted to, in parts of different images."""
 
-    def __init__(self, weight: Array, given: Moments) -> None:
-        self._weight = weight
-        # Relative to the size of the inputs, as the ridge is.
-        self._square = given.square / given.size
-        self._gain = (given.cross - given.square).transpose(0, 2, 1) / given.size @ weight.transpose(0, 2, 1)
+    def loss(self, ridge: float) -> float:
+        """Return E|W x - W' x'|^2 but for a constant, on parts that were not fitted; 0 for W itself.
 
-    def __call__(self, ridge: float) -> Array:
-        if np.isinf(ridge):
-            return self._weight
-        damped = self._square + ridge * np.eye(self._square.shape[1])
-        return np.asarray(self._weight + np.linalg.solve(damped, self._gain).transpose(0, 2, 1))
+        The means are left aside: the bias takes care of them.
+        """
+        ...
+
+    def change(self, ridge: float) -> Single:
+        """Return W' - W, (g, outputs, k), fitted to all parts."""
+        ...
 
 
-def _error(weight: Array, fitted: Array, test: Moments) -> float:
-    """Return E|W x - W' x'|^2 but for a constant, the means aside: the bias takes care of them."""
-    return float(np.sum((fitted @ test.square) * fitted) - 2 * np.sum((weight @ test.cross) * fitted))
+def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
+    """Return fitted weights, (g, outputs, k), and the ridge that was chosen: infinite where they stay."""
+    ridges = RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES
+    losses = [problem.loss(ridge) for ridge in ridges]
+    if min(losses) >= 0:
+        return weight, np.inf
+    ridge = ridges[int(np.argmin(losses))]
+    return weight + problem.change(ridge), ridge
+
+
+class ByMoments:
+    """A layer with fewer inputs than rows: equations in its inputs."""
+
+    def __init__(self, parts: Sequence[Moments]) -> None:
+        """Each of the parts in turn tests what is fitted on the others."""
+        self._whole = moments.merge(parts)
+        self._folds = [
+            (moments.merge([part for other, part in enumerate(parts) if other != index]), test)
+            for index, test in enumerate(parts)
+        ]
+
+    @property
+    def square(self) -> Single:
+        """Second moments of the inputs, (g, k, k)."""
+        return self._whole.square
+
+    def loss(self, ridge: float) -> float:
+        """See `Problem`."""
+        return sum(_moments_loss(_moments_change(train, ridge), test) for train, test in self._folds)
+
+    def change(self, ridge: float) -> Single:
+        """See `Problem`."""
+        return _moments_change(self._whole, ridge)
+
+
+def _moments_change(given: Moments, ridge: float) -> Single:
+    damped = given.square / given.size
+    np.einsum("gkk->gk", damped)[:] += np.float32(ridge)
+    return np.asarray(
+        np.linalg.solve(damped, (given.gain / given.size).transpose(0, 2, 1)).transpose(0, 2, 1)
+    )
+
+
+def _moments_loss(change: Single, test: Moments) -> float:
+    return float(np.sum((change @ test.square - 2 * test.gain) * change, dtype=np.float64))
+
+
+class ByRows:
+    """A layer with more inputs than rows: equations in the rows, which give the same weights."""
+
+    def __init__(self, weight: Array, parts: Sequence[Rows]) -> None:
+        """Take the layer's weight, (g, outputs, k), and rows in two parts; each tests what the other fits."""
+        turned = weight.astype(np.float32).transpose(0, 2, 1)
+        self._given = np.concatenate(
+            [part.given - part.given.mean(1, keepdims=True) for part in parts], axis=1
+        )
+        lacking = [(part.wanted - part.given) @ turned for part in parts]
+        self._lacking = np.concatenate([part - part.mean(1, keepdims=True) for part in lacking], axis=1)
+        self._products = self._given @ self._given.transpose(0, 2, 1)
+        half = parts[0].count
+        self._halves = slice(half), slice(half, None)
+
+    def loss(self, ridge: float) -> float:
+        """See `Problem`."""
+        first, second = self._halves
+        return self._half_loss(first, second, ridge) + self._half_loss(second, first, ridge)
+
+    def _half_loss(self, train: slice, test: slice, ridge: float) -> float:
+        found = self._products[:, test, train] @ self._by_row(train, ridge)
+        wanted = self._lacking[:, test]
+        return float(np.sum((found - 2 * wanted) * found, dtype=np.float64)) / wanted.shape[1]
+
+    def change(self, ridge: float) -> Single:
+        """See `Problem`."""
+        return self._by_row(slice(None), ridge).transpose(0, 2, 1) @ self._given
+
+    def _by_row(self, part: slice, ridge: float) -> Single:
+        """Return what each row adds to the weights' change, (g, rows, outputs)."""
+        damped = self._products[:, part, part].copy()
+        diagonal = np.einsum("gnn->gn", damped)
+        diagonal += np.float32(ridge / self._given.shape[2]) * diagonal.sum(axis=1, keepdims=True) + 1e-20
+        return np.asarray(np.linalg.solve(damped, self._lacking[:, part]))

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight, quantize_weight
 from edgecnn.quantize.repair import adaround, bias, moments, scales
-from edgecnn.quantize.repair.refit import refit
+from edgecnn.quantize.repair.patches import Rows
+from edgecnn.quantize.repair.refit import ByMoments, ByRows, Problem, refit
 from edgecnn.quantize.repair.rounding import round_weights
 from edgecnn.quantize.repair.walk import Layer, Repaired
 
@@ -43,12 +45,11 @@ class LayerRepair:
         target = matrix
         square = None
         if (self.refit or self.scales or self.rounding != "nearest") and matrix.shape[2] <= LARGEST:
-            parts = [moments.collect(layer, part) for part in rows.split(_FOLDS if self.refit else 1)]
-            square = moments.merge(parts).square
+            problem, square = _problem(layer, matrix, rows)
             # Where each output has moments of its own, it is a group by itself.
             target = matrix.reshape(len(square), -1, matrix.shape[2])
             if self.refit:
-                target, self.ridges[node.name] = refit(target, parts)
+                target, self.ridges[node.name] = refit(target, problem)
         fitted = view.from_matrix(target.reshape(matrix.shape)).astype(np.float32)
         nearest = quantize_weight(fitted, view.output_axis, layer.bias, layer.input_scale, limit)
         scale = nearest.scale.astype(np.float64).reshape(*target.shape[:2], 1)
@@ -65,3 +66,12 @@ class LayerRepair:
         weight = QuantizedWeight(values, scale.astype(np.float32).reshape(-1), nearest.axis)
         correct = self.bias and layer.bias is not None
         return Repaired(weight, bias.correct(layer, steps * scale, rows) if correct else None)
+
+
+def _problem(layer: Layer, matrix: npt.NDArray[np.float64], rows: Rows) -> tuple[Problem, moments.Single]:
+    """Return what a layer's weights are fitted to, and the second moments of its input, (g, k, k)."""
+    parts = rows.split(_FOLDS)
+    if matrix.shape[2] > parts[0].count:
+        return ByRows(matrix, parts), moments.collect(layer, rows).square
+    problem = ByMoments([moments.collect(layer, part) for part in parts])
+    return problem, problem.square

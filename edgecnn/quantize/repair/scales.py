@@ -17,7 +17,11 @@ FACTORS = tuple(float(factor) for factor in np.linspace(0.9, 1.2, 31).round(2))
 
 
 def search(
-    target: Array, scale: Array, square: Array, factors: tuple[float, ...] = FACTORS, limit: int = 127
+    target: Array,
+    scale: Array,
+    square: npt.NDArray[np.floating],
+    factors: tuple[float, ...] = FACTORS,
+    limit: int = 127,
 ) -> Array:
     """Return scales (g, outputs, 1), each `scale` times a factor.
 
