@@ -77,7 +77,7 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     origin = rows.given.mean(axis=1, keepdims=True)
     unit = _unit(layer.range)
     given = (rows.given - origin) / unit
-    lacking: Single = (rows.wanted - rows.given) / unit @ matrix
+    lacking = np.asarray((rows.wanted - rows.given) / unit @ matrix, np.float32)
     if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
         sums = _plain_sums(given, lacking)
     else:

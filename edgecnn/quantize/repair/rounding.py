@@ -81,7 +81,7 @@ def _upper_factor(square: Single, order: npt.NDArray[np.int64]) -> Single:
 
 def _descend(steps: Single, target: Single, square: Single, limit: int) -> Single:
     diagonal = np.einsum("gkk->gk", square)
-    gradient: Single = (steps - target) @ square
+    gradient = np.asarray((steps - target) @ square, np.float32)
     size = steps.shape[2]
     for _ in range(_PASSES):
         changed = False
