@@ -6,7 +6,7 @@ DEEP = {
     *("densenet161", "densenet169", "densenet201", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5"),
     *("efficientnet_b6", "efficientnet_b7", "efficientnet_lite3", "efficientnet_lite4"),
     *("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2"),
-    *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "nasnet_large", "senet154", "vit_base"),
+    *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "nasnet_large"),
 }
 
 

@@ -8,6 +8,10 @@ from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 from edgecnn.compress.prune.sparsity import is_2_4
+from edgecnn.compress.train.training_loop import evaluate
+from edgecnn.data.loader import Loader
+from edgecnn.data.open_dataset import open_dataset
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint
 
 SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "32", "--classes", "10", "--weights", "random")
@@ -63,8 +67,11 @@ def test_fine_tuning_reports_accuracy(tmp_path):
     done = prune(tmp_path / "tuned.safetensors", *options)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    step = checkpoint.load(report["path"]).manifest.lineage[-1]
-    assert 0 <= report["top1"] <= 1 and step.metrics["top1"] == report["top1"]
+    loaded = checkpoint.load(report["path"])
+    row, step = Preprocessing.from_json(loaded.manifest.preprocessing), loaded.manifest.lineage[-1]
+    test = Loader(open_dataset("digits").test, row, 64, shuffle=False, drop_last=False)
+    top1, *_ = evaluate(loaded.network, test)
+    assert report["top1"] == step.metrics["top1"] == pytest.approx(top1, abs=2e-3) and 0.1 < top1 < 1
     assert step.parameters["importance"] == "taylor" and step.metrics["data"] == "digits"
 
 

@@ -12,7 +12,7 @@ from edgecnn.parity import spread
 from edgecnn.zoo.initialize import settle
 
 CASES = list(csv.DictReader((Path(__file__).parent / "oracle.csv").open()))
-#: Other depths and widths of a network that is compared in the quick tests.
+#: Others of a family of which one is compared in the quick tests.
 OTHERS = {
     *("efficientnet", "efficientnet_b1", "efficientnet_b2", "efficientnet_lite1", "efficientnet_lite2"),
     *("mnasnet0_75", "mnasnet1_0", "mnasnet1_3", "mobilenet_v3_large", "resnet34", "se_resnext50_32x4d"),
