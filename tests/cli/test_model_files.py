@@ -32,7 +32,7 @@ def test_a_pipe_in_place_of_a_checkpoint_is_called_so(tmp_path):
         assert done.returncode == 1 and "m.safetensors is a pipe, not a model file" in done.stderr
 
 
-@pytest.fixture(params=[{"size": 64}, {"mean": [0.5], "std": [0.5]}], ids=["size", "channels"])
+@pytest.fixture(params=[{"size": 96}, {"mean": [0.5], "std": [0.5]}], ids=["size", "channels"])
 def contradictory(request, exported, tmp_path):
     """A file whose manifest prepares other images than its graph takes."""
     model = onnx.load(exported(*SMALL))
@@ -59,5 +59,5 @@ def test_a_manifest_that_contradicts_its_graph_is_refused_alike_by_every_command
         assert done.returncode == 1, command
         said.add(tuple(done.stderr.splitlines()[-2:]))
     ((line, hint),) = said
-    assert line.startswith("error: m.onnx takes images of 3 x 96 x 96, but its manifest prepares them as ")
+    assert line.startswith("error: m.onnx takes images of 3 x 64 x 64, but its manifest prepares them as ")
     assert "export" in hint and [path.name for path in contradictory.iterdir()] == ["m.onnx"]

@@ -219,23 +219,17 @@ def test_an_interrupted_training_says_how_it_goes_on(tmp_path, monkeypatch, save
 
 
 def test_an_interrupted_training_has_logged_and_drawn_what_it_did(tmp_path, monkeypatch):
-    from edgecnn.compress.train.training_loop import _Run
+    from edgecnn.compress.train.training_loop import _RunningStage
 
-    ended = _Run._stage
+    told = _RunningStage._report
 
-    def interrupted(self, *args):
+    def interrupted(self, step, loss, row=None):
         """Stop as soon as an epoch has been reported."""
-        told = self._report
+        told(self, step, loss, row)
+        if row:
+            raise KeyboardInterrupt
 
-        def report(item):
-            told(item)
-            if item.row:
-                raise KeyboardInterrupt
-
-        self._report = report
-        ended(self, *args)
-
-    monkeypatch.setattr(_Run, "_stage", interrupted)
+    monkeypatch.setattr(_RunningStage, "_report", interrupted)
     extra = ("--log", str(tmp_path / "log.csv"), "--plot", str(tmp_path / "curve.png"))
     done = run("train", "lenet5", *SHORT, *extra, "-o", str(tmp_path / "m.safetensors"))
     assert done.returncode == 130 and "--resume goes on" in done.stderr

@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-from edgecnn.quantize.efforts import FITTED
 
 from edgecnn.artifact import read_manifest
 from edgecnn.data import builtin
 from edgecnn.parity import compare
+from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.reference import logits
 from edgecnn.runtime.preprocessing import Preprocessing

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import onnx
 import pytest
-from edgecnn.quantize.efforts import FITTED
 from onnx import helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
+from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.repair import kept_tensors

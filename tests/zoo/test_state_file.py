@@ -29,7 +29,7 @@ def test_averaged_weights_are_offered_beside_the_others(tmp_path, plain, key):
     path = saved(tmp_path / "w.pth", {"epoch": 3, key: AVERAGED, plain: PLAIN})
     state = read_state(path, MOST)
     assert torch.equal(state.tensors["a.weight"], PLAIN["a.weight"])
-    assert f"--weights {path}#{key}" in state.notes[0]
+    assert f"`weights` {path}#{key}" in state.notes[0]
     assert torch.equal(read_state(path, MOST, key).tensors["a.weight"], AVERAGED["a.weight"])
 
 

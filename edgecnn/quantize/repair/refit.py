@@ -89,7 +89,8 @@ def _moments_change(given: Moments, ridge: float) -> Single:
 
 
 def _moments_loss(change: Single, test: Moments) -> float:
-    return float(np.sum((change @ test.square - 2 * test.gain) * change, dtype=np.float64))
+    # Products of what a layer gives, which may be beyond float32.
+    return float(np.vdot((change @ test.square - 2 * test.gain).astype(np.float64), change))
 
 
 class ByRows:
@@ -115,7 +116,7 @@ class ByRows:
     def _half_loss(self, train: slice, test: slice, ridge: float) -> float:
         found = self._products[:, test, train] @ self._by_row(train, ridge)
         wanted = self._lacking[:, test]
-        return float(np.sum((found - 2 * wanted) * found, dtype=np.float64)) / wanted.shape[1]
+        return float(np.vdot((found - 2 * wanted).astype(np.float64), found)) / wanted.shape[1]
 
     def change(self, ridge: float) -> Single:
         """See `Problem`."""
