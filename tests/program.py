@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 from fork_server import Command, ForkServer
 
@@ -22,6 +24,15 @@ SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "64")
 def report(path: Path) -> dict:
     """What the export of a shared file printed."""
     return json.loads(Path(f"{path}.report").read_text())
+
+
+def module(path: Path) -> ModuleType:
+    """A script as a module, of which functions can be called."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def run_here(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -78,6 +78,14 @@ def test_files_of_the_project_that_are_named_are_there(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_modules_that_are_named_without_their_folder_are_there(page):
+    named = re.findall(r"`((?:\w+/)*\w+\.py)\b[^`]*`", page.read_text())
+    folders = ("edgecnn", "tests", "benchmarks", "examples", "docs")
+    there = [f"/{path.as_posix()}" for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 def test_the_readme_lists_every_command():
     text = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"| `edgecnn {name}" not in text] == []
