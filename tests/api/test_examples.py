@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import edgecnn
+from edgecnn.verify import verify
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -20,6 +21,12 @@ def test_every_example_runs(tmp_path, monkeypatch, capsys):
     assert names["ran"].outcomes[-1].metrics[0]["top1"] > 0.5
     assert names["mine"].manifest.labels == ("cat", "dog")
     assert names["best"].label in "0123456789"
+    # What they made can be looked into, and is not made twice.
+    (answer,) = verify(names["mine"].path).answers
+    assert "a program's own module" in answer.detail
+    told: list[str] = []
+    edgecnn.run_recipe("two_steps.yaml", progress=told.append)
+    assert told == ["step 1 of 2, export: done before", "step 2 of 2, eval: done before"]
 
 
 def test_every_public_function_is_on_the_page():
