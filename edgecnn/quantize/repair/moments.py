@@ -72,13 +72,13 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     if not rows.count:
         raise ValueError("no positions to take moments from")
     matrix = layer.view.as_matrix(layer.weight).astype(np.float32).transpose(0, 2, 1)
-    groups, inputs, outputs = matrix.shape
+    groups, _, outputs = matrix.shape
     # Squares of numbers far from zero leave no digits of float32 for what they vary by.
     origin = rows.given.mean(axis=1, keepdims=True)
-    unit = _unit(layer.range)
+    unit = unit_of(layer)
     given = (rows.given - origin) / unit
     lacking = np.asarray((rows.wanted - rows.given) / unit @ matrix, np.float32)
-    if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
+    if not own_moments(layer):
         sums = _plain_sums(given, lacking)
     else:
         bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
@@ -87,6 +87,17 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     moments = _centred(*sums)
     shift = np.repeat(origin[:, 0] / unit, len(moments.weight) // groups, axis=0)
     return replace(moments, given=moments.given + shift)
+
+
+def own_moments(layer: Layer) -> bool:
+    """Return whether each output of a layer has moments of its own: its outputs are clipped, and few."""
+    groups, outputs, inputs = layer.view.as_matrix(layer.weight).shape
+    return layer.clip is not None and groups * outputs * inputs**2 <= _OWN_MOMENTS
+
+
+def unit_of(layer: Layer) -> np.float32:
+    """Return a power of two in which a layer's inputs have squares within float32; 1 for most layers."""
+    return _unit(layer.range)
 
 
 def _plain_sums(given: Single, lacking: Single) -> list[Single]:
