@@ -18,7 +18,7 @@ from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.model_content import content_sha256
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, duration, silent
 
 SAME, DIFFERS, UNKNOWN = "same bytes", "differs", "cannot be run again"
 #: Files beside the one in question that are looked at for what it was made from.
@@ -140,9 +140,19 @@ def _run(step: Step, manifest: Manifest, source: Path | None, output: Path, prog
     _RUNS[step.what](step, manifest, source, output, progress)
 
 
+def _demand_no_time(step: Step) -> None:
+    """Raise _Stuck for what was made within a time."""
+    seconds = step.parameters["asked"].get("time")
+    if seconds is not None:
+        raise _Stuck(
+            f"within the {duration(seconds)} that it had, the clock decided which layers were repaired"
+        )
+
+
 def _export(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
     from edgecnn.export import ExportRequest, export
 
+    _demand_no_time(step)
     export(_request(ExportRequest, step, manifest, source, output=output), progress)
 
 
@@ -162,6 +172,7 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
+    _demand_no_time(step)
     request = request_json.from_json(
         QuantizeRequest, step.parameters["asked"], {}, source=source, output=output
     )

@@ -141,6 +141,8 @@ def reduce_graph(
         request.ranges,
         request.budget,
         accepted=request.force or request.network.origin == "random",
+        time=request.time,
+        images=images.most,
     )
     parent = None
     if request.precision == "int8":

@@ -66,6 +66,8 @@ class QuantizeRequest(Int8Options):
             raise InvalidValueError(
                 "budgets, `effort`, `train` and `sensitivity` belong to int8", hint="leave them out"
             )
+        if self.precision != "int8" and self.time is not None:
+            raise InvalidValueError("`time` belongs to int8", hint="leave it out")
         if self.precision != "int8" and self.force:
             raise InvalidValueError("`force` belongs to int8", hint="leave it out")
         if self.mean is not None or self.std is not None:

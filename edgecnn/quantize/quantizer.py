@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import onnx
 from threadpoolctl import threadpool_limits
 
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, TimeLeft, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
@@ -26,7 +27,10 @@ from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
-from edgecnn.quantize.repair.walk import affordable, walk
+from edgecnn.quantize.repair.repair_cost import running_cost
+from edgecnn.quantize.repair.repair_network import RepairedNetwork, Work, repair_network
+from edgecnn.quantize.repair.walk import affordable
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.targets import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
@@ -60,6 +64,9 @@ class Quantized:
     weights: dict[str, QuantizedWeight]
     #: Share of the multiply-accumulates that are done on int8 operands.
     int8_mac_share: float
+    #: Layers whose full repair would not have paid, and those for which there was no time.
+    nearest: Sequence[str] = ()
+    out_of_time: Sequence[str] = ()
 
     @property
     def float_nodes(self) -> dict[str, str]:
@@ -79,6 +86,8 @@ class Quantized:
                 for tensor, of in self.ranges.items()
             },
             "float_nodes": self.float_nodes,
+            **({"rounded_to_nearest": list(self.nearest)} if self.nearest else {}),
+            **({"out_of_time": list(self.out_of_time)} if self.out_of_time else {}),
             "int8_mac_share": self.int8_mac_share,
         }
 
@@ -87,7 +96,8 @@ class Quantizer:
     """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
 
     `batches` is called for each pass over the calibration images and gives inputs of the model,
-    (N, C, H, W) float32. `progress` is told what is being done.
+    (N, C, H, W) float32; there are at most `images` of them, if that is known. `progress` is told what is
+    being done. Within `time`, repair stops where it is.
     """
 
     def __init__(
@@ -97,8 +107,15 @@ class Quantizer:
         scheme: Scheme,
         method: str = "mse",
         progress: Progress = silent,
+        *,
+        images: int | None = None,
+        time: TimeBudget | None = None,
     ) -> None:
         self.model = model
+        self.time = time
+        self._count = images
+        #: Seconds here for what is expected to take one.
+        self._pace = 1.0
         self.scheme = scheme
         self.method = method
         self.macs = macs_by_node(model)
@@ -129,46 +146,46 @@ class Quantizer:
         if recipe.by_tensor:
             methods.update(self._methods(recipe, base, placement, observed))
         found = _ranges(observed, methods)
-        weights: dict[str, QuantizedWeight] = {}
-        model = base
+        repaired = RepairedNetwork(base, {}, [], [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
             images = self._repair_images(base, recipe.images)
-            model, weights = walk(
-                base,
-                placement,
-                chosen,
-                self.scheme,
-                images,
+            repaired = repair_network(
+                Work(base, placement, chosen, self.scheme, images, self.macs),
                 recipe.repair,
-                lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
+                recipe.name,
+                self._progress,
+                by_need=recipe.by_need,
+                budget=self.time,
+                pace=self._pace,
             )
         other = {name: method for name, method in methods.items() if method != self.method}
-        return self._written(base, model, recipe, placement, found, other, weights)
+        return self._written(base, repaired, recipe, placement, found, other)
 
     def _written(
         self,
         base: onnx.ModelProto,
-        model: onnx.ModelProto,
+        repaired: RepairedNetwork,
         recipe: Recipe,
         placement: Placement,
         found: dict[str, dict[str, ranges.Range]],
         other_methods: dict[str, str],
-        weights: dict[str, QuantizedWeight],
     ) -> Quantized:
         chosen = placement.ranges(self._of_scheme(found))
         share = sum(self.macs.get(node.name, 0) for node in placement.compute)
         return Quantized(
-            model=write_qdq.insert(model, placement, chosen, self.scheme, weights),
+            model=write_qdq.insert(repaired.model, placement, chosen, self.scheme, repaired.weights),
             base=base,
-            float_model=model,
+            float_model=repaired.model,
             scheme=self.scheme,
             recipe=recipe,
             method=self.method,
             other_methods=other_methods,
             placement=placement,
             ranges=found,
-            weights=weights,
+            weights=repaired.weights,
+            nearest=repaired.nearest,
+            out_of_time=repaired.out_of_time,
             int8_mac_share=share / max(1, sum(self.macs.values())),
         )
 
@@ -203,8 +220,22 @@ class Quantizer:
         observed = self._observed.setdefault(recipe.rewrite, Observed())
         if missing := [name for name in wanted if name not in observed]:
             self._progress("calibrate")
-            observed.update(calibrate.observe(model, missing, self._batches()))
+            observed.update(self._calibrated(model, missing))
         return {name: observed[name] for name in wanted}
+
+    def _calibrated(self, model: onnx.ModelProto, tensors: list[str]) -> Observed:
+        """Observe tensors over all the images, and take down how fast this machine is."""
+        left, start, seen = TimeLeft(), monotonic(), 0
+
+        def tell(done: int) -> None:
+            nonlocal seen
+            seen, total = done, self._count
+            share = left(min(1.0, done / total)) if total else ""
+            self._progress(f"calibrate: image {done}{f' of {total}' if total else ''}{share}")
+
+        observed = calibrate.observe(model, tensors, self._batches(), progress=tell)
+        self._pace = (monotonic() - start) / max(1e-9, running_cost(sum(self.macs.values()), seen))
+        return observed
 
     def _methods(
         self, recipe: Recipe, model: onnx.ModelProto, placement: Placement, observed: Mapping[str, Observer]

@@ -46,13 +46,18 @@ class Problem(Protocol):
         ...
 
 
+def ridges(inputs: int) -> tuple[float, ...]:
+    """Return the ridges that are tried for a layer with so many inputs per output."""
+    return RIDGES if inputs <= _MANY else _COARSE_RIDGES
+
+
 def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
     """Return fitted weights, (g, outputs, k), and the ridge that was chosen: infinite where they stay."""
-    ridges = RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES
-    losses = [problem.loss(ridge) for ridge in ridges]
+    tried = ridges(weight.shape[2])
+    losses = [problem.loss(ridge) for ridge in tried]
     if min(losses) >= 0:
         return weight, np.inf
-    ridge = ridges[int(np.argmin(losses))]
+    ridge = tried[int(np.argmin(losses))]
     return weight + problem.change(ridge), ridge
 
 

@@ -37,16 +37,24 @@ class LayerRepair:
     #: Node: ridge of its refit.
     ridges: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def full(self) -> bool:
+        """Whether more is done than rounding to nearest and correcting the bias."""
+        return self.refit or self.scales or self.rounding != "nearest"
+
     def __call__(self, layer: Layer) -> Repaired:
         """Return a layer's integer weights and bias."""
+        return self.by_rows(layer, moments.sample(layer))
+
+    def by_rows(self, layer: Layer, rows: Rows) -> Repaired:
+        """Return a layer's integer weights and bias, by these rows of its input."""
         node, view, limit = layer.node, layer.view, layer.scheme.weight_limit
         if node.op_type == "ConvTranspose":
             return Repaired()
         matrix = view.as_matrix(layer.weight).astype(np.float64)
-        rows = moments.sample(layer)
         target = matrix
         inputs: LayerInputs | None = None
-        if (self.refit or self.scales or self.rounding != "nearest") and matrix.shape[2] <= LARGEST:
+        if self.full and matrix.shape[2] <= LARGEST:
             problem, inputs = _problem(layer, matrix, rows)
             # Where each output has moments of its own, it is a group by itself.
             target = matrix.reshape(inputs.groups, -1, matrix.shape[2])
@@ -78,6 +86,6 @@ def _problem(layer: Layer, matrix: Array, rows: Rows) -> tuple[Problem, LayerInp
         by_moments = ByMoments([moments.collect(layer, part) for part in parts])
         return by_moments, SecondMoments(by_moments.square)
     by_rows = ByRows(matrix, parts, moments.unit_of(layer))
-    if matrix.shape[2] < 2 * rows.count or moments.own_moments(layer):
+    if matrix.shape[2] < 2 * rows.count or moments.has_own(layer.shape):
         return by_rows, SecondMoments(moments.collect(layer, rows).square)
     return by_rows, FewRows(by_rows.given)

@@ -44,6 +44,29 @@ class Repaired:
 
 
 @dataclass(frozen=True)
+class LayerShape:
+    """What can be said of a weighted layer without its values."""
+
+    #: Groups, outputs per group, inputs per output.
+    matrix: tuple[int, int, int]
+    #: Whether an activation that clips follows.
+    clipped: bool
+
+    @classmethod
+    def of(cls, graph: Graph, node: onnx.NodeProto) -> LayerShape:
+        """Return the shape of a layer of a graph."""
+        view = view_of(graph, node)
+        groups, outputs, inputs = view.as_matrix(np.broadcast_to(np.int8(0), view.shape)).shape
+        return cls((groups, outputs, inputs), _clip(graph, node) is not None)
+
+
+def _clip(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Return the bounds of the activation that follows a layer and clips; None if there is none."""
+    following = graph.only_consumer(node.output[0])
+    return None if following is None else clip_bounds(graph, following)
+
+
+@dataclass(frozen=True)
 class Layer:
     """A weighted layer and what enters it, over all the images."""
 
@@ -75,8 +98,12 @@ class Layer:
     @property
     def clip(self) -> tuple[float, float] | None:
         """Bounds of the activation that follows the layer and clips; None if there is none."""
-        following = self.graph.only_consumer(self.node.output[0])
-        return None if following is None else clip_bounds(self.graph, following)
+        return _clip(self.graph, self.node)
+
+    @property
+    def shape(self) -> LayerShape:
+        """What it is without its values."""
+        return LayerShape.of(self.graph, self.node)
 
     @property
     def input_scale(self) -> float:
@@ -114,7 +141,6 @@ def walk(
     scheme: Scheme,
     images: Array,
     repair: Callable[[Layer], Repaired],
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
     """Call `repair` for each quantized layer in the graph's order.
 
@@ -136,7 +162,6 @@ def walk(
         return write_qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
 
     for index, (piece, parts) in enumerate(zip(pieces, _parts(model, pieces, size, total), strict=True)):
-        progress(index, len(pieces))
         if parts > exact.parts:
             for kept, computed in ((exact, lambda whole: whole.model(graph, model)), (inexact, quantized)):
                 whole = _joined(pieces[:index], kept.names)
