@@ -140,19 +140,21 @@ def _run(step: Step, manifest: Manifest, source: Path | None, output: Path, prog
     _RUNS[step.what](step, manifest, source, output, progress)
 
 
-def _demand_no_time(step: Step) -> None:
+def _demand_no_time(step: Step, manifest: Manifest) -> None:
     """Raise _Stuck for what was made within a time."""
     seconds = step.parameters["asked"].get("time")
-    if seconds is not None:
-        raise _Stuck(
-            f"within the {duration(seconds)} that it had, the clock decided which layers were repaired"
-        )
+    if seconds is None:
+        return
+    left = len((manifest.quantization or {}).get("out_of_time", []))
+    raise _Stuck(
+        f"it had {duration(seconds)}, so that the clock decided which layers were repaired; {left} were not"
+    )
 
 
 def _export(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
     from edgecnn.export import ExportRequest, export
 
-    _demand_no_time(step)
+    _demand_no_time(step, manifest)
     export(_request(ExportRequest, step, manifest, source, output=output), progress)
 
 
@@ -172,7 +174,7 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
-    _demand_no_time(step)
+    _demand_no_time(step, manifest)
     request = request_json.from_json(
         QuantizeRequest, step.parameters["asked"], {}, source=source, output=output
     )

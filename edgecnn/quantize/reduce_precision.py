@@ -118,12 +118,10 @@ def _of_time(outcome: Outcome, time: TimeBudget | None) -> list[str]:
     if time is None:
         return []
     missed = len(outcome.quantized.out_of_time)
-    stopped = f"; {missed} layers more would have been repaired" if missed else ""
-    what = "stopped for time" if missed or outcome.out_of_time else "done in time"
-    return [
-        f"{what} ({duration(time.seconds)}){stopped}. What is repaired within a time depends on the clock: the"
-        " same seed may give another file"
-    ]
+    done = "done in time" if not missed and not outcome.out_of_time else "stopped for time"
+    more = f"; {missed} layers more would have been repaired" if missed else ""
+    why = "what is repaired within a time depends on the clock, so that the same seed may give another file"
+    return [f"{done} ({duration(time.seconds)}){more}. Mind that {why}"]
 
 
 def by_escalation(

@@ -83,7 +83,7 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     unit = unit_of(layer)
     given = (rows.given - origin) / unit
     lacking = np.asarray((rows.wanted - rows.given) / unit @ matrix, np.float32)
-    if not has_own(layer.shape):
+    if layer.clip is None or not has_own(layer.shape):
         sums = _plain_sums(given, lacking)
     else:
         bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias

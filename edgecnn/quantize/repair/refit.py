@@ -11,7 +11,7 @@ What is solved for is the change W' - W, in float32: it is small beside W, and i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -138,5 +138,5 @@ class ByRows:
         return np.asarray(np.linalg.solve(damped, self._lacking[:, part]))
 
 
-def _about_mean(rows: Single) -> Single:
-    return rows - rows.mean(axis=1, keepdims=True)
+def _about_mean(rows: npt.NDArray[Any]) -> Single:
+    return np.asarray(rows - rows.mean(axis=1, keepdims=True), np.float32)

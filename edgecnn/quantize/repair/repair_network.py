@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from edgecnn.targets import Scheme
 Array = npt.NDArray[np.float32]
 #: Networks whose full repair is thought to take less than this many seconds are not surveyed before.
 _QUICK = 3.0
+#: Images that repair where there is no time for all.
+_FEWER = (32, 8)
 #: A network runs once in float and once with rounded tensors, which takes as long as two more.
 _RUNS = 3
 
@@ -82,12 +84,15 @@ def repair_network(
     Within a `budget` so many are repaired fully as there is time for, which then depends on the clock.
     `pace` is how long this machine takes for what is expected to take a second.
     """
+    if budget is not None:
+        work = _affordable(work, budget.left / pace)
     costs = work.costs()
     if not repair.full:
         costs = {name: RepairCost(cost.cheap, cost.cheap) for name, cost in costs.items()}
     order = list(costs)
     turns = _Turns(work, costs, budget, pace)
-    if turns.extra(order) >= _QUICK and (by_need or (budget and turns.expected(order) > budget.left)):
+    short = budget is not None and turns.expected(order) > budget.left
+    if turns.extra(order) >= _QUICK and (by_need or short) and not turns.too_late:
         progress("survey")
         shares = _survey(work)
         order = repair_plan.by_need(costs, shares) if by_need else repair_plan.ordered(costs, shares)
@@ -96,6 +101,17 @@ def repair_network(
     model, weights = walk(work.model, work.placement, work.ranges, work.scheme, work.images, turns)
     nearest = [name for name in costs if name not in order] if repair.full else []
     return RepairedNetwork(model, weights, nearest, turns.out_of_time)
+
+
+def _affordable(work: Work, seconds: float) -> Work:
+    """Return the work with so many of the images that the cheap repair of all layers fits into a time."""
+    size = batch_of(work.model) or 1
+    for count in (len(work.images), *_FEWER):
+        less = replace(work, images=work.images[: max(1, count // size) * size])
+        cheap = sum(cost.cheap for cost in less.costs().values())
+        if cheap + running_cost(sum(work.macs.values()), _RUNS * len(less.images)) <= seconds:
+            break
+    return less
 
 
 def _survey(work: Work) -> dict[str, float]:
@@ -126,6 +142,11 @@ class _Turns:
     def expected(self, names: list[str]) -> float:
         """Return the seconds on this machine, with full repairs of some layers."""
         return self._pace * (self._all_cheap(list(self._costs)) + self.extra(names))
+
+    @property
+    def too_late(self) -> bool:
+        """Whether there is no time for anything but the cheap repairs."""
+        return self._budget is not None and self.expected([]) >= self._budget.left
 
     def _all_cheap(self, names: list[str]) -> float:
         return sum(self._costs[name].cheap + self._running[name] for name in names)

@@ -6,6 +6,7 @@ repaired. Both networks are computed once for all layers, instead of once for ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -26,8 +27,10 @@ from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
-#: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
+#: Images that go through a piece of a network at a time, and their pixels: few, so that its own tensors stay
+#: in the caches.
 _CHUNK = 4
+_PIXELS = 4 * 256 * 256
 #: Bytes that kept tensors may take where so many images fit at least.
 _MEMORY = 128 << 20
 _FEWEST = 8
@@ -153,7 +156,8 @@ def walk(
     weights: dict[str, QuantizedWeight] = {}
     pieces = list(_pieces(graph, placement))
     # Parts of one size: of a tensor whose first axis counts something else, each image's share depends on it.
-    size = batch_of(model) or max(size for size in range(1, _CHUNK + 1) if len(images) % size == 0)
+    most = max(1, min(_CHUNK, _PIXELS // max(1, math.prod(images.shape[2:]))))
+    size = batch_of(model) or max(size for size in range(1, most + 1) if len(images) % size == 0)
     total = len(images) // size
     buffers = Buffers()
     exact, inexact = (Kept(graph.inputs[0], images, total, buffers) for _ in range(2))
