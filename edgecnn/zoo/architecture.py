@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.registry import Registry
 from edgecnn.runtime.preprocessing import Preprocessing
 
@@ -27,11 +28,11 @@ class Architecture:
     paper: str
     #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
     build: str
-    #: Side of the square input, in pixels.
-    resolution: int
+    #: Side of the square input, or its height and width, in pixels.
+    resolution: SizeLike
     preprocessing: Preprocessing
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    #: The function also takes `resolution`: some layer's shape depends on the input's size.
+    #: The function also takes `resolution`, a side or height and width: some layer's shape depends on it.
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
@@ -41,6 +42,11 @@ class Architecture:
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the reference network's input, in pixels."""
+        return Size.of(self.resolution)
 
     @property
     def in_channels(self) -> int:

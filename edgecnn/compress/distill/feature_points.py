@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from edgecnn.image_size import Size
+
 #: Stride: name and number of channels.
 Points = dict[int, tuple[str, int]]
 
 
-def last_of_each_stride(features: Iterable[tuple[str, tuple[int, ...]]], size: int) -> Points:
+def last_of_each_stride(features: Iterable[tuple[str, tuple[int, ...]]], size: Size) -> Points:
     """Return the last feature map, (N, C, H, W), at each stride.
 
     `features` are names and shapes in the order in which they are computed, from an image of `size`
@@ -19,15 +21,15 @@ def last_of_each_stride(features: Iterable[tuple[str, tuple[int, ...]]], size: i
     """
     found: Points = {}
     for name, shape in features:
-        if len(shape) == 4 and shape[2] == shape[3] > 1:
-            stride = round(size / shape[2])
-            if stride > 1:
+        if len(shape) == 4 and min(shape[2:]) >= 1 and max(shape[2:]) > 1:
+            stride, across = round(size.height / shape[2]), round(size.width / shape[3])
+            if stride == across > 1:
                 found[stride] = name, shape[1]
     return found
 
 
 @torch.no_grad()
-def of_module(network: nn.Module, channels: int, size: int) -> Points:
+def of_module(network: nn.Module, channels: int, size: Size) -> Points:
     """Return the points of a PyTorch network; names are those of its modules."""
     seen: dict[str, tuple[int, ...]] = {}
 
@@ -43,7 +45,7 @@ def of_module(network: nn.Module, channels: int, size: int) -> Points:
     hooks = [m.register_forward_hook(keep(n)) for n, m in network.named_modules() if not list(m.children())]
     training = network.training
     try:
-        network.eval()(torch.zeros(1, channels, size, size))
+        network.eval()(torch.zeros(1, channels, *size))
     finally:
         network.train(training)
         for hook in hooks:
