@@ -233,6 +233,8 @@ class Preprocessing:
             fields = {key: value for key, value in values.items() if key in known}
             if "size" in values:  # all that the first manifests say
                 fields = {"height": values["size"], "width": values["size"], **fields}
+                if fields["height"] != values["size"] or fields["width"] != values["size"]:
+                    raise ValueError("its size is not its height and width")
             mean, std = (tuple(map(float, values[key])) for key in ("mean", "std"))
             if "pad" in fields:
                 fields["pad"] = tuple(fields["pad"])
