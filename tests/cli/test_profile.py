@@ -5,7 +5,7 @@ from program import run_here
 
 
 def profiled(*arguments: str) -> dict:
-    done = run_here("profile", *arguments, "--seconds", "0.1", "--json")
+    done = run_here("profile", *arguments, "--device", "cpu", "--seconds", "0.1", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -90,7 +90,7 @@ def test_what_is_no_list_of_batches_is_one_line(model, batch, says):
 def test_on_a_processor_nothing_is_said_of_copies_or_graphs(model):
     found = profiled(model)
     assert found["transfers_ms"] is None and found["conditions"]["cuda_graph"] is None
-    printed = run_here("profile", model, "--seconds", "0.1").stdout
+    printed = run_here("profile", model, "--device", "cpu", "--seconds", "0.1").stdout
     assert "CUDA" not in printed and "ms out" not in printed
 
 
