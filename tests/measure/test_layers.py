@@ -140,7 +140,7 @@ def test_the_table_has_the_parameters_of_the_folded_network(exported):
 def test_a_foreign_file_that_is_quantized_gets_a_table(exported, tmp_path):
     import onnx
 
-    model = onnx.load(exported(*SMALL), device="cpu")
+    model = onnx.load(exported(*SMALL))
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
     output = tmp_path / "q.onnx"
