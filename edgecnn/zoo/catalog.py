@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.registry import Registry
+from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from edgecnn.zoo.architecture import Architecture, add_plugins
+from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
 from edgecnn.zoo.compound import compound
 
 
@@ -308,7 +308,9 @@ _ROWS = (
 )  # fmt: skip
 
 ARCHITECTURES: Registry[Architecture] = Registry(
-    "architecture", see="edgecnn models lists them", more=add_plugins
+    "architecture",
+    see="edgecnn models lists them",
+    more=lambda table: add_plugins(table, PLUGIN_GROUP, Architecture),
 )
 for _row in _ROWS:
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
