@@ -25,6 +25,7 @@ from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import Verdict
 from edgecnn.quantize.graph import layer_table, simplify
 from edgecnn.quantize.graph.readouts import readouts
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
     Checked,
@@ -141,6 +142,7 @@ def reduce_graph(
         request.ranges,
         request.budget,
         accepted=request.force or request.network.origin == "random",
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     parent = None
     if request.precision == "int8":
