@@ -17,6 +17,7 @@ from edgecnn.quantize.accuracy_floor import Ruined, ruined
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.float16 import convert, float16_layers
 from edgecnn.quantize.layer_sensitivity import scan
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantizer import Batches, Quantizer
 from edgecnn.quantize.reference import Reference
 from edgecnn.quantize.time_budget import TimeBudget
@@ -45,6 +46,8 @@ class Reduction:
     budget: Budget = field(default_factory=Budget)
     #: Whether int8 that is below the floor is taken as it is.
     accepted: bool = False
+    #: What stays float in int8.
+    chosen: ChosenNodes = field(default_factory=ChosenNodes)
     #: Seconds that int8 may take; None for as many as it needs.
     time: float | None = None
     #: Calibration images, at most; None if that is not known.
@@ -104,7 +107,7 @@ def _int8(
 ) -> Reduced:
     time = None if how.time is None else TimeBudget(how.time)
     quantizer = Quantizer(
-        model, batches, how.target.scheme, how.ranges, progress, images=how.images, time=time
+        model, batches, how.target.scheme, how.ranges, progress, how.chosen, images=how.images, time=time
     )
     outcome = choose(quantizer)
     result = outcome.quantized.model
