@@ -37,17 +37,15 @@ class Point:
 
 
 SERIES = {
-    "GMACs (ResNet-18, width 0.25 to 1.5)": [Point("resnet18", alpha) for alpha in (0.25, 0.5, 1.0, 1.5)],
+    "GMACs (ResNet-18, width 0.25 to 1)": [Point("resnet18", alpha) for alpha in (0.25, 0.5, 0.75, 1.0)],
     "side of the image (MobileNetV2 x 0.5)": [
         Point(f"mobilenet_v2@{side}", 0.5, at=side) for side in (224, 448, 736, 1024)
     ],
     "images (MobileNetV2 x 0.5)": [
-        Point("mobilenet_v2@224", 0.5, count, count) for count in (32, 128, 512, 1024)
+        Point("mobilenet_v2@224", 0.5, count, count) for count in (32, 256, 512, 1024)
     ],
-    "layers (ResNet x 0.25)": [
-        Point(f"resnet{depth}", 0.25, at=depth) for depth in (18, 34, 50, 101)
-    ],
-}  # fmt: skip
+    "layers (ResNet x 0.25)": [Point(f"resnet{depth}", 0.25, at=depth) for depth in (18, 34, 50, 101)],
+}
 
 
 def measure(point: Point, effort: str, folder: Path) -> tuple[float, float, float]:

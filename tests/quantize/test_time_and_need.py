@@ -1,11 +1,10 @@
 """Which layers are repaired fully: those where that pays, and for which there is time."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from program import run_here
+from foreign_graphs import head, model_of, stem, written
 from small_layers import layer_of, on_grid
 
 from edgecnn.artifact import read_manifest
@@ -15,7 +14,6 @@ from edgecnn.export import ExportRequest
 from edgecnn.options import make
 from edgecnn.parity import Parity
 from edgecnn.quantize.escalate import Verdict, escalate
-from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.repair import repair_network, repair_plan
 from edgecnn.quantize.repair.repair_cost import RepairCost, repair_cost
@@ -103,25 +101,21 @@ def test_recipes_give_a_time_as_text_or_in_seconds(tmp_path):
         schema.read(path)
 
 
-def test_what_no_time_is_left_for_is_rounded_to_nearest_and_said(exported, tmp_path):
-    source = tmp_path / "f.onnx"
-    source.write_bytes(exported("lenet5").read_bytes())
-    few = ("--calib-images", "8", "--check-images", "8", "--force", "--json")
-    done = run_here("quantize", str(source), "-o", str(tmp_path / "q.onnx"), "--time", "0.001", *few)
-    result = json.loads(done.stdout)
-    assert done.returncode == 0 and "stopped for time (1 s)" in result["notes"][-1]
+def test_what_no_time_is_left_for_is_rounded_to_nearest_and_said(tmp_path):
+    model = model_of(stem(), head())
+    made = written(model, tmp_path, effort="default", time=0.001, force=True, yes=True)
+    assert "stopped for time (1 s); 3 layers more" in made.notes[-1]
+    result = made.to_json()
     assert result["quantization"]["time"] == {"seconds": 0.001, "stopped": True}
-    layers = read_manifest(tmp_path / "q.onnx").quantization["out_of_time"]
-    assert len(layers) > 3
+    assert read_manifest(made.path).quantization["out_of_time"] == ["c1", "c2", "fc"]
     assert set(result["stages"]) >= {"prepare", "float outputs", "calibrate", "check", "write"}
-    answer = verify(tmp_path / "q.onnx").answers[-1]
-    assert answer.verdict == UNKNOWN and f"{len(layers)} were not" in answer.detail
+    answer = verify(made.path).answers[-1]
+    assert answer.verdict == UNKNOWN and "3 were not" in answer.detail
 
 
-def test_enough_time_changes_nothing_but_what_is_said(exported, tmp_path):
-    few = {"calib_images": 8, "check_images": 8, "force": True}
-    plain = quantize_file(QuantizeRequest(exported("lenet5"), tmp_path / "a.onnx", **few))
-    timed = quantize_file(QuantizeRequest(exported("lenet5"), tmp_path / "b.onnx", time=600.0, **few))
+def test_enough_time_changes_nothing_but_what_is_said(tmp_path):
+    few = {"effort": "default", "force": True, "yes": True}
+    plain, timed = (written(model_of(stem(), head()), tmp_path, time=time, **few) for time in (None, 600.0))
     assert timed.parity == plain.parity and "done in time" in timed.notes[-1]
     assert timed.manifest.quantization["time"] == {"seconds": 600.0, "stopped": False}
     assert "time" not in plain.manifest.quantization
