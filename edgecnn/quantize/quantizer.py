@@ -278,6 +278,7 @@ class Quantizer:
             for name in placement.observed
         }
         images = self._repair_images(model, METHOD_IMAGES)
+        left = TimeLeft()
         return method_by_tensor.choose(
             model,
             placement,
@@ -285,7 +286,9 @@ class Quantizer:
             self.method,
             self.scheme,
             images,
-            lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
+            lambda number, total: self._progress(
+                f"{recipe.name}: range {number} of {total}{left((number - 1) / total)}"
+            ),
         )
 
     def _repair_images(self, model: onnx.ModelProto, most: int) -> npt.NDArray[np.float32]:
