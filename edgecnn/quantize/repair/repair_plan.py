@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from edgecnn.quantize.repair.repair_cost import RepairCost
 
 #: Of what full repairs could win in all, this share is left where it would cost most.
-LEFT = 0.1
+LEFT = 0.05
 
 
 def by_need(costs: Mapping[str, RepairCost], gains: Mapping[str, float]) -> list[str]:
