@@ -20,14 +20,11 @@ class Recipe:
     images: int = 128
     #: Whether each tensor gets the range method that suits it, instead of the one that is asked for.
     by_tensor: bool = False
-    #: Whether only the layers are repaired fully for which that pays.
-    by_need: bool = False
 
 
 PLAIN = Recipe("plain")
 BIAS = Recipe("bias correction", LayerRepair(refit=False, rounding="nearest"), images=32)
 FITTED = Recipe("fitted rounding", LayerRepair(), rewrite=True)
-NEEDED = Recipe("fitted rounding where it pays", LayerRepair(), rewrite=True, by_need=True)
 SCALES = Recipe("fitted rounding, searched scales", LayerRepair(scales=True), rewrite=True)
 BY_TENSOR = Recipe("fitted rounding, ranges by tensor", LayerRepair(), rewrite=True, by_tensor=True)
 UNTOUCHED = Recipe("fitted rounding, not rewritten", LayerRepair())
@@ -35,6 +32,6 @@ LEARNED = Recipe("learned rounding", LayerRepair(rounding="learned"), rewrite=Tr
 
 _BEST = (FITTED, SCALES, BY_TENSOR, UNTOUCHED, LEARNED)
 #: Effort: what is tried, in this order, until the budget is met.
-LADDERS = {"fast": (PLAIN, BIAS), "default": (PLAIN, BIAS, NEEDED), "best": (PLAIN, BIAS, *_BEST)}
+LADDERS = {"fast": (PLAIN, BIAS), "default": (PLAIN, BIAS, FITTED), "best": (PLAIN, BIAS, *_BEST)}
 #: Effort: what is done where no budget is given; of several the best is kept.
-DIRECT = {"fast": (BIAS,), "default": (NEEDED,), "best": _BEST}
+DIRECT = {"fast": (BIAS,), "default": (FITTED,), "best": _BEST}

@@ -68,8 +68,7 @@ class Quantized:
     int8_mac_share: float
     #: What the user left in float.
     chosen: ChosenNodes = field(default_factory=ChosenNodes)
-    #: Layers whose full repair would not have paid, and those for which there was no time.
-    nearest: Sequence[str] = ()
+    #: Layers for whose full repair there was no time.
     out_of_time: Sequence[str] = ()
 
     @property
@@ -91,7 +90,6 @@ class Quantized:
             },
             **self.chosen.to_json(),
             "float_nodes": self.float_nodes,
-            **({"rounded_to_nearest": list(self.nearest)} if self.nearest else {}),
             **({"out_of_time": list(self.out_of_time)} if self.out_of_time else {}),
             "int8_mac_share": self.int8_mac_share,
         }
@@ -167,7 +165,7 @@ class Quantizer:
         if recipe.by_tensor:
             methods.update(self._methods(recipe, base, placement, observed))
         found = _ranges(observed, methods)
-        repaired = RepairedNetwork(base, {}, [], [])
+        repaired = RepairedNetwork(base, {}, [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
             images = self._repair_images(base, recipe.images)
@@ -176,7 +174,6 @@ class Quantizer:
                 recipe.repair,
                 recipe.name,
                 self._progress,
-                by_need=recipe.by_need,
                 budget=self.time,
                 pace=self._pace,
             )
@@ -205,7 +202,6 @@ class Quantizer:
             placement=placement,
             ranges=found,
             weights=repaired.weights,
-            nearest=repaired.nearest,
             out_of_time=repaired.out_of_time,
             int8_mac_share=share / max(1, sum(self.macs.values())),
             chosen=self.chosen,

@@ -6,7 +6,7 @@ import pytest
 
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity
-from edgecnn.quantize.effort_levels import NEEDED
+from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Verdict, escalate, fewest
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 
@@ -18,7 +18,7 @@ class Quantizer:
     time = None
 
     def __call__(self, recipe, exclude=()):
-        alone = 10.0 if recipe is NEEDED else 0.0
+        alone = 10.0 if recipe is FITTED else 0.0
         return SimpleNamespace(model=30.0 if exclude else alone, recipe=recipe, int8_mac_share=1.0)
 
 
@@ -27,7 +27,7 @@ def judge(decibels):
 
 
 def scan(quantized):
-    assert quantized.recipe.name == NEEDED.name, "mixed precision starts from what a recipe can make again"
+    assert quantized.recipe.name == FITTED.name, "mixed precision starts from what a recipe can make again"
     return [LayerSensitivity(name, "Conv", macs, 0.0, 0.0) for name, macs in Quantizer.macs.items()]
 
 
@@ -50,7 +50,7 @@ def names(outcome):
 def test_training_is_the_last_attempt_where_it_meets_the_budget():
     outcome = escalated(trained_to(25.0), 20)
     assert outcome.met and outcome.quantized.model == 25.0
-    assert names(outcome)[-1] == TRAINING and names(outcome)[-2] == NEEDED.name
+    assert names(outcome)[-1] == TRAINING and names(outcome)[-2] == FITTED.name
 
 
 def test_nothing_is_trained_where_a_recipe_meets_the_budget():
@@ -61,7 +61,7 @@ def test_nothing_is_trained_where_a_recipe_meets_the_budget():
 def test_layers_in_float_come_after_training_that_did_not_help():
     outcome = escalated(trained_to(15.0), 20)
     assert outcome.met and outcome.quantized.model == 30.0
-    assert names(outcome).index(TRAINING) < names(outcome).index(f"{NEEDED.name}, 1 layer float")
+    assert names(outcome).index(TRAINING) < names(outcome).index(f"{FITTED.name}, 1 layer float")
 
 
 @pytest.mark.parametrize(("decibels", "kept"), [(15.0, 15.0), (5.0, 10.0)])
@@ -72,7 +72,7 @@ def test_of_a_budget_that_nothing_meets_the_better_of_trained_and_untrained_is_k
 
 def test_without_a_budget_training_is_tried_once_and_kept_where_it_is_better():
     outcome = escalate(Quantizer(), judge, scan, finetune=trained_to(15.0))
-    assert names(outcome) == [NEEDED.name, TRAINING] and outcome.quantized.model == 15.0
+    assert names(outcome) == [FITTED.name, TRAINING] and outcome.quantized.model == 15.0
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 5, 8, 13])

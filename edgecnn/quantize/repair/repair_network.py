@@ -1,4 +1,4 @@
-"""The repair of a network's layers: of all of them, or of those where it pays, or for which there is time."""
+"""The repair of a network's layers: of all of them, or of as many as there is time for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
-#: Networks whose full repair is thought to take less than this many seconds are not surveyed before.
+#: Where full repairs are thought to take less than this many seconds more, no survey is worth its time.
 _QUICK = 3.0
 #: Images that repair where there is no time for all.
 _FEWER = (32, 8)
@@ -39,8 +39,7 @@ class RepairedNetwork:
     #: The float model with the new biases, and integer weights by node.
     model: onnx.ModelProto
     weights: dict[str, QuantizedWeight]
-    #: Layers whose full repair would not pay, and those for which there was no time.
-    nearest: list[str]
+    #: Layers for whose full repair there was no time.
     out_of_time: list[str]
 
 
@@ -75,14 +74,13 @@ def repair_network(
     title: str,
     progress: Progress = silent,
     *,
-    by_need: bool = False,
     budget: TimeBudget | None = None,
     pace: float = 1.0,
 ) -> RepairedNetwork:
-    """Repair the layers of a network; with `by_need` those fully for which that pays, cheaply the others.
+    """Repair the layers of a network: all of them, or within a `budget` as many as there is time for.
 
-    Within a `budget` so many are repaired fully as there is time for, which then depends on the clock.
-    `pace` is how long this machine takes for what is expected to take a second.
+    The others are repaired cheaply; which these are depends on the clock. `pace` is how long this machine
+    takes for what is expected to take a second.
     """
     if budget is not None:
         work = _affordable(work, budget.left / pace)
@@ -91,16 +89,13 @@ def repair_network(
         costs = {name: RepairCost(cost.cheap, cost.cheap) for name, cost in costs.items()}
     order = list(costs)
     turns = _Turns(work, costs, budget, pace)
-    short = budget is not None and turns.expected(order) > budget.left
-    if turns.extra(order) >= _QUICK and (by_need or short) and not turns.too_late:
+    if turns.too_short_for(order) and not turns.too_late:
         progress("survey")
-        shares = _survey(work)
-        order = repair_plan.by_need(costs, shares) if by_need else repair_plan.ordered(costs, shares)
+        order = repair_plan.ordered(costs, _survey(work))
     seconds = turns.expected(order) if budget is None else min(turns.expected(order), budget.left)
     turns.begin(order, repair, f"{title} (about {duration(seconds)})", progress, seconds)
     model, weights = walk(work.model, work.placement, work.ranges, work.scheme, work.images, turns)
-    nearest = [name for name in costs if name not in order] if repair.full else []
-    return RepairedNetwork(model, weights, nearest, turns.out_of_time)
+    return RepairedNetwork(model, weights, turns.out_of_time)
 
 
 def _affordable(work: Work, seconds: float) -> Work:
@@ -135,13 +130,18 @@ class _Turns:
         self._order: list[str] = []
         self._done = 0.0
 
-    def extra(self, names: list[str]) -> float:
+    def _extra(self, names: list[str]) -> float:
         """Return the seconds that full repairs of some layers are expected to take more than cheap ones."""
         return sum(self._costs[name].full - self._costs[name].cheap for name in names)
 
     def expected(self, names: list[str]) -> float:
         """Return the seconds on this machine, with full repairs of some layers."""
-        return self._pace * (self._all_cheap(list(self._costs)) + self.extra(names))
+        return self._pace * (self._all_cheap(list(self._costs)) + self._extra(names))
+
+    def too_short_for(self, names: list[str]) -> bool:
+        """Whether there is no time for full repairs of some layers, which would take long."""
+        late = self._budget is not None and self.expected(names) > self._budget.left
+        return late and self._pace * self._extra(names) >= _QUICK
 
     @property
     def too_late(self) -> bool:
@@ -156,7 +156,7 @@ class _Turns:
     ) -> None:
         """Get ready to repair the layers in `order` fully, those that win most first."""
         self._order, self._repair, self._title, self._progress = order, repair, title, progress
-        self._total, self._start = self._all_cheap(list(self._costs)) + self.extra(order), time.monotonic()
+        self._total, self._start = self._all_cheap(list(self._costs)) + self._extra(order), time.monotonic()
         self._left = TimeLeft(seconds)
         self._waiting = list(self._costs)
 
