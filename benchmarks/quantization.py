@@ -25,7 +25,7 @@ from onnxruntime import quantization as ort
 
 from edgecnn.data import builtin
 from edgecnn.export import ExportRequest, export
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.escalate import Verdict, escalate
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.quantizer import Quantizer

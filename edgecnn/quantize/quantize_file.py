@@ -15,7 +15,7 @@ from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
-from edgecnn.parity import demand, varies
+from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
@@ -40,6 +40,7 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Reference, as_given
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.tasks.compare import varies
 
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"

@@ -11,7 +11,7 @@ from program import SMALL, report, run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.runtime import load
 
 WITH_WEIGHTS = ("efficientnet_lite0", "--weights", "imagenet")

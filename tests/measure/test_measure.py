@@ -10,7 +10,8 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy.evaluate import evaluate
 from edgecnn.measure.conditions.probes import Probe
-from edgecnn.measure.latency.profile_engines import profile, real_input
+from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 

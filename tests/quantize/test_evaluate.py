@@ -9,7 +9,8 @@ from PIL import Image
 from edgecnn.artifact import Manifest
 from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
-from edgecnn.parity import SCORE, VALUES
+from edgecnn.tasks.classification import SCORE
+from edgecnn.tasks.task import VALUES
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.quantize.labelled_accuracy import Labelled

@@ -8,7 +8,7 @@ from onnx.reference import ReferenceEvaluator
 from tensorrt_build import build
 
 from edgecnn.errors import ArtifactError, DataError
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.float16.convert import extremes, to_float16
 from edgecnn.runtime.ort_engine import open_session
 

@@ -6,7 +6,7 @@ import pytest
 
 from edgecnn.artifact import read_manifest
 from edgecnn.data import builtin
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.reference import logits

@@ -11,7 +11,7 @@ from edgecnn import targets
 from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import place

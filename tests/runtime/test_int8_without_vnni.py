@@ -13,7 +13,7 @@ from onnx import numpy_helper, parser
 from edgecnn.artifact import Manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load, openvino_int8, ort_engine
 from edgecnn.targets import CPU, OPENVINO, OPENVINO_7BIT, PORTABLE

@@ -9,7 +9,7 @@ import pytest
 
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.runtime import load
 from edgecnn.runtime.processor import processor
 

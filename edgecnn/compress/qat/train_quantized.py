@@ -36,7 +36,7 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
@@ -48,6 +48,7 @@ from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
+from edgecnn.tasks.compare import compare
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.

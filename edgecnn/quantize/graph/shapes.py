@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, is_standard
 from edgecnn.quantize.graph.weighted_layer import view_of
+from edgecnn.runtime.engine_inputs import layout_of
 from edgecnn.runtime.ort_engine import open_session, run_session
 
 _TYPES = {
@@ -158,3 +160,19 @@ def declare_outputs(model: onnx.ModelProto) -> None:
         free = [None] * result.ndim
         kind = value.type.tensor_type.elem_type
         value.CopyFrom(helper.make_tensor_value_info(value.name, kind, free))
+
+
+def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
+    """Return what a model takes, in the graph's order."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [_spec(value) for value in model.graph.input if value.name not in constants]
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    dims = value.type.tensor_type.shape.dim
+    shape = tuple(
+        dim.dim_value or dim.dim_param or (f"size{axis}" if axis else "batch")
+        for axis, dim in enumerate(dims)
+    )
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorSpec(value.name, shape, str(dtype), layout_of(shape))

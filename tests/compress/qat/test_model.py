@@ -18,7 +18,7 @@ from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
-from edgecnn.parity import compare
+from edgecnn.tasks.compare import compare
 from edgecnn.quantize.effort_levels import FITTED, PLAIN
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.simplify import simplify

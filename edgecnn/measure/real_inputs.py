@@ -1,0 +1,150 @@
+"""What an engine is measured and checked on: photographs, samples from files, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.data.crops import random_crops
+from edgecnn.data.sample_files import list_samples, read_samples
+from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
+from edgecnn.runtime.image_files import sample_photo
+from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import is_batched, is_image, pack, unpack
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InputChoice:
+    """What a user says of a network's inputs."""
+
+    #: Height and width of the images of a network that takes any size.
+    size: tuple[int, int] | None = None
+    #: Name of an input: its value, the same for every sample. One number stands for all of an input's.
+    constants: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: Folder of samples (`data.sample_files`).
+    samples: Path | None = None
+
+
+#: Photographs at the size that a network asks for.
+PHOTOGRAPHS = InputChoice()
+
+
+def real_input(engine: Engine, batch: int | None, choice: InputChoice = PHOTOGRAPHS) -> Inputs:
+    """Return an input of `batch` samples as the engine is called with; raises as `real_samples` does."""
+    return unpack(real_samples(engine, batch or engine.batches[0], batch, choice), engine.inputs)
+
+
+def batch_of(engine: Engine, inputs: Inputs) -> int:
+    """Return how many samples inputs are."""
+    first = inputs[engine.input.name] if isinstance(inputs, Mapping) else inputs
+    return len(first) if engine.input.shape else 1
+
+
+def real_samples(
+    engine: Engine, count: int, batch: int | None, choice: InputChoice = PHOTOGRAPHS
+) -> npt.NDArray[Any]:
+    """Return `count` samples (`runtime.samples`) as the engine takes them.
+
+    Images are crops of a photograph that comes with the package. Never zeros or noise: what flows through a
+    network can change how fast it runs. A foreign model is given ImageNet's normalization, which changes its
+    answers and not its speed. Raises InvalidValueError if `batch` is not the fixed batch of the model, or for
+    an input that is no image and nobody gives; DataError for samples that do not fit.
+    """
+    image = engine.input
+    fixed = image.shape[0] if image.shape and isinstance(image.shape[0], int) else None
+    if batch is not None and fixed is not None and batch != fixed:
+        raise InvalidValueError(
+            f"{engine.path.name} takes {fixed} image{'' if fixed == 1 else 's'} at a time, not {batch}",
+            hint="export it without `batch` for any number",
+        )
+    if choice.samples is not None:
+        files = list_samples(choice.samples)
+        rows = np.arange(count) % len(files)
+        return read_samples(files[:count], engine.inputs)[rows[:count] % min(count, len(files))]
+    _demand_known(engine, choice.constants)
+    return pack(
+        {
+            spec.name: constant(spec, choice.constants[spec.name], image, count)
+            if spec.name in choice.constants
+            else _photographs(engine, spec, count, choice.size, seed)
+            for seed, spec in enumerate(engine.inputs)
+        }
+    )
+
+
+def constant(spec: TensorSpec, value: Sequence[float], image: TensorSpec, count: int) -> Array:
+    """Return an input's constant for `count` samples; raises InvalidValueError for too many numbers."""
+    shape = spec.shape[1:] if is_batched(spec, image) else spec.shape
+    sizes = [size for size in shape if isinstance(size, int)]
+    numbers = np.asarray(value, np.float64)
+    if len(sizes) < len(shape):
+        sizes = [size if isinstance(size, int) else len(numbers) for size in shape]
+    if numbers.size not in (1, int(np.prod(sizes))):
+        raise InvalidValueError(
+            f"{spec.name!r} takes {' x '.join(map(str, shape)) or 'one'} numbers, not {numbers.size}",
+            hint="give as many, or one that stands for all",
+        )
+    one = numbers.reshape(sizes) if numbers.size > 1 else np.full(sizes, numbers.item())
+    return np.repeat(one.astype(spec.dtype)[None], count, axis=0)
+
+
+def _demand_known(engine: Engine, constants: Mapping[str, Any]) -> None:
+    """Raise InvalidValueError for an input that nothing is known for, and for a constant of none."""
+    names = [spec.name for spec in engine.inputs]
+    strange = [name for name in constants if name not in names]
+    if strange:
+        raise InvalidValueError(
+            f"{engine.path.name} has no input {strange[0]!r}", hint=f"it takes {', '.join(map(repr, names))}"
+        )
+    unknown = [spec for spec in engine.inputs if spec.name not in constants and not is_image(spec)]
+    if unknown:
+        shape = " x ".join(map(str, unknown[0].shape)) or "one number"
+        raise InvalidValueError(
+            f"{engine.path.name} takes no image at {unknown[0].name!r}, but {shape} {unknown[0].dtype}",
+            hint=f"`samples` FOLDER of .npz files with its arrays, or `input` {unknown[0].name}=VALUE",
+        )
+
+
+def _photographs(
+    engine: Engine, spec: TensorSpec, count: int, size: tuple[int, int] | None, seed: int
+) -> Array:
+    """Return crops of a photograph for one image input."""
+    height, width, channels = image_sizes(spec, size, engine.path.name)
+    preprocessing = Preprocessing(max(height, width)).with_channels(channels)
+    if engine.manifest and engine.manifest.preprocessing and size is None:
+        preprocessing = engine.preprocessing
+    crops = random_crops([sample_photo()], preprocessing, count, seed=seed)
+    frames = np.stack(list(crops))[:, :height, :width]
+    return engine.input_of(frames, preprocessing, spec)
+
+
+def image_sizes(spec: TensorSpec, size: tuple[int, int] | None, name: str) -> tuple[int, int, int]:
+    """Return height, width and channels of an image input; `size` stands for sizes that are free.
+
+    Raises InvalidValueError for a size that is missing, or is not the input's.
+    """
+    order = (1, 2, 3) if spec.layout == "NHWC" else (2, 3, 1)
+    *sides, channels = (spec.shape[axis] for axis in order)
+    if size is None and not all(isinstance(side, int) for side in sides):
+        raise InvalidValueError(
+            f"{name} takes images of any size ({' x '.join(map(str, spec.shape))})",
+            hint="say which: `size` 224, or 48x320 (height x width)",
+        )
+    wanted = size or (0, 0)
+    found = [side if isinstance(side, int) else own for side, own in zip(sides, wanted, strict=True)]
+    if size is not None and tuple(found) != size:
+        raise InvalidValueError(
+            f"{name} takes images of {' x '.join(map(str, sides))}, not {size[0]} x {size[1]}",
+            hint="leave `size` out, or give the size that it takes",
+        )
+    return found[0], found[1], int(channels)

@@ -1,0 +1,81 @@
+"""Samples: what networks are run on, many of them in one array.
+
+Of a network with one input that array is its inputs, (N, ...). Of several inputs it is a structured array of
+N records with a field for each input, so that samples can be cut, repeated and joined whatever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.runtime.engine_inputs import Inputs
+
+Array = npt.NDArray[Any]
+
+
+def image_spec(specs: Sequence[TensorSpec]) -> TensorSpec:
+    """Return the input whose first axis counts the samples: the first image, else the first input."""
+    return next((spec for spec in specs if is_image(spec)), specs[0])
+
+
+def is_image(spec: TensorSpec) -> bool:
+    """Return whether an input takes images, (N, C, H, W) or (N, H, W, C), with a known number of channels."""
+    channels = {"NCHW": 1, "NHWC": 3}.get(spec.layout)
+    return len(spec.shape) == 4 and channels is not None and isinstance(spec.shape[channels], int)
+
+
+def is_batched(spec: TensorSpec, image: TensorSpec) -> bool:
+    """Return whether the first axis of an input counts the samples, as that of the `image` does."""
+    return bool(spec.shape) and (image.shape[:1] == spec.shape[:1] or isinstance(spec.shape[0], str))
+
+
+def pack(arrays: Mapping[str, Array]) -> Array:
+    """Return samples out of an array of each input, (N, ...) all."""
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    count = len(next(iter(arrays.values())))
+    samples = np.empty(count, [(name, value.dtype, value.shape[1:]) for name, value in arrays.items()])
+    for name, value in arrays.items():
+        samples[name] = value
+    return samples
+
+
+def unpack(samples: Array, specs: Sequence[TensorSpec]) -> Inputs:
+    """Return samples as a network takes them: an array, or one for each of its inputs by name.
+
+    An input whose first axis does not count samples is that of the first one: it is the same for all.
+    """
+    if samples.dtype.names is None:
+        return samples if specs[0].shape and is_batched(specs[0], specs[0]) else samples[0]
+    image = image_spec(specs)
+    return {
+        spec.name: np.ascontiguousarray(samples[spec.name])
+        if is_batched(spec, image)
+        else np.asarray(samples[spec.name][0])
+        for spec in specs
+    }
+
+
+def feeds(samples: Array, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Return an array for each input by its name; inputs that samples do not give are left out."""
+    if samples.dtype.names is None:
+        return {specs[0].name: samples}
+    given = [spec for spec in specs if spec.name in samples.dtype.names]
+    found = unpack(samples, given)
+    return dict(found) if isinstance(found, Mapping) else {given[0].name: found}
+
+
+def zeros(specs: Sequence[TensorSpec]) -> Array:
+    """Return as many samples of zeros as an inference takes at least, with 1 for sizes that are free."""
+    image = image_spec(specs)
+    count = image.shape[0] if image.shape and isinstance(image.shape[0], int) else 1
+    arrays = {}
+    for spec in specs:
+        sizes = [size if isinstance(size, int) else 1 for size in spec.shape]
+        arrays[spec.name] = np.zeros([count, *(sizes[1:] if is_batched(spec, image) else sizes)], spec.dtype)
+    return pack(arrays)
