@@ -21,6 +21,7 @@ from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.leftovers import TemporaryFolder
+from edgecnn.measure.real_inputs import demand_known
 from edgecnn.model_content import Inspected, inspect
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
@@ -92,6 +93,8 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
             hint="leave it out: an engine of a float file is compared with that file",
         )
     known = manifest or foreign(path, inspected.contents)
+    if not request.capabilities and not holds_samples(request.check):
+        demand_known(known.inputs, request.inputs.constants, path.name)
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"

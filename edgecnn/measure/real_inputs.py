@@ -71,7 +71,7 @@ def real_samples(
         files = list_samples(choice.samples)
         rows = np.arange(count) % len(files)
         return read_samples(files[:count], engine.inputs)[rows[:count] % min(count, len(files))]
-    _demand_known(engine, choice.constants)
+    demand_known(engine.inputs, choice.constants, engine.path.name)
     return pack(
         {
             spec.name: constant(spec, choice.constants[spec.name], image, count)
@@ -98,19 +98,19 @@ def constant(spec: TensorSpec, value: Sequence[float], image: TensorSpec, count:
     return np.repeat(one.astype(spec.dtype)[None], count, axis=0)
 
 
-def _demand_known(engine: Engine, constants: Mapping[str, Any]) -> None:
+def demand_known(inputs: Sequence[TensorSpec], constants: Mapping[str, Any], who: str) -> None:
     """Raise InvalidValueError for an input that nothing is known for, and for a constant of none."""
-    names = [spec.name for spec in engine.inputs]
+    names = [spec.name for spec in inputs]
     strange = [name for name in constants if name not in names]
     if strange:
         raise InvalidValueError(
-            f"{engine.path.name} has no input {strange[0]!r}", hint=f"it takes {', '.join(map(repr, names))}"
+            f"{who} has no input {strange[0]!r}", hint=f"it takes {', '.join(map(repr, names))}"
         )
-    unknown = [spec for spec in engine.inputs if spec.name not in constants and not is_image(spec)]
+    unknown = [spec for spec in inputs if spec.name not in constants and not is_image(spec)]
     if unknown:
         shape = " x ".join(map(str, unknown[0].shape)) or "one number"
         raise InvalidValueError(
-            f"{engine.path.name} takes no image at {unknown[0].name!r}, but {shape} {unknown[0].dtype}",
+            f"{who} takes no image at {unknown[0].name!r}, but {shape} {unknown[0].dtype}",
             hint=f"`samples` FOLDER of .npz files with its arrays, or `input` {unknown[0].name}=VALUE",
         )
 

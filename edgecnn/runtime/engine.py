@@ -53,6 +53,8 @@ class Engine(abc.ABC):
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
     ) -> None:
+        if not inputs:
+            raise ArtifactError(f"{path} has no inputs, so there is nothing to run it on")
         self.path = path
         self.manifest = manifest
         #: What the engine takes, and what it gives, in the graph's order.
@@ -273,8 +275,18 @@ class Engine(abc.ABC):
     def _declared_axis(self, spec: TensorSpec) -> int | None:
         """Return the axis of images of an output that the file, or the one it was built from, declares."""
         named = sample_axis.declared(spec.shape, self.input.shape[0] if self.input.shape else None)
-        if named is not None or self.manifest is None:
+        if named is not None:
             return named
+        if (axis := self._axis_in_manifest(spec)) is not None:
+            return axis
+        fixed, sizes = self.batches[0], [size for size in spec.shape if isinstance(size, int)]
+        known = fixed == self.batches[1] and len(sizes) == len(spec.shape)
+        return sample_axis.fixed_axis(tuple(sizes), fixed) if known else None
+
+    def _axis_in_manifest(self, spec: TensorSpec) -> int | None:
+        """Return the axis that the file declared which this one was built from."""
+        if self.manifest is None:
+            return None
         source = next((item for item in self.manifest.outputs if item.name == spec.name), None)
         first = self.manifest.inputs[0].shape
         if source is None or not first or len(source.shape) != len(spec.shape):

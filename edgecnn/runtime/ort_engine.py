@@ -70,6 +70,11 @@ class OrtEngine(Engine):
         self._loops = path.suffix == ".onnx" and bool(_LOOPS & onnx_metadata.contents(path).operators)
         inputs = [_input_spec(value, path, manifest) for value in self._session.get_inputs()]
         outputs = [_output_spec(value) for value in self._session.get_outputs()]
+        if len(inputs) == 1 and not inputs[0].shape:  # a scalar, or the library was told of no shape
+            raise ArtifactError(
+                f"{path} does not say what shape its input {inputs[0].name!r} has; an image has four sizes",
+                hint="edgecnn quantize --size 224 writes a file that says it",
+            )
         self._keys = [spec.name for spec in inputs]
         self._bound = (
             BoundSession(self._session, "cuda", inputs, outputs, graph=self.cuda_graph)
@@ -288,11 +293,6 @@ def _demand_exact(path: Path, manifest: Manifest | None, device: str) -> None:
 
 def _input_spec(value: Any, path: Path, manifest: Manifest | None) -> TensorSpec:
     dtype = _dtype(value, path)
-    if value.shape is None:
-        raise ArtifactError(
-            f"{path} does not say what shape its input {value.name!r} has",
-            hint="edgecnn quantize --size 224 writes a file that says it",
-        )
     shape = tuple(
         size if isinstance(size, int) and size > 0 else size or (f"size{axis}" if axis else "batch")
         for axis, size in enumerate(value.shape)

@@ -46,7 +46,7 @@ class SampleAxes:
         self._least, self._most = batches
         self._fixed = fixed
         #: Which outputs have no axis for the images; known once something was computed.
-        self.without_axis: list[bool] = [False] * len(self._axes)
+        self.without_axis = [axis is not None and axis < 0 for axis in axes]
         #: Whether images are computed one by one.
         self._alone = False
         self._known = None not in self._axes
@@ -98,7 +98,7 @@ class SampleAxes:
         first = max(1, self._least)
         one = [value.shape for value in infer(np.arange(first) % count)]
         if self._fixed:
-            found = [_fixed_axis(shape, first) for shape in one]
+            found = [fixed_axis(shape, first) for shape in one]
         else:
             two, more = self._larger(infer, first)
             found = [_varying_axis(small, large, more) for small, large in zip(one, two, strict=True)]
@@ -106,7 +106,7 @@ class SampleAxes:
         self.without_axis = [axis is None or axis < 0 for axis in found]
         if None in found and not self._fixed and first == 1:
             self._alone = True
-            found = [_fixed_axis(shape, 1) for shape in one]
+            found = [fixed_axis(shape, 1) for shape in one]
         self._axes = found
 
     def _larger(self, infer: Infer, first: int) -> tuple[list[tuple[int, ...]], float]:
@@ -141,7 +141,7 @@ def _joined(
     return joined.reshape(-1, *joined.shape[2:]) if whole and entries[0] != 1 else joined
 
 
-def _fixed_axis(shape: tuple[int, ...], batch: int) -> int | None:
+def fixed_axis(shape: tuple[int, ...], batch: int) -> int | None:
     """Return the axis of a fixed batch: as long as it is, or what it divides; -1 if a batch of 1 has none."""
     exact = [axis for axis, size in enumerate(shape) if size == batch]
     if exact or batch == 1:

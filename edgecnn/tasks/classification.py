@@ -60,7 +60,7 @@ class Classification(Task):
             return None
         rows = output.values.reshape(len(output.values), -1)
         if kind == CLASS_SCORES:
-            return rows.argmax(axis=1)
+            return np.asarray(rows.argmax(axis=1), np.int64)
         return (rows[:, 0] > output.threshold).astype(np.int64)
 
     def proves(self, decisions: npt.NDArray[np.int64], output: Output) -> bool:
@@ -110,11 +110,7 @@ class Classification(Task):
         """Raise ArtifactError for a network whose outputs are known to be no class scores."""
         if self.answers_classes(outputs):
             return
-        shapes = ", ".join(f"{' x '.join(map(str, spec.shape))} {spec.dtype}" for spec in outputs)
-        raise ArtifactError(
-            f"{name} is no image classifier: its output is {shapes}",
-            hint="a row of two or more class scores for each image is expected; engine.run gives the output",
-        )
+        raise no_scores(outputs, name)
 
     def answers(self, outputs: Sequence[Output], names: Names, top: int) -> list[list[Prediction]]:
         """Return the `top` most probable classes of each image, best first."""
@@ -136,6 +132,15 @@ class Classification(Task):
     def to_json(self, answer: list[Prediction]) -> dict[str, Any]:
         """Return the classes."""
         return {"classes": [vars(item) for item in answer]}
+
+
+def no_scores(outputs: Sequence[TensorSpec], name: str) -> ArtifactError:
+    """Return what is to be said where class scores are needed, of a file called `name` that gives none."""
+    shapes = ", ".join(f"{' x '.join(map(str, spec.shape))} {spec.dtype}" for spec in outputs)
+    return ArtifactError(
+        f"{name} is no image classifier: its output is {shapes}",
+        hint="a row of two or more class scores for each image is expected; engine.run gives the output",
+    )
 
 
 def _known(sizes: Sequence[int | str]) -> bool:

@@ -11,8 +11,8 @@ from program import SMALL, report, run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
-from edgecnn.tasks.compare import compare
 from edgecnn.runtime import load
+from edgecnn.tasks.compare import compare
 
 WITH_WEIGHTS = ("efficientnet_lite0", "--weights", "imagenet")
 FAST = ("--effort", "fast", "--calib-images", "16")

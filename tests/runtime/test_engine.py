@@ -151,7 +151,7 @@ def test_of_two_inputs_each_is_given_by_its_name(tmp_path):
         assert engine({"x1": one, "x0": 2 * one}).max() == 2
         with pytest.raises(InputError, match="takes 'x0', 'x1', not 'x0'"):
             engine(one)
-        with pytest.raises(InputError, match="input 'x1' of f.onnx takes n x 3 x 8 x 8 float32, not 2 x 3"):
+        with pytest.raises(InputError, match=r"input 'x1' of f\.onnx takes n x 3 x 8 x 8 float32, not 2 x 3"):
             engine({"x0": one, "x1": one[:, :, :4]})
 
 
@@ -193,7 +193,8 @@ def test_foreign_models_of_many_forms_can_be_profiled(tmp_path, shape, kind, sho
 
 
 @pytest.mark.parametrize(
-    ("shape", "why"), [(["n", 784], "takes no image at 'x'"), (["n", 3, "h", "w"], "takes images of any size")]
+    ("shape", "why"),
+    [(["n", 784], "takes no image at 'x'"), (["n", 3, "h", "w"], "takes images of any size")],
 )
 def test_a_foreign_model_without_a_fixed_image_runs_but_is_not_profiled_on_guesses(tmp_path, shape, why):
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)

@@ -17,7 +17,7 @@ from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.sample_files import read_labels
 from edgecnn.data.unreadable import Skipped
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
 from edgecnn.measure.accuracy.confidence_interval import wilson
 from edgecnn.measure.accuracy.engine_outputs import of_images, of_samples
@@ -30,6 +30,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.sample_axis import BATCH
+from edgecnn.tasks.classification import no_scores
 from edgecnn.tasks.metric import Metric
 
 
@@ -274,7 +275,8 @@ def batch_for(engines: Sequence[Engine], batch: int) -> int:
 def _demand_same_question(engines: Sequence[Engine]) -> None:
     """Raise ArtifactError or InvalidValueError where engines give no scores, or of other classes."""
     for item in engines:
-        item.task.demand_answers(item.outputs, item.path.name)
+        if not item.task.answers_classes(item.outputs):
+            raise no_scores(item.outputs, item.path.name)
     first, *others = engines
     for reference in others:
         if reference.classes != first.classes:
@@ -288,7 +290,7 @@ def _scores(engine: Engine, outputs: Sequence[Output]) -> npt.NDArray[np.float32
     """Return the class scores, (N, classes); raises EngineError for values that are not finite."""
     scores = engine.task.class_scores(outputs)
     if scores is None:
-        raise ArtifactError(f"{engine.path.name} gives no class scores", hint="give the classifier")
+        raise no_scores(engine.outputs, engine.path.name)
     return _finite(engine, scores)
 
 
