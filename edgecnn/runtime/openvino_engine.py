@@ -110,8 +110,11 @@ def _input_spec(port: Any, manifest: Manifest | None) -> TensorSpec:
 
 
 def _output_spec(port: Any, index: int) -> TensorSpec:
-    # A free first axis need not be the batch's: the library does not say what it is.
-    shape = _shape(port.partial_shape, "size0")
+    # The library does not say which of the inputs' free sizes an output's is.
+    shape = tuple(
+        f"any{axis}" if isinstance(size, str) else size
+        for axis, size in enumerate(_shape(port.partial_shape, "batch"))
+    )
     name = port.any_name if port.names else f"output{index}" if index else "output"
     return TensorSpec(name, shape, str(np.dtype(port.element_type.to_dtype())), layout_of(shape))
 

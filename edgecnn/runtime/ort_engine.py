@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from edgecnn.optional_packages import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine, demand_threads
 from edgecnn.runtime.engine_inputs import Inputs, known_layout, layout_of
-from edgecnn.runtime.ort_binding import BoundSession
+from edgecnn.runtime.ort_binding import BoundSession, bindable
 from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
 
@@ -76,11 +77,15 @@ class OrtEngine(Engine):
                 hint="edgecnn quantize --size 224 writes a file that says it",
             )
         self._keys = [spec.name for spec in inputs]
-        self._bound = (
-            BoundSession(self._session, "cuda", inputs, outputs, graph=self.cuda_graph)
-            if self.device == "cuda"
-            else None
-        )
+        binds = self.device == "cuda" and bindable(inputs, outputs)
+        if self.cuda_graph and not binds:
+            # What a graph computes is only found in buffers that were bound before.
+            self.cuda_graph = False
+            self._session = self._open(path)
+        self._bound = None
+        if binds:
+            another = functools.partial(self._another, path) if self.cuda_graph else None
+            self._bound = BoundSession(self._session, "cuda", inputs, outputs, another)
         # Also known when the engine is closed: a result that was measured is described then.
         self._binds = self._bound is not None
         super().__init__(path, manifest, inputs, outputs)
@@ -99,6 +104,10 @@ class OrtEngine(Engine):
             # Not every network can be captured; one that cannot be run at all fails again here.
             self.cuda_graph = False
             return open_session(str(path), device=self.device, threads=self.threads)
+
+    def _another(self, path: Path, graph: bool) -> Any:
+        """Open the file once more, for another shape of input."""
+        return open_session(str(path), device=self.device, threads=self.threads, graph=graph)
 
     def _check_provider(self) -> None:
         if PROVIDERS[self.device] not in self._session.get_providers():

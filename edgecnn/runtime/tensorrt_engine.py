@@ -239,7 +239,7 @@ def _input_spec(tensor: Tensor, manifest: Manifest) -> TensorSpec:
 
 
 def _output_spec(tensor: Tensor) -> TensorSpec:
-    shape = tuple(size if size >= 0 else f"size{axis}" for axis, size in enumerate(tensor.shape))
+    shape = tuple(size if size >= 0 else f"any{axis}" for axis, size in enumerate(tensor.shape))
     return TensorSpec(tensor.name, shape, str(tensor.dtype), layout_of(shape))
 
 

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from edgecnn.compile import CompileRequest, compile_file
@@ -28,7 +29,8 @@ def images(mobilenet, coffee):
 def test_an_array_in_gives_logits_out(mobilenet, images):
     logits = mobilenet(images)
     assert logits.shape == (3, 1000) and logits.dtype == np.float32
-    assert mobilenet.classes == 1000 and mobilenet.device == "cpu"
+    assert mobilenet.classes == 1000
+    assert mobilenet.device == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_several_threads_get_the_answers_of_one(mobilenet, images):
@@ -107,6 +109,7 @@ def test_a_closed_engine_says_so(exported):
         engine(np.zeros((4, 1, 32, 32), np.float32))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU answers")
 def test_cuda_where_there_is_none_is_an_error_and_no_fall_back(exported):
     with pytest.raises(EngineError, match="has no cuda"):
         load(exported("lenet5", "--batch", "4"), device="cuda")
