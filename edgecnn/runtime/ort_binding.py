@@ -137,7 +137,7 @@ class BoundSession:
 
 
 def bindable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
-    """Return whether the shapes of the inputs tell those of all outputs, so that these can be bound before."""
+    """Return whether the shapes of the inputs tell those of all outputs, which can be bound before then."""
     known = {size for spec in inputs for size in spec.shape if isinstance(size, str)}
     return all(
         bool(spec.shape)

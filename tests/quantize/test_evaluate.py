@@ -86,7 +86,8 @@ def test_every_output_is_compared_and_integers_are_named():
         outputs=outputs,
     )  # fmt: skip
     reference = Reference.of(model, IMAGES)
-    assert [(item.name, reference.task.kind(item)) for item in reference.outputs] == [("map", VALUES), ("y", "class scores")]
+    kinds = [(item.name, reference.task.kind(item)) for item in reference.outputs]
+    assert kinds == [("map", VALUES), ("y", "class scores")]
     assert reference.not_compared(model) == ["i"]
     assert logits(model, IMAGES).shape == (10, 5), "the class scores, wherever they stand"
 

@@ -97,7 +97,8 @@ class Clock:
         bound([image])
         (shape,) = bound._buffers
         self._buffers = bound._buffers[shape]
-        bound._buffers[shape] = dataclasses.replace(self._buffers, session=self, sources=[self], results=[self])
+        changed = {"session": self, "sources": [self], "results": [self]}
+        bound._buffers[shape] = dataclasses.replace(self._buffers, **changed)
 
     def perf_counter(self) -> float:
         return self.now
