@@ -10,7 +10,7 @@ from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
-from edgecnn.tasks.metric import METRIC
+from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
@@ -103,7 +103,7 @@ class EvalRequest(EngineOptions):
         help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
-    metric: str | None = option(None, METRIC)
+    metric: str | UserFunction | None = option(None, METRIC)
     reference: Path | None = option(
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )

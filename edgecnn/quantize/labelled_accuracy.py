@@ -11,7 +11,7 @@ from edgecnn.artifact import Manifest
 from edgecnn.data.sample_files import holds_samples, list_samples, read_labels, read_samples
 from edgecnn.data.trained_on import test_images
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.quantize.graph import shapes
+from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.reference import Network
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import zeros
@@ -44,7 +44,7 @@ class Labelled:
         `metric` is the user's; without one it is the task's. Raises InvalidValueError if the task has none,
         DataError for data that does not fit the network.
         """
-        outputs = Network(model)(zeros(shapes.input_specs(model)))
+        outputs = Network(model)(zeros(input_specs(model)))
         task = TASKS.get(manifest.task) if manifest.task else task_of_values(outputs)
         chosen = users(metric) if metric is not None else task.metric
         if chosen is None:
@@ -53,7 +53,7 @@ class Labelled:
                 hint="give `min_sqnr` in place of `max_drop`, or a `metric` of your own",
             )
         if holds_samples(data):
-            files, specs = list_samples(data), shapes.input_specs(model)
+            files, specs = list_samples(data), input_specs(model)
             inputs, labels = read_samples(files, specs), read_labels(files, specs)
             return cls(inputs, labels, model, chosen, as_they_are=metric is not None)
         if preprocessing is None:

@@ -14,13 +14,15 @@ from edgecnn import request_json
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
+from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
-from edgecnn.quantize.graph.index import batch_of
+from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
 from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
@@ -40,6 +42,7 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Reference, as_given
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import image_sizes, image_spec
 from edgecnn.tasks.compare import varies
 
 #: How the preparation is known that nobody said.
@@ -67,12 +70,12 @@ def quantize_file(
     check_onnx_output(request.output)
     progress("prepare")
     source = _open(request)
-    finetune = trainer(source.model, source.preprocessing) if trainer else None
+    finetune = trainer(source.model, source.trained_on()) if trainer else None
     reduced = _reduce(request, source, progress, finetune)
     sensitivity = _sensitivity(source, reduced, progress) if request.sensitivity else None
     progress("check")
     checked = _check(source, reduced)
-    notes = [*source.notes, *reduced.notes, *source.images.notes]
+    notes = [*source.notes, *reduced.notes, *source.samples.notes]
     manifest = _manifest(request, source, reduced, checked, training_data or {})
     written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
@@ -89,6 +92,14 @@ def quantize_file(
 
 
 @dataclass(frozen=True)
+class _Said:
+    """How images become inputs, and where that is known from."""
+
+    preprocessing: Preprocessing
+    by: str
+
+
+@dataclass(frozen=True)
 class _Source:
     """The float file that was given, made ready."""
 
@@ -96,37 +107,55 @@ class _Source:
     #: Its graph, prepared, and what is known of it.
     model: onnx.ModelProto
     manifest: Manifest
-    preprocessing: Preprocessing
-    #: Where the preprocessing is known from.
-    said_by: str
-    images: ImageSource
+    #: How its images are prepared; None of a network that takes samples from files.
+    said: _Said | None
+    samples: SampleSource
     #: What it gives for the images that check.
     reference: Reference
     notes: list[str]
+
+    def trained_on(self) -> Preprocessing:
+        """Return how images are prepared for training; raises InvalidValueError where there are none."""
+        if self.said is None or len(self.model.graph.input) > 1:
+            raise InvalidValueError(
+                "`train` takes networks of one image input, and this one takes something else",
+                hint="leave `train` out: repairs need no labels",
+            )
+        return self.said.preprocessing
 
 
 def _open(request: QuantizeRequest) -> _Source:
     """Read and prepare the file, and compute what the other form is compared with."""
     given = load(request.source)
-    known, model = given.manifest, prepare(given.model, request.size)
+    known = given.manifest
+    samples = request.calib if holds_samples(request.calib) else None
+    constants = request.inputs.constants
+    sizes = given_shapes(input_specs(given.model), constants, samples)
+    model = prepare(given.model, request.size, sizes)
+    inputs = tuple(input_specs(model))
     notes: list[str] = []
-    preprocessing, said_by = _preprocessing(request, known, model, notes)
-    images = ImageSource.open(
-        preprocessing,
-        calib=request.calib,
-        count=request.calib_images,
-        checks=request.check_images,
-        batch=batch_of(model),
-        digits=known is not None and known.labels == "digits",
-        seed=request.seed,
-    )
-    if said_by == _ASSUMED and not request.yes:
-        assumed_preprocessing.check(model, given.model, images, str(request.source))
-    checks = preprocessing.normalize(images.check_frames())
-    reference = _reference(given.model, model, checks, notes)
+    how: dict[str, Any] = {
+        "count": request.calib_images,
+        "checks": request.check_images,
+        "batch": batch_of(model),
+        "seed": request.seed,
+    }
+    said = None
+    source: SampleSource
+    if samples is None:
+        said = _preprocessing(request, known, image_spec(inputs), notes)
+        digits = known is not None and known.labels == "digits"
+        images = ImageSource.open(said.preprocessing, calib=request.calib, digits=digits, **how)
+        source = ImageSamples(images, inputs, constants)
+        if said.by == _ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
+            assumed_preprocessing.check(model, given.model, images, str(request.source))
+    else:
+        source = FileSamples.open(samples, inputs, **how)
+    reference = _reference(given.model, model, source.checks(), notes)
     notes += _check_reference(request, reference, model)
-    manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
-    return _Source(given.sha256, model, manifest, preprocessing, said_by, images, reference, notes)
+    manifest = known or _manifest_of(model, said.preprocessing if said else None)
+    manifest = replace(manifest, layers=layer_table.layers(model))
+    return _Source(given.sha256, model, manifest, said, source, reference, notes)
 
 
 def _reduce(
@@ -143,7 +172,8 @@ def _reduce(
     )
     labelled = None
     if request.data:
-        labelled = Labelled.open(request.data, source.preprocessing, source.manifest, source.model)
+        prepared = source.said.preprocessing if source.said else None
+        labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(
@@ -154,7 +184,7 @@ def _reduce(
         drop=labelled.drop if labelled else None,
         finetune=finetune,
     )
-    return reduce_precision(source.model, how, source.images.calibration, choose, progress)
+    return reduce_precision(source.model, how, source.samples.calibration, choose, progress)
 
 
 def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[LayerSensitivity] | None:
@@ -165,8 +195,9 @@ def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[
 
 
 def _check(source: _Source, reduced: Reduced) -> Checked:
-    images = source.images
-    why = accuracy_floor.causes(source.preprocessing, source.said_by, images.description, images.tally.count)
+    said = (source.said.preprocessing, source.said.by) if source.said else None
+    samples = source.samples
+    why = accuracy_floor.causes(said, samples.description, samples.recorded()["count"])
     outcome = reduced.outcome
     if outcome is not None and outcome.quantized.model is reduced.model:
         parity = outcome.verdict.parity  # against the same reference
@@ -194,8 +225,8 @@ def _manifest(
             **parameters,
             "asked": request_json.to_json(request, "source", "output", "sensitivity"),
             "target": request.target,
-            "images": source.images.description,
-            **source.images.tally.to_json(),
+            "images": source.samples.description,
+            **source.samples.recorded(),
         },
         request.seed,
         source.sha256,
@@ -244,15 +275,11 @@ def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx
     return notes
 
 
-def _input_shape(model: onnx.ModelProto) -> list[int]:
-    return [dim.dim_value or 1 for dim in model.graph.input[0].type.tensor_type.shape.dim]
-
-
 def _preprocessing(
-    request: QuantizeRequest, known: Manifest | None, model: onnx.ModelProto, notes: list[str]
-) -> tuple[Preprocessing, str]:
+    request: QuantizeRequest, known: Manifest | None, image: TensorSpec, notes: list[str]
+) -> _Said:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
-    _, channels, height, width = _input_shape(model)
+    height, width, channels = image_sizes(image, None, request.source.name)
     if height != width:
         raise ArtifactError(
             f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
@@ -267,25 +294,19 @@ def _preprocessing(
     elif known is not None and known.preprocessing:
         chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
         if request.size is None:
-            chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
+            chosen.demand_input(image.shape, image.layout, request.source.name)
     else:
         notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
-    return chosen.at(height).with_channels(channels), said_by
+    return _Said(chosen.at(height).with_channels(channels), said_by)
 
 
-def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:
+def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:
     """Return a manifest for a file that came without one."""
-
-    def spec(value: onnx.ValueInfoProto, layout: str) -> TensorSpec:
-        dims = value.type.tensor_type.shape.dim
-        shape = tuple(dim.dim_value or dim.dim_param or "batch" for dim in dims)
-        return TensorSpec(value.name, shape, "float32", layout)
-
     return Manifest(
-        inputs=(spec(model.graph.input[0], "NCHW"),),
-        outputs=tuple(spec(value, "NC") for value in model.graph.output),
-        preprocessing=preprocessing.to_json(),
-        resolution=preprocessing.size,
+        inputs=tuple(input_specs(model)),
+        outputs=tuple(map(spec_of, model.graph.output)),
+        preprocessing=preprocessing.to_json() if preprocessing else None,
+        resolution=preprocessing.size if preprocessing else None,
         macs=sum(macs_by_node(model).values()),
     )

@@ -16,7 +16,7 @@ from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.parity import Output, Parity
 from edgecnn.quantize.graph import shapes
 from edgecnn.quantize.graph.edit import copy_of
-from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
 from edgecnn.runtime.ort_engine import open_session, run_session
 from edgecnn.runtime.sample_axis import SampleAxes, declared
@@ -53,7 +53,7 @@ class Network:
 
     def _open(self, model: onnx.ModelProto, *, optimize: bool) -> None:
         self._session = open_session(model.SerializeToString(), optimize=optimize)
-        self._inputs = shapes.input_specs(model)
+        self._inputs = input_specs(model)
         image = image_spec(self._inputs)
         batch = image.shape[0] if image.shape else 1
         fixed = isinstance(batch, int)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
+from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.engine_inputs import Inputs
 
 Array = npt.NDArray[Any]
@@ -79,3 +80,41 @@ def zeros(specs: Sequence[TensorSpec]) -> Array:
         sizes = [size if isinstance(size, int) else 1 for size in spec.shape]
         arrays[spec.name] = np.zeros([count, *(sizes[1:] if is_batched(spec, image) else sizes)], spec.dtype)
     return pack(arrays)
+
+
+def constant(spec: TensorSpec, value: Sequence[float], image: TensorSpec, count: int) -> Array:
+    """Return an input's constant for `count` samples; raises InvalidValueError for too many numbers."""
+    shape = spec.shape[1:] if is_batched(spec, image) else spec.shape
+    sizes = [size for size in shape if isinstance(size, int)]
+    numbers = np.asarray(value, np.float64)
+    if len(sizes) < len(shape):
+        sizes = [size if isinstance(size, int) else len(numbers) for size in shape]
+    if numbers.size not in (1, int(np.prod(sizes))):
+        raise InvalidValueError(
+            f"{spec.name!r} takes {' x '.join(map(str, shape)) or 'one'} numbers, not {numbers.size}",
+            hint="give as many, or one that stands for all",
+        )
+    one = numbers.reshape(sizes) if numbers.size > 1 else np.full(sizes, numbers.item())
+    return np.repeat(one.astype(spec.dtype)[None], count, axis=0)
+
+
+def image_sizes(spec: TensorSpec, size: tuple[int, int] | None, name: str) -> tuple[int, int, int]:
+    """Return height, width and channels of an image input; `size` stands for sizes that are free.
+
+    Raises InvalidValueError for a size that is missing, or is not the input's.
+    """
+    order = (1, 2, 3) if spec.layout == "NHWC" else (2, 3, 1)
+    *sides, channels = (spec.shape[axis] for axis in order)
+    if size is None and not all(isinstance(side, int) for side in sides):
+        raise InvalidValueError(
+            f"{name} takes images of any size ({' x '.join(map(str, spec.shape))})",
+            hint="say which: `size` 224, or 48x320 (height x width)",
+        )
+    wanted = size or (0, 0)
+    found = [side if isinstance(side, int) else own for side, own in zip(sides, wanted, strict=True)]
+    if size is not None and tuple(found) != size:
+        raise InvalidValueError(
+            f"{name} takes images of {' x '.join(map(str, sides))}, not {size[0]} x {size[1]}",
+            hint="leave `size` out, or give the size that it takes",
+        )
+    return found[0], found[1], int(channels)

@@ -86,7 +86,7 @@ def train_quantized(
     batches = partial(calibration, dataset, spec.preprocessing, options)
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     reduced = reduce_precision(model, how, batches, training, progress)
-    why = accuracy_floor.causes(spec.preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+    why = accuracy_floor.causes((spec.preprocessing, "the network"), dataset.name, CALIBRATION_IMAGES)
     checked = check(reduced, training.verdict, why)
     manifest = replace(
         exported,
