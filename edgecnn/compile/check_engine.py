@@ -106,7 +106,8 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
         if choice.samples is None:
             notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if engine.input.shape else 1
-        return real_input(engine, size if isinstance(size, int) else _CHECK_IMAGES, choice)
+        count = size if isinstance(size, int) else choice.at_most(_CHECK_IMAGES)
+        return real_input(engine, count, choice)
     digits = engine.manifest is not None and engine.manifest.labels == "digits"
     source = ImageSource.open(engine.preprocessing, checks=_CHECK_IMAGES, digits=digits)
     if request.check is not None:

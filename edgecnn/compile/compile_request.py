@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.backends import BACKENDS, for_other_gpus, listed
-from edgecnn.data.input_options import InputOptions
+from edgecnn.data.input_options import InputOptions, pixels
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
 from edgecnn.targets import target
@@ -48,16 +48,6 @@ class BatchRange:
         return cls(*numbers)
 
 
-def _pixels(text: str) -> tuple[int, int]:
-    """Read "224" or "48x320" (height x width)."""
-    parts = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
-    if len(parts) == 1:
-        parts *= 2
-    if len(parts) != 2 or not all(1 <= part <= _MOST_IMAGES for part in parts):
-        raise InvalidValueError(f"{text!r} is no size", hint="224, or 48x320 (height x width)")
-    return parts[0], parts[1]
-
-
 @dataclass(frozen=True)
 class SizeRange:
     """Heights and widths of images that an engine takes: the least, the one to tune for, the greatest."""
@@ -77,7 +67,7 @@ class SizeRange:
     @classmethod
     def parse(cls, text: str) -> SizeRange:
         """Read "224", "48x320" or "32x100:48x320:64x640"; raises InvalidValueError."""
-        found = [_pixels(part) for part in text.split(":")]
+        found = [pixels(part) for part in text.split(":")]
         if len(found) == 1:
             found *= 3
         if len(found) != 3:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.backends import listed
-from edgecnn.data.input_options import InputOptions
+from edgecnn.data.input_options import InputOptions, pixels
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
@@ -41,9 +41,16 @@ class SampleOptions(InputOptions):
         path="folder",
     )
 
-    def choice(self, size: tuple[int, int] | None = None) -> InputChoice:
-        """Return what is measured on; `size` is that of images of a network that takes any."""
-        return InputChoice(size, self.constants, self.samples)
+    size: tuple[int, int] | None = option(
+        None,
+        "Height and width of the images, of a network that takes any: 224, or 48x320.",
+        unset="the network's",
+        read=pixels,
+    )
+
+    def choice(self) -> InputChoice:
+        """Return what is measured on."""
+        return InputChoice(self.size, self.constants, self.samples)
 
 
 def batches(text: str) -> tuple[int, ...]:

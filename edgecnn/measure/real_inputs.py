@@ -34,6 +34,15 @@ class InputChoice:
     #: Folder of samples (`data.sample_files`).
     samples: Path | None = None
 
+    @property
+    def description(self) -> str:
+        """What the conditions of a measurement say of it."""
+        return "real photograph" if self.samples is None else f"samples of {self.samples}"
+
+    def at_most(self, count: int) -> int:
+        """Return how many different samples there are of `count`; of images as many as wanted."""
+        return count if self.samples is None else min(count, len(list_samples(self.samples)))
+
 
 #: Photographs at the size that a network asks for.
 PHOTOGRAPHS = InputChoice()

@@ -119,7 +119,7 @@ class Engine(abc.ABC):
     def _computed(self, inputs: Inputs) -> Sequence[Array]:
         arrays = self.check(inputs)
         try:
-            return self._infer([np.ascontiguousarray(array) for array in arrays])
+            return self._infer([np.asarray(array, order="C") for array in arrays])
         except Exception as error:
             if self._closed:  # by another thread, meanwhile
                 raise self._is_closed() from error

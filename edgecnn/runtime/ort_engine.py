@@ -152,7 +152,7 @@ class OrtEngine(Engine):
         """Run a batch on a GPU, and return how long its parts took; None on a CPU. Raises as calling does."""
         if self._bound is None:
             return None
-        arrays = [np.ascontiguousarray(array) for array in self.check(inputs)]
+        arrays = [np.asarray(array, order="C") for array in self.check(inputs)]
         try:
             return self._bound.time(arrays)
         except Exception as error:

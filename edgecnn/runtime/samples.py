@@ -55,7 +55,7 @@ def unpack(samples: Array, specs: Sequence[TensorSpec]) -> Inputs:
         return samples if specs[0].shape and is_batched(specs[0], specs[0]) else samples[0]
     image = image_spec(specs)
     return {
-        spec.name: np.ascontiguousarray(samples[spec.name])
+        spec.name: np.asarray(samples[spec.name], order="C")
         if is_batched(spec, image)
         else np.asarray(samples[spec.name][0])
         for spec in specs

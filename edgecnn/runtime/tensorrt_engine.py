@@ -93,7 +93,7 @@ class TensorRtEngine(Engine):
 
     def time(self, inputs: Inputs) -> Times:
         """Run a batch that the engine takes, and return how long its parts took. Raises as calling does."""
-        arrays = [np.ascontiguousarray(array) for array in self.check(inputs)]
+        arrays = [np.asarray(array, order="C") for array in self.check(inputs)]
         with self._lease(_shapes(arrays)) as context:
             return context.time(arrays, graph=self.cuda_graph)
 
@@ -113,7 +113,7 @@ class TensorRtEngine(Engine):
             context = self._context(_shapes(self.check(inputs)), clock)
 
         def run(inputs: Inputs) -> dict[str, float]:
-            arrays = [np.ascontiguousarray(array) for array in self.check(inputs)]
+            arrays = [np.asarray(array, order="C") for array in self.check(inputs)]
             clock.seconds = {}
             with self._gpu.current():
                 context.run(arrays, graph=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ def compare(
                 measured += time.perf_counter() - before
     assert first is not None
     found = [
-        watch.conditions(engine, size) for engine, size in zip(first.engines, first.batches, strict=True)
+        dataclasses.replace(watch.conditions(engine, size), input=choice.description)
+        for engine, size in zip(first.engines, first.batches, strict=True)
     ]
     return Compared(first.engines, turns, found, unlike, first.warm)
 

@@ -163,7 +163,9 @@ def profile(
             np.array(case.samples),
             np.array(case.starts) - case.starts[0],
             case.batch,
-            watch.conditions(case.engine, case.batch, case.spans),
+            dataclasses.replace(
+                watch.conditions(case.engine, case.batch, case.spans), input=choice.description
+            ),
             before,
             tuple(case.parts),
         )
