@@ -20,7 +20,7 @@ class TableEngine(Engine):
         path.write_bytes(b"stub")
         image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
         super().__init__(path, None, [image], [TensorSpec("y", (batch, table.shape[1]), "float32", "NC")])
-        self._preprocessing = Preprocessing(size=4, crop=1.0)
+        self._preprocessing = Preprocessing(4, crop=1.0)
         self.table = table.astype(np.float32)
         #: Sizes of the batches that came.
         self.seen: list[int] = []

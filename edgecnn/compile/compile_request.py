@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.backends import BACKENDS, for_other_gpus, listed
-from edgecnn.data.input_options import InputOptions, pixels
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.options import Request, group, option
 from edgecnn.targets import target
 
@@ -52,9 +53,9 @@ class BatchRange:
 class SizeRange:
     """Heights and widths of images that an engine takes: the least, the one to tune for, the greatest."""
 
-    least: tuple[int, int]
-    best: tuple[int, int]
-    most: tuple[int, int]
+    least: Size
+    best: Size
+    most: Size
 
     def __post_init__(self) -> None:
         for sides in zip(self.least, self.best, self.most, strict=True):
@@ -67,7 +68,7 @@ class SizeRange:
     @classmethod
     def parse(cls, text: str) -> SizeRange:
         """Read "224", "48x320" or "32x100:48x320:64x640"; raises InvalidValueError."""
-        found = [pixels(part) for part in text.split(":")]
+        found = [Size.of(part) for part in text.split(":")]
         if len(found) == 1:
             found *= 3
         if len(found) != 3:

@@ -8,23 +8,10 @@ from dataclasses import dataclass
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
 
-#: Pixels of a side: libraries count them in 32 bits.
-_MOST_PIXELS = 2**31 - 1
-
 
 def words(text: str) -> tuple[str, ...]:
     """Read "a=1 b=2,3" as its parts."""
     return tuple(text.split())
-
-
-def pixels(text: str) -> tuple[int, int]:
-    """Read "224" or "48x320" (height x width); raises InvalidValueError."""
-    parts = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
-    if len(parts) == 1:
-        parts *= 2
-    if len(parts) != 2 or not all(1 <= part <= _MOST_PIXELS for part in parts):
-        raise InvalidValueError(f"{text!r} is no size", hint="224, or 48x320 (height x width)")
-    return parts[0], parts[1]
 
 
 @dataclass(frozen=True)

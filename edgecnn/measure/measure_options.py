@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.backends import listed
-from edgecnn.data.input_options import InputOptions, pixels
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
 from edgecnn.tasks.metric import METRIC, UserFunction
@@ -41,11 +42,11 @@ class SampleOptions(InputOptions):
         path="folder",
     )
 
-    size: tuple[int, int] | None = option(
+    size: Size | None = option(
         None,
-        "Height and width of the images, of a network that takes any: 224, or 48x320.",
+        "Height and width of the images, of a network that takes any: 224, or 192x256.",
         unset="the network's",
-        read=pixels,
+        read=Size.of,
     )
 
     def choice(self) -> InputChoice:

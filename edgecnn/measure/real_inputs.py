@@ -112,10 +112,18 @@ def _photographs(
     engine: Engine, spec: TensorSpec, count: int, size: tuple[int, int] | None, seed: int
 ) -> Array:
     """Return crops of a photograph for one image input."""
+    if size is None and engine.is_prepared and spec is engine.input:
+        size = _filled(spec, engine.preprocessing.size)
     height, width, channels = image_sizes(spec, size, engine.path.name)
-    preprocessing = Preprocessing(max(height, width)).with_channels(channels)
-    if engine.manifest and engine.manifest.preprocessing and size is None:
-        preprocessing = engine.preprocessing
+    preprocessing = Preprocessing(height, width).with_channels(channels)
+    if engine.is_prepared:
+        preprocessing = engine.preprocessing.at((height, width))
     crops = random_crops([sample_photo()], preprocessing, count, seed=seed)
-    frames = np.stack(list(crops))[:, :height, :width]
+    frames = np.stack(list(crops))
     return engine.input_of(frames, preprocessing, spec)
+
+
+def _filled(spec: TensorSpec, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the size that images are prepared to, for an input that leaves its own free; else None."""
+    free = any(not isinstance(side, int) for side in spec.shape[1:])
+    return size if free else None

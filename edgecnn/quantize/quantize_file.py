@@ -15,7 +15,7 @@ from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
@@ -28,6 +28,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
@@ -169,6 +170,7 @@ def _reduce(
         request.budget,
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     labelled = None
     if request.data:
@@ -280,10 +282,6 @@ def _preprocessing(
 ) -> _Said:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     height, width, channels = image_sizes(image, None, request.source.name)
-    if height != width:
-        raise ArtifactError(
-            f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
-        )
     if request.preprocessing is not None:
         chosen, said_by = request.preprocessing, "`mean` and `std`"
         if chosen.channels != channels:
@@ -298,7 +296,7 @@ def _preprocessing(
     else:
         notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
-    return _Said(chosen.at(height).with_channels(channels), said_by)
+    return _Said(chosen.at((height, width)).with_channels(channels), said_by)
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:
@@ -307,6 +305,6 @@ def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) ->
         inputs=tuple(input_specs(model)),
         outputs=tuple(map(spec_of, model.graph.output)),
         preprocessing=preprocessing.to_json() if preprocessing else None,
-        resolution=preprocessing.size if preprocessing else None,
+        resolution=preprocessing.size.said if preprocessing else None,
         macs=sum(macs_by_node(model).values()),
     )

@@ -170,6 +170,11 @@ class Engine(abc.ABC):
         """Let images be prepared so, whatever the file says or does not say."""
         self._preprocessing = preprocessing
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it is known how images are prepared."""
+        return self._preprocessing is not None
+
     def demand_own_preprocessing(self) -> None:
         """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
         if self._preprocessing is not None:
@@ -192,7 +197,7 @@ class Engine(abc.ABC):
         return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
-        """Return resized and cropped images, (N, size, size, channels) uint8, as an input array."""
+        """Return fitted images, (N, height, width, channels) uint8, as an input array."""
         return self.input_of(frames, self.preprocessing)
 
     def input_of(

@@ -25,7 +25,7 @@ class Stub(Engine):
         path.write_bytes(b"\x08\x0a")  # the least that is an ONNX file
         image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
         super().__init__(path, None, [image], [TensorSpec("y", (batch, 10), "float32", "NC")])
-        self._preprocessing = Preprocessing(size=4, crop=1.0)
+        self._preprocessing = Preprocessing(4, crop=1.0)
         self.clock, self.seconds = clock, seconds
 
     def _infer(self, inputs):
