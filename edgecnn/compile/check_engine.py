@@ -17,7 +17,7 @@ from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import ArtifactError, ParityError
-from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, real_input
+from edgecnn.measure.real_inputs import InputChoice, inputs_of_frames, real_input
 from edgecnn.parity import Output, Parity, demand
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
@@ -98,12 +98,13 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
 
     Of a network that takes something else, or more, of what the request says of its inputs.
     """
-    known = engine.manifest is not None and engine.manifest.preprocessing is not None
     samples = request.check if holds_samples(request.check) else None
-    choice = InputChoice(request.sizes.best if request.sizes else None, request.inputs.constants, samples)
-    plain = len(engine.inputs) == 1 and choice == PHOTOGRAPHS
-    if not known or not plain or (request.check is None and util.find_spec("skimage") is None):
-        if choice.samples is None:
+    images = [spec for spec in engine.inputs if spec.name not in request.inputs.constants]
+    alike = len({spec.shape[1:] for spec in images}) == 1
+    pictures = engine.is_prepared and samples is None and alike
+    if not pictures or (request.check is None and util.find_spec("skimage") is None):
+        choice = InputChoice(request.sizes.best if request.sizes else None, request.inputs.constants, samples)
+        if samples is None:
             notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if engine.input.shape else 1
         count = size if isinstance(size, int) else choice.at_most(_CHECK_IMAGES)
@@ -118,4 +119,4 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
         source = dataclasses.replace(source, check_files=files, left_out=tuple(found.notes))
     frames = source.check_frames()
     notes += source.notes
-    return engine.prepare_frames(frames)
+    return inputs_of_frames(engine, frames, request.inputs.constants)

@@ -112,6 +112,7 @@ class EvalRequest(EngineOptions):
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)
+    inputs: InputOptions = group(InputOptions)
     reference: Path | None = option(
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )

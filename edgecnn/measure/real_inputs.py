@@ -91,6 +91,28 @@ def real_samples(
     )
 
 
+def inputs_of_frames(
+    engine: Engine, frames: npt.NDArray[np.uint8], constants: Mapping[str, Sequence[float]] | None = None
+) -> Inputs:
+    """Return framed images, (N, H, W, C), as all inputs of an engine: each image input gets other ones.
+
+    Raises InvalidValueError for an input that is no image and has no constant.
+    """
+    constants = constants or {}
+    if len(engine.inputs) == 1:
+        return engine.prepare_frames(frames)
+    demand_known(engine.inputs, constants, engine.path.name)
+    arrays, turned = {}, 0
+    for spec in engine.inputs:
+        if spec.name in constants:
+            arrays[spec.name] = constant(spec, constants[spec.name], engine.input, len(frames))
+            continue
+        own = np.roll(frames, turned, axis=0)
+        arrays[spec.name] = engine.input_of(own, engine.preprocessing, spec)
+        turned += 1
+    return unpack(pack(arrays), engine.inputs)
+
+
 def demand_known(inputs: Sequence[TensorSpec], constants: Mapping[str, Any], who: str) -> None:
     """Raise InvalidValueError for an input that nothing is known for, and for a constant of none."""
     names = [spec.name for spec in inputs]

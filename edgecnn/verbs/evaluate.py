@@ -59,17 +59,21 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
     models = (request.model, *([request.reference] if request.reference else []))
     with opened(models, request, progress, threads=1) as (engine, *others):
         other = others[0] if others else None
+        if other is not None and engine.is_prepared and not other.is_prepared:
+            # A file that does not say gets what the one that was made from it does.
+            other.prepare_by(engine.preprocessing)
         how: dict[str, Any] = {
             "reference": other,
             "metric": metric,
             "batch": request.batch,
             "workers": workers,
             "cache": cache,
+            "constants": request.inputs.constants,
             "progress": progress,
         }
         dataset = _dataset(engine, request, metric, progress)
         accuracy: Accuracy | MeasuredOutputs
-        if isinstance(dataset, LabelledImages) and engine.task.answers_classes(engine.outputs):
+        if isinstance(dataset, LabelledImages) and dataset.labels and _answers_classes(engine):
             accuracy = evaluate(engine, dataset, **how)
         else:
             accuracy = measure_outputs(engine, dataset, request.data, **how)
@@ -86,10 +90,20 @@ def _dataset(
     """Return what the model is asked: labelled images, images without labels, or samples from files."""
     if holds_samples(request.data):
         return list_samples(request.data)
-    if engine.task.answers_classes(engine.outputs):
+    unlabelled = request.reference is not None and _holds_images_alone(request.data)
+    if _answers_classes(engine) and not unlabelled:
         return test_images(engine.manifest, request.data, engine.classes, progress)
     if metric is not None or not Path(request.data).is_dir():
         return test_images(engine.manifest, request.data, None, progress)
-    # Outputs that labels say nothing of are compared with a reference's, on any images.
+    # A reference's outputs need no labels: any images will do.
     found = demand_images(list_folder(request.data))
     return LabelledImages(request.data, found.images, [], tuple(found.notes))
+
+
+def _answers_classes(engine: Engine) -> bool:
+    return engine.task.answers_classes(engine.outputs)
+
+
+def _holds_images_alone(data: str) -> bool:
+    """Return whether something is a folder without class folders."""
+    return Path(data).is_dir() and not any(item.is_dir() for item in Path(data).iterdir())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from edgecnn.data.sample_files import read_samples
 from edgecnn.data.unreadable import Skipped
 from edgecnn.errors import EngineError
 from edgecnn.measure.accuracy.infer_images import sweep
+from edgecnn.measure.real_inputs import inputs_of_frames
 from edgecnn.parity import Output
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
@@ -49,13 +50,16 @@ def of_images(
     workers: int,
     cache: FrameCache | None = None,
     progress: Progress = silent,
+    constants: Mapping[str, Sequence[float]] | None = None,
 ) -> Given:
     """Run every image through each engine's own preprocessing, and through the engine; see `sweep`.
+
+    `constants` are the values of inputs that are no images, by name.
 
     Raises DataError if too many images cannot be read, ArtifactError for a file that does not say how its
     images are prepared, EngineError for outputs that depend on what is seen.
     """
-    work = _Work(engines, cache)
+    work = _Work(engines, cache, constants)
     found = sweep(images, work.read, work.infer, batch=batch, workers=workers, progress=progress)
     outputs = [
         _joined(engine, list(parts))
@@ -79,8 +83,13 @@ def of_samples(engines: Sequence[Engine], files: Sequence[Path]) -> Given:
 class _Work:
     """What is done with each image, and with each batch, for all engines at once."""
 
-    def __init__(self, engines: Sequence[Engine], cache: FrameCache | None) -> None:
-        self._engines, self._cache = engines, cache
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        cache: FrameCache | None,
+        constants: Mapping[str, Sequence[float]] | None,
+    ) -> None:
+        self._engines, self._cache, self._constants = engines, cache, constants
         self._preprocessings = {item.preprocessing for item in engines}
 
     def read(self, image: Any) -> _Frames:
@@ -93,7 +102,11 @@ class _Work:
     def infer(self, frames: list[_Frames]) -> list[list[Output]]:
         """Return the outputs of each engine."""
         return [
-            item.rows(item.prepare_frames(np.stack([frame[item.preprocessing] for frame in frames])))
+            item.rows(
+                inputs_of_frames(
+                    item, np.stack([frame[item.preprocessing] for frame in frames]), self._constants
+                )
+            )
             for item in self._engines
         ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +170,7 @@ def evaluate(
     workers: int | None = None,
     cache: FrameCache | None = None,
     progress: Progress = silent,
+    constants: Mapping[str, Sequence[float]] | None = None,
 ) -> Accuracy:
     """Run every image through the engine's own preprocessing, and through that of `reference` too.
 
@@ -187,7 +188,13 @@ def evaluate(
     size, workers = batch_for(engines, batch), workers or len(cores())
     with Watch() as watch:
         given = of_images(
-            engines, dataset.images, batch=size, workers=workers, cache=cache, progress=progress
+            engines,
+            dataset.images,
+            batch=size,
+            workers=workers,
+            cache=cache,
+            progress=progress,
+            constants=constants,
         )
     conditions = {
         **watch.conditions(engine, size).to_json(),
@@ -228,6 +235,7 @@ def measure_outputs(
     workers: int | None = None,
     cache: FrameCache | None = None,
     progress: Progress = silent,
+    constants: Mapping[str, Sequence[float]] | None = None,
 ) -> MeasuredOutputs:
     """Measure a network of any outputs on images, or on samples from files, against a reference or labels.
 
@@ -243,7 +251,13 @@ def measure_outputs(
     with Watch() as watch:
         if isinstance(dataset, LabelledImages):
             given = of_images(
-                engines, dataset.images, batch=size, workers=workers, cache=cache, progress=progress
+                engines,
+                dataset.images,
+                batch=size,
+                workers=workers,
+                cache=cache,
+                progress=progress,
+                constants=constants,
             )
         else:
             given = of_samples(engines, dataset)

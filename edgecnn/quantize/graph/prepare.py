@@ -41,7 +41,7 @@ def prepare(
     for a `size` that is missing or is not the input's.
     """
     check_size(model)
-    _refuse(model)
+    _refuse(model, samples or {})
     not_finite.check_weights(model)
     if _has_work(model):
         result = limited_process.call(rewritten, model, size, samples, what="preparing the graph")
@@ -94,7 +94,7 @@ def rewritten(
     return result
 
 
-def _refuse(model: onnx.ModelProto) -> None:
+def _refuse(model: onnx.ModelProto, samples: Mapping[str, Sequence[int]]) -> None:
     """Raise ArtifactError for what no rewriting makes a float network."""
     graph = model.graph
     quantized = next((node for node in graph.node if _QUANTIZED.match(node.op_type)), None)
@@ -107,11 +107,11 @@ def _refuse(model: onnx.ModelProto) -> None:
     types = {value.name: value.type.tensor_type.elem_type for value in (*inputs, *graph.output)}
     if any(tensor.data_type in _HALF for tensor in graph.initializer) or set(types.values()) & set(_HALF):
         raise ArtifactError("the model is float16 already", hint="give the float32 model it was made from")
-    source = next((value for value in inputs if len(value.type.tensor_type.shape.dim) == 4), inputs[0])
-    if len(inputs) == 1 and types[source.name] != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(types[source.name]).lower()
+    wrong = [item for item in inputs if item.name not in samples and types[item.name] != TensorProto.FLOAT]
+    if wrong:
+        kind = TensorProto.DataType.Name(types[wrong[0].name]).lower()
         raise ArtifactError(
-            f"the input {source.name!r} is {kind}; float32 is expected",
+            f"the input {wrong[0].name!r} is {kind}; float32 is expected",
             hint="export the network without the conversion from pixels",
         )
     readouts(model)  # raises for outputs that nothing can be said of
