@@ -7,6 +7,7 @@ much of the float network, and yet be farther apart than an engine of a float fi
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def measure(path: Path, inputs: Inputs, file: Engine, engine: Engine) -> Against
     """
     with load(path, device="cpu") as reference:
         precision = reference.manifest.precision if reference.manifest else "float32"
-        same = [_taken(spec) for spec in reference.inputs] == [_taken(spec) for spec in file.inputs]
+        same = _take_the_same(reference.inputs, file.inputs)
         outputs = [spec.name for spec in reference.outputs] == [spec.name for spec in file.outputs]
         if not same or not outputs or precision == "int8":
             raise InvalidValueError(
@@ -84,10 +85,17 @@ def measure(path: Path, inputs: Inputs, file: Engine, engine: Engine) -> Against
     )
 
 
-def _taken(spec: TensorSpec) -> tuple[Any, ...]:
-    """Return what an input takes but for its name and its batch; free sizes have no names of their own."""
-    sizes = tuple(size if isinstance(size, int) else None for size in spec.shape[1:])
-    return (len(spec.shape), *sizes, spec.dtype)
+def _take_the_same(ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec]) -> bool:
+    """Return whether inputs take the same but for their names and batches; a free size takes any."""
+    return len(ours) == len(theirs) and all(
+        one.dtype == other.dtype
+        and len(one.shape) == len(other.shape)
+        and all(
+            left == right or isinstance(left, str) or isinstance(right, str)
+            for left, right in zip(one.shape[1:], other.shape[1:], strict=True)
+        )
+        for one, other in zip(ours, theirs, strict=True)
+    )
 
 
 def demand(against: AgainstFloat, what: str) -> None:

@@ -18,7 +18,7 @@ from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.engine_inputs import Inputs
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.samples import constant, image_sizes, is_image, pack, unpack
+from edgecnn.runtime.samples import constant, image_sizes, is_image, pack, unpack, views
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +94,7 @@ def real_samples(
 def inputs_of_frames(
     engine: Engine, frames: npt.NDArray[np.uint8], constants: Mapping[str, Sequence[float]] | None = None
 ) -> Inputs:
-    """Return framed images, (N, H, W, C), as all inputs of an engine: each image input gets other ones.
+    """Return framed images, (N, H, W, C), as all inputs of an engine: each image input gets a view.
 
     Raises InvalidValueError for an input that is no image and has no constant.
     """
@@ -107,7 +107,7 @@ def inputs_of_frames(
         if spec.name in constants:
             arrays[spec.name] = constant(spec, constants[spec.name], engine.input, len(frames))
             continue
-        own = np.roll(frames, turned, axis=0)
+        own = views(frames, turned, height=1, width=2)
         arrays[spec.name] = engine.input_of(own, engine.preprocessing, spec)
         turned += 1
     return unpack(pack(arrays), engine.inputs)

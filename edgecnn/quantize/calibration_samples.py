@@ -16,7 +16,7 @@ from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.folder import CHECK_SHARE, MIN_IMAGES
 from edgecnn.data.sample_files import list_samples, read_samples
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, pack
+from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, pack, views
 
 Array = npt.NDArray[Any]
 #: Samples from files that go through the calibration at a time.
@@ -85,7 +85,7 @@ class ImageSamples:
         return self.images.tally.to_json()
 
     def samples(self, images: Array) -> Array:
-        """Return prepared images, (N, C, H, W), as samples: each image input gets other ones of them."""
+        """Return prepared images, (N, C, H, W), as samples: each image input gets a view of them."""
         arrays = {}
         turned = 0
         for spec in self.inputs:
@@ -94,10 +94,10 @@ class ImageSamples:
                     spec, self.constants[spec.name], image_spec(self.inputs), len(images)
                 )
                 continue
-            own = np.roll(images, turned, axis=0) if turned else images
+            own = views(images, turned, height=2, width=3)
             turned += 1
             nhwc = spec.layout == "NHWC"
-            arrays[spec.name] = np.ascontiguousarray(own.transpose(0, 2, 3, 1)) if nhwc else own
+            arrays[spec.name] = np.ascontiguousarray(own.transpose(0, 2, 3, 1) if nhwc else own)
         return pack(arrays)
 
 

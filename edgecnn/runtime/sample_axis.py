@@ -42,11 +42,11 @@ class SampleAxes:
 
         `batches` are the fewest and most images of an inference.
         """
-        self._axes = list(axes)
         self._least, self._most = batches
         self._fixed = fixed
+        self._axes = list(axes)
         #: Which outputs have no axis for the images; known once something was computed.
-        self.without_axis = [axis is not None and axis < 0 for axis in axes]
+        self.without_axis = [self._lacks(axis) for axis in axes]
         #: Whether images are computed one by one.
         self._alone = False
         self._known = None not in self._axes
@@ -103,11 +103,16 @@ class SampleAxes:
             two, more = self._larger(infer, first)
             found = [_varying_axis(small, large, more) for small, large in zip(one, two, strict=True)]
         found = [known if known is not None else axis for known, axis in zip(self._axes, found, strict=True)]
-        self.without_axis = [axis is None or axis < 0 for axis in found]
+        self.without_axis = [axis is None or self._lacks(axis) for axis in found]
         if None in found and not self._fixed and first == 1:
             self._alone = True
             found = [fixed_axis(shape, 1) for shape in one]
         self._axes = found
+
+    def _lacks(self, axis: int | None) -> bool:
+        """Return whether several images lie along no axis; of one at a time, an inference is its entry."""
+        alone = self._fixed and self._least == 1
+        return axis is not None and axis < 0 and not alone
 
     def _larger(self, infer: Infer, first: int) -> tuple[list[tuple[int, ...]], float]:
         """Return the shapes of a larger inference, and how many times as many images it takes."""

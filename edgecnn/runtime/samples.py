@@ -118,3 +118,13 @@ def image_sizes(spec: TensorSpec, size: tuple[int, int] | None, name: str) -> tu
             hint="leave `size` out, or give the size that it takes",
         )
     return found[0], found[1], int(channels)
+
+
+def views(images: Array, number: int, *, height: int, width: int) -> Array:
+    """Return pictures, (N, ...) with these axes, for one of several image inputs, by its `number` from 0.
+
+    The first gets them as they are, the second mirrored, a third upside down: other pictures, and the same
+    whatever the batch.
+    """
+    axes = [axis for bit, axis in ((1, width), (2, height)) if number & bit]
+    return np.flip(images, tuple(axes)) if axes else images

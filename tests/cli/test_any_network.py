@@ -80,7 +80,7 @@ class Network:
                     value = self.constants.constants[spec.name]
                     arrays[spec.name] = constant(spec, value, engine.input, len(images))
                 else:
-                    arrays[spec.name] = np.roll(images, turned, axis=0)
+                    arrays[spec.name] = images[..., ::-1] if turned else images
                     turned += 1
             return pack(arrays)
 
