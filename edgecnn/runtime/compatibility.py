@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from importlib import metadata
@@ -12,6 +13,7 @@ from edgecnn import files
 from edgecnn.artifact import EngineRecord, Manifest
 from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, MissingPackageError
+from edgecnn.optional_packages import require
 
 #: Options of `edgecnn compile` that hold on another machine too, as `EngineRecord.flags` keeps them, with
 #: what they are unless somebody asks.
@@ -31,12 +33,16 @@ OPTIONS: Mapping[str, Any] = {
 
 def library_version(backend: Backend) -> str:
     """Return the version of a backend's library; raises MissingPackageError where it is not installed."""
+    versions = []
     for package in backend.packages:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    raise MissingPackageError(f"{backend.title} is not installed here", hint=backend.install)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(metadata.version(package))
+    if not versions:
+        raise MissingPackageError(f"{backend.title} is not installed here", hint=backend.install)
+    if len(set(versions)) > 1:
+        # onnxruntime beside onnxruntime-gpu: they write over each other's files, and only the library knows.
+        return str(require(backend.library, f"running in {backend.title}").__version__)
+    return versions[0]
 
 
 def check(path: Path, manifest: Manifest, here: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,11 +84,14 @@ class OrtEngine(Engine):
         self._loops = path.suffix == ".onnx" and bool(_LOOPS & onnx_metadata.contents(path).operators)
         classes = count_classes(outputs[0].shape)
         plain = classes and len(outputs[0].shape) == 2 and outputs[0].type == "tensor(float)"
-        self._bound = (
-            BoundSession(self._session, "cuda", (outputs[0].name, classes), graph=self.cuda_graph)
-            if self.device == "cuda" and plain
-            else None
-        )
+        if self.cuda_graph and not plain:
+            # What a graph computes is only found in buffers that were bound before.
+            self.cuda_graph = False
+            self._session = self._open(path)
+        self._bound = None
+        if self.device == "cuda" and plain:
+            another = functools.partial(self._another, path) if self.cuda_graph else None
+            self._bound = BoundSession(self._session, "cuda", (outputs[0].name, classes), another)
         # Also known when the engine is closed: a result that was measured is described then.
         self._binds = self._bound is not None
         super().__init__(path, manifest, _spec(inputs[0], manifest), classes, _output_spec(outputs[0]))
@@ -106,6 +110,10 @@ class OrtEngine(Engine):
             # Not every network can be captured; one that cannot be run at all fails again here.
             self.cuda_graph = False
             return open_session(str(path), device=self.device, threads=self.threads)
+
+    def _another(self, path: Path, graph: bool) -> Any:
+        """Open the file once more, for another shape of input."""
+        return open_session(str(path), device=self.device, threads=self.threads, graph=graph)
 
     def _check_provider(self) -> None:
         if PROVIDERS[self.device] not in self._session.get_providers():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Entry points of this group, in any installed package, are an Architecture or several.
@@ -25,11 +26,11 @@ class Architecture:
     paper: str
     #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
     build: str
-    #: Side of the square input, in pixels.
-    resolution: int
+    #: Side of the square input, or its height and width, in pixels.
+    resolution: SizeLike
     preprocessing: Preprocessing
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    #: The function also takes `resolution`: some layer's shape depends on the input's size.
+    #: The function also takes `resolution`, a side or height and width: some layer's shape depends on it.
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
@@ -39,6 +40,11 @@ class Architecture:
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the reference network's input, in pixels."""
+        return Size.of(self.resolution)
 
     @property
     def in_channels(self) -> int:

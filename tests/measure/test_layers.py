@@ -105,7 +105,7 @@ def weighted_modules(alpha: float) -> set[str]:
 
 
 def check(path) -> LayerProfile:
-    with load(path, threads=1) as engine:
+    with load(path, device="cpu", threads=1) as engine:
         found = profile_layers(engine, seconds=0.1)
         assert {layer.name for layer in found.layers if layer.macs} == weighted_modules(0.25)
         assert sum(layer.macs for layer in found.layers) == engine.manifest.macs
@@ -153,14 +153,14 @@ def test_a_foreign_file_that_is_quantized_gets_a_table(exported, tmp_path):
 
 
 def test_a_backend_without_a_clock_says_so(exported):
-    with load(exported(*SMALL)) as engine:
+    with load(exported(*SMALL), device="cpu") as engine:
         engine.backend = "tensorrt"
         with pytest.raises(EngineError, match="does not say how long"):
             profile_layers(engine)
 
 
 def test_the_plot_shows_layers_and_the_point_under_the_roof(tmp_path, exported):
-    with load(exported(*SMALL)) as engine:
+    with load(exported(*SMALL), device="cpu") as engine:
         rows = by_layer([kernel("stem", "Conv", 3), kernel("reorder", "Reorder")], RECORDS, 1)
         found = LayerProfile(engine, rows, 0.004, 20)
     point = Roofline(2.5, 10.0, 100.0, 20.0, "memory", 0.2, "measured")
@@ -172,7 +172,7 @@ def test_the_plot_shows_layers_and_the_point_under_the_roof(tmp_path, exported):
 
 @pytest.mark.slow
 def test_layers_add_up_to_the_latency_within_10_percent(exported):
-    with load(exported("resnet18"), threads=1) as engine:
+    with load(exported("resnet18"), device="cpu", threads=1) as engine:
         covered = [profile_layers(engine, seconds=3).covered for _ in range(5)]
     assert np.median(covered) == pytest.approx(1, abs=0.1)
 

@@ -8,7 +8,7 @@ import pytest
 from program import SMALL
 
 from edgecnn.runtime import load
-from edgecnn.runtime.ort_binding import _MOST_SHAPES, BoundSession
+from edgecnn.runtime.ort_binding import _MOST_GRAPHS, _MOST_SHAPES, BoundSession
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.times import Times
 
@@ -27,7 +27,7 @@ def engine(path):
 @pytest.fixture
 def bound(path):
     session = open_session(str(path), threads=1)
-    return BoundSession(session, "cpu", (session.get_outputs()[0].name, 1000), graph=False)
+    return BoundSession(session, "cpu", (session.get_outputs()[0].name, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +57,47 @@ def test_more_shapes_than_are_kept_are_still_right(engine, bound, images):
     assert len(bound._buffers) <= _MOST_SHAPES
 
 
+class Opened:
+    """A session, and the shapes that it was run with."""
+
+    def __init__(self, path, graph: bool) -> None:
+        self.graph, self.shapes = graph, set()
+        self._session = open_session(str(path), threads=1)
+
+    def io_binding(self):
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding, options) -> None:
+        self.shapes.add(tuple(binding.get_outputs()[0].shape()))
+        self._session.run_with_iobinding(binding, options)
+
+
+def test_a_captured_session_runs_one_shape_alone(path, engine, images):
+    """On a GPU another shape frees what the captured graph reads: wrong answers, and then a crash."""
+    sessions = [Opened(path, graph=True)]
+
+    def another(graph: bool) -> Opened:
+        sessions.append(Opened(path, graph))
+        return sessions[-1]
+
+    bound = BoundSession(sessions[0], "cpu", (engine.output.name, 1000), another)
+    counts = range(1, _MOST_GRAPHS + 4)
+    for count in [*counts, *counts]:
+        part = np.repeat(images[:1], count, axis=0)
+        assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+    assert [session.graph for session in sessions] == [True] * _MOST_GRAPHS + [False]
+    assert [len(session.shapes) for session in sessions] == [1] * _MOST_GRAPHS + [3]
+
+
 class Clock:
     """A clock that moves by so much with each step of an inference."""
 
     def __init__(self, session, bound, name, image) -> None:
         self.now, self._session, self._bound = 0.0, session, bound
         bound(name, image)
-        bound._session = self
         (shape,) = bound._buffers
         self._buffers = bound._buffers[shape]
-        bound._buffers[shape] = dataclasses.replace(self._buffers, source=self, result=self)
+        bound._buffers[shape] = dataclasses.replace(self._buffers, session=self, source=self, result=self)
 
     def perf_counter(self) -> float:
         return self.now
@@ -86,7 +117,7 @@ class Clock:
 
 def test_each_part_of_an_inference_has_its_time(engine, bound, images, monkeypatch):
     image = np.ascontiguousarray(images[:1])
-    clock = Clock(bound._session, bound, engine.input.name, image)
+    clock = Clock(bound._plain, bound, engine.input.name, image)
     monkeypatch.setattr("edgecnn.runtime.ort_binding.time", clock)
     assert bound.time(engine.input.name, image) == Times(host=10, copy_in=2, device=7, copy_out=1)
 

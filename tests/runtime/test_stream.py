@@ -15,7 +15,7 @@ from edgecnn.runtime.image_stream import stream
 
 @pytest.fixture(scope="module")
 def engine(exported):
-    with load(exported(*SMALL), threads=1) as opened:
+    with load(exported(*SMALL), device="cpu", threads=1) as opened:
         yield opened
 
 

@@ -99,7 +99,16 @@ def fit(
             stack.enter_context(synchronized(task.network))
         elif task.options.batch == 1:
             stack.enter_context(single_values_normalized(task.network))
+        if accelerator.device.type == "cuda":
+            stack.enter_context(_same_kernels())
         return _Run(task, accelerator, report).all_stages()
+
+
+def _same_kernels() -> contextlib.AbstractContextManager[None]:
+    """Keep cuDNN from kernels that add in another order each time, and from choosing by the clock."""
+    cudnn = torch.backends.cudnn
+    kept = {"enabled": cudnn.enabled, "allow_tf32": cudnn.allow_tf32}
+    return cudnn.flags(benchmark=False, deterministic=True, **kept)
 
 
 class _Step(nn.Module):
@@ -155,7 +164,8 @@ class _Run:
         torch.default_generator.manual_seed(drawn)  # torch.manual_seed takes a millisecond
         if device.type == "cuda":
             torch.cuda.manual_seed(drawn)
-        given = torch.from_numpy(images).to(device, memory_format=self._format)
+        # Moved first: a processor takes longer to reorder a batch than a GPU to get it.
+        given = torch.from_numpy(images).to(device).to(memory_format=self._format)
         targets = one_hot(torch.from_numpy(labels).to(device), self.task.classes, options.label_smoothing)
         return mix(given, targets, np.random.default_rng(seed), mixup=options.mixup, cutmix=options.cutmix)
 
