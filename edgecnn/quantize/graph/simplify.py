@@ -13,6 +13,7 @@ from edgecnn.quantize.graph.fold_affine import fold_affine, join_gemms, plain_ge
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, attribute
 from edgecnn.quantize.graph.not_finite import close_channels
+from edgecnn.quantize.graph.silence import silenced
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -29,7 +30,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     _without_dropout(result)
     name_activations(result)  # before a constant of theirs is folded into the layer before
     try:
-        simplified, checked = onnxsim.simplify(result)
+        with silenced():
+            simplified, checked = onnxsim.simplify(result)
     except Exception as error:  # onnxsim raises bare RuntimeErrors and the checker's own kind
         raise EdgecnnError(f"onnxsim cannot simplify this graph: {str(error).strip()}") from error
     if not checked:
