@@ -49,8 +49,12 @@ _GATES = {
     "Tanh": "Gelu",
 }  # fmt: skip
 _GATED = "gated activation"
-#: Such a function has so many nodes at most; GELU's by tanh has nine.
-_GATE_LENGTH = 12
+#: What a function of one tensor is that divides by a root of its means, and what tells that it does.
+_NORMALIZATION = "normalization"
+_REDUCTIONS = frozenset({"ReduceMean", "GlobalAveragePool", "ReduceSum", "ReduceSumSquare", "ReduceL2"})
+_ROOTS = frozenset({"Sqrt", "Pow", "ReduceL2"})
+#: Such functions have so many nodes at most: GELU's by tanh nine, a normalization with its factors fourteen.
+_LONGEST = 16
 
 
 class Pattern:
@@ -77,8 +81,7 @@ class Pattern:
         self.inputs = variable if several else [name for name in node.input[:1] if name in variable]
         self.outputs = [name for name in node.output if name] if self.op == "Split" else [node.output[0]]
         if gate:
-            operators = {part.op_type for part in gate}
-            self.op = next((name for inner, name in _GATES.items() if inner in operators), _GATED)
+            self.op = _name_of(gate)
             self.inputs = variable
 
 
@@ -100,7 +103,8 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
             continue
         gate = gates.get(node.name, [])
         if gate:
-            kind, rule = ACTIVATION, None
+            normalizes = _name_of(gate) == _NORMALIZATION
+            kind, rule = (FLOAT, f"no int8 form: {_NORMALIZATION}") if normalizes else (ACTIVATION, None)
             variable = _read_from_outside(graph, [*gate, node])
         excluded = [exclude[part.name] for part in (*gate, node) if part.name in exclude]
         if excluded:
@@ -160,40 +164,54 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
 
 
 def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
-    """Return the products that are activations, by name, and the nodes that belong to each."""
+    """Return by name the nodes that end an activation or a normalization, and the others of each."""
     gates: dict[str, list[onnx.NodeProto]] = {}
     inner: set[str] = set()
     order = {name: index for index, node in enumerate(graph.nodes) for name in node.output}
     for node in reversed(graph.nodes):  # the larger ones, which hold others, end later
-        if node.op_type != "Mul" or node.name in inner:
+        if node.op_type not in ("Mul", "Div", "Add", "Sub") or node.name in inner:
             continue
         gate = _gate(graph, node, order)
+        operators = {part.op_type for part in gate}
         # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
-        if gate and not (len(gate) == 1 and gate[0].op_type in scheme.needs_output):
+        alone = len(gate) == 1 and gate[0].op_type in scheme.needs_output
+        activation = node.op_type == "Mul" and gate and not alone and not operators & _REDUCTIONS
+        if activation or _name_of(gate) == _NORMALIZATION:
             gates[node.name] = gate
             inner.update(part.name for part in gate)
     return gates
 
 
-def _gate(graph: Graph, product: onnx.NodeProto, order: Mapping[str, int]) -> list[onnx.NodeProto]:
-    """Return the nodes that make both factors of a product out of one tensor, in the graph's order.
+def _name_of(gate: list[onnx.NodeProto]) -> str:
+    """Return what a function of one tensor is called, by the nodes before its last."""
+    operators = {part.op_type for part in gate}
+    if operators & _REDUCTIONS:
+        return _NORMALIZATION if operators & _ROOTS else ""
+    return next((name for inner, name in _GATES.items() if inner in operators), _GATED)
 
-    They are pointwise functions, read by nothing else: x * sigmoid(x), or 0.5 x * (1 + erf(x / sqrt(2))), or
-    what GELU by tanh makes of x and its cube. Empty if the product is of another kind. `order` has the place
-    of each tensor's node in the graph.
+
+def _gate(graph: Graph, last: onnx.NodeProto, order: Mapping[str, int]) -> list[onnx.NodeProto]:
+    """Return the nodes that make both inputs of the last one out of one tensor, in the graph's order.
+
+    They are pointwise functions and means, read by nothing else: in x * sigmoid(x), in
+    0.5 x * (1 + erf(x / sqrt(2))), in what GELU by tanh makes of x and its cube, and in what divides x by the
+    root of its variance. Else empty. `order` has the place of each tensor's node in the graph.
     """
-    gate = [product]
+    gate = [last]
     ends = set(_read_from_outside(graph, gate))
-    while len(ends) > 1 and len(gate) <= _GATE_LENGTH:
+    while len(ends) > 1 and len(gate) <= _LONGEST:
         node = graph.producer(max(ends, key=lambda name: order.get(name, -1)))
-        pointwise = node is not None and PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
-        if node is None or not pointwise or node.output[0] in graph.outputs:
+        if node is None or node.output[0] in graph.outputs or not _pointwise_or_mean(node):
             return []
         if any(all(reader is not part for part in gate) for reader in graph.consumers(node.output[0])):
             return []
         gate.insert(0, node)
         ends = set(_read_from_outside(graph, gate))
     return gate[:-1] if len(ends) == 1 else []
+
+
+def _pointwise_or_mean(node: onnx.NodeProto) -> bool:
+    return node.op_type in _REDUCTIONS or PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
 
 
 def _read_from_outside(graph: Graph, nodes: list[onnx.NodeProto]) -> list[str]:
