@@ -194,9 +194,9 @@ def describe(
     batch: int | str = "batch" if request.batch is None else request.batch
     size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
-        image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
+        image = TensorSpec("input", (batch, *size, channels), "uint8", "NHWC")
     else:
-        image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
+        image = TensorSpec("input", (batch, channels, *size), "float32", "NCHW")
     return Manifest(
         inputs=(image,),
         outputs=(TensorSpec("logits", (batch, *shape), "float32", "NC" if len(shape) == 1 else "NCHW"),),
@@ -204,7 +204,7 @@ def describe(
         labels=spec.labels,
         architecture=spec.architecture.name,
         alpha=spec.width,
-        resolution=size,
+        resolution=size.said,
         params=spent.params,
         macs=spent.macs,
         layers=layers,

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from edgecnn.cli import common, request_options, training_options
 from edgecnn.cli.terminal import note, say
 from edgecnn.compress.qat.qat_request import QatRequest
+from edgecnn.image_size import Size
 from edgecnn.options import fields
 from edgecnn.quantize.int8_options import Int8Form
 
@@ -144,7 +145,7 @@ def _print(trained: Trained, data: str | None) -> None:
             ("wrote", f"{trained.path}  ({common.size(size)}, sha256 {trained.sha256[:12]})"),
             (
                 "network",
-                f"{manifest.architecture}{width}, {manifest.resolution} x {manifest.resolution} pixels,"
+                f"{manifest.architecture}{width}, {Size.of(manifest.resolution or 0)} pixels,"
                 f" {common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs",
             ),
             ("trained", f"{' then '.join(step.parameters['stages'])}, {step.parameters['epochs']} epochs"),

@@ -190,7 +190,7 @@ def trainer(
                 f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
                 hint="leave `train` out",
             )
-        shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
+        shape = (1, preprocessing.channels, *preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]
         if classes != dataset.classes:
             raise DataError(

@@ -21,8 +21,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Batch normalizations and constant factors are folded into the layer before them (`fold.py`), a mean
     over height and width is one GlobalAveragePool, a Sum is made of Adds, an activation that is spelled out
-    is one operator, a matrix product and its bias are one Gemm without factors, and every node has a name of
-    its own. Raises EdgecnnError if onnxsim fails.
+    is one operator, a matrix product and its bias are one Gemm without factors, and every node has a name
+    of its own. Raises EdgecnnError if onnxsim fails.
     """
     # Seconds: it imports PyTorch where that is installed, and ONNX Runtime, which is told before.
     onnxsim = require("onnxsim", "simplifying a graph")
