@@ -82,6 +82,29 @@ def test_no_pair_stands_inside_of_an_activation_that_is_spelled_out(name, scheme
     )
 
 
+CLIPS = {
+    "Relu": chain("Max b zero f"),
+    "Relu, number first": chain("Max zero b f"),
+    "Relu6": chain("Relu b p", "Min p six f"),
+    "Relu6, both spelled": chain("Max zero b p", "Min six p f"),
+    "Relu6, the other way round": chain("Min b six p", "Max p zero f"),
+    "clipped below": chain("Max b half f"),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("name", CLIPS)
+def test_the_larger_and_the_lesser_of_a_number_are_clips(name, scheme):
+    begun, constants = stem()
+    model = model_of((begun[:-1], constants), (CLIPS[name], BOUNDS), convolution("f", "c3", "e"), head("e"))
+    prepared = prepare(model)
+    assert decibels(run(model, images()), run(prepared, images())) > 90
+    placement = place(Graph(prepared), scheme)
+    assert not placement.float_nodes
+    assert set(placement.tensors) - {"p"} == {"x", "r", "f", "e", "pooled", "flat"}
+    assert "p" not in placement.tensors or name == "Relu6, the other way round"
+
+
 @pytest.mark.parametrize("name", HARD_SWISH)
 def test_a_hard_swish_is_one_gated_activation(name, tmp_path):
     nodes, constants = stem()
