@@ -73,7 +73,7 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        if asked.preprocessing is None:
+        if asked.preparation.said_by is None:
             common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
