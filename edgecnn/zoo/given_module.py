@@ -10,15 +10,13 @@ from torch import nn
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.own_network import ORIGIN
 from edgecnn.zoo.spec import NetworkSpec
-
-#: What the lineage and the manifest say of its weights.
-ORIGIN = "its own"
 
 
 @dataclass(frozen=True)
 class GivenModule(NetworkSpec):
-    """A module that takes (N, C, H, W) and gives one tensor of a row for each image.
+    """A module that takes (N, C, H, W) and gives tensors with a row for each image.
 
     `resolution` is the side of its input, `in_channels` 3 unless said. Raises InvalidValueError without a
     resolution, or for preprocessing of other images.
@@ -28,8 +26,6 @@ class GivenModule(NetworkSpec):
     #: From an image to its input; None for ImageNet's, or of one channel the identity.
     given_preprocessing: Preprocessing | None = field(default=None, kw_only=True)
     given_labels: tuple[str, ...] | None = field(default=None, kw_only=True)
-    #: Number of values that the network gives for an image, which is known when it ran.
-    given_classes: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.resolution is None:
@@ -53,9 +49,9 @@ class GivenModule(NetworkSpec):
         )
 
     @property
-    def classes(self) -> int:
-        """Number of values that the network gives for an image."""
-        return self.given_classes
+    def in_catalogue(self) -> bool:
+        """The code is the user's."""
+        return False
 
     @property
     def labels(self) -> str | tuple[str, ...] | None:

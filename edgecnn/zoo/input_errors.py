@@ -6,13 +6,18 @@ import contextlib
 from collections.abc import Iterator
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.zoo import code_errors
 
 
 @contextlib.contextmanager
 def fitting(resolution: int) -> Iterator[None]:
-    """Turn torch's RuntimeError for a feature map that has shrunk to nothing into an InvalidValueError."""
+    """Turn torch's RuntimeError for a feature map that has shrunk to nothing into an InvalidValueError.
+
+    An error in code of the user's own becomes a CodeError that says where.
+    """
     try:
-        yield
+        with code_errors.told(f"it was given images of {resolution} pixels; --debug shows the traceback"):
+            yield
     except RuntimeError as error:
         if "alloc" in str(error):
             raise EdgecnnError(

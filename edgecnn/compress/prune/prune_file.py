@@ -225,7 +225,6 @@ class _Job:
             (*self._opened.lineage, step),
             preprocessing=self._preprocessing,
             labels=tuned.labels if tuned else spec.labels,
-            classes=spec.classes,
             weights=tuned.name if tuned else spec.origin,
         )
 

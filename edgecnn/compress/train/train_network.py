@@ -193,7 +193,6 @@ def _manifest(
         (*opened.lineage, step),
         preprocessing=preprocessing,
         labels=dataset.labels,
-        classes=dataset.classes,
         weights=dataset.name,
     )
 
