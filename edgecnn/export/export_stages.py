@@ -25,6 +25,7 @@ from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import Verdict
 from edgecnn.quantize.graph import layer_table, simplify
 from edgecnn.quantize.graph.readouts import Readout, readouts
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
     Checked,
@@ -179,11 +180,14 @@ def reduce_graph(
         request.ranges,
         request.budget,
         accepted=request.force or built.origin == "random",
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     parent = None
     if request.precision == "int8":
         parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    choose = by_escalation(reference, request.effort_for(built.origin), request.budget, progress, constant=False)
+    choose = by_escalation(
+        reference, request.effort_for(built.origin), request.budget, progress, constant=False
+    )
     result = reduce_precision(model, how, images.calibration, choose, progress)
     measured = {"images": images.description, **images.tally.to_json()}
     if result.outcome is not None:
@@ -230,9 +234,9 @@ def describe(
     batch: int | str = "batch" if request.batch is None else request.batch
     size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
-        image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
+        image = TensorSpec("input", (batch, *size, channels), "uint8", "NHWC")
     else:
-        image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
+        image = TensorSpec("input", (batch, channels, *size), "float32", "NCHW")
     return Manifest(
         inputs=(image,),
         outputs=tuple(
@@ -243,7 +247,7 @@ def describe(
         labels=spec.labels,
         architecture=spec.architecture.name,
         alpha=spec.width,
-        resolution=size,
+        resolution=size.said,
         params=spent.params,
         macs=spent.macs,
         layers=layers,

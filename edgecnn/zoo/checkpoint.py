@@ -52,7 +52,7 @@ def describe(
     size, channels = preprocessing.size, preprocessing.channels
     tried = cost.trial(network, channels, size)
     return Manifest(
-        inputs=(TensorSpec("input", ("batch", channels, size, size), "float32", "NCHW"),),
+        inputs=(TensorSpec("input", ("batch", channels, *size), "float32", "NCHW"),),
         outputs=tuple(
             network_outputs.spec(name, ("batch", *values.shape[1:]), values.dtype)
             for name, values in tried.outputs.items()
@@ -61,7 +61,7 @@ def describe(
         labels=labels,
         architecture=spec.architecture.name,
         alpha=spec.width,
-        resolution=size,
+        resolution=size.said,
         params=tried.cost.params,
         macs=tried.cost.macs,
         weights=weights,

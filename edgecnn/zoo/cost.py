@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo import network_outputs
 from edgecnn.zoo.input_errors import fitting
 
@@ -30,20 +31,21 @@ class Trial:
     outputs: dict[str, Tensor]
 
 
-def count(network: nn.Module, in_channels: int, resolution: int) -> Cost:
+def count(network: nn.Module, in_channels: int, resolution: SizeLike) -> Cost:
     """Return what one image costs. Raises InvalidValueError if the network cannot take such an input."""
     return trial(network, in_channels, resolution).cost
 
 
-def trial(network: nn.Module, in_channels: int, resolution: int) -> Trial:
+def trial(network: nn.Module, in_channels: int, resolution: SizeLike) -> Trial:
     """Make a forward pass on torch's meta device: no arithmetic is done, no memory is taken.
 
     A network that does not run there, for it makes tensors of its own on another device, runs really.
     A convolution costs out.numel() * in_channels / groups * kh * kw, a linear layer
     out.numel() * in_features. Raises InvalidValueError if the network cannot take such an input.
     """
-    with torch.no_grad(), fitting(resolution):
-        image = torch.zeros(1, in_channels, resolution, resolution)
+    size = Size.of(resolution)
+    with torch.no_grad(), fitting(size):
+        image = torch.zeros(1, in_channels, *size)
         try:
             macs, outputs = _counted(copy.deepcopy(network).to("meta"), image.to("meta"))
         except Exception:  # whatever it is, the real run has it too or not

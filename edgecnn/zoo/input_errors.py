@@ -6,17 +6,18 @@ import contextlib
 from collections.abc import Iterator
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.zoo import code_errors
 
 
 @contextlib.contextmanager
-def fitting(resolution: int) -> Iterator[None]:
+def fitting(size: Size) -> Iterator[None]:
     """Turn torch's RuntimeError for a feature map that has shrunk to nothing into an InvalidValueError.
 
     An error in code of the user's own becomes a CodeError that says where.
     """
     try:
-        with code_errors.told(f"it was given images of {resolution} pixels; --debug shows the traceback"):
+        with code_errors.told(f"it was given images of {size} pixels; --debug shows the traceback"):
             yield
     except RuntimeError as error:
         if "alloc" in str(error):
@@ -24,6 +25,6 @@ def fitting(resolution: int) -> Iterator[None]:
                 "there is not enough memory for this network", hint="choose a smaller alpha or resolution"
             ) from error
         raise InvalidValueError(
-            f"this network cannot take an input of {resolution} pixels",
+            f"this network cannot take an input of {size} pixels",
             hint="leave out `resolution` for the network's own, or give a larger one",
         ) from error

@@ -100,7 +100,9 @@ def _timm_row(timm: ModuleType, name: str) -> Architecture:
         )
     config = timm.get_pretrained_cfg(name)
     if config is None:
-        raise UnknownNameError(f"timm knows no such weights of {name!r}", hint="leave out what follows the dot")
+        raise UnknownNameError(
+            f"timm knows no such weights of {name!r}", hint="leave out what follows the dot"
+        )
     data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
     channels, height, width = data["input_size"]
     return Architecture(
@@ -193,4 +195,4 @@ def _prepared(
     numbers = (tuple(float(value) for value in values) for values in (mean, std))
     mean, std = numbers
     prepared = Preprocessing(crop=min(1.0, crop), interpolation=interpolation, mean=mean, std=std)
-    return prepared.at(size[0]).with_channels(channels)
+    return prepared.at(size).with_channels(channels)

@@ -43,9 +43,7 @@ def open_network(spec: NetworkSpec) -> Opened:
     if isinstance(spec, GivenModule):
         return Opened(spec.module.eval(), [], (Step("build", spec.asked()),), spec.origin)
     if spec.is_checkpoint:
-        loaded = checkpoint.load(
-            spec.name, num_classes=spec.num_classes, seed=spec.seed, code=spec.code
-        )
+        loaded = checkpoint.load(spec.name, num_classes=spec.num_classes, seed=spec.seed, code=spec.code)
         return Opened(loaded.network, loaded.notes, loaded.manifest.lineage, spec.origin)
     if spec.reference is not None:
         return _of_code(spec, spec.reference)
@@ -60,7 +58,7 @@ def open_network(spec: NetworkSpec) -> Opened:
             weights=checkpoint_file or "random",
             seed=spec.seed,
         )
-    size = {"alpha": spec.alpha, "phi": spec.phi, "resolution": spec.size}
+    size = {"alpha": spec.alpha, "phi": spec.phi, "resolution": spec.size.said}
     steps = [Step("build", {"architecture": spec.architecture.name, **size, "classes": spec.classes})]
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))
@@ -82,7 +80,9 @@ def _of_code(spec: NetworkSpec, reference: Reference) -> Opened:
         weights=whole,
         seed=spec.seed,
     )
-    steps = [own_network.step(reference, built, spec.seed, resolution=spec.size, classes=spec.num_classes)]
+    steps = [
+        own_network.step(reference, built, spec.seed, resolution=spec.size.said, classes=spec.num_classes)
+    ]
     if file is None:
         new = built.drawn if built.origin == own_network.ORIGIN else ()
         return Opened(built.network, [], tuple(steps), built.origin, new)

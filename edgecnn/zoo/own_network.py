@@ -12,7 +12,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.library_networks import library
-from edgecnn.zoo.reference import Reference, read_arguments
+from edgecnn.zoo.reference import Reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,12 +48,10 @@ def row(reference: Reference, *, resolution: Any, channels: int | None) -> Archi
         return asked.row(asked.open(), reference.function)
     if resolution is None:
         raise InvalidValueError(
-            f"{reference.name} does not say how large its images are", hint="`resolution` 224"
+            f"{reference.name} does not say how large its images are", hint="`size` 224, or HEIGHTxWIDTH"
         )
     prepared = Preprocessing().with_channels(channels or 3)
-    return Architecture(
-        reference.name, "yours", 0, "", "", resolution, prepared, labels="", num_classes=0
-    )
+    return Architecture(reference.name, "yours", 0, "", "", resolution, prepared, labels="", num_classes=0)
 
 
 def build(
@@ -91,7 +89,9 @@ def build(
         given, alpha=None if alpha == 1 else alpha, num_classes=classes, in_channels=channels
     )
     network = code.build(arguments, seed)
-    return Built(network, arguments, {"code_sha256": code.sha256}, *_drawn(network, code.build(arguments, seed + 1)))
+    return Built(
+        network, arguments, {"code_sha256": code.sha256}, *_drawn(network, code.build(arguments, seed + 1))
+    )
 
 
 def _drawn(network: nn.Module, other: nn.Module) -> tuple[tuple[str, ...], str]:
@@ -111,7 +111,12 @@ def _drawn(network: nn.Module, other: nn.Module) -> tuple[tuple[str, ...], str]:
 
 def step(reference: Reference, built: Built, seed: int, **more: Any) -> Step:
     """Return the step of the lineage that says how a network was built."""
-    parameters = {"architecture": reference.name, "arguments": dict(built.arguments), **built.recorded, **more}
+    parameters = {
+        "architecture": reference.name,
+        "arguments": dict(built.arguments),
+        **built.recorded,
+        **more,
+    }
     return Step("build", parameters, seed)
 
 
@@ -141,5 +146,3 @@ def changed(reference: Reference, manifest: Manifest, built: Built) -> list[str]
         for key, value in built.recorded.items()
         if before.get(key) != value
     ]
-
-

@@ -112,7 +112,8 @@ def read_arguments(texts: Sequence[str]) -> dict[str, Any]:
             ) from error
         if not is_argument(found[key]):
             raise InvalidValueError(
-                f"the argument {key} is {value[:60]!r}", hint="a number, a text, true, false, or a list of them"
+                f"the argument {key} is {value[:60]!r}",
+                hint="a number, a text, true, false, or a list of them",
             )
     return found
 

@@ -12,6 +12,7 @@ from edgecnn import files
 from edgecnn import request_json as asked
 from edgecnn.artifact import Manifest
 from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.options import Request, option, seed
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest, own_network
@@ -38,7 +39,9 @@ class NetworkSpec(Request):
         help="Network by its name, FILE.py:FUNCTION, or FILE.safetensors.", name="network", argument=True
     )
     alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
-    resolution: int | None = option(None, "Side of the input in pixels, instead of `rho`.")
+    resolution: Size | None = option(
+        None, "Side of the input in pixels, or HEIGHTxWIDTH, instead of `rho`.", read=Size.of
+    )
     rho: float | None = option(None, "Resolution multiplier.")
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     #: Another number of classes than the weights': the classifier starts anew.
@@ -63,12 +66,21 @@ class NetworkSpec(Request):
     args: tuple[str, ...] = option(
         (), "Argument of the function that builds your own network: KEY=VALUE; repeatable.", name="arg"
     )
+    image_size: Size | None = option(
+        None,
+        "Height and width of the input, HEIGHTxWIDTH, or the side; another name of `resolution`.",
+        name="size",
+        read=Size.of,
+    )
     code: str | None = option(
         None, "Code of a checkpoint of your own network, FILE.py:FUNCTION: it runs only where it is named."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._take_size()
+        if self.resolution is not None:
+            object.__setattr__(self, "resolution", Size.of(self.resolution))
         if self.name.endswith(".onnx"):
             raise InvalidValueError(
                 f"{self.name} is an ONNX file; a network or a checkpoint ({CHECKPOINT_SUFFIX}) is needed",
@@ -86,10 +98,19 @@ class NetworkSpec(Request):
             self._refuse_what_the_checkpoint_says()
         self._check_code()
         _ = self.architecture  # its name, and phi
-        if not 8 <= self.size <= MAX_RESOLUTION:
+        if not 8 <= min(self.size) <= max(self.size) <= MAX_RESOLUTION:
             raise InvalidValueError(
-                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
+                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels a side"
             )
+
+    def _take_size(self) -> None:
+        """Let `image_size` be the resolution."""
+        if self.image_size is None:
+            return
+        if self.resolution is not None and Size.of(self.resolution) != Size.of(self.image_size):
+            raise InvalidValueError("`size` and `resolution` say the same thing", hint="give one of them")
+        object.__setattr__(self, "resolution", Size.of(self.image_size))
+        object.__setattr__(self, "image_size", None)
 
     def _known_weights(self) -> str:
         if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
@@ -179,9 +200,7 @@ class NetworkSpec(Request):
         """Row of a network that is none of the catalogue's."""
         assert self.reference is not None
         known = self.manifest.resolution if self.manifest else None
-        return own_network.row(
-            self.reference, resolution=self.resolution or known, channels=self.in_channels
-        )
+        return own_network.row(self.reference, resolution=self.resolution or known, channels=self.in_channels)
 
     @property
     def architecture(self) -> Architecture:
@@ -198,13 +217,13 @@ class NetworkSpec(Request):
         return self.alpha if self.manifest is None else self.manifest.alpha
 
     @property
-    def size(self) -> int:
-        """Side of the input in pixels."""
+    def size(self) -> Size:
+        """Height and width of the input, in pixels."""
         if self.resolution is not None:
             return self.resolution
         known = self.manifest.resolution if self.manifest else None
-        default = known or self.architecture.resolution
-        return default if self.rho is None else round(default * self.rho)
+        default = Size.of(known) if known else self.architecture.size
+        return default if self.rho is None else default.scaled(self.rho)
 
     @property
     def classes(self) -> int:
