@@ -13,6 +13,7 @@ from edgecnn.cli.terminal import console, say
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.run_report import Report
+    from edgecnn.zoo.spec import NetworkSpec
 
 
 @contextlib.contextmanager
@@ -30,9 +31,10 @@ def resumable(output: Path) -> Iterator[None]:
         raise KeyboardInterrupt(how) from interrupt
 
 
-def print_next(path: Path, data: str | None, target: str | None = None) -> None:
+def print_next(path: Path, network: NetworkSpec, data: str | None, target: str | None = None) -> None:
     """Say how a trained network becomes an int8 file: calibrated with the images that trained it."""
     words = ["export", str(path), "--int8"]
+    words += ["--code", network.named_code] if network.named_code else []
     words += ["--target", target] if target else []
     words += ["--data", data] if data else []
     common.print_next(*words)

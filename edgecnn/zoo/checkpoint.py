@@ -22,6 +22,7 @@ from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import cost, network_outputs, own_network
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
+from edgecnn.zoo.reference import read_arguments
 from edgecnn.zoo.spec import NetworkSpec
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.structure import restructure
@@ -80,15 +81,21 @@ def save(path: str | Path, network: nn.Module, manifest: Manifest) -> str:
 
 
 def load(
-    path: str | Path, *, num_classes: int | None = None, seed: int = 0, code: str | None = None
+    path: str | Path,
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+    code: str | None = None,
+    args: tuple[str, ...] = (),
 ) -> Loaded:
     """Build the network of a checkpoint and fill it.
 
     With another number of classes the classifier starts anew, drawn by `seed`. `code` names the code of a
-    network of the user's own. Raises ArtifactError for a file that is none of ours, or whose code nobody
-    named, WeightsError for weights that do not fit, CodeError for code that fails.
+    network of the user's own, `args` are KEY=VALUE in place of recorded ones. Raises ArtifactError for a file
+    that is none of ours, or whose code nobody named, WeightsError for weights that do not fit, CodeError for
+    code that fails.
     """
-    spec = NetworkSpec(str(path), code=code)
+    spec = NetworkSpec(str(path), code=code, args=args)
     manifest = spec.manifest
     if manifest is None:
         raise ArtifactError(f"{path} is no checkpoint", hint="its name must end with .safetensors")
@@ -100,7 +107,9 @@ def load(
             _check_size(path, spec, manifest)
             network, notes = _build(spec, manifest, num_classes or known), []
         else:
-            built = own_network.again(spec.reference, manifest, classes=num_classes, seed=seed)
+            built = own_network.again(
+                spec.reference, manifest, read_arguments(args), classes=num_classes, seed=seed
+            )
             network, notes = built.network, own_network.changed(spec.reference, manifest, built)
             _restructured(network, manifest)
     state = read_state(Path(path), memory_limit(network)).tensors

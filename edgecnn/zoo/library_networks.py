@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision, where these are installed: built, prepared for and filled as they do it."""
+"""Networks of timm and torchvision, where these are installed: built and prepared for as they do it."""
 
 from __future__ import annotations
 

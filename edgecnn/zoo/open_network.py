@@ -13,7 +13,7 @@ from edgecnn.artifact import Step
 from edgecnn.errors import EdgecnnWarning
 from edgecnn.zoo import checkpoint, own_network, weights
 from edgecnn.zoo.check_weights import demand_finite
-from edgecnn.zoo.create import create
+from edgecnn.zoo.create import build, create
 from edgecnn.zoo.given_module import GivenModule
 from edgecnn.zoo.reference import Reference, read_arguments
 from edgecnn.zoo.spec import NetworkSpec
@@ -67,19 +67,43 @@ def open_network(spec: NetworkSpec) -> Opened:
     return Opened(network, notes, tuple(steps), spec.origin)
 
 
-def _of_code(spec: NetworkSpec, reference: Reference) -> Opened:
-    """Build a network of the user's own or of a library, and load a file of weights if one was named."""
-    whole = spec.weights == "imagenet"
-    file = None if spec.weights in ("random", "imagenet") else weights.find(spec.architecture, spec.weights)
-    built = own_network.build(
+def bare(spec: NetworkSpec) -> nn.Module:
+    """Return the network as its code builds it, whatever its weights, before anything was pruned."""
+    if isinstance(spec, GivenModule):
+        return spec.module
+    if spec.reference is None:
+        return build(
+            spec.architecture,
+            alpha=spec.width,
+            num_classes=spec.classes,
+            in_channels=spec.preprocessing.channels,
+            resolution=spec.size,
+        )
+    if spec.manifest is not None:
+        changed = None if spec.classes == spec.known_classes else spec.num_classes
+        return own_network.again(
+            spec.reference, spec.manifest, read_arguments(spec.args), classes=changed
+        ).network
+    return _built(spec, spec.reference).network
+
+
+def _built(spec: NetworkSpec, reference: Reference, *, weights: bool = False) -> own_network.Built:
+    return own_network.build(
         reference,
         read_arguments(spec.args),
         alpha=spec.alpha,
         classes=spec.num_classes,
         channels=spec.in_channels,
-        weights=whole,
+        weights=weights,
         seed=spec.seed,
     )
+
+
+def _of_code(spec: NetworkSpec, reference: Reference) -> Opened:
+    """Build a network of the user's own or of a library, and load a file of weights if one was named."""
+    whole = spec.weights == "imagenet"
+    file = None if spec.weights in ("random", "imagenet") else weights.find(spec.architecture, spec.weights)
+    built = _built(spec, reference, weights=whole)
     steps = [
         own_network.step(reference, built, spec.seed, resolution=spec.size.said, classes=spec.num_classes)
     ]

@@ -12,7 +12,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.architecture import Architecture
 from edgecnn.zoo.library_networks import library
-from edgecnn.zoo.reference import Reference
+from edgecnn.zoo.reference import CLASSES, Reference
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +95,7 @@ def build(
 
 
 def _drawn(network: nn.Module, other: nn.Module) -> tuple[tuple[str, ...], str]:
-    """Return the layers whose weights differ from those of another seed, and what that says of their origin."""
+    """Return the layers whose weights another seed gives otherwise, and what that says of their origin."""
     theirs = dict(other.named_parameters())
     layers: dict[str, None] = {}
     drawn = total = 0
@@ -120,29 +120,31 @@ def step(reference: Reference, built: Built, seed: int, **more: Any) -> Step:
     return Step("build", parameters, seed)
 
 
-def again(reference: Reference, manifest: Manifest, *, classes: int | None = None, seed: int = 0) -> Built:
-    """Build the network of a checkpoint, with the arguments that were recorded, less what pruning took out.
+def again(
+    reference: Reference,
+    manifest: Manifest,
+    given: Mapping[str, Any],
+    *,
+    classes: int | None = None,
+    seed: int = 0,
+) -> Built:
+    """Build the network of a checkpoint, as it was before pruning.
 
-    `reference` is what the user named; with another number of `classes` than was recorded the code is told.
+    Its arguments are those that were recorded, or that are `given`. `reference` is what the user named; with
+    another number of `classes` than was recorded the code is told.
     """
     recorded = manifest.lineage[0].parameters.get("arguments", {})
-    if reference.library:
-        asked = library(reference)
-        names: tuple[str, ...] = (asked.num_classes,)
-    else:
-        from edgecnn.zoo.user_code import PASSED
-
-        names = PASSED["num_classes"]
-    given = {key: value for key, value in recorded.items() if classes is None or key not in names}
-    return build(reference, given, classes=classes, seed=seed)
+    names = (library(reference).num_classes,) if reference.library else CLASSES
+    kept = {key: value for key, value in recorded.items() if classes is None or key not in names}
+    return build(reference, {**kept, **given}, classes=classes, seed=seed)
 
 
 def changed(reference: Reference, manifest: Manifest, built: Built) -> list[str]:
     """Return a note if the code of a checkpoint is not what it was."""
     before = manifest.lineage[0].parameters
     return [
-        f"the {'code' if key == 'code_sha256' else 'version'} of {reference.name} is not what this was made with:"
-        f" {str(value)[:12]}, and was {str(before.get(key))[:12]}"
+        f"the {'code' if key == 'code_sha256' else 'version'} of {reference.name} is not what this was made"
+        f" with: {str(value)[:12]}, and was {str(before.get(key))[:12]}"
         for key, value in built.recorded.items()
         if before.get(key) != value
     ]

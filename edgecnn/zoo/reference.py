@@ -1,4 +1,4 @@
-"""A network by the code that builds it: FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME, torchvision:NAME.
+"""A network by the code that builds it: FILE.py:FUNCTION, package.module:FUNCTION, timm:NAME.
 
 Nothing that a reference names is imported here.
 """
@@ -17,6 +17,8 @@ from edgecnn.errors import InvalidValueError
 
 #: Packages that build networks by their names.
 LIBRARIES = ("timm", "torchvision")
+#: What functions call the number of classes.
+CLASSES = ("num_classes", "classes", "n_classes", "nclasses")
 _FORMS = "FILE.py:FUNCTION or package.module:FUNCTION"
 _SCALARS = (str, int, float, bool, type(None))
 #: More arguments than these are a damaged file.

@@ -1,4 +1,4 @@
-"""Which network: an architecture with its options, code that builds one, or a checkpoint that edgecnn wrote."""
+"""Which network: an architecture with its options, code that builds one, or a checkpoint of ours."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ MAX_RESOLUTION = 4096
 
 @dataclass(frozen=True)
 class NetworkSpec(Request):
-    """A network by the name of its architecture, by a reference to code, or by the path of a checkpoint of ours.
+    """A network by the name of its architecture, a reference to code, or the path of a checkpoint of ours.
 
     The code of a network that is none of the catalogue's runs when the network is opened, and only if whoever
-    asks has named it: a checkpoint that says whose code it needs does not run it. Raises UnknownNameError, InvalidValueError or ArtifactError when made with values that cannot work.
+    asks has named it: a checkpoint that says whose code it needs does not run it. Raises UnknownNameError,
+    InvalidValueError or ArtifactError when made with values that cannot work.
     """
 
     name: str = option(
@@ -118,12 +119,14 @@ class NetworkSpec(Request):
         return "random" if self.architecture.imagenet is None else "imagenet"
 
     def _refuse_what_the_checkpoint_says(self) -> None:
+        if self.code is not None:
+            read_arguments(self.args)
         given = {
             "`alpha`": self.alpha != 1,
             "`phi`": self.phi is not None,
             "`channels`": self.in_channels is not None,
             "`weights`": self.weights != "random",
-            "`arg`": bool(self.args),
+            "`arg`": bool(self.args) and self.code is None,
         }
         if names := [name for name, is_given in given.items() if is_given]:
             raise InvalidValueError(
@@ -174,7 +177,10 @@ class NetworkSpec(Request):
 
     @cached_property
     def reference(self) -> Reference | None:
-        """Where the network's code is; None for the catalogue's. Raises ArtifactError for code that nobody named."""
+        """Where the network's code is; None for the catalogue's.
+
+        Raises ArtifactError for a checkpoint whose code nobody named.
+        """
         if self.manifest is None:
             return Reference.parse(self.name)
         recorded = Reference.parse(str(self.manifest.architecture))
@@ -194,6 +200,21 @@ class NetworkSpec(Request):
     def in_catalogue(self) -> bool:
         """Whether the zoo's code builds it."""
         return self.reference is None
+
+    @property
+    def named_code(self) -> str | None:
+        """What `code` has to be for a checkpoint that is made of this network; None for no need."""
+        if self.reference is None or self.reference.library:
+            return None
+        return self.code or self.name
+
+    @property
+    def code_identity(self) -> list[Any]:
+        """What tells one network of somebody's code from another: its file's content, and the arguments."""
+        reference = self.reference
+        if reference is None:
+            return []
+        return [files.sha256(reference.place) if reference.is_file else None, *self.args]
 
     @cached_property
     def _row(self) -> Architecture:

@@ -25,11 +25,11 @@ from edgecnn import files
 from edgecnn.errors import CodeError, InvalidValueError
 from edgecnn.registry import suggest
 from edgecnn.zoo import code_errors
-from edgecnn.zoo.reference import Reference
+from edgecnn.zoo.reference import CLASSES, Reference
 
 #: What functions call the number of classes, of input channels, and the width multiplier.
 PASSED = {
-    "num_classes": ("num_classes", "classes", "n_classes", "nclasses"),
+    "num_classes": CLASSES,
     "in_channels": ("in_channels", "channels", "in_chans", "n_channels"),
     "alpha": ("alpha",),
 }
