@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,16 @@ def failing_together() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Report], None]]:
-    """Yield a function that shows where a run stands: a bar on a terminal, else a line for each epoch."""
+    """Yield a function that shows where a run stands: a bar on a terminal, else a line for each epoch.
+
+    What anybody's code prints meanwhile goes to standard error too.
+    """
+    with contextlib.redirect_stdout(sys.stderr), _shown() as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[Report], None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     screen = console(err=True)

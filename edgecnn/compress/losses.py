@@ -62,7 +62,7 @@ def own_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise CodeError(
-                f"the forward of {type(network).__name__} takes labels, and gives {what} in training: no loss",
+                f"{type(network).__name__} takes labels, and gives no loss in training: {what}",
                 hint="it gives one number or a dict of them; or takes images alone, and gives class scores",
             )
     return torch.stack([loss.float().reshape(()) for loss in losses]).sum()

@@ -60,7 +60,7 @@ def describe(
         ),
         preprocessing=preprocessing.to_json(),
         labels=labels,
-        architecture=spec.architecture.name,
+        architecture=spec.recorded_name,
         alpha=spec.width,
         resolution=size.said,
         params=tried.cost.params,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgecnn.errors import InvalidValueError
@@ -49,6 +51,21 @@ class GivenModule(NetworkSpec):
         )
 
     @property
+    def recorded_name(self) -> str:
+        """Its class; whoever opens the checkpoint names what builds it."""
+        kind = type(self.module)
+        return f"{kind.__module__}:{kind.__qualname__}"
+
+    @property
+    def code_identity(self) -> list[Any]:
+        """Its weights: another module of its class is another network."""
+        content = hashlib.sha256()
+        for name, value in self.module.state_dict().items():
+            content.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            content.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return [content.hexdigest()]
+
+    @property
     def in_catalogue(self) -> bool:
         """The code is the user's."""
         return False
@@ -70,5 +87,4 @@ class GivenModule(NetworkSpec):
 
     def asked(self) -> dict[str, Any]:
         """Return what the lineage keeps of it."""
-        kind = type(self.module)
-        return {"module": f"{kind.__module__}:{kind.__qualname__}", "resolution": self.size.said}
+        return {"module": self.recorded_name, "resolution": self.size.said}

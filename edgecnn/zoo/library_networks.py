@@ -40,7 +40,7 @@ class Library:
         except RuntimeError as error:  # torchvision's operators, beside a torch that it was not built for
             raise MissingPackageError(
                 f"{self.package} cannot be imported: {' '.join(str(error).split())[:120]}",
-                hint=f"install the build of {self.package} that belongs to this torch",
+                hint=f"install the build of torchvision that belongs to this torch",
             ) from error
 
     def arguments(
@@ -72,7 +72,7 @@ class Library:
                 f"{self.package} does not build {name} with {dict(arguments)}: {_line(error)}",
                 hint="see the arguments in its documentation",
             ) from error
-        except Exception as error:
+        except Exception as error:  # a server's, a file's, whatever the library raises
             if not weights:
                 raise
             raise WeightsError(
@@ -139,7 +139,8 @@ def _torchvision_row(torchvision: ModuleType, name: str) -> Architecture:
     resized, cropped = (getattr(prepared, key, None) or [None] for key in ("resize_size", "crop_size"))
     side = cropped[0] or resized[0] or 224
     mode = getattr(prepared, "interpolation", None)
-    normalized = hasattr(prepared, "mean")  # detectors do it themselves
+    # Detectors do it themselves.
+    mean, std = (getattr(prepared, key, (float(key == "std"),) * 3) for key in ("mean", "std"))
     return Architecture(
         f"torchvision:{name}",
         "torchvision",
@@ -150,8 +151,8 @@ def _torchvision_row(torchvision: ModuleType, name: str) -> Architecture:
         _prepared(
             side / resized[0] if resized[0] else 1.0,
             mode.value if mode else "bilinear",
-            prepared.mean if normalized else (0.0,) * 3,
-            prepared.std if normalized else (1.0,) * 3,
+            mean,
+            std,
             3,
             (side, side),
         ),

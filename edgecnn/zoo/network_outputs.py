@@ -16,7 +16,7 @@ from edgecnn.errors import InvalidValueError
 LOGITS = "logits"
 #: What engines call the image.
 _TAKEN = "input"
-#: Name in `OnlyTensors` of what it wraps.
+#: Name in `OnlyTensors` of what it wraps, which starts the names of all within.
 WRAPPED = "network"
 
 
@@ -50,8 +50,9 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [(str(key), item) for key, item in value.items()]
-    if hasattr(value, "_fields") and isinstance(value, tuple):
-        return list(zip(value._fields, value, strict=True))
+    fields: Any = getattr(value, "_fields", None)
+    if fields and isinstance(value, tuple):
+        return list(zip(fields, value, strict=True))
     if isinstance(value, (list, tuple)):
         return [(f"output_{index}", item) for index, item in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -67,7 +68,7 @@ class OnlyTensors(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.add_module(WRAPPED, network)
+        self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Map (N, C, H, W) to the outputs."""

@@ -18,7 +18,7 @@ from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest, own_network
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
-from edgecnn.zoo.reference import Reference, read_arguments
+from edgecnn.zoo.reference import LIBRARIES, Reference, read_arguments
 from edgecnn.zoo.width import MAX_ALPHA
 
 #: What the name of a checkpoint ends with.
@@ -183,23 +183,30 @@ class NetworkSpec(Request):
         """
         if self.manifest is None:
             return Reference.parse(self.name)
-        recorded = Reference.parse(str(self.manifest.architecture))
-        if recorded is None or recorded.library:
-            return recorded
+        recorded = str(self.manifest.architecture)
+        if ":" not in recorded:
+            return None
+        if recorded.partition(":")[0] in LIBRARIES:
+            return Reference.parse(recorded)
         if self.code is None:
             raise ArtifactError(
-                f"{self.name} is a network that {recorded.name} builds, and no file makes edgecnn run code",
-                hint=f"if you know that code, name it: `code` {recorded.name}",
+                f"{self.name} is a network that {recorded} builds, and no file makes edgecnn run code",
+                hint=f"if you know that code, name it: `code` {recorded}",
             )
         named = Reference.parse(self.code)
-        if named is None:
-            raise InvalidValueError(f"{self.code!r} names no function", hint=f"`code` {recorded.name}")
+        if named is None or named.library:
+            raise InvalidValueError(f"{self.code!r} names no code of yours", hint=f"`code` {recorded}")
         return named
 
     @property
     def in_catalogue(self) -> bool:
         """Whether the zoo's code builds it."""
         return self.reference is None
+
+    @property
+    def recorded_name(self) -> str:
+        """What a checkpoint says that it is a network of."""
+        return self.architecture.name
 
     @property
     def named_code(self) -> str | None:

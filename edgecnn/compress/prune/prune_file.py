@@ -91,7 +91,18 @@ def prune_file(
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
     return PrunedFile(
-        request.output, sha256, manifest, before, after, timing, attempts, met, top1, top1_before, notes
+        request.output,
+        sha256,
+        manifest,
+        before,
+        after,
+        timing,
+        attempts,
+        met,
+        top1,
+        top1_before,
+        notes,
+        network,
     )
 
 

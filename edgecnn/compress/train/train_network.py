@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,6 +93,8 @@ class Trained(Record):
     notes: list[str]
     seconds: float
     done_before: bool = False
+    #: The network itself; None where it was trained before.
+    network: nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def met(self) -> bool | None:
@@ -177,7 +179,8 @@ def train(
     accelerator.wait_for_everyone()
     notes = [*opened.notes, *dataset.notes, *map(str, [*train_images.skipped, *test.skipped])]
     sha256 = files.sha256(request.output)
-    return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Trained(request.output, sha256, manifest, history, notes, seconds, network=opened.network)
 
 
 def _manifest(
