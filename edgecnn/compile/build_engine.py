@@ -81,10 +81,10 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
     inspected = inspected or inspect(path)
     manifest = inspected.manifest
     if request.check is not None and not holds_samples(request.check):
-        if manifest is None or manifest.preprocessing is None:
+        if not request.preparation.says and (manifest is None or manifest.preprocessing is None):
             raise ArtifactError(
                 f"{path} does not say how its images are prepared, so `check` cannot be used",
-                hint="quantize or export it with edgecnn",
+                hint="say it: `prepare` imagenet, or `mean` and `std`",
             )
         demand_images(list_folder(request.check))
     if request.reference is not None and (manifest is None or manifest.precision != "int8"):
@@ -95,6 +95,10 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
     known = manifest or foreign(path, inspected.contents)
     if not request.capabilities and not holds_samples(request.check):
         demand_known(known.inputs, request.inputs.constants, path.name)
+    if request.preparation.says:
+        with load(path, device="cpu") as engine:
+            engine.prepare_by(request.preparation)
+            known = dataclasses.replace(known, preprocessing=engine.preprocessing.to_json())
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"

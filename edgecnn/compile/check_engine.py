@@ -47,6 +47,8 @@ def check_engine(
     what = f"the engine of {BACKENDS.get(_backend(manifest)).title}"
     coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     with load(source.path, device="cpu") as reference, load(path) as engine:
+        if request.preparation.says:
+            reference.prepare_by(engine.preprocessing)
         images = check_inputs(reference, request, notes)
         expected = _reference(reference, images, source)
         name = f"the engine of {engine.backend}"

@@ -12,13 +12,16 @@ from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.options import Request, group, option
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.targets import target
 
 #: What an engine is tuned for.
 HINTS = ("latency", "throughput")
 AUTO = "auto"
 #: Fields of a request that say something to every backend.
-GENERAL = frozenset({"source", "output", "backend", "check", "inputs", "sizes", "reference", "target"})
+GENERAL = frozenset(
+    {"source", "output", "backend", "check", "inputs", "preparation", "sizes", "reference", "target"}
+)
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
 
@@ -140,6 +143,7 @@ class CompileRequest(Request):
         None, "Images to check on, or .npz samples.", unset="built-in photographs", path="folder"
     )
     inputs: InputOptions = group(InputOptions)
+    preparation: PreparationOptions = group(PreparationOptions)
     reference: Path | None = option(
         None,
         "Float file of an int8 file, which decides.",

@@ -8,9 +8,9 @@ from pathlib import Path
 from edgecnn.backends import listed
 from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
-from edgecnn.image_size import Size
 from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
@@ -29,6 +29,7 @@ class EngineOptions(Request):
         f"Engine library to build ONNX files for first, kept by content: {listed()}.",
         unset="run them as they are",
     )
+    preparation: PreparationOptions = group(PreparationOptions)
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,9 @@ class SampleOptions(InputOptions):
         path="folder",
     )
 
-    size: Size | None = option(
-        None,
-        "Height and width of the images, of a network that takes any: 224, or 192x256.",
-        unset="the network's",
-        read=Size.of,
-    )
-
     def choice(self) -> InputChoice:
         """Return what is measured on."""
-        return InputChoice(self.size, self.constants, self.samples)
+        return InputChoice(None, self.constants, self.samples)
 
 
 def batches(text: str) -> tuple[int, ...]:

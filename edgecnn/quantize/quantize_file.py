@@ -132,7 +132,7 @@ def _open(request: QuantizeRequest) -> _Source:
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
     sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.size, sizes)
+    model = prepare(given.model, request.preparation.size, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -282,21 +282,22 @@ def _preprocessing(
 ) -> _Said:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     height, width, channels = image_sizes(image, None, request.source.name)
-    if request.preprocessing is not None:
-        chosen, said_by = request.preprocessing, "`mean` and `std`"
-        if chosen.channels != channels:
-            raise InvalidValueError(
-                f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-                hint="give `mean` and `std` one number per channel",
-            )
-    elif known is not None and known.preprocessing:
-        chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
-        if request.size is None:
+    said, chosen = request.preparation, request.preprocessing
+    said_by = said.said_by or (chosen and "`preprocessing`")
+    if chosen is not None and chosen.channels != channels:
+        raise InvalidValueError(
+            f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
+            hint="give `mean` and `std` one number per channel",
+        )
+    if chosen is None and known is not None and known.preprocessing:
+        chosen = Preprocessing.from_json(known.preprocessing)
+        said_by = said_by or "the file's manifest"
+        if not said.says:
             chosen.demand_input(image.shape, image.layout, request.source.name)
-    else:
+    if said_by is None:
         notes.append(assumed_preprocessing.note())
-        chosen, said_by = Preprocessing(), _ASSUMED
-    return _Said(chosen.at((height, width)).with_channels(channels), said_by)
+    applied = said.applied(chosen, channels, (height, width), str(request.source))
+    return _Said(applied, said_by or _ASSUMED)
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:

@@ -19,6 +19,7 @@ from edgecnn.parity import Output
 from edgecnn.runtime import labels, sample_axis
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine_inputs import Inputs, by_input, fitting
+from edgecnn.runtime.image_preparation import PreparesImages
 from edgecnn.runtime.image_stream import stream
 from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 from edgecnn.runtime.processor import processor
@@ -33,7 +34,7 @@ Array = npt.NDArray[Any]
 _MOST_THREADS = 1024
 
 
-class Engine(abc.ABC):
+class Engine(PreparesImages, abc.ABC):
     """A model that is ready to run. Safe to call from several threads.
 
     A backend fills in `_infer` and, if it holds something, `_release`.
@@ -60,7 +61,7 @@ class Engine(abc.ABC):
         #: What the engine takes, and what it gives, in the graph's order.
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self._image = image_spec(self.inputs)
+        self._image_input = image_spec(self.inputs)
         #: What the outputs mean.
         self.task: Task = task_of(manifest.task if manifest else None, self.outputs)
         batch = self.input.shape[0] if self.input.shape else 1
@@ -87,13 +88,8 @@ class Engine(abc.ABC):
         """
         return {backend.title: library_version(backend), "processor": processor()}
 
-    def _release(self) -> None:  # noqa: B027 - a backend with nothing to release leaves it
+    def _release(self) -> None:
         """Give back what the backend holds."""
-
-    @property
-    def input(self) -> TensorSpec:
-        """The input whose first axis counts the images: the first image, else the first input."""
-        return self._image
 
     @property
     def classes(self) -> int:
@@ -165,54 +161,6 @@ class Engine(abc.ABC):
         if len(arrays) == 1:
             self._fitted = arrays[0].shape
         return arrays
-
-    def prepare_by(self, preprocessing: Preprocessing) -> None:
-        """Let images be prepared so, whatever the file says or does not say."""
-        self._preprocessing = preprocessing
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether it is known how images are prepared."""
-        return self._preprocessing is not None
-
-    def demand_own_preprocessing(self) -> None:
-        """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
-        if self._preprocessing is not None:
-            self._preprocessing.demand_input(self.input.shape, self.input.layout, self.path.name)
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From an image to the input; raises ArtifactError for a file that does not say."""
-        if self._preprocessing is None:
-            raise ArtifactError(
-                f"{self.path} carries no manifest, so how its images are prepared is not known",
-                hint="pass load(path, preprocessing=...), or export the network with edgecnn",
-            )
-        return self._preprocessing
-
-    def prepare(self, images: Sequence[ImageLike]) -> Array:
-        """Return images as an input array of this engine; one image that cannot be read is a DataError."""
-        if not len(images):
-            raise InputError("there are no images to prepare", hint="give at least one")
-        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
-
-    def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
-        """Return fitted images, (N, height, width, channels) uint8, as an input array."""
-        return self.input_of(frames, self.preprocessing)
-
-    def input_of(
-        self, frames: npt.NDArray[np.uint8], preprocessing: Preprocessing, spec: TensorSpec | None = None
-    ) -> Array:
-        """Return frames in the type and layout of an input: uint8 as they are, floats normalized.
-
-        That is `engine.input` where none is given.
-        """
-        spec = spec or self.input
-        nhwc = spec.layout == "NHWC"
-        if spec.dtype == "uint8":
-            return frames if nhwc else frames.transpose(0, 3, 1, 2)
-        normalized = preprocessing.normalize(frames).astype(spec.dtype, copy=False)
-        return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
 
     def run(self, inputs: Inputs) -> Any:
         """Like calling the engine, for any number of images: a batch is filled up and cut again.

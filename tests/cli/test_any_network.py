@@ -22,6 +22,7 @@ from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.runtime import load
 from edgecnn.runtime.engine_inputs import by_input
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.samples import constant, pack, unpack
 from edgecnn.verbs.compare import compare_models
 from edgecnn.verbs.evaluate import evaluate_model
@@ -53,6 +54,7 @@ class Network:
         self.constants = InputOptions(words(case.constants))
         if self.samples is None:
             _draw(self.pictures)
+        size = case.size and Size(*case.size)
         self.quantized = quantize_file(
             QuantizeRequest(
                 self.float,
@@ -64,7 +66,7 @@ class Network:
                 yes=True,
                 force=True,
                 inputs=self.constants,
-                size=case.size and case.size[0],
+                preparation=PreparationOptions(size=size),
             )
         )
 
@@ -164,10 +166,11 @@ def test_what_is_told_of_every_output_is_so(name, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_every_command_takes_any_network(name, tmp_path, short_warm_up):
     network = check(name, tmp_path)
-    size = network.case.size
     models = (str(network.float), str(network.int8), str(tmp_path / "int8.ort"), str(tmp_path / "int8.xml"))
-    inputs = SampleOptions(network.constants.input, samples=network.samples, size=size and Size(*size))
-    done = profile_models(ProfileRequest(models=models, seconds=0.1, inputs=inputs))
+    inputs = SampleOptions(network.constants.input, samples=network.samples)
+    size = PreparationOptions(size=network.case.size and Size(*network.case.size))
+    how = {"seconds": 0.1, "inputs": inputs, "preparation": size}
+    done = profile_models(ProfileRequest(models=models, **how))
     assert all(len(item.samples) >= 20 for item in done.latencies)
-    compared = compare_models(CompareRequest(models=models[:2], seconds=0.1, force=True, inputs=inputs))
+    compared = compare_models(CompareRequest(models=models[:2], force=True, **how))
     assert compared.found["results"][1]["ratio"]["value"] > 0

@@ -17,6 +17,9 @@ from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 if TYPE_CHECKING:
     from edgecnn.quantize.write_file import QuantizedFile
 
+#: Of measuring each file for `--gate latency`.
+_GATE_SECONDS = 2.0
+
 
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
@@ -71,7 +74,7 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        if asked.preprocessing is None and not holds_samples(asked.calib):
+        if asked.preparation.said_by is None and not holds_samples(asked.calib):
             common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
@@ -118,11 +121,12 @@ def _faster(request: QuantizeRequest | RequantizeRequest, show: Any) -> dict[str
 
     choice = PHOTOGRAPHS
     if isinstance(request, QuantizeRequest):
-        size = (request.size, request.size) if request.size else None
         samples = request.calib if holds_samples(request.calib) else None
-        choice = InputChoice(size, request.inputs.constants, samples)
+        choice = InputChoice(None, request.inputs.constants, samples)
     with load(request.source) as plain, load(request.output) as reduced:
-        before, after = profile([plain, reduced], seconds=2.0, progress=show, choice=choice)
+        if reduced.is_prepared:
+            plain.prepare_by(reduced.preprocessing)
+        before, after = profile([plain, reduced], seconds=_GATE_SECONDS, progress=show, choice=choice)
     times = [item.to_json()["latency_ms"]["p50"] for item in (before, after)]
     return {
         "gate": "latency",

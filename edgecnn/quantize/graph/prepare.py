@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 from edgecnn.quantize.graph import contrib_operators, limited_process, not_finite, shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, sizes
@@ -28,7 +29,7 @@ _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def prepare(
-    model: onnx.ModelProto, size: int | None = None, samples: Mapping[str, Sequence[int]] | None = None
+    model: onnx.ModelProto, size: Size | None = None, samples: Mapping[str, Sequence[int]] | None = None
 ) -> onnx.ModelProto:
     """Return a float model that computes the same, in operator set 18 or later, simplified and with names.
 
@@ -76,7 +77,7 @@ def _has_work(model: onnx.ModelProto) -> bool:
 
 
 def rewritten(
-    model: onnx.ModelProto, size: int | None, samples: Mapping[str, Sequence[int]] | None = None
+    model: onnx.ModelProto, size: Size | None, samples: Mapping[str, Sequence[int]] | None = None
 ) -> onnx.ModelProto:
     """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
     given = copy_of(model)
