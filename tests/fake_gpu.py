@@ -74,7 +74,7 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     typed = rtx or major > 10
     severity = _members("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
     trt.ILogger = type("ILogger", (), {"Severity": severity})
-    trt.DataType = _members("DataType", "FLOAT", "HALF", "INT8", "INT32", "UINT8", "OTHER")
+    trt.DataType = _members("DataType", "FLOAT", "HALF", "INT8", "INT32", "UINT8", "OTHER", "INT64")
     trt.TensorIOMode = _members("TensorIOMode", "INPUT", "OUTPUT")
     trt.LayerType = _members("LayerType", "QUANTIZE", "COMPUTE")
     trt.DeviceType = _members("DeviceType", "GPU", "DLA")
@@ -99,7 +99,14 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     if major > 8 or rtx:
         trt.IProgressMonitor = type("IProgressMonitor", (), {})
     trt.Dims = tuple
-    trt.nptype = lambda kind: {0: np.float32, 1: np.float16, 2: np.int8, 3: np.int32, 4: np.uint8}[int(kind)]
+    trt.nptype = lambda kind: {
+        0: np.float32,
+        1: np.float16,
+        2: np.int8,
+        3: np.int32,
+        4: np.uint8,
+        6: np.int64,
+    }[int(kind)]
     trt.builds = []  # what the builders were told
     trt.strategies = []
     trt.compiled = []  # shapes that TensorRT-RTX had to compile kernels for
@@ -147,7 +154,13 @@ class _Engine:
 
     def get_tensor_dtype(self, name: str) -> Any:
         kind = self.tensors[self._index(name)].type
-        known = {"tensor(float)": 0, "tensor(float16)": 1, "tensor(int32)": 3, "tensor(uint8)": 4}
+        known = {
+            "tensor(float)": 0,
+            "tensor(float16)": 1,
+            "tensor(int32)": 3,
+            "tensor(uint8)": 4,
+            "tensor(int64)": 6,
+        }
         return self._trt.DataType(known[kind])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:

@@ -28,14 +28,7 @@ from edgecnn.verbs.compare import compare_models
 from edgecnn.verbs.evaluate import evaluate_model
 from edgecnn.verbs.profile import profile_models
 
-QUICK = [
-    "3 outputs, batch n",
-    "time first, batch 4",
-    "NHWC of 3, batch n",
-    "image and vector, batch n, scalar True",
-    "1-D, batch n, length 64",
-    "tokens, batch 1",
-]
+QUICK = ["3 outputs, batch n", "NHWC of 3, batch n", "tokens, batch 1"]
 #: Samples, or pictures.
 COUNT = 16
 #: What is told and what is measured again may differ by so much, in dB.
