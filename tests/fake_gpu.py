@@ -99,14 +99,8 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     if major > 8 or rtx:
         trt.IProgressMonitor = type("IProgressMonitor", (), {})
     trt.Dims = tuple
-    trt.nptype = lambda kind: {
-        0: np.float32,
-        1: np.float16,
-        2: np.int8,
-        3: np.int32,
-        4: np.uint8,
-        6: np.int64,
-    }[int(kind)]
+    types = (np.float32, np.float16, np.int8, np.int32, np.uint8, None, np.int64)
+    trt.nptype = lambda kind: types[int(kind)]
     trt.builds = []  # what the builders were told
     trt.strategies = []
     trt.compiled = []  # shapes that TensorRT-RTX had to compile kernels for

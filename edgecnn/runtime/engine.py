@@ -115,6 +115,8 @@ class Engine(PreparesImages, abc.ABC):
     def _computed(self, inputs: Inputs) -> Sequence[Array]:
         arrays = self.check(inputs)
         try:
+            if len(arrays) == 1:
+                return self._infer((np.asarray(arrays[0], order="C"),))
             return self._infer([np.asarray(array, order="C") for array in arrays])
         except Exception as error:
             if self._closed:  # by another thread, meanwhile

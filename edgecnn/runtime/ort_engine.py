@@ -162,7 +162,11 @@ class OrtEngine(Engine):
         try:
             if self._bound is not None:
                 return self._bound(inputs)
-            return self._run(dict(zip(self._keys, inputs, strict=True)))
+            # What is usual first: joining names and arrays takes a tenth of the time of a call.
+            one = len(inputs) == 1
+            return self._run(
+                {self._keys[0]: inputs[0]} if one else dict(zip(self._keys, inputs, strict=True))
+            )
         except EngineError:
             raise
         except Exception as error:
