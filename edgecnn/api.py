@@ -55,7 +55,7 @@ def create_model(network: str, **options: Any) -> nn.Module:
     from edgecnn.zoo.open_network import open_network
     from edgecnn.zoo.spec import NetworkSpec
 
-    return open_network(requests.make(NetworkSpec, {"network": network, **options})).network
+    return open_network(_request(NetworkSpec, options, network=network)).network
 
 
 def export_model(

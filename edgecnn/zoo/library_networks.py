@@ -40,7 +40,7 @@ class Library:
         except RuntimeError as error:  # torchvision's operators, beside a torch that it was not built for
             raise MissingPackageError(
                 f"{self.package} cannot be imported: {' '.join(str(error).split())[:120]}",
-                hint=f"install the build of torchvision that belongs to this torch",
+                hint="install the build of torchvision that belongs to this torch",
             ) from error
 
     def arguments(
