@@ -185,10 +185,20 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
-    request = request_json.from_json(
-        QuantizeRequest, step.parameters["asked"], {}, source=source, output=output
-    )
+    asked = _with_preparation(step.parameters["asked"])
+    request = request_json.from_json(QuantizeRequest, asked, {}, source=source, output=output)
     quantize_file(request, progress)
+
+
+def _with_preparation(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was asked of a quantization in today's form: once `mean`, `std` and `size` stood alone."""
+    alone = {name: asked[name] for name in ("mean", "std", "size") if name in asked}
+    others = {name: value for name, value in asked.items() if name not in alone}
+    if not alone:
+        return others
+    if alone.keys() & {"mean", "std"}:
+        others.pop("preprocessing", None)  # what they say
+    return {**others, "preparation": alone}
 
 
 def _requantize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
-from edgecnn.quantize.quantize_request import numbers
+from edgecnn.runtime.preparation_options import numbers
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.reference import Reference
 from edgecnn.zoo.spec import NetworkSpec
