@@ -155,7 +155,7 @@ def pictures(network: Network, count: int, *, check: bool) -> np.ndarray:
     sources += [partial(_open, path) for path in rng.permutation(np.array(stamps))[:count]]
     if network.scans:
         halves = [_half(_open(builtin.photo(name)), check) for name in SCANS]
-        crops = [partial(_crop, half, network.preparation.size, rng, 0.15) for half in halves]
+        crops = [partial(_crop, half, network.preparation.size, rng, 0.6) for half in halves]
         sources += crops * (len(sources) // 2)
     order = [sources[index % len(sources)] for index in rng.permutation(max(count, len(sources)))[:count]]
     frames = np.stack([network.preparation.frame(make()) for make in order])
