@@ -25,9 +25,9 @@ def test_the_range_begins_where_the_activation_does(name):
     text, floor = ACTIVATIONS[name]
     graph = Graph(model_of(f"c = Conv(x, w) {text} y = Conv(m, w)"))
     placement = place(graph, CPU)
-    found = {name: (-40.0, 50.0) for name in placement.observed}
+    found = dict.fromkeys(placement.observed, (-40.0, 50.0))
     assert placement.ranges(found)["c"] == (-40.0 if floor is None else floor, 50.0)
-    narrow = {name: (-1.0, 2.0) for name in placement.observed}
+    narrow = dict.fromkeys(placement.observed, (-1.0, 2.0))
     assert placement.ranges(narrow)["c"] == (-1.0, 2.0)
     assert not place(graph, PORTABLE).floors and not place(graph, OPENVINO).floors
 
