@@ -40,9 +40,7 @@ def _outputs(
 @click.command("profile", cls=ProfileCommand, outputs=_outputs)
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @request_options.options(ProfileRequest)
-@click.option(
-    "--pin-clocks", is_flag=True, help="Pin clocks and governor while measuring; put them back."
-)
+@click.option("--pin-clocks", is_flag=True, help="Pin clocks and governor while measuring; put them back.")
 @click.option(
     "--power-mode", help="Power mode of a Jetson board, by name, with --pin-clocks  [the present one]."
 )
