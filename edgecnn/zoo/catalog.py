@@ -8,6 +8,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import Architecture, add_plugins
+from edgecnn.zoo.catalog_backbones import BACKBONES
 from edgecnn.zoo.compound import compound
 
 
@@ -167,8 +168,9 @@ _ROWS = (
     ),
     Architecture(
         "mobilenet_v4_conv_small", "MobileNet", 2024, _MOBILENET_V4,
-        "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv_small", 224, Preprocessing(interpolation="bicubic"),
-        aliases=("mobilenet_v4",), imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k@main",
+        "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv", 224, Preprocessing(interpolation="bicubic"),
+        arguments={"size": "small"}, aliases=("mobilenet_v4",),
+        imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k@main",
     ),
     # MnasNet
     *(
@@ -310,7 +312,7 @@ _ROWS = (
 ARCHITECTURES: Registry[Architecture] = Registry(
     "architecture", see="edgecnn models lists them", more=add_plugins
 )
-for _row in _ROWS:
+for _row in (*_ROWS, *BACKBONES):
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
 
 
