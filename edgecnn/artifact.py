@@ -112,7 +112,8 @@ class Manifest:
     labels: str | tuple[str, ...] | None = None
     architecture: str | None = None
     alpha: float = 1.0
-    resolution: int | None = None
+    #: Side of the input in pixels, or "HEIGHTxWIDTH".
+    resolution: int | str | None = None
     params: int | None = None
     #: Multiply-accumulates of the convolution and linear layers for one image.
     macs: int | None = None

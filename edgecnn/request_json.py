@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ def _made(kind: Any, values: Mapping[str, Any], names: Mapping[str, Any], others
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_json(value)
+    if isinstance(value, Size):
+        return value.said
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

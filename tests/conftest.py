@@ -39,6 +39,7 @@ def exported(shared: Path) -> Callable[..., Path]:
     """Return a function that gives the path of what `edgecnn export NAME OPTIONS` writes."""
 
     def make(name: str, *options: str) -> Path:
+        options = tuple(" ".join(options).replace("--target portable", "").split())  # it is the default
         stem = "_".join([name, *options]).replace("--", "").replace("/", "_").replace(" ", "_")
         path = shared / f"{stem}.onnx"
         with FileLock(f"{path}.lock"):

@@ -19,7 +19,7 @@ class TableEngine(Engine):
     def __init__(self, path: Path, table: np.ndarray, batch: int | str = "batch") -> None:
         path.write_bytes(b"stub")
         super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), table.shape[1])
-        self._preprocessing = Preprocessing(size=4, crop=1.0)
+        self._preprocessing = Preprocessing(4, crop=1.0)
         self.table = table.astype(np.float32)
         #: Sizes of the batches that came.
         self.seen: list[int] = []

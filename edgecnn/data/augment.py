@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -55,12 +56,10 @@ class Augmentation:
         Images of which crops are taken keep a shorter side with which the smallest crop fills the input.
         Raises DataError for an image that cannot be read.
         """
-        bands = 1 if preprocessing.channels == 1 else 3
         if self.crop is None:
-            frame = preprocessing.with_channels(bands).frame(image)
-            return Image.fromarray(frame[:, :, 0] if bands == 1 else frame)
-        picture = open_image(image).convert("L" if bands == 1 else "RGB")
-        largest = math.ceil(preprocessing.size / math.sqrt(self.crop[0]))
+            return preprocessing.picture(image)
+        picture = preprocessing.colour(open_image(image))
+        largest = math.ceil(max(preprocessing.size) / math.sqrt(self.crop[0]))
         if min(picture.size) <= largest:
             return picture
         scale = largest / min(picture.size)
@@ -72,8 +71,8 @@ class Augmentation:
     def apply(
         self, picture: Image.Image, preprocessing: Preprocessing, rng: np.random.Generator
     ) -> npt.NDArray[np.uint8]:
-        """Return the random view (S, S, C) uint8 of what `prepare` returned; `rng` decides everything."""
-        size = (preprocessing.size,) * 2
+        """Return the random view (H, W, C) uint8 of what `prepare` returned; `rng` decides everything."""
+        size = (preprocessing.width, preprocessing.height)
         if self.crop is not None:
             box = random_box(picture.size, self.crop, rng)
             picture = picture.resize(size, preprocessing.resample, box=box)
@@ -93,20 +92,22 @@ class Augmentation:
     def __call__(
         self, image: ImageLike, preprocessing: Preprocessing, rng: np.random.Generator
     ) -> npt.NDArray[np.uint8]:
-        """Return a random view of an image, (S, S, C) uint8; raises DataError if it cannot be read."""
+        """Return a random view of an image, (H, W, C) uint8; raises DataError if it cannot be read."""
         return self.apply(self.prepare(image, preprocessing), preprocessing, rng)
 
     def _fill(self, preprocessing: Preprocessing) -> Fill:
-        if preprocessing.channels == 1:
-            return self.fill if self.fill is not None else round(255 * preprocessing.mean[0])
+        grey = preprocessing.color == "grey"
         if self.fill is not None:
-            return self.fill, self.fill, self.fill
-        red, green, blue = (round(255 * mean) for mean in preprocessing.with_channels(3).mean)
-        return red, green, blue
+            return self.fill if grey else (self.fill,) * 3
+        levels = [min(255, max(0, round(255 // preprocessing.pixels * mean))) for mean in preprocessing.mean]
+        if grey:
+            return levels[0]
+        one, two, three = itertools.islice(itertools.cycle(levels), 3)
+        return (three, two, one) if preprocessing.color == "bgr" else (one, two, three)
 
     def _moved(self, picture: Image.Image, fill: Fill, rng: np.random.Generator) -> Image.Image:
-        limit = round(self.shift * picture.width)
-        right, down = rng.integers(-limit, limit + 1, 2).tolist()
+        limits = np.rint(np.multiply(picture.size, self.shift)).astype(int)
+        right, down = rng.integers(-limits, limits + 1).tolist()
         if not self.rotate and not self.zoom:
             return move(picture, (1, 0, -right, 0, 1, -down), fill, Image.Resampling.NEAREST)
         turn, grow = rng.uniform(-1, 1, 2).tolist()
@@ -127,12 +128,12 @@ class Augmentation:
 
 def _erased(frame: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Fill a rectangle of 2 to 40 % of the area, with sides as 0.3 to 1/0.3, with noise."""
-    size = len(frame)
+    high, wide = frame.shape[:2]
     for _ in range(_ATTEMPTS):
-        area, ratio = rng.uniform(0.02, 0.4) * size * size, rng.uniform(0.3, 1 / 0.3)
+        area, ratio = rng.uniform(0.02, 0.4) * high * wide, rng.uniform(0.3, 1 / 0.3)
         height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < height < size and 0 < width < size:
-            top, left = rng.integers(0, size - height), rng.integers(0, size - width)
+        if 0 < height < high and 0 < width < wide:
+            top, left = rng.integers(0, high - height), rng.integers(0, wide - width)
             frame = frame.copy()
             noise = rng.integers(0, 256, (height, width, frame.shape[2]), np.uint8)
             frame[top : top + height, left : left + width] = noise

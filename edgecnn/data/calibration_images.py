@@ -130,7 +130,7 @@ class ImageSource:
         Those that cannot be read are left out. A fixed batch is always full: the last one is filled up with
         its last image. Raises DataError if too many cannot be read (see `SkipList`).
         """
-        size = self.batch or min(16, max(1, _PIXELS // self.preprocessing.size**2))
+        size = self.batch or min(16, max(1, _PIXELS // self.preprocessing.size.pixels))
         frames = self._stream(self.count, check=False)
         if self.calibration_files:
             frames = self._readable(self.calibration_files)

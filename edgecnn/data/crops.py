@@ -15,7 +15,7 @@ from edgecnn.runtime.preprocessing import Preprocessing
 def random_crops(
     photos: Sequence[Image.Image], preprocessing: Preprocessing, count: int, *, seed: int
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield `count` frames, each (size, size, channels) uint8, taken from the photographs in turn.
+    """Yield `count` frames, each (height, width, channels) uint8, taken from the photographs in turn.
 
     Each covers 20 to 100 % of its photograph's area at a ratio of sides of 3:4 to 4:3, half of them
     mirrored: the crops of Inception's training (Szegedy et al. 2014, section 6) with a larger
@@ -25,7 +25,7 @@ def random_crops(
     for index in range(count):
         photo = photos[index % len(photos)]
         box = random_box(photo.size, (0.2, 1.0), rng)
-        view = photo.resize((preprocessing.size,) * 2, Image.Resampling.BILINEAR, box=box)
+        view = photo.resize((preprocessing.width, preprocessing.height), Image.Resampling.BILINEAR, box=box)
         frame = preprocessing.frame_of(view)
         yield frame[:, ::-1] if rng.random() < 0.5 else frame
 

@@ -6,6 +6,7 @@ moved folders are recognised.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 from pathlib import Path
@@ -30,7 +31,7 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def frame(self, image: ImageLike, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-        """Return `preprocessing.frame(image)`, (size, size, channels) uint8, from the cache if it is there.
+        """Return `preprocessing.frame(image)`, (H, W, C) uint8, from the cache if it is there.
 
         Images that are no files are in memory already, and are not kept. Raises DataError as `frame` does,
         OutputError if the cache cannot be written.
@@ -38,7 +39,7 @@ class FrameCache:
         content = _content(image)
         if content is None:
             return preprocessing.frame(image)
-        shape = (preprocessing.size, preprocessing.size, preprocessing.channels)
+        shape = (*preprocessing.size, preprocessing.channels)
         path = self._path(content, preprocessing)
         try:
             pixels = np.fromfile(path, np.uint8)
@@ -58,8 +59,9 @@ class FrameCache:
     def _path(self, content: bytes, preprocessing: Preprocessing) -> Path:
         digest = hashlib.sha256(content)
         # All that a frame depends on; another Pillow may decode and resize otherwise.
-        geometry = (preprocessing.resize, preprocessing.size, preprocessing.interpolation, BACKGROUND)
-        digest.update(repr((*geometry, preprocessing.channels, PIL.__version__)).encode())
+        plain = (0.0,) * preprocessing.channels, (1.0,) * preprocessing.channels
+        geometry = dataclasses.replace(preprocessing, pixels=1, mean=plain[0], std=plain[1])
+        digest.update(f"{geometry} {BACKGROUND} {PIL.__version__}".encode())
         name = digest.hexdigest()
         return self.folder / name[:2] / name
 

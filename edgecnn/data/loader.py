@@ -19,7 +19,7 @@ from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 
-#: A finished frame (S, S, C), or the picture that the augmentation starts from.
+#: A finished frame (H, W, C), or the picture that the augmentation starts from.
 _Source = npt.NDArray[np.uint8] | Image.Image
 
 #: A network's input (n, C, H, W) float32, and the classes (n,) int64.
@@ -134,8 +134,8 @@ class Loader:
     def _batch(
         self, order: npt.NDArray[np.int64], epoch: int, positions: range, stop: threading.Event
     ) -> Batch:
-        size, channels = self._preprocessing.size, self._preprocessing.channels
-        frames = np.empty((len(positions), size, size, channels), np.uint8)
+        shape = (*self._preprocessing.size, self._preprocessing.channels)
+        frames = np.empty((len(positions), *shape), np.uint8)
         rows: list[int] = []
         for position in positions:
             if stop.is_set():

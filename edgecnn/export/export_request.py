@@ -53,8 +53,8 @@ class ExportRequest(Int8Options):
             raise InvalidValueError(
                 "a folder and a data set cannot both calibrate", hint="give `calib` or `data`"
             )
-        if self.precision != "int8" and self.force:
-            raise InvalidValueError("`force` belongs to `int8`", hint="leave it out")
+        if self.precision != "int8" and (self.force or self.exclude or self.only):
+            raise InvalidValueError("`force`, `exclude` and `only` belong to `int8`", hint="leave them out")
         if self.precision != "int8" and self.budget.asks:
             raise InvalidValueError(
                 "`min_sqnr` and `min_agreement` are budgets of `int8`", hint="leave them out"

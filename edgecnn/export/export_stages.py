@@ -25,6 +25,7 @@ from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import Verdict
 from edgecnn.quantize.graph import layer_table, simplify
 from edgecnn.quantize.graph.readouts import readouts
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
     Checked,
@@ -141,6 +142,7 @@ def reduce_graph(
         request.ranges,
         request.budget,
         accepted=request.force or request.network.origin == "random",
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     parent = None
     if request.precision == "int8":
@@ -192,9 +194,9 @@ def describe(
     batch: int | str = "batch" if request.batch is None else request.batch
     size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
-        image = TensorSpec("input", (batch, size, size, channels), "uint8", "NHWC")
+        image = TensorSpec("input", (batch, *size, channels), "uint8", "NHWC")
     else:
-        image = TensorSpec("input", (batch, channels, size, size), "float32", "NCHW")
+        image = TensorSpec("input", (batch, channels, *size), "float32", "NCHW")
     return Manifest(
         inputs=(image,),
         outputs=(TensorSpec("logits", (batch, *shape), "float32", "NC" if len(shape) == 1 else "NCHW"),),
@@ -202,7 +204,7 @@ def describe(
         labels=spec.labels,
         architecture=spec.architecture.name,
         alpha=spec.width,
-        resolution=size,
+        resolution=size.said,
         params=spent.params,
         macs=spent.macs,
         layers=layers,

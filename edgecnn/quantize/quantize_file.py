@@ -14,7 +14,7 @@ from edgecnn import request_json
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import demand, varies
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
@@ -26,6 +26,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
@@ -139,6 +140,7 @@ def _reduce(
         request.budget,
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     labelled = None
     if request.data:
@@ -252,10 +254,6 @@ def _preprocessing(
 ) -> tuple[Preprocessing, str]:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
-    if height != width:
-        raise ArtifactError(
-            f"{request.source} takes {height} x {width} pixels", hint="only square inputs can be prepared yet"
-        )
     if request.preprocessing is not None:
         chosen, said_by = request.preprocessing, "`mean` and `std`"
         if chosen.channels != channels:
@@ -270,7 +268,7 @@ def _preprocessing(
     else:
         notes.append(assumed_preprocessing.note())
         chosen, said_by = Preprocessing(), _ASSUMED
-    return chosen.at(height).with_channels(channels), said_by
+    return chosen.at((height, width)).with_channels(channels), said_by
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:
@@ -285,6 +283,6 @@ def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manife
         inputs=(spec(model.graph.input[0], "NCHW"),),
         outputs=tuple(spec(value, "NC") for value in model.graph.output),
         preprocessing=preprocessing.to_json(),
-        resolution=preprocessing.size,
+        resolution=preprocessing.size.said,
         macs=sum(macs_by_node(model).values()),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy.typing as npt
 import onnx
 from threadpoolctl import threadpool_limits
 
+from edgecnn.errors import InvalidValueError
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.ranges import calibrate
@@ -60,6 +62,8 @@ class Quantized:
     weights: dict[str, QuantizedWeight]
     #: Share of the multiply-accumulates that are done on int8 operands.
     int8_mac_share: float
+    #: What the user left in float.
+    chosen: ChosenNodes = field(default_factory=ChosenNodes)
 
     @property
     def float_nodes(self) -> dict[str, str]:
@@ -78,6 +82,7 @@ class Quantized:
                 tensor: {scheme: list(ends) for scheme, ends in of.items()}
                 for tensor, of in self.ranges.items()
             },
+            **self.chosen.to_json(),
             "float_nodes": self.float_nodes,
             "int8_mac_share": self.int8_mac_share,
         }
@@ -87,7 +92,8 @@ class Quantizer:
     """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
 
     `batches` is called for each pass over the calibration images and gives inputs of the model,
-    (N, C, H, W) float32. `progress` is told what is being done.
+    (N, C, H, W) float32. `progress` is told what is being done. `chosen` says what stays float in every
+    recipe. Raises InvalidValueError for a choice that matches nothing, or leaves nothing to quantize.
     """
 
     def __init__(
@@ -97,9 +103,12 @@ class Quantizer:
         scheme: Scheme,
         method: str = "mse",
         progress: Progress = silent,
+        chosen: ChosenNodes = ChosenNodes(),  # noqa: B008 - it is frozen
     ) -> None:
         self.model = model
         self.scheme = scheme
+        self.chosen = chosen
+        self._float = self._left_float()
         self.method = method
         self.macs = macs_by_node(model)
         self._batches = batches
@@ -119,7 +128,19 @@ class Quantizer:
         with threadpool_limits(1, "blas"):
             return self._quantize(recipe, exclude)
 
+    def _left_float(self) -> dict[str, str]:
+        """Return the nodes that the user leaves in float, with their rules."""
+        graph = Graph(self.model)
+        rules = self.chosen.float_nodes(graph)
+        if rules and not place(graph, self.scheme, rules).compute:
+            raise InvalidValueError(
+                "`exclude` and `only` leave no convolution and no matrix to quantize",
+                hint="leave fewer nodes in float",
+            )
+        return rules
+
     def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
+        exclude = {**exclude, **self._float}
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
@@ -170,6 +191,7 @@ class Quantizer:
             ranges=found,
             weights=weights,
             int8_mac_share=share / max(1, sum(self.macs.values())),
+            chosen=self.chosen,
         )
 
     def _of_scheme(self, found: dict[str, dict[str, ranges.Range]]) -> dict[str, ranges.Range]:
@@ -198,7 +220,12 @@ class Quantizer:
     def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
         """Return the observers of all tensors that some scheme quantizes."""
         graph = Graph(model)
-        wanted = dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed)
+        wanted = dict.fromkeys(
+            name
+            for known in SCHEMES
+            for left in ({}, self._float)[: 1 + bool(self._float)]
+            for name in place(graph, known, left).observed
+        )
         wanted.update(dict.fromkeys(placement.observed))
         observed = self._observed.setdefault(recipe.rewrite, Observed())
         if missing := [name for name in wanted if name not in observed]:

@@ -9,12 +9,13 @@ from edgecnn.report.figures import settings
 from edgecnn.report.rows import rows
 
 _TEXTS = ("architecture", "weights", "precision", "target", "backend", "device", "verdict", "data")
-_NUMBERS = ("alpha", "resolution", "params", "macs", "bytes", "top1", "top5", "n", "throughput_ips")
+_NUMBERS = ("alpha", "params", "macs", "bytes", "top1", "top5", "n", "throughput_ips")
 _LISTS = ("notes", "lineage", "layers", "unlike", "top1_interval", "p50_interval_ms")
 _OBJECTS = ("conditions", "parity", "latency_ms", "roofline", "baseline", "ratio")
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_TEXTS, (str,)),
     **dict.fromkeys(_NUMBERS, (int, float)),
+    "resolution": (int, str),
     **dict.fromkeys(_LISTS, (list,)),
     **dict.fromkeys(_OBJECTS, (dict,)),
 }

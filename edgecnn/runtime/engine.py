@@ -192,7 +192,7 @@ class Engine(abc.ABC):
         return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
-        """Return resized and cropped images, (N, size, size, channels) uint8, as an input array."""
+        """Return fitted images, (N, height, width, channels) uint8, as an input array."""
         return self.input_of(frames, self.preprocessing)
 
     def input_of(self, frames: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:

@@ -12,56 +12,113 @@ import numpy.typing as npt
 from PIL import Image
 
 from edgecnn.errors import ArtifactError, InvalidValueError, UnknownNameError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.registry import suggest
 from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.image_limits import pixel_limit, too_large
+from edgecnn.runtime.picture_fit import FITS, covering
+from edgecnn.runtime.resampling import INTERPOLATIONS, resample, resize
 
 #: Channels that an image may have.
 _MOST_CHANNELS = 1024
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "nearest": Image.Resampling.NEAREST,
-}
+#: Stands for a mean or a deviation that was left out; nothing else is this very object.
+_UNSAID: tuple[float, ...] = (float("nan"),)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: Order of the channels.
+COLORS = ("rgb", "bgr", "grey")
+#: What a white pixel is before the mean is subtracted.
+PIXELS = (1, 255)
+#: Grey level of a letterbox, as in YOLO.
+_PAD = 114
+#: Fields that are several numbers.
+_LISTS = ("pad", "mean", "std")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side, crop the centre, scale to 0..1, subtract `mean`, divide by `std`.
+    """Fit a picture into the input's size, order its channels, scale, subtract `mean`, divide by `std`.
 
     Before that `open_image` decodes, turns upright and composes what is transparent on white.
-    The resizing is Pillow's with antialiasing, which is what torchvision does to a PIL image.
+    Resizing is Pillow's with antialiasing, which is what torchvision does to a PIL image, or OpenCV's.
     """
 
-    #: Height and width of the crop, in pixels.
-    size: int = 224
-    #: Share of the shorter side that the crop keeps: 224 / 256 for most ImageNet networks.
+    #: Of the input, in pixels; a width of 0 stands for the height.
+    height: int = 224
+    width: int = 0
+    #: "crop" (the centre, after the shorter side was resized), "stretch" or "letterbox" (the whole picture,
+    #: in the centre, with `pad` around it); `picture_fit.FITS` has all.
+    fit: str = "crop"
+    #: Share of the shorter side that the crop keeps: 224 / 256 for most ImageNet networks. Others keep all.
     crop: float = 0.875
-    #: "bilinear", "bicubic" or "nearest".
+    #: Grey level around a letterboxed picture, 0..255; or one per channel, in the order of the channels.
+    #: Unless given 114; without a letterbox none.
+    pad: tuple[int, ...] = ()
+    #: "bilinear", "bicubic", "nearest", "box" or "lanczos", which are Pillow's, or "opencv-bilinear".
     interpolation: str = "bilinear"
-    #: Per channel, in units of full scale (0..1). One value means a grey image.
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    #: "rgb", "bgr" or "grey"; of one channel always "grey".
+    color: str = "rgb"
+    #: 1 or 255: what a white pixel is to the network. `mean` and `std` are in this unit.
+    pixels: int = 1
+    #: Per channel. One value means a grey image. Unless given ImageNet's, of pixels up to 255 none.
+    mean: tuple[float, ...] = _UNSAID
+    std: tuple[float, ...] = _UNSAID
 
     def __post_init__(self) -> None:
         """Raise UnknownNameError or InvalidValueError for values that no image can be prepared with."""
-        if self.interpolation not in _FILTERS:
-            raise UnknownNameError(
-                f"unknown interpolation {self.interpolation!r}", hint=suggest(self.interpolation, [*_FILTERS])
-            )
-        if not isinstance(self.size, int) or self.size < 1 or self.crop <= 0 or self.resize < 1:
+        for what, value, known in (
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("fit", self.fit, tuple(FITS)),
+            ("color", self.color, COLORS),
+        ):
+            if value not in known:
+                raise UnknownNameError(f"unknown {what} {value!r}", hint=suggest(str(value), list(known)))
+        if self.pixels not in PIXELS or type(self.pixels) is not int:
+            raise InvalidValueError(f"pixels of {self.pixels!r} cannot be", hint="1 for 0..1, 255 for 0..255")
+        self._complete()
+        self._demand_size()
+        self._demand_channels()
+
+    def _complete(self) -> None:
+        """Put in what the other fields say of those that were left out."""
+        kind = FITS[self.fit]
+        mean, std = self._usual()
+        said = {
+            "width": self.width or self.height,
+            "crop": self.crop if kind.crops else 1.0,
+            "pad": (self.pad or (_PAD,)) if kind.pads else (),
+            "mean": mean if self.mean is _UNSAID else self.mean,
+            "std": std if self.std is _UNSAID else self.std,
+        }
+        if len(self.mean if self.mean is not _UNSAID else mean) == 1:
+            said["color"] = "grey"
+        for name, value in said.items():
+            object.__setattr__(self, name, value)
+
+    def _usual(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and deviation that stand for those left out."""
+        given = next((item for item in (self.mean, self.std) if item is not _UNSAID), None)
+        channels = len(given) if given is not None else 1 if self.color == "grey" else 3
+        if self.pixels != 1:
+            return (0.0,) * channels, (1.0,) * channels
+        if given is None and channels == 1:
+            return (sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,)
+        return IMAGENET_MEAN, IMAGENET_STD
+
+    def _demand_size(self) -> None:
+        whole = all(isinstance(side, int) and side >= 1 for side in (self.height, self.width))
+        if not whole or self.crop <= 0 or min(self.resize) < 1:
             raise InvalidValueError(
-                f"no image can be cut to size {self.size}, crop {self.crop}",
-                hint="both are above 0, and the size is a whole number of pixels",
+                f"no image can be cut to size {self.height} x {self.width}, crop {self.crop}",
+                hint="all are above 0, and the size is a whole number of pixels",
             )
-        if self.resize**2 > pixel_limit():
+        if self.resize.pixels > pixel_limit():
             raise InvalidValueError(
-                f"images of {self.resize} x {self.resize} pixels are too large to prepare",
+                f"images of {self.resize} pixels are too large to prepare",
                 hint=f"at most {pixel_limit():,} pixels; EDGECNN_MAX_PIXELS sets another limit",
             )
+
+    def _demand_channels(self) -> None:
         if max(len(self.mean), len(self.std)) > _MOST_CHANNELS:
             raise InvalidValueError(
                 f"no image has {max(len(self.mean), len(self.std))} input channels, and as many means",
@@ -76,37 +133,57 @@ class Preprocessing:
                 f"mean {self.mean} and std {self.std} normalize no image",
                 hint="give one of each for each channel, and no deviation of 0",
             )
+        levels = all(isinstance(level, int) and 0 <= level <= 255 for level in self.pad)
+        if FITS[self.fit].pads and not (levels and len(self.pad) in (1, 3 if self._bands == "RGB" else 1)):
+            raise InvalidValueError(
+                f"a pad of {self.pad} goes around no image of {self.channels} channels",
+                hint="one level from 0 to 255, or one for each of three channels",
+            )
 
     @property
     def channels(self) -> int:
-        """Number of channels: 3 for RGB, 1 for grey."""
+        """Number of channels: 3 for colour, 1 for grey."""
         return len(self.mean)
 
     @property
-    def resize(self) -> int:
-        """Length of the shorter side after resizing, in pixels."""
-        return int(self.size / self.crop)
+    def size(self) -> Size:
+        """Height and width of the input, in pixels."""
+        return Size(self.height, self.width)
+
+    @property
+    def resize(self) -> Size:
+        """What a picture covers, or fits in, after resizing, in pixels."""
+        return covering(self.size, self.crop)
 
     @property
     def resample(self) -> Image.Resampling:
-        """Pillow's filter for `interpolation`."""
-        return _FILTERS[self.interpolation]
+        """Pillow's filter for `interpolation`, or the one like it."""
+        return resample(self.interpolation)
 
-    def at(self, size: int) -> Preprocessing:
-        """Return the same preprocessing for another input size."""
-        return dataclasses.replace(self, size=size)
+    @property
+    def _bands(self) -> str:
+        """Pillow's mode of the picture that is fitted."""
+        return "L" if self.color == "grey" else "RGB"
+
+    def at(self, size: SizeLike) -> Preprocessing:
+        """Return the same preprocessing for another input size: that of a square, or height and width."""
+        height, width = Size.of(size)
+        return dataclasses.replace(self, height=height, width=width)
 
     def with_channels(self, channels: int) -> Preprocessing:
         """Return the same preprocessing for 1 (grey) or more channels; means and deviations are cycled."""
         if channels == self.channels:
             return self
         if channels == 1:
-            return dataclasses.replace(
-                self, mean=(float(np.mean(self.mean)),), std=(float(np.mean(self.std)),)
-            )
+            pad = (round(sum(self.pad) / len(self.pad)),) if self.pad else ()
+            mean, std = ((float(np.mean(values)),) for values in (self.mean, self.std))
+            return dataclasses.replace(self, pad=pad, color="grey", mean=mean, std=std)
         cycle = [index % self.channels for index in range(channels)]
         return dataclasses.replace(
-            self, mean=tuple(self.mean[i] for i in cycle), std=tuple(self.std[i] for i in cycle)
+            self,
+            color="rgb" if self.channels == 1 else self.color,
+            mean=tuple(self.mean[i] for i in cycle),
+            std=tuple(self.std[i] for i in cycle),
         )
 
     @classmethod
@@ -129,8 +206,7 @@ class Preprocessing:
 
     def demand_input(self, shape: Sequence[int | str], layout: str, name: str) -> None:
         """Raise ArtifactError for an input, (N, channels, height, width) or NHWC, that takes other images."""
-        side = (self.size, self.size)
-        made = (*side, self.channels) if layout == "NHWC" else (self.channels, *side)
+        made = (*self.size, self.channels) if layout == "NHWC" else (self.channels, *self.size)
         taken = shape[1:]
         if len(taken) == len(made) and not any(
             isinstance(size, int) and size != own for size, own in zip(taken, made, strict=True)
@@ -143,8 +219,11 @@ class Preprocessing:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values, as they stand in a manifest."""
-        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Return the fields as JSON values, as they stand in a manifest; of a square `size` too."""
+        values = {**dataclasses.asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
+        if not FITS[self.fit].pads:
+            del values["pad"]
+        return {**({"size": self.height} if self.size.is_square else {}), **values}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -152,7 +231,13 @@ class Preprocessing:
         known = {item.name for item in dataclasses.fields(cls)}
         try:
             fields = {key: value for key, value in values.items() if key in known}
+            if "size" in values:  # all that the first manifests say
+                fields = {"height": values["size"], "width": values["size"], **fields}
+                if fields["height"] != values["size"] or fields["width"] != values["size"]:
+                    raise ValueError("its size is not its height and width")
             mean, std = (tuple(map(float, values[key])) for key in ("mean", "std"))
+            if "pad" in fields:
+                fields["pad"] = tuple(fields["pad"])
             return cls(**{**fields, "mean": mean, "std": std})
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError(
@@ -161,32 +246,51 @@ class Preprocessing:
             ) from error
 
     def frame(self, image: ImageLike) -> npt.NDArray[np.uint8]:
-        """Return the resized and cropped image: shape (size, size, channels), uint8, not normalised."""
+        """Return the fitted image: shape (height, width, channels), uint8, not normalised."""
+        return self.frame_of(self.picture(image))
+
+    def picture(self, image: ImageLike) -> Image.Image:
+        """Return an image fitted into the input's size, grey or in RGB, as people see it."""
         picture = open_image(image)
-        width, height = picture.size
-        short, long = sorted((width, height))
-        scaled = (self.resize, int(self.resize * long / short))
-        wanted = scaled if width <= height else scaled[::-1]
-        if wanted[0] * wanted[1] > pixel_limit():
-            raise too_large("the image", f"{width} x {height}, enlarged to {wanted[0]} x {wanted[1]}")
-        picture = self._colour(picture)
-        if wanted != picture.size:
-            picture = picture.resize(wanted, self.resample)
-        left, top = round((wanted[0] - self.size) / 2), round((wanted[1] - self.size) / 2)
-        return self.frame_of(picture.crop((left, top, left + self.size, top + self.size)))
+        fitted = FITS[self.fit].place(Size(picture.height, picture.width), self.size, self.crop)
+        if fitted.resized.pixels > pixel_limit():
+            raise too_large(
+                "the image",
+                f"{picture.width} x {picture.height}, enlarged to {fitted.resized.width} x"
+                f" {fitted.resized.height}",
+            )
+        picture = resize(self.colour(picture), fitted.resized, self.interpolation)
+        if fitted.resized == self.size:
+            return picture
+        if FITS[self.fit].pads:
+            canvas = Image.new(self._bands, (self.width, self.height), self._padding)
+            canvas.paste(picture, (-fitted.left, -fitted.top))
+            return canvas
+        left, top = fitted.left, fitted.top
+        return picture.crop((left, top, left + self.width, top + self.height))
+
+    @property
+    def _padding(self) -> int | tuple[int, ...]:
+        """The colour of the padding, as Pillow takes it."""
+        if self._bands == "L":
+            return self.pad[0]
+        levels = self.pad * 3 if len(self.pad) == 1 else self.pad
+        return levels[::-1] if self.color == "bgr" else levels
 
     def frame_of(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
-        """Return the pixels of a picture that already has the right size: (size, size, channels) uint8."""
-        pixels = np.asarray(self._colour(picture))
+        """Return the pixels of a picture that already has the right size: (height, width, channels) uint8."""
+        pixels = np.asarray(self.colour(picture))
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
+        elif self.color == "bgr":
+            pixels = pixels[:, :, ::-1]
         if pixels.shape[2] != self.channels:
             pixels = pixels[:, :, np.arange(self.channels) % pixels.shape[2]]
         return pixels
 
-    def _colour(self, picture: Image.Image) -> Image.Image:
-        mode = "L" if self.channels == 1 else "RGB"
-        return picture if picture.mode == mode else picture.convert(mode)
+    def colour(self, picture: Image.Image) -> Image.Image:
+        """Return a picture grey or in RGB: the mode in which it is fitted."""
+        return picture if picture.mode == self._bands else picture.convert(self._bands)
 
     def normalize(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn frames, (N, H, W, C) uint8, into a network's input, (N, C, H, W) float32."""
@@ -199,7 +303,8 @@ class Preprocessing:
     def affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return per-channel scale and offset: input = pixel * scale + offset, with pixels in 0..255."""
         mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
-        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        unit = 255 // self.pixels
+        return (1 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
     def batch(self, images: Iterable[ImageLike]) -> npt.NDArray[np.float32]:
         """Return images as one network input, (N, C, H, W) float32."""

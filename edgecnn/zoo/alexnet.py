@@ -5,10 +5,13 @@ State-dict keys: torchvision's `alexnet` for the second; the first keeps that la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.blocks import AdaptivePool, LocalResponseNorm
 from edgecnn.zoo.width import scale
 
@@ -21,17 +24,18 @@ def response_norm() -> LocalResponseNorm:
     return LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
-def three_linear(channels: int, side: int, hidden: int, num_classes: int) -> nn.Sequential:
+def three_linear(channels: int, size: Sequence[int], hidden: int, num_classes: int) -> nn.Sequential:
     """Return the classifier of the 2012 paper: two hidden layers after dropout of one half, and logits.
 
-    It takes (N, channels * side * side). Raises InvalidValueError if the maps have shrunk to nothing.
+    It takes (N, channels * height * width), of `size`. Raises InvalidValueError if the maps have shrunk to
+    nothing.
     """
-    if side < 1:
+    if min(size) < 1:
         raise InvalidValueError(
             "the input is too small: the last pooling leaves nothing of it", hint="give a higher resolution"
         )
     return nn.Sequential(
-        nn.Dropout(0.5), nn.Linear(channels * side * side, hidden), nn.ReLU(),
+        nn.Dropout(0.5), nn.Linear(channels * size[0] * size[1], hidden), nn.ReLU(),
         nn.Dropout(0.5), nn.Linear(hidden, hidden), nn.ReLU(),
         nn.Linear(hidden, num_classes),
     )  # fmt: skip
@@ -43,7 +47,7 @@ class AlexNet(nn.Module):
     The groups are the halves that the authors kept on two GPUs. Pooling windows overlap (section 3.4).
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> None:
         super().__init__()
         c1, c2, c3, c4, c5, hidden = (scale(wanted, alpha) for wanted in (96, 256, 384, 384, 256, 4096))
         self.features = nn.Sequential(
@@ -53,10 +57,10 @@ class AlexNet(nn.Module):
             nn.Conv2d(c3, c4, 3, padding=1, groups=2), nn.ReLU(),
             nn.Conv2d(c4, c5, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2),
         )  # fmt: skip
-        side = (resolution - 11) // 4 + 1
+        sides = [(side - 11) // 4 + 1 for side in Size.of(resolution)]
         for _ in range(3):
-            side = (side - 3) // 2 + 1
-        self.classifier = three_linear(c5, side, hidden, num_classes)
+            sides = [(side - 3) // 2 + 1 for side in sides]
+        self.classifier = three_linear(c5, sides, hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, 227, 227) to logits (N, classes)."""
@@ -77,14 +81,14 @@ class AlexNetOneTrick(nn.Module):
             nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
         )  # fmt: skip
         self.avgpool = AdaptivePool(6)
-        self.classifier = three_linear(c5, 6, hidden, num_classes)
+        self.classifier = three_linear(c5, (6, 6), hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to logits (N, classes)."""
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
-def alexnet(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> AlexNet:
+def alexnet(*, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> AlexNet:
     """Build the original AlexNet: 60,965,224 parameters at alpha 1 and a resolution of 227."""
     return AlexNet(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)
 

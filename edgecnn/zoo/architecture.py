@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
-from edgecnn.errors import EdgecnnError, InvalidValueError
-from edgecnn.registry import Registry
+from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Entry points of this group, in any installed package, are an Architecture or several.
@@ -27,11 +26,11 @@ class Architecture:
     paper: str
     #: "module:function". The function takes alpha, num_classes, in_channels and `arguments`.
     build: str
-    #: Side of the square input, in pixels.
-    resolution: int
+    #: Side of the square input, or its height and width, in pixels.
+    resolution: SizeLike
     preprocessing: Preprocessing
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    #: The function also takes `resolution`: some layer's shape depends on the input's size.
+    #: The function also takes `resolution`, a side or height and width: some layer's shape depends on it.
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
@@ -41,6 +40,11 @@ class Architecture:
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the reference network's input, in pixels."""
+        return Size.of(self.resolution)
 
     @property
     def in_channels(self) -> int:
@@ -53,17 +57,3 @@ def check_counts(*, classes: int | None, channels: int | None) -> None:
     for what, count, most in (("classes", classes, MAX_CLASSES), ("input channels", channels, MAX_CHANNELS)):
         if count is not None and not 1 <= count <= most:
             raise InvalidValueError(f"a network cannot have {count} {what}", hint=f"1 to {most:,}")
-
-
-def add_plugins(registry: Registry[Architecture]) -> None:
-    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
-    for point in entry_points(group=PLUGIN_GROUP):
-        try:
-            found = point.load()
-            for row in (found,) if isinstance(found, Architecture) else found:
-                registry.add(row.name, row, row.aliases)
-        except Exception as error:  # a plug-in is anybody's code
-            raise EdgecnnError(
-                f"the architecture plug-in {point.name} = {point.value} cannot be used: {error}",
-                hint="mend or uninstall the package that brings it",
-            ) from error

@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.registry import Registry
+from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from edgecnn.zoo.architecture import Architecture, add_plugins
+from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
 from edgecnn.zoo.catalog_backbones import BACKBONES
 from edgecnn.zoo.compound import compound
 
 
 def _torchvision(size: int = 224) -> Preprocessing:
-    return Preprocessing(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 # EfficientNet-Lite's input is (pixel - 127) / 128; its crops keep 32 pixels less than the resized image.
 def _lite(size: int) -> Preprocessing:
     return Preprocessing(
-        size=size,
+        size,
         crop=size / (size + 32),
         interpolation="bicubic",
         mean=(127 / 255,) * 3,
@@ -28,7 +28,7 @@ def _lite(size: int) -> Preprocessing:
 
 
 def _efficientnet(size: int, resize: int) -> Preprocessing:
-    return Preprocessing(size=size, crop=size / resize, interpolation="bicubic")
+    return Preprocessing(size, crop=size / resize, interpolation="bicubic")
 
 
 _HALF = (0.5, 0.5, 0.5)
@@ -71,7 +71,7 @@ _SHUFFLENET_V2 = "Ma et al. 2018, ShuffleNet V2, arXiv:1807.11164"
 _ROWS = (
     Architecture(
         "lenet5", "LeNet", 1998, "LeCun et al. 1998, Gradient-Based Learning, Proc. IEEE 86(11)",
-        "edgecnn.zoo.lenet:lenet5", 32, Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,)),
+        "edgecnn.zoo.lenet:lenet5", 32, Preprocessing(32, crop=1.0, mean=(0.1307,), std=(0.3081,)),
         needs_resolution=True, aliases=("lenet",), num_classes=10, labels="digits",
     ),
     Architecture(
@@ -156,7 +156,7 @@ _ROWS = (
     # Xception
     Architecture(
         "xception", "Xception", 2016, _XCEPTION, "edgecnn.zoo.xception:xception", 299,
-        Preprocessing(size=299, crop=0.8975, interpolation="bicubic", mean=_HALF, std=_HALF),
+        Preprocessing(299, crop=0.8975, interpolation="bicubic", mean=_HALF, std=_HALF),
     ),
     # MobileNet, versions 3 and 4
     *(
@@ -188,7 +188,7 @@ _ROWS = (
     *(
         Architecture(
             name, "Inception", year, paper, f"edgecnn.zoo.{module}:{name}", 299,
-            Preprocessing(size=299, crop=crop, interpolation="bicubic", mean=_HALF, std=_HALF),
+            Preprocessing(299, crop=crop, interpolation="bicubic", mean=_HALF, std=_HALF),
             imagenet=f"hf:timm/{name}.{tag}@main",
         )
         for name, year, paper, module, crop, tag in (
@@ -227,7 +227,7 @@ _ROWS = (
     ),
     Architecture(
         "nasnet_large", "NASNet", 2017, _NASNET, "edgecnn.zoo.nasnet:nasnet", 331,
-        Preprocessing(size=331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
+        Preprocessing(331, crop=0.911, interpolation="bicubic", mean=_HALF, std=_HALF),
         arguments={"repeats": 6, "features": 4032, "stem": 96, "drop": 0.3},
         imagenet="hf:timm/nasnetalarge.tf_in1k@main",
     ),
@@ -252,13 +252,13 @@ _ROWS = (
     # LeNet
     Architecture(
         "lenet_1989", "LeNet", 1989, _LENET_1989, "edgecnn.zoo.lenet:lenet_1989", 16,
-        Preprocessing(size=16, crop=1.0, mean=(0.5,), std=(0.5,)),
+        Preprocessing(16, crop=1.0, mean=(0.5,), std=(0.5,)),
         needs_resolution=True, num_classes=10, labels="digits",
     ),
     # AlexNet, ZFNet
     Architecture(
         "alexnet", "AlexNet", 2012, _ALEXNET, "edgecnn.zoo.alexnet:alexnet", 227,
-        Preprocessing(size=227, crop=227 / 256, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        Preprocessing(227, crop=227 / 256, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         needs_resolution=True,
     ),
     Architecture(
@@ -310,7 +310,9 @@ _ROWS = (
 )  # fmt: skip
 
 ARCHITECTURES: Registry[Architecture] = Registry(
-    "architecture", see="edgecnn models lists them", more=add_plugins
+    "architecture",
+    see="edgecnn models lists them",
+    more=lambda table: add_plugins(table, PLUGIN_GROUP, Architecture),
 )
 for _row in (*_ROWS, *BACKBONES):
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
@@ -326,10 +328,10 @@ def architecture(name: str, phi: float | None = None) -> Architecture:
         return row
     if "phi" not in row.arguments:
         raise InvalidValueError(f"{row.name} has no compound scaling", hint="phi is for: efficientnet")
-    side = round(row.resolution * compound(phi)[2])
+    size = row.size.scaled(compound(phi)[2])
     return dataclasses.replace(
         row,
         arguments={**row.arguments, "phi": phi},
-        resolution=side,
-        preprocessing=row.preprocessing.at(side),
+        resolution=size.said,
+        preprocessing=row.preprocessing.at(size),
     )

@@ -15,7 +15,7 @@ _MOBILENET_V4 = "Qin et al. 2024, MobileNetV4, arXiv:2404.10518"
 
 
 def _bicubic(size: int = 224, crop: float = 0.875) -> Preprocessing:
-    return Preprocessing(size=size, crop=crop, interpolation="bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return Preprocessing(size, crop=crop, interpolation="bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def _bilinear(crop: float = 0.875) -> Preprocessing:
@@ -24,7 +24,7 @@ def _bilinear(crop: float = 0.875) -> Preprocessing:
 
 def _tensorflow(size: int) -> Preprocessing:
     half = (0.5, 0.5, 0.5)
-    return Preprocessing(size=size, crop=1.0, interpolation="bicubic", mean=half, std=half)
+    return Preprocessing(size, crop=1.0, interpolation="bicubic", mean=half, std=half)
 
 
 #: The paper's appendix: letter, size, (depth, initial, slope, multiplier, group width), and the checkpoint.

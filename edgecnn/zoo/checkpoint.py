@@ -53,13 +53,13 @@ def describe(
     size, channels = preprocessing.size, preprocessing.channels
     spent = cost.count(network, channels, size)
     return Manifest(
-        inputs=(TensorSpec("input", ("batch", channels, size, size), "float32", "NCHW"),),
+        inputs=(TensorSpec("input", ("batch", channels, *size), "float32", "NCHW"),),
         outputs=(TensorSpec("logits", ("batch", classes), "float32", "NC"),),
         preprocessing=preprocessing.to_json(),
         labels=labels,
         architecture=spec.architecture.name,
         alpha=spec.width,
-        resolution=size,
+        resolution=size.said,
         params=spent.params,
         macs=spent.macs,
         weights=weights,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgecnn.artifact import Manifest, TensorSpec, read_manifest
-from edgecnn.errors import ArtifactError
+from edgecnn.errors import ArtifactError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES
 
 
@@ -31,7 +32,7 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
     return [
         ("its architecture", lambda: isinstance(manifest.architecture, str)),
         ("its width (alpha)", lambda: _is_number(manifest.alpha)),
-        ("its resolution", lambda: manifest.resolution is None or _is_count(manifest.resolution)),
+        ("its resolution", lambda: manifest.resolution is None or _is_size_of_image(manifest.resolution)),
         ("its weights", lambda: isinstance(manifest.weights, str | None)),
         ("its inputs", lambda: _has_second_axis(manifest.inputs, rank=4, most=MAX_CHANNELS)),
         ("its outputs", lambda: _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
@@ -53,6 +54,13 @@ def _has_second_axis(specs: Sequence[TensorSpec], rank: int, most: int) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 1 <= value <= 1_000_000
+
+
+def _is_size_of_image(value: Any) -> bool:
+    try:
+        return all(map(_is_count, Size.of(value)))
+    except InvalidValueError:
+        return False
 
 
 def _is_number(value: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.input_errors import fitting
 
 
@@ -19,7 +20,7 @@ class Cost:
     macs: int
 
 
-def count(network: nn.Module, in_channels: int, resolution: int) -> Cost:
+def count(network: nn.Module, in_channels: int, resolution: SizeLike) -> Cost:
     """Count by a forward pass on torch's meta device: no arithmetic is done, no memory is taken.
 
     A convolution costs out.numel() * in_channels / groups * kh * kw, a linear layer
@@ -39,6 +40,7 @@ def count(network: nn.Module, in_channels: int, resolution: int) -> Cost:
     for module in meta.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(add)
-    with torch.no_grad(), fitting(resolution):
-        meta(torch.empty(1, in_channels, resolution, resolution, device="meta"))
+    size = Size.of(resolution)
+    with torch.no_grad(), fitting(size):
+        meta(torch.empty(1, in_channels, *size, device="meta"))
     return Cost(sum(p.numel() for p in network.parameters() if p.requires_grad), macs)

@@ -29,7 +29,7 @@ def compute(name: str) -> dict[str, int]:
 
     row = architecture(name)
     with torch.device("meta"):
-        cost = count(build(row), row.in_channels, row.resolution)
+        cost = count(build(row), row.in_channels, row.size)
     return {"params": cost.params, "macs": cost.macs}
 
 

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.optional_packages import require
 from edgecnn.zoo.architecture import Architecture, check_counts
 from edgecnn.zoo.catalog import architecture
@@ -24,7 +25,7 @@ def create(
     alpha: float = 1.0,
     num_classes: int | None = None,
     in_channels: int | None = None,
-    resolution: int | None = None,
+    resolution: SizeLike | None = None,
     phi: float | None = None,
     weights: str | Checkpoint = "random",
     seed: int = 0,
@@ -64,7 +65,7 @@ def build(
     alpha: float = 1.0,
     num_classes: int | None = None,
     in_channels: int | None = None,
-    resolution: int | None = None,
+    resolution: SizeLike | None = None,
 ) -> nn.Module:
     """Return the bare network of a row, with whatever weights its constructors leave.
 
@@ -76,9 +77,10 @@ def build(
     channels = row.in_channels if in_channels is None else in_channels
     check_counts(classes=classes, channels=channels)
     arguments = dict(row.arguments)
+    size = row.size if resolution is None else Size.of(resolution)
     if row.needs_resolution:
-        arguments["resolution"] = row.resolution if resolution is None else resolution
+        arguments["resolution"] = size.height if size.is_square else size
     module, function = row.build.split(":")
     make = cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
-    with fitting(resolution or row.resolution):
+    with fitting(size):
         return make(alpha=alpha, num_classes=classes, in_channels=channels, **arguments)

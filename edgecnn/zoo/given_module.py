@@ -20,8 +20,8 @@ ORIGIN = "its own"
 class GivenModule(NetworkSpec):
     """A module that takes (N, C, H, W) and gives one tensor of a row for each image.
 
-    `resolution` is the side of its input, `in_channels` 3 unless said. Raises InvalidValueError without a
-    resolution, or for preprocessing of other images.
+    `resolution` is the side of its input, or height and width, `in_channels` 3 unless said. Raises
+    InvalidValueError without a resolution, or for preprocessing of other images.
     """
 
     module: nn.Module = field(kw_only=True)
@@ -49,7 +49,7 @@ class GivenModule(NetworkSpec):
         """What stands for a row of the catalogue."""
         prepared = self.given_preprocessing or Preprocessing().with_channels(self.in_channels or 3)
         return Architecture(
-            self.name, "yours", 0, "", "", self.resolution or 0, prepared, labels="", num_classes=0
+            self.name, "yours", 0, "", "", self.resolution or 1, prepared, labels="", num_classes=0
         )
 
     @property
@@ -75,4 +75,4 @@ class GivenModule(NetworkSpec):
     def asked(self) -> dict[str, Any]:
         """Return what the lineage keeps of it."""
         kind = type(self.module)
-        return {"module": f"{kind.__module__}:{kind.__qualname__}", "resolution": self.resolution}
+        return {"module": f"{kind.__module__}:{kind.__qualname__}", "resolution": self.size.said}

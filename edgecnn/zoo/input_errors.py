@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.image_size import Size
 
 
 @contextlib.contextmanager
-def fitting(resolution: int) -> Iterator[None]:
+def fitting(size: Size) -> Iterator[None]:
     """Turn torch's RuntimeError for a feature map that has shrunk to nothing into an InvalidValueError."""
     try:
         yield
@@ -19,6 +20,6 @@ def fitting(resolution: int) -> Iterator[None]:
                 "there is not enough memory for this network", hint="choose a smaller alpha or resolution"
             ) from error
         raise InvalidValueError(
-            f"this network cannot take an input of {resolution} pixels",
+            f"this network cannot take an input of {size} pixels",
             hint="leave out `resolution` for the network's own, or give a larger one",
         ) from error

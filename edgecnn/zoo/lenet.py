@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.width import scale
 
 
@@ -27,14 +28,18 @@ class UnitBiasConv(nn.Module):
     What lies beyond the border is background: -1, as is a black pixel.
     """
 
-    def __init__(self, inputs: int, outputs: int, side: int, groups: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, size: Size, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 5, 2, groups=groups, bias=False)
-        self.bias = nn.Parameter(torch.zeros(outputs, side, side))
+        self.bias = nn.Parameter(torch.zeros(outputs, *size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, side, side), side = ceil(H / 2)."""
+        """Map (N, inputs, H, W) to (N, outputs, *size), sides that are halves of those, rounded up."""
         return self.conv(F.pad(x, (2, 2, 2, 2), value=-1.0)) + self.bias
+
+
+def _halved(size: Size) -> Size:
+    return Size(*(-(-side // 2) for side in size))
 
 
 class LeNet1989(nn.Module):
@@ -45,15 +50,15 @@ class LeNet1989(nn.Module):
     The paper squashes the outputs too, for its squared error; logits are their weighted sums.
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> None:
         super().__init__()
         h1, h2 = scale(12, alpha, divisor=3), scale(12, alpha, divisor=3)
         h3 = scale(30, alpha, divisor=1)
-        half = -(-resolution // 2)
-        side = -(-half // 2)
+        half = _halved(Size.of(resolution))
+        quarter = _halved(half)
         self.h1 = UnitBiasConv(in_channels, h1, half)
-        self.h2 = UnitBiasConv(2 * h1, h2, side, groups=3)
-        self.h3 = nn.Linear(h2 * side * side, h3)
+        self.h2 = UnitBiasConv(2 * h1, h2, quarter, groups=3)
+        self.h3 = nn.Linear(h2 * quarter.pixels, h3)
         self.output = nn.Linear(h3, num_classes)
         self.act = ScaledTanh()
 
@@ -77,7 +82,7 @@ class LeNet5(nn.Module):
     C3 reads all six maps of S2 instead of the paper's partial table, and pooling is the plain average.
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> None:
         super().__init__()
         # The paper's layers are narrower than 8 channels: rounding to 8 would widen them.
         c1, c3, f5, f6 = (scale(channels, alpha, divisor=1) for channels in (6, 16, 120, 84))
@@ -85,9 +90,9 @@ class LeNet5(nn.Module):
             nn.Conv2d(in_channels, c1, 5), nn.Tanh(), nn.AvgPool2d(2),
             nn.Conv2d(c1, c3, 5), nn.Tanh(), nn.AvgPool2d(2),
         )  # fmt: skip
-        side = ((resolution - 4) // 2 - 4) // 2
+        height, width = (((side - 4) // 2 - 4) // 2 for side in Size.of(resolution))
         self.classifier = nn.Sequential(
-            nn.Linear(c3 * side * side, f5), nn.Tanh(),
+            nn.Linear(c3 * height * width, f5), nn.Tanh(),
             nn.Linear(f5, f6), nn.Tanh(),
             nn.Linear(f6, num_classes),
         )  # fmt: skip
@@ -97,11 +102,11 @@ class LeNet5(nn.Module):
         return self.classifier(torch.flatten(self.features(x), 1))
 
 
-def lenet_1989(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> LeNet1989:
+def lenet_1989(*, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> LeNet1989:
     """Build the network of 1989: 9,760 parameters at alpha 1 and a resolution of 16."""
     return LeNet1989(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)
 
 
-def lenet5(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> LeNet5:
+def lenet5(*, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> LeNet5:
     """Build LeNet-5: 61,706 parameters at alpha 1 and a resolution of 32."""
     return LeNet5(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)

@@ -48,7 +48,7 @@ def open_network(spec: NetworkSpec) -> Opened:
             seed=spec.seed,
         )
     notes = [str(item.message) for item in caught if issubclass(item.category, EdgecnnWarning)]
-    size = {"alpha": spec.alpha, "phi": spec.phi, "resolution": spec.size}
+    size = {"alpha": spec.alpha, "phi": spec.phi, "resolution": spec.size.said}
     steps = [Step("build", {"architecture": spec.architecture.name, **size, "classes": spec.classes})]
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))

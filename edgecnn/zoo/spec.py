@@ -12,6 +12,7 @@ from edgecnn import files
 from edgecnn import request_json as asked
 from edgecnn.artifact import Manifest
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.options import Request, option, seed
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest
@@ -34,7 +35,9 @@ class NetworkSpec(Request):
 
     name: str = option(help="Network by its name, or FILE.safetensors.", name="network", argument=True)
     alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
-    resolution: int | None = option(None, "Side of the input in pixels, instead of `rho`.")
+    resolution: Size | None = option(
+        None, "Side of the input in pixels, or HEIGHTxWIDTH, instead of `rho`.", read=Size.of
+    )
     rho: float | None = option(None, "Resolution multiplier.")
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     #: Another number of classes than the weights': the classifier starts anew.
@@ -59,6 +62,8 @@ class NetworkSpec(Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.resolution is not None:
+            object.__setattr__(self, "resolution", Size.of(self.resolution))
         if self.name.endswith(".onnx"):
             raise InvalidValueError(
                 f"{self.name} is an ONNX file; a network or a checkpoint ({CHECKPOINT_SUFFIX}) is needed",
@@ -75,9 +80,9 @@ class NetworkSpec(Request):
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
         _ = self.architecture  # its name, and phi
-        if not 8 <= self.size <= MAX_RESOLUTION:
+        if not 8 <= min(self.size) <= max(self.size) <= MAX_RESOLUTION:
             raise InvalidValueError(
-                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels"
+                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels a side"
             )
 
     def _known_weights(self) -> str:
@@ -128,13 +133,13 @@ class NetworkSpec(Request):
         return self.alpha if self.manifest is None else self.manifest.alpha
 
     @property
-    def size(self) -> int:
-        """Side of the input in pixels."""
+    def size(self) -> Size:
+        """Height and width of the input, in pixels."""
         if self.resolution is not None:
             return self.resolution
         known = self.manifest.resolution if self.manifest else None
-        default = known or self.architecture.resolution
-        return default if self.rho is None else round(default * self.rho)
+        default = Size.of(known) if known else self.architecture.size
+        return default if self.rho is None else default.scaled(self.rho)
 
     @property
     def classes(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.blocks import StochasticDepth, attend
 from edgecnn.zoo.width import scale
 
@@ -62,7 +63,7 @@ class VisionTransformer(nn.Module):
     """
 
     def __init__(
-        self, *, width: int, alpha: float, num_classes: int, in_channels: int, resolution: int
+        self, *, width: int, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike
     ) -> None:
         super().__init__()
         tokens, width = _tokens(resolution), scale(width, alpha, divisor=HEAD)
@@ -75,7 +76,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, resolution, resolution) to logits (N, classes)."""
+        """Map (N, C, H, W) to logits (N, classes)."""
         x = _embed(self.patch_embed(x), self.cls_token, self.pos_embed)
         return self.head(self.norm(self.blocks(x)[:, 0]))
 
@@ -158,7 +159,7 @@ class Encoder(nn.Module):
 class VisionTransformerBase(nn.Module):
     """The same network under torchvision's keys, as the paper trains it: dropout 0.1 (table 3)."""
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> None:
         super().__init__()
         tokens, width = _tokens(resolution), scale(768, alpha, divisor=HEAD)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -168,7 +169,7 @@ class VisionTransformerBase(nn.Module):
         self.heads.add_module("head", nn.Linear(width, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, resolution, resolution) to logits (N, classes)."""
+        """Map (N, C, H, W) to logits (N, classes)."""
         return self.heads(self.encoder(self.conv_proj(x), self.class_token))
 
     def reset_weights(self, generator: torch.Generator) -> None:
@@ -176,14 +177,15 @@ class VisionTransformerBase(nn.Module):
         _reset(self.conv_proj, self.class_token, self.encoder.pos_embedding, generator)
 
 
-def _tokens(resolution: int) -> int:
+def _tokens(resolution: SizeLike) -> int:
     """Return the number of tokens: one per patch, and the class token."""
-    if resolution < PATCH or resolution % PATCH:
+    size = Size.of(resolution)
+    if any(side < PATCH or side % PATCH for side in size):
         raise InvalidValueError(
-            f"a vision transformer cannot take an input of {resolution} pixels",
+            f"a vision transformer cannot take an input of {size} pixels",
             hint=f"the input is cut into patches: give a multiple of {PATCH}",
         )
-    return (resolution // PATCH) ** 2 + 1
+    return size.pixels // PATCH**2 + 1
 
 
 def _embed(patches: Tensor, class_token: Tensor, positions: Tensor) -> Tensor:
@@ -201,11 +203,11 @@ def _reset(patches: nn.Module, class_token: Tensor, positions: Tensor, generator
 
 
 def vit(
-    *, width: int, alpha: float, num_classes: int, in_channels: int, resolution: int
+    *, width: int, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike
 ) -> VisionTransformer:
     """Build ViT-Ti (`width` 192) or ViT-S (384) with patches of 16 pixels.
 
-    alpha scales the width by whole heads, as DeiT does. Raises InvalidValueError if `resolution` is not a
+    alpha scales the width by whole heads, as DeiT does. Raises InvalidValueError if a side is not a
     multiple of 16.
     """
     return VisionTransformer(
@@ -213,7 +215,9 @@ def vit(
     )
 
 
-def vit_base(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> VisionTransformerBase:
+def vit_base(
+    *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike
+) -> VisionTransformerBase:
     """Build ViT-B/16; alpha and `resolution` as for `vit`."""
     return VisionTransformerBase(
         alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.alexnet import response_norm, three_linear
 from edgecnn.zoo.width import scale
 
@@ -17,7 +18,7 @@ class ZFNet(nn.Module):
     normalization are not printed: they are AlexNet's.
     """
 
-    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: int) -> None:
+    def __init__(self, *, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> None:
         super().__init__()
         c1, c2, c3, c4, c5, hidden = (scale(wanted, alpha) for wanted in (96, 256, 384, 384, 256, 4096))
         self.features = nn.Sequential(
@@ -27,10 +28,10 @@ class ZFNet(nn.Module):
             nn.Conv2d(c3, c4, 3, padding=1), nn.ReLU(),
             nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU(), _pool(),
         )  # fmt: skip
-        side = (resolution + 2 - 7) // 2 + 1
-        side = (_pooled(side) - 5) // 2 + 1
-        side = _pooled(_pooled(side))
-        self.classifier = three_linear(c5, side, hidden, num_classes)
+        sides = [(side + 2 - 7) // 2 + 1 for side in Size.of(resolution)]
+        sides = [(_pooled(side) - 5) // 2 + 1 for side in sides]
+        sides = [_pooled(_pooled(side)) for side in sides]
+        self.classifier = three_linear(c5, sides, hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, 224, 224) to logits (N, classes)."""
@@ -46,6 +47,6 @@ def _pooled(side: int) -> int:
     return -(-(side - 3) // 2) + 1
 
 
-def zfnet(*, alpha: float, num_classes: int, in_channels: int, resolution: int) -> ZFNet:
+def zfnet(*, alpha: float, num_classes: int, in_channels: int, resolution: SizeLike) -> ZFNet:
     """Build ZFNet: 62,357,608 parameters at alpha 1 and a resolution of 224."""
     return ZFNet(alpha=alpha, num_classes=num_classes, in_channels=in_channels, resolution=resolution)

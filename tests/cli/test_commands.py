@@ -206,7 +206,7 @@ BAD = {
     "bad opset": (1, "export lenet5 --opset 5 -o {}/m.onnx", "opset of 5", "18"),
     "negative seed": (1, "export lenet5 --seed -1 -o {}/m.onnx", "seed of -1", "0 or more"),
     "ranges of a float export": (1, "export lenet5 --ranges mes -o {}/m.onnx", "unknown range method", "mse"),
-    "info at a tiny resolution": (1, "info resnet18 --resolution -5", "cannot take an input of -5", ""),
+    "info at a tiny resolution": (1, "info resnet18 --resolution -5", "no size of an image", ""),
     "too many channels": (
         1,
         "export lenet5 --channels 100000 -o {}/m.onnx",

@@ -32,7 +32,10 @@ def test_a_pipe_in_place_of_a_checkpoint_is_called_so(tmp_path):
         assert done.returncode == 1 and "m.safetensors is a pipe, not a model file" in done.stderr
 
 
-@pytest.fixture(params=[{"size": 96}, {"mean": [0.5], "std": [0.5]}], ids=["size", "channels"])
+@pytest.fixture(
+    params=[dict.fromkeys(("size", "height", "width"), 96), {"mean": [0.5], "std": [0.5]}],
+    ids=["size", "channels"],
+)
 def contradictory(request, exported, tmp_path):
     """A file whose manifest prepares other images than its graph takes."""
     model = onnx.load(exported(*SMALL))

@@ -27,7 +27,9 @@ def test_layers_are_a_table_for_people_and_keys_for_programs(model):
 def test_the_limit_is_named_once_it_is_known(model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert profiled(model)["roofline"] is None
-    assert "edgecnn doctor --measure" in run_here("profile", model, "--device", "cpu", "--seconds", "0.1").stdout
+    assert (
+        "edgecnn doctor --measure" in run_here("profile", model, "--device", "cpu", "--seconds", "0.1").stdout
+    )
     for name, value in (("_SECONDS", 0.05), ("_CACHES", 0), ("_LEAST_BYTES", 1 << 20)):
         monkeypatch.setattr(f"edgecnn.measure.layers.peaks.{name}", value)
     assert "GFLOP/s" in run_here("doctor", "--measure").stdout

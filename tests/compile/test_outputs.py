@@ -60,7 +60,7 @@ def test_an_index_is_no_evidence(tmp_path):
 
 @pytest.mark.parametrize("end", ["one score", "map", "index"])
 def test_what_is_no_class_score_has_neither_classes_nor_an_accuracy(tmp_path, end):
-    with load(network(tmp_path / "m.onnx", end), preprocessing=Preprocessing(size=16)) as engine:
+    with load(network(tmp_path / "m.onnx", end), preprocessing=Preprocessing(16)) as engine:
         for ask in (
             lambda: engine.predict(np.zeros((16, 16, 3), np.uint8)),
             lambda: evaluate(engine, None),

@@ -14,8 +14,9 @@ from edgecnn.errors import DataError, UnknownNameError
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.preprocessing import Preprocessing
 
-COLOUR = Preprocessing(size=64)
-GREY = Preprocessing(size=32, crop=1.0, mean=(0.1307,), std=(0.3081,))
+COLOUR = Preprocessing(64)
+WIDE = Preprocessing(24, 40, fit="letterbox", color="bgr", pixels=255)
+GREY = Preprocessing(32, crop=1.0, mean=(0.1307,), std=(0.3081,))
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -28,13 +29,13 @@ def views(chosen, count=200, image=None, preprocessing=GREY):
     return np.stack([chosen(image, preprocessing, rng(seed)) for seed in range(count)])
 
 
-@pytest.mark.parametrize("preprocessing", [COLOUR, GREY], ids=["colour", "grey"])
+@pytest.mark.parametrize("preprocessing", [COLOUR, GREY, WIDE], ids=["colour", "grey", "wide"])
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("image", [sample_photo(), digits()[0][7]], ids=["photo", "digit"])
 def test_every_preset_gives_frames_of_the_inputs_shape(name, image, preprocessing):
     frame = augmentation(name)(image, preprocessing, rng())
     assert frame.dtype == np.uint8
-    assert frame.shape == (preprocessing.size, preprocessing.size, preprocessing.channels)
+    assert frame.shape == (preprocessing.height, preprocessing.width, preprocessing.channels)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -151,8 +152,8 @@ def test_crops_have_the_areas_asked_for():
 
 def test_pictures_are_kept_no_larger_than_the_smallest_crop_needs():
     chosen = Augmentation("crop", crop=(0.25, 1.0))
-    assert min(chosen.prepare(sample_photo(), Preprocessing(size=64)).size) == 128
-    assert chosen.prepare(sample_photo(), Preprocessing(size=224)).size == sample_photo().size
+    assert min(chosen.prepare(sample_photo(), Preprocessing(64)).size) == 128
+    assert chosen.prepare(sample_photo(), Preprocessing(224)).size == sample_photo().size
 
 
 def test_jitter_of_a_flat_grey_picture_is_its_brightness_alone():

@@ -12,7 +12,7 @@ from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, OutputError
 from edgecnn.runtime.preprocessing import Preprocessing
 
-PREPROCESSING = Preprocessing(size=32)
+PREPROCESSING = Preprocessing(32)
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
 
 
@@ -57,7 +57,7 @@ def test_a_copy_is_known_and_another_content_is_not(photo, cache, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"size": 28}, {"crop": 1.0}, {"interpolation": "nearest"}, {"grey": True}]
+    "change", [{"height": 28, "width": 28}, {"crop": 1.0}, {"interpolation": "nearest"}, {"grey": True}]
 )
 def test_another_geometry_is_another_frame(photo, cache, change):
     cache.frame(photo, PREPROCESSING)

@@ -235,7 +235,7 @@ def test_an_empty_class_folder_is_a_note(plain):
 def test_one_unreadable_image_does_not_end_a_calibration(plain):
     for index in (3, 7):
         (plain / "cat" / f"{index}.png").write_bytes(b"no image" * index)
-    source = ImageSource.open(Preprocessing(size=8), calib=plain, count=100, checks=100)
+    source = ImageSource.open(Preprocessing(8), calib=plain, count=100, checks=100)
     images = sum(len(batch) for batch in source.calibration()) + len(source.check_frames())
     assert images == 38 and source.tally.count == sum(len(batch) for batch in source.calibration())
     assert sorted(Path(note.split(" is not")[0]).name for note in source.notes) == ["3.png", "7.png"]
@@ -244,7 +244,7 @@ def test_one_unreadable_image_does_not_end_a_calibration(plain):
 def test_a_calibration_of_nothing_readable_is_an_error(plain):
     for number, file in enumerate(plain.rglob("*.png")):
         file.write_bytes(b"no image" * (number + 1))
-    source = ImageSource.open(Preprocessing(size=8), calib=plain, count=5, checks=5)
+    source = ImageSource.open(Preprocessing(8), calib=plain, count=5, checks=5)
     with pytest.raises(DataError, match="none of the 5 images can be read"):
         list(source.calibration())
 

@@ -13,7 +13,7 @@ from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 
-GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
+GREY = Preprocessing(8, crop=1.0, mean=(0.5,), std=(0.25,))
 DIGITS = augmentation("digits")
 
 
@@ -274,7 +274,7 @@ def test_augmented_colour_files_give_the_views_of_their_generators(tmp_path):
     files = [tmp_path / f"{row}.png" for row in range(4)]
     for file, pixels in zip(files, noise, strict=True):
         Image.fromarray(pixels).save(file)
-    chosen, preprocessing = augmentation("strong"), Preprocessing(size=16)
+    chosen, preprocessing = augmentation("strong"), Preprocessing(16)
     loader = Loader(Examples(files, np.arange(4)), preprocessing, 2, augmentation=chosen, seed=7)
     for epoch in range(2):
         position = 0

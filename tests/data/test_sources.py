@@ -7,7 +7,7 @@ from edgecnn.data.folder import CHECK_SHARE, labelled, split
 from edgecnn.errors import DataError
 from edgecnn.runtime.preprocessing import Preprocessing
 
-SMALL = Preprocessing(size=32)
+SMALL = Preprocessing(32)
 
 
 def test_no_photograph_both_calibrates_and_checks():

@@ -68,7 +68,7 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 def manifest_file(folder: Path, preprocessing: Preprocessing, dtype: str) -> Path:
     size, channels = preprocessing.size, preprocessing.channels
-    shape = ("batch", size, size, channels) if dtype == "uint8" else ("batch", channels, size, size)
+    shape = ("batch", *size, channels) if dtype == "uint8" else ("batch", channels, *size)
     manifest = Manifest(
         inputs=(TensorSpec("input", shape, dtype, "NHWC" if dtype == "uint8" else "NCHW"),),
         outputs=(TensorSpec("logits", ("batch", 3), "float32", "NC"),),
@@ -92,7 +92,7 @@ def manifest_file(folder: Path, preprocessing: Preprocessing, dtype: str) -> Pat
 )
 def test_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program, shape, size, crop, interpolation):
     photo = Image.open(coffee).convert("RGB").crop((0, 0, shape[1], shape[0]))
-    preprocessing = Preprocessing(size=size, crop=crop, interpolation=interpolation)
+    preprocessing = Preprocessing(size, crop=crop, interpolation=interpolation)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
     expected = preprocessing.frame(photo)
     assert np.array_equal(np.frombuffer(got, np.uint8).reshape(expected.shape), expected)
@@ -100,7 +100,7 @@ def test_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program, shape,
 
 def test_grey_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program):
     photo = Image.open(coffee).convert("RGB")
-    preprocessing = Preprocessing(size=28).with_channels(1)
+    preprocessing = Preprocessing(28).with_channels(1)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
     assert got == preprocessing.frame(photo).tobytes()
 
@@ -110,7 +110,7 @@ def test_transparent_pixels_are_composed_as_the_runtime_does(coffee, tmp_path, p
     photo = Image.open(coffee).convert("RGB").crop((0, 0, 300, 200))
     alpha = np.random.default_rng(0).integers(0, 256, (200, 300), np.uint8)
     photo.putalpha(Image.fromarray(alpha * (alpha > 80)))
-    preprocessing = Preprocessing(size=64).with_channels(channels)
+    preprocessing = Preprocessing(64).with_channels(channels)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
     expected = preprocessing.frame(photo)
     assert not np.array_equal(expected, preprocessing.frame(photo.convert("RGB")))
@@ -119,13 +119,13 @@ def test_transparent_pixels_are_composed_as_the_runtime_does(coffee, tmp_path, p
 
 def test_a_float_input_is_normalized_with_channels_first(coffee, tmp_path, program):
     photo = Image.open(coffee).convert("RGB")
-    got = program(manifest_file(tmp_path, Preprocessing(size=64), "float32"), photo).stdout
-    expected = Preprocessing(size=64).batch([photo])
+    got = program(manifest_file(tmp_path, Preprocessing(64), "float32"), photo).stdout
+    expected = Preprocessing(64).batch([photo])
     assert np.allclose(np.frombuffer(got, np.float32).reshape(expected.shape), expected, atol=1e-6)
 
 
 def test_labels_in_a_manifest_keep_their_characters(coffee, tmp_path, cpp):
-    done = cpp(manifest_file(tmp_path, Preprocessing(size=32), "uint8"), Image.open(coffee).convert("RGB"))
+    done = cpp(manifest_file(tmp_path, Preprocessing(32), "uint8"), Image.open(coffee).convert("RGB"))
     assert done.stderr.decode() == "".join(f"{label}\n" for label in LABELS)
 
 

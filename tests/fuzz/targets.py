@@ -169,7 +169,7 @@ def _images(folder: Path) -> Target:
             with contextlib.suppress(OSError):
                 picture.convert(mode).save(stream, kind)
                 samples.append(stream.getvalue())
-    preprocessing = Preprocessing(size=16)
+    preprocessing = Preprocessing(16)
     return Target("images", lambda rng: mutate.bytes_of(rng, samples), preprocessing.frame)
 
 

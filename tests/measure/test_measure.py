@@ -23,7 +23,7 @@ class Stub(Engine):
     def __init__(self, path: Path, clock=None, seconds: float = 0.0, batch: int | str = "batch") -> None:
         path.write_bytes(b"\x08\x0a")  # the least that is an ONNX file
         super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
-        self._preprocessing = Preprocessing(size=4, crop=1.0)
+        self._preprocessing = Preprocessing(4, crop=1.0)
         self.clock, self.seconds = clock, seconds
 
     def _infer(self, array):

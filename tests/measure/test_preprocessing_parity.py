@@ -20,7 +20,7 @@ class Listener(Engine):
     def __init__(self, path, preprocessing, layout="NCHW"):
         path.write_bytes(b"stub")
         size, channels = preprocessing.size, preprocessing.channels
-        shape = ("batch", size, size, channels) if layout == "NHWC" else ("batch", channels, size, size)
+        shape = ("batch", *size, channels) if layout == "NHWC" else ("batch", channels, *size)
         dtype = "uint8" if layout == "NHWC" else "float32"
         super().__init__(path, None, TensorSpec("input", shape, dtype, layout), 4)
         self._preprocessing = preprocessing
@@ -28,7 +28,7 @@ class Listener(Engine):
 
     def _infer(self, array):
         self.given.append(array)
-        half = self.preprocessing.size // 2
+        half = self.preprocessing.height // 2
         planes = array.mean(axis=3 if self.input.layout == "NHWC" else 1)
         corners = planes[:, :half, :half], planes[:, :half, half:], planes[:, half:, :half]
         return np.stack([part.mean(axis=(1, 2)) for part in (*corners, planes)], axis=1)
@@ -52,7 +52,7 @@ def oracle(transforms, image, preprocessing, kind):
     picture = Image.open(image).convert("L" if preprocessing.channels == 1 else "RGB")
     source = functional.pil_to_tensor(picture) if kind == "tensor" else picture
     cut = transforms.CenterCrop(preprocessing.size)(
-        transforms.Resize(preprocessing.resize, mode, antialias=True)(source)
+        transforms.Resize(preprocessing.resize.height, mode, antialias=True)(source)
     )
     scaled = transforms.ToTensor()(cut) if kind == "pil" else functional.convert_image_dtype(cut)
     return transforms.Normalize(preprocessing.mean, preprocessing.std)(scaled).numpy()
@@ -61,7 +61,7 @@ def oracle(transforms, image, preprocessing, kind):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
 def test_pytorchs_side_is_what_torchvision_computes(tmp_path, torchvision, interpolation, channels):
-    preprocessing = Preprocessing(size=48, interpolation=interpolation).with_channels(channels)
+    preprocessing = Preprocessing(48, interpolation=interpolation).with_channels(channels)
     engine = Listener(tmp_path / "m", preprocessing)
     images = pictures(tmp_path)
     compare_preprocessing(engine, images, batch=len(images), workers=1)
@@ -74,7 +74,7 @@ def test_pytorchs_side_is_what_torchvision_computes(tmp_path, torchvision, inter
 
 def test_the_runtime_prepares_the_pixels_of_a_pillow_image(tmp_path):
     found, skipped = compare_preprocessing(
-        Listener(tmp_path / "m", Preprocessing(size=48)), pictures(tmp_path), workers=1
+        Listener(tmp_path / "m", Preprocessing(48)), pictures(tmp_path), workers=1
     )
     pil, tensor = found
     assert (pil.kind, pil.images, pil.max_pixel_diff, pil.changed) == ("pil", 5, 0, ())
@@ -93,14 +93,14 @@ def test_a_photograph_taken_sideways_is_told(tmp_path):
     ramp.save(tmp_path / "turned.png", exif=exif)
     ramp.save(tmp_path / "plain.png")
     found, _ = compare_preprocessing(
-        Listener(tmp_path / "m", Preprocessing(size=48)), [tmp_path / "plain.png", tmp_path / "turned.png"]
+        Listener(tmp_path / "m", Preprocessing(48)), [tmp_path / "plain.png", tmp_path / "turned.png"]
     )
     assert found[0].changed == (str(tmp_path / "turned.png"),)
     assert found[0].max_pixel_diff > 100 and found[0].max_logit_diff > 0.1
 
 
 def test_a_network_that_takes_frames_is_given_frames(tmp_path):
-    engine = Listener(tmp_path / "m", Preprocessing(size=48), layout="NHWC")
+    engine = Listener(tmp_path / "m", Preprocessing(48), layout="NHWC")
     found, _ = compare_preprocessing(engine, pictures(tmp_path), batch=5, workers=1)
     assert all(array.dtype == np.uint8 for array in engine.given)
     assert found[0].max_input_diff == 0 and found[1].max_input_diff == found[1].max_pixel_diff > 0
@@ -109,11 +109,11 @@ def test_a_network_that_takes_frames_is_given_frames(tmp_path):
 def test_an_unreadable_image_is_left_out(tmp_path):
     images = pictures(tmp_path)
     images[1].write_bytes(b"no image")
-    found, skipped = compare_preprocessing(Listener(tmp_path / "m", Preprocessing(size=48)), images)
+    found, skipped = compare_preprocessing(Listener(tmp_path / "m", Preprocessing(48)), images)
     assert found[0].images == 4 and [item.image for item in skipped] == [str(images[1])]
 
 
 def test_a_network_of_five_channels_is_refused(tmp_path):
-    engine = Listener(tmp_path / "m", Preprocessing(size=48).with_channels(5))
+    engine = Listener(tmp_path / "m", Preprocessing(48).with_channels(5))
     with pytest.raises(InvalidValueError, match="no usual preprocessing for 5 channels"):
         compare_preprocessing(engine, pictures(tmp_path))

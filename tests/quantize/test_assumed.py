@@ -74,7 +74,7 @@ PREPARED = {
 def normalized(path, takes, *, first=False, recorded=True):
     """A network with the batch normalization that trained on pictures that were prepared in one way."""
     mean, std = PREPARED[takes]
-    frames = builtin.frames(Preprocessing(size=32), 64, check=False, digit_images=False)
+    frames = builtin.frames(Preprocessing(32), 64, check=False, digit_images=False)
     inputs = ((frames / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(16, 3, 1, 1)).astype(np.float32)
@@ -104,17 +104,17 @@ def normalized(path, takes, *, first=False, recorded=True):
 @pytest.mark.parametrize("takes", PREPARED)
 def test_what_the_first_batch_normalization_recorded_says_how_images_are_prepared(tmp_path, takes, first):
     model = onnx.load(normalized(tmp_path / "m.onnx", takes, first=first))
-    frames = builtin.frames(Preprocessing(size=32), 8, check=True, digit_images=False)
-    found = first_norm.misfit(model, Preprocessing(size=32), frames)
+    frames = builtin.frames(Preprocessing(32), 8, check=True, digit_images=False)
+    found = first_norm.misfit(model, Preprocessing(32), frames)
     assert (found and found.other) == NAMES.get(takes)
     mean, std = PREPARED[takes]
-    assert first_norm.misfit(model, Preprocessing(size=32, mean=tuple(mean), std=tuple(std)), frames) is None
+    assert first_norm.misfit(model, Preprocessing(32, mean=tuple(mean), std=tuple(std)), frames) is None
 
 
 def test_a_batch_normalization_that_never_trained_says_nothing(tmp_path):
     model = onnx.load(normalized(tmp_path / "m.onnx", "0..255", recorded=False))
-    frames = builtin.frames(Preprocessing(size=32), 8, check=True, digit_images=False)
-    assert first_norm.misfit(model, Preprocessing(size=32), frames) is None
+    frames = builtin.frames(Preprocessing(32), 8, check=True, digit_images=False)
+    assert first_norm.misfit(model, Preprocessing(32), frames) is None
 
 
 def test_a_network_for_pixels_of_0_to_1_is_stopped_by_its_batch_normalization(tmp_path):

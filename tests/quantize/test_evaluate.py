@@ -135,7 +135,7 @@ def test_top1_of_a_single_score_is_the_side_of_its_threshold(tmp_path):
     model = network(outputs=[("scores", FLOAT)], classes=1)
     rows = numpy_helper.to_array(model.graph.initializer[0])
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones_like(rows), "w"))
-    preparation = Preprocessing(size=8, crop=1.0, mean=(0.5,) * 3, std=(1.0,) * 3)
+    preparation = Preprocessing(8, crop=1.0, mean=(0.5,) * 3, std=(1.0,) * 3)
     labelled = Labelled.open(str(tmp_path), preparation, Manifest((), ()), model)
     assert labelled.drop(model) == 0
     inverted = onnx.ModelProto()

@@ -61,7 +61,7 @@ steps:
     assert len(plan.steps) == 8
     assert plan.steps[2].id == "train-alpha-0.5-resolution-64"
     assert plan.steps[3].options["network"] == "@train-alpha-0.5-resolution-64"
-    assert plan.steps[2].options["resolution"] == 64
+    assert plan.steps[2].options["resolution"] == "64"
     assert len(plan_of(tmp_path, text, ("alpha=[0.25]",)).steps) == 4
 
 

@@ -144,7 +144,7 @@ def test_a_foreign_model_runs_arrays_but_says_that_it_does_not_know_its_preproce
         assert engine(np.ones((2, 3, 8, 8), np.float32)).shape == (2, 192)
         with pytest.raises(ArtifactError, match="carries no manifest"):
             engine.predict(coffee)
-    with load(path, preprocessing=Preprocessing(size=8)) as engine:
+    with load(path, preprocessing=Preprocessing(8)) as engine:
         assert engine.predict(coffee, top=1)[0][0].label.startswith("class ")
 
 
@@ -255,7 +255,7 @@ def test_a_foreign_network_predicts_with_preprocessing_in_its_own_type_and_layou
     path = _pooled(tmp_path / "f.onnx", kind, ["n", 8, 8, 3] if nhwc else ["n", 3, 8, 8], nhwc)
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 0] = 255
-    with load(path, preprocessing=Preprocessing(8, 1.0, mean=(0.0,) * 3, std=(1.0,) * 3)) as engine:
+    with load(path, preprocessing=Preprocessing(8, crop=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)) as engine:
         logits = engine(engine.prepare([red, red]))
         assert logits.shape == (2, 3) and logits.dtype == np.float32 and engine.classes == 3
         assert logits[0].tolist() == ([255, 0, 0] if kind == TensorProto.UINT8 else [1, 0, 0])
@@ -289,7 +289,17 @@ def test_preprocessing_that_cannot_be_is_refused_where_it_is_made():
     with pytest.raises(UnknownNameError, match="unknown interpolation 'bicubc'") as caught:
         Preprocessing(interpolation="bicubc")
     assert "bicubic" in caught.value.hint
-    for values in ({"size": 0}, {"crop": 0.0}, {"mean": (0.5,)}, {"mean": (), "std": ()}, {"std": (1, 0, 1)}):
+    for values in (
+        {"height": 0},
+        {"crop": 0.0},
+        {"mean": (0.5,)},
+        {"mean": (), "std": ()},
+        {"std": (1, 0, 1)},
+        {"pixels": 2},
+        {"width": 1.5},
+        {"fit": "letterbox", "pad": (256,)},
+        {"fit": "letterbox", "pad": (1, 2)},
+    ):
         with pytest.raises(InvalidValueError):
             Preprocessing(**values)
     with pytest.raises(ArtifactError, match="preprocessing is damaged: KeyError: 'mean'"):

@@ -55,9 +55,9 @@ def test_postscript_is_handed_to_no_program(tmp_path, monkeypatch):
     (tmp_path / "p.jpg").write_bytes(content)
     for given in (content, tmp_path / "p.jpg", Image.open(io.BytesIO(content))):
         with pytest.raises(DataError):
-            Preprocessing(size=8).frame(given)
+            Preprocessing(8).frame(given)
         with pytest.raises(DataError):
-            FrameCache(tmp_path / "frames").frame(given, Preprocessing(size=8))
+            FrameCache(tmp_path / "frames").frame(given, Preprocessing(8))
     assert not (tmp_path / "ran").exists()
 
 
@@ -121,7 +121,7 @@ def test_the_limit_on_pixels_can_be_set_for_a_call_and_for_a_program(monkeypatch
     assert "at most 4,999 pixels" in caught.value.hint
     assert open_image(content, max_pixels=5000).size == (100, 50)
     monkeypatch.setenv("EDGECNN_MAX_PIXELS", "4999")
-    for read in (open_image, read_header, Preprocessing(size=8).frame):
+    for read in (open_image, read_header, Preprocessing(8).frame):
         with pytest.raises(DataError, match="too large to decode"):
             read(content)
     with pytest.raises(DataError, match="too large to decode"):
@@ -259,7 +259,7 @@ def test_training_calibration_and_runtime_see_the_same_picture(tmp_path):
 
     for index in range(8):
         Image.fromarray(np.roll(PIXELS, index, axis=1)).save(tmp_path / f"{index}.png")
-    preprocessing = Preprocessing(size=8)
+    preprocessing = Preprocessing(8)
     source = ImageSource.open(preprocessing, calib=tmp_path, count=8)
     file = source.calibration_files[0]
     white = Image.fromarray(composed(np.asarray(Image.open(file))))

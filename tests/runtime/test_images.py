@@ -28,14 +28,14 @@ def test_any_shape_of_image_gives_a_full_frame(size):
 
 
 def test_normalization_is_pixel_minus_mean_over_deviation():
-    preprocessing = Preprocessing(size=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    preprocessing = Preprocessing(4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     frames = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     expected = ((frames / 255 - preprocessing.mean) / preprocessing.std).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(preprocessing.normalize(frames), expected, atol=1e-6)
 
 
 def test_efficientnet_lite_input_is_pixel_minus_127_over_128():
-    preprocessing = Preprocessing(size=2, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+    preprocessing = Preprocessing(2, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     frames = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     expected = (frames.astype(np.float32) - 127) / 128
     np.testing.assert_allclose(preprocessing.normalize(frames), expected.transpose(0, 3, 1, 2), atol=1e-6)
@@ -43,12 +43,12 @@ def test_efficientnet_lite_input_is_pixel_minus_127_over_128():
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_any_number_of_channels_can_be_fed(channels):
-    preprocessing = Preprocessing(size=8).with_channels(channels)
+    preprocessing = Preprocessing(8).with_channels(channels)
     assert preprocessing.batch([sample_photo()]).shape == (1, channels, 8, 8)
 
 
 def test_preprocessing_survives_a_round_trip_through_json():
-    preprocessing = Preprocessing(size=96, interpolation="bicubic").with_channels(1)
+    preprocessing = Preprocessing(96, interpolation="bicubic").with_channels(1)
     assert Preprocessing.from_json({**preprocessing.to_json(), "later": 1}) == preprocessing
 
 
@@ -167,7 +167,7 @@ def test_a_palette_with_transparency_is_read_in_silence(tmp_path, recwarn, mode)
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, channels):
     deep = np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "p.png")
-    frame = Preprocessing(size=64, crop=1.0).with_channels(channels).frame(tmp_path / "p.png")
+    frame = Preprocessing(64, crop=1.0).with_channels(channels).frame(tmp_path / "p.png")
     np.testing.assert_array_equal(frame[..., 0], deep >> 8)
 
 
@@ -195,9 +195,9 @@ def _deep(path):
 @pytest.mark.parametrize(("write", "name"), [(_turned, "p.jpg"), (_deep, "p.png")])
 def test_a_picture_that_the_caller_opened_gives_the_pixels_of_its_file(tmp_path, write, name):
     write(tmp_path / name)
-    expected = Preprocessing(size=32).frame(tmp_path / name)
+    expected = Preprocessing(32).frame(tmp_path / name)
     with Image.open(tmp_path / name) as picture:
-        np.testing.assert_array_equal(Preprocessing(size=32).frame(picture), expected)
+        np.testing.assert_array_equal(Preprocessing(32).frame(picture), expected)
 
 
 def test_a_picture_that_the_caller_opened_is_refused_as_its_file_is(tmp_path):

@@ -45,7 +45,12 @@ def test_network_and_manifest_come_back(saved):
 
 def test_a_spec_knows_what_the_checkpoint_says(saved):
     spec = NetworkSpec(str(saved[0]))
-    assert (spec.architecture.name, spec.width, spec.size, spec.classes) == ("mobilenet_v1", 0.25, 32, 5)
+    assert (spec.architecture.name, spec.width, spec.size, spec.classes) == (
+        "mobilenet_v1",
+        0.25,
+        (32, 32),
+        5,
+    )
     assert spec.labels == CLASSES and spec.origin == "somewhere"
     assert spec.preprocessing == SPEC.preprocessing
 

@@ -240,7 +240,7 @@ def test_the_network_is_left_as_it_was():
 
 
 def test_an_impossible_input_is_an_error_with_the_networks_own_size():
-    with pytest.raises(InvalidValueError, match="cannot take an input of 9 pixels") as caught:
+    with pytest.raises(InvalidValueError, match="cannot take an input of 9 x 9 pixels") as caught:
         study("lenet5", resolution=9)
     assert "32" in caught.value.hint
     with pytest.raises(InvalidValueError):

@@ -23,7 +23,7 @@ def tiny(*, alpha, num_classes, in_channels):
         torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(width, num_classes),
     )
 
-ROW = Architecture("tiny", "Tiny", 2026, "nobody", "tiny_networks:tiny", 32, Preprocessing(size=32))
+ROW = Architecture("tiny", "Tiny", 2026, "nobody", "tiny_networks:tiny", 32, Preprocessing(32))
 """
 
 

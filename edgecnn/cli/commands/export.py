@@ -10,6 +10,7 @@ import click
 from edgecnn.cli import common, request_options
 from edgecnn.cli.terminal import note, say
 from edgecnn.export.export_request import ExportRequest
+from edgecnn.image_size import Size
 
 if TYPE_CHECKING:
     from edgecnn.export import Exported
@@ -47,7 +48,7 @@ def _print(exported: Exported) -> None:
             ("wrote", f"{exported.path}  ({common.size(exported.bytes)}, sha256 {exported.sha256[:12]})"),
             (
                 "network",
-                f"{manifest.architecture}{width}, {manifest.resolution} x {manifest.resolution} pixels",
+                f"{manifest.architecture}{width}, {Size.of(manifest.resolution or 0)} pixels",
             ),
             ("cost", f"{common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs"),
             ("precision", _precision(manifest.quantization, manifest.precision, manifest.target)),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     subjects: tuple[str, ...],
     alpha: float,
-    resolution: int | None,
+    resolution: str | None,
     phi: float | None,
     everything: bool,
     plot: Path | None,
@@ -160,7 +160,7 @@ def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "budget", "NOT met"
 
 
-def _study(name: str, alpha: float, resolution: int | None, phi: float | None) -> Study:
+def _study(name: str, alpha: float, resolution: str | None, phi: float | None) -> Study:
     from edgecnn.optional_packages import require
 
     require("torch", "taking a network apart")
@@ -211,8 +211,7 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
 
 
 def _title(found: Study) -> str:
-    side = found.resolution
-    return f"{found.row.name} x {found.alpha:g}, {found.row.in_channels} x {side} x {side}"
+    return f"{found.row.name} x {found.alpha:g}, {found.row.in_channels} x {found.resolution}"
 
 
 def _last_field(field: int | None) -> str:
@@ -251,7 +250,7 @@ def _compare(found: list[Study], as_json: bool) -> None:
     kinds = dict.fromkeys(kind for analysis in analyses for kind in analysis.mac_share)
     rows = [
         ["year", *(str(item.row.year) for item in found)],
-        ["resolution", *(str(item.resolution) for item in found)],
+        ["resolution", *(str(item.resolution.said) for item in found)],
         ["parameters", *(common.amount(analysis.params) for analysis in analyses)],
         ["MACs", *(common.amount(analysis.macs) for analysis in analyses)],
         ["peak memory", *(common.size(analysis.peak_activation_bytes) for analysis in analyses)],

@@ -63,7 +63,7 @@ def command(
                 "family": row.family,
                 "year": row.year,
                 "paper": row.paper,
-                "resolution": row.resolution,
+                "resolution": row.size.said,
                 "imagenet": row.imagenet,
                 **counts.get(row.name, {"params": None, "macs": None}),
             }
@@ -82,7 +82,7 @@ def command(
                 str(row.year),
                 amount(counts.get(row.name, {}).get("params")),
                 amount(counts.get(row.name, {}).get("macs")),
-                str(row.resolution),
+                str(row.size.said),
                 _weights(row.imagenet),
                 row.paper,
             ]

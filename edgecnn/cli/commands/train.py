@@ -10,6 +10,9 @@ from click.core import ParameterSource
 from edgecnn.cli import common, request_options, training_options
 from edgecnn.cli.terminal import note, say
 from edgecnn.compress.qat.qat_request import QatRequest
+from edgecnn.image_size import Size
+from edgecnn.options import fields
+from edgecnn.quantize.int8_options import Int8Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
     from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
+
+#: What belongs to --qat.
+_OF_QAT = tuple(fields(Int8Form))
 
 
 @click.command("train")
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     required=("data",),
     help={
         "target": "Form of --qat: a name of `edgecnn targets`.",
+        "exclude": "Nodes that stay float with --qat: NAME with wildcards, op:OPERATOR, TENSOR..TENSOR.",
+        "only": "Nodes that may become int8 with --qat, likewise; all others stay float.",
         "force": "Exit with 0, not 3, for --qat that keeps almost nothing; it is written in either case.",
     },
 )
@@ -45,7 +53,7 @@ def command(context: click.Context, name: str, qat: bool, as_json: bool, **value
     edgecnn train trained.safetensors --qat --target cpu --data digits --epochs 10
     torchrun --nproc-per-node 2 --no-python edgecnn train resnet18 --data cifar10
     """
-    for option in ("target", "force"):
+    for option in _OF_QAT:
         if not qat and context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{option} belongs to --qat")
     if qat:
@@ -61,7 +69,7 @@ def command(context: click.Context, name: str, qat: bool, as_json: bool, **value
 
 
 def _without_qat(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("target", "force")}
+    return {name: value for name, value in values.items() if name not in _OF_QAT}
 
 
 def train_and_print(
@@ -137,7 +145,7 @@ def _print(trained: Trained, data: str | None) -> None:
             ("wrote", f"{trained.path}  ({common.size(size)}, sha256 {trained.sha256[:12]})"),
             (
                 "network",
-                f"{manifest.architecture}{width}, {manifest.resolution} x {manifest.resolution} pixels,"
+                f"{manifest.architecture}{width}, {Size.of(manifest.resolution or 0)} pixels,"
                 f" {common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs",
             ),
             ("trained", f"{' then '.join(step.parameters['stages'])}, {step.parameters['epochs']} epochs"),

@@ -91,13 +91,13 @@ class OnnxTeacher:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         image = inferred.graph.input[0].type.tensor_type
         shape = _shape(inferred.graph.input[0]) or ()
-        _, channels, height, _ = shape if len(shape) == 4 else (0, 0, 0, 0)
-        if image.elem_type != onnx.TensorProto.FLOAT or not height or not channels:
+        _, channels, height, width = shape if len(shape) == 4 else (0, 0, 0, 0)
+        if image.elem_type != onnx.TensorProto.FLOAT or not height or not width or not channels:
             raise InvalidValueError(
                 f"{path} cannot teach: its input must be float32, (N, C, H, W), of a known size",
                 hint="export it without --input uint8",
             )
-        self.preprocessing = _preprocessing(path, manifest, preprocessing, shape).at(height)
+        self.preprocessing = _preprocessing(path, manifest, preprocessing, shape).at((height, width))
         self.labels = manifest.labels if manifest else None
         self.identity = files.sha256(path)
         # Probabilities would be too sure of themselves: what enters a final softmax is wanted.
@@ -105,7 +105,9 @@ class OnnxTeacher:
         shapes = [(value.name, _shape(value)) for value in inferred.graph.value_info]
         order = {name: index for index, node in enumerate(model.graph.node) for name in node.output}
         shapes.sort(key=lambda item: order.get(item[0], -1))
-        self.points = points.last_of_each_stride(((name, shape or ()) for name, shape in shapes), height)
+        self.points = points.last_of_each_stride(
+            ((name, shape or ()) for name, shape in shapes), self.preprocessing.size
+        )
         if preprocessing is None and not (manifest and manifest.preprocessing):
             images = ImageSource.open(self.preprocessing)
             assumed_preprocessing.check(model, model, images, str(path), MEAN_AND_STD)
@@ -115,7 +117,7 @@ class OnnxTeacher:
                 model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
         self._session = open_session(model.SerializeToString())
         self._batch = self._session.get_inputs()[0].shape[0]
-        probe = np.zeros((1, channels, height, height), np.float32)
+        probe = np.zeros((1, channels, height, width), np.float32)
         self.classes = self(torch.from_numpy(probe))[0].shape[1]
 
     def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Tensor, list[Tensor]]:
@@ -189,8 +191,8 @@ class Translation:
         if pixels.shape[1] != self._channels:
             grey = pixels.mean(1, keepdim=True)
             pixels = grey.expand(-1, self._channels, -1, -1)
-        if pixels.shape[2] != self._size:
-            pixels = F.interpolate(pixels, (self._size, self._size), mode="bilinear", antialias=True)
+        if pixels.shape[2:] != self._size:
+            pixels = F.interpolate(pixels, self._size, mode="bilinear", antialias=True)
         return (pixels - mean) / std
 
 

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
+from edgecnn.image_size import Size
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.structure import layer_type
 
@@ -51,7 +52,7 @@ def trace(network: nn.Module, example: Tensor) -> Channels:
     meta = copy.deepcopy(network).to("meta")
     tracer = _Tracer(meta)
     image = torch.empty(2, *example.shape[1:], device="meta")
-    with torch.no_grad(), fitting(example.shape[2]):
+    with torch.no_grad(), fitting(Size(*example.shape[2:])):
         outputs = tracer.run(meta.eval(), image)
         positions = {name: count // len(image) for name, count in tracer.positions.items()}
         if tracer.layers - positions.keys():

@@ -125,7 +125,7 @@ class _Job:
         if self._dataset is not None:
             preprocessing = training_preprocessing(self.spec, self._dataset)
         self._preprocessing = preprocessing
-        self.example = torch.zeros(1, preprocessing.channels, preprocessing.size, preprocessing.size)
+        self.example = torch.zeros(1, preprocessing.channels, *preprocessing.size)
 
     def accuracy_before(self) -> float | None:
         """Return top-1 of the network that was given; None where it never learned the classes of the data."""

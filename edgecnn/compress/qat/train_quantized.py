@@ -41,6 +41,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
 from edgecnn.quantize.quantizer import Quantized, Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
@@ -76,12 +77,13 @@ def train_quantized(
     assert request.data is not None
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
-    identity = describe_run(spec, dataset, options, {"target": request.target})
+    chosen = ChosenNodes(request.exclude, request.only)
+    identity = describe_run(spec, dataset, options, {"target": request.target, **chosen.to_json()})
     if before := trained_before(request, identity):
         return before
     model, exported = _float_model(spec, progress)
     training = _Training(request, model, dataset, identity, report, progress)
-    how = Reduction("int8", target(request.target), accepted=request.force)
+    how = Reduction("int8", target(request.target), accepted=request.force, chosen=chosen)
     batches = partial(calibration, dataset, spec.preprocessing, options)
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     reduced = reduce_precision(model, how, batches, training, progress)
@@ -188,7 +190,7 @@ def trainer(
                 f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
                 hint="leave `train` out",
             )
-        shape = (1, preprocessing.channels, preprocessing.size, preprocessing.size)
+        shape = (1, preprocessing.channels, *preprocessing.size)
         classes = logits(model, np.zeros(shape, np.float32)).shape[1]
         if classes != dataset.classes:
             raise DataError(

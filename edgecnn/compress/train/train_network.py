@@ -296,7 +296,7 @@ def describe_run(
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
     return {
         "network": spec.sha256 or scratch,
-        "resolution": spec.size,
+        "resolution": spec.size.said,
         "data": dataset.name,
         "data_sha256": dataset.sha256,
         "split_seed": dataset.split_seed,

@@ -53,8 +53,7 @@ def draw(accuracy: Accuracy, images: Images, preprocessing: Preprocessing, path:
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, item in zip(grid.flat, changed, strict=False):
-            frame = preprocessing.frame(images[item.row])
-            axes.imshow(frame if frame.shape[2] == 3 else frame[:, :, 0], cmap="gray", vmin=0, vmax=255)
+            axes.imshow(preprocessing.picture(images[item.row]), cmap="gray", vmin=0, vmax=255)
             axes.set_axis_on()
             axes.set_xticks([])
             axes.set_yticks([])

@@ -13,6 +13,7 @@ from PIL import Image
 from edgecnn.data.dataset import Images
 from edgecnn.data.unreadable import Skipped, image_name
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
@@ -23,6 +24,8 @@ from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 
 #: What torchvision resizes: a Pillow image, or a tensor. The two do not give the same pixels.
 KINDS = ("pil", "tensor")
+#: What it knows of a preprocessing's fits and interpolations.
+_FITS, _MODES = ("crop", "stretch"), ("bilinear", "bicubic", "nearest")
 _PURPOSE = "comparing with PyTorch's preprocessing"
 
 
@@ -48,7 +51,7 @@ class PreprocessingParity:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One image: frames (S, S, C) uint8 and inputs (1, ...) of the runtime, then of each kind."""
+    """One image: frames (H, W, C) uint8 and inputs (1, ...) of the runtime, then of each kind."""
 
     frames: list[npt.NDArray[np.uint8]]
     inputs: list[npt.NDArray[Any]]
@@ -74,6 +77,12 @@ def compare_preprocessing(
     """
     require("torch", _PURPOSE)
     preprocessing = engine.preprocessing
+    if preprocessing.fit not in _FITS or preprocessing.interpolation not in _MODES:
+        raise InvalidValueError(
+            f"PyTorch has no usual preprocessing with fit {preprocessing.fit} and interpolation"
+            f" {preprocessing.interpolation}",
+            hint=f"what is compared: {', '.join(_FITS)}; {', '.join(_MODES)}",
+        )
     if preprocessing.channels not in (1, 3):
         raise InvalidValueError(
             f"PyTorch has no usual preprocessing for {preprocessing.channels} channels",
@@ -126,20 +135,22 @@ def _largest(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> npt.NDArray[np.uint8]:
-    """Return the pixels that torchvision's `Resize` and `CenterCrop` leave, (S, S, C) uint8."""
-    mode = "L" if preprocessing.channels == 1 else "RGB"
-    picture = _without_palette_alpha(open_unprepared(image)).convert(mode)
+    """Return the pixels that torchvision's `Resize` and `CenterCrop` leave, (H, W, C) uint8."""
+    picture = preprocessing.colour(_without_palette_alpha(open_unprepared(image)))
     width, height = picture.size
-    short, long = sorted((width, height))
-    side, other = preprocessing.resize, int(preprocessing.resize * long / short)
-    wanted = (side, other) if width <= height else (other, side)
+    wanted = preprocessing.size
+    if preprocessing.fit == "crop":
+        least = preprocessing.resize
+        wanted = Size(int(least.width * height / width), least.width)
+        if wanted.height < least.height:
+            wanted = Size(least.height, int(least.height * width / height))
     if kind == "pil":
-        pixels = np.asarray(picture.resize(wanted, preprocessing.resample))
+        pixels = np.asarray(picture.resize(wanted[::-1], preprocessing.resample))
     else:
-        pixels = _resize_tensor(np.asarray(picture), (wanted[1], wanted[0]), preprocessing.interpolation)
-    top, left = (round((size - preprocessing.size) / 2) for size in pixels.shape[:2])
-    cut = pixels[top : top + preprocessing.size, left : left + preprocessing.size]
-    return np.atleast_3d(cut)
+        pixels = _resize_tensor(np.asarray(picture), wanted, preprocessing.interpolation)
+    top, left = (round((size - side) / 2) for size, side in zip(wanted, preprocessing.size, strict=True))
+    cut = pixels[top : top + preprocessing.height, left : left + preprocessing.width]
+    return preprocessing.frame_of(Image.fromarray(cut[:, :, 0] if cut.shape[2:] == (1,) else cut))
 
 
 def _without_palette_alpha(picture: Image.Image) -> Image.Image:
@@ -163,9 +174,11 @@ def _resize_tensor(
 
 
 def _torch_input(frame: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    """Return (1, C, S, S) float32: torchvision's `ToTensor` and `Normalize`."""
+    """Return (1, C, H, W) float32: torchvision's `ToTensor` and `Normalize`."""
     torch = require("torch", _PURPOSE)
-    tensor = torch.from_numpy(frame.transpose(2, 0, 1).copy()).to(torch.float32).div(255)
+    tensor = (
+        torch.from_numpy(frame.transpose(2, 0, 1).copy()).to(torch.float32).div(255 // preprocessing.pixels)
+    )
     mean, std = (
         torch.tensor(values, dtype=torch.float32)[:, None, None]
         for values in (preprocessing.mean, preprocessing.std)

@@ -229,12 +229,11 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
             hint="export it with fixed height and width",
         )
     height, width, channels = map(int, sizes)
-    preprocessing = Preprocessing(max(height, width)).with_channels(channels)
+    preprocessing = Preprocessing(height, width).with_channels(channels)
     if engine.manifest and engine.manifest.preprocessing:
         preprocessing = engine.preprocessing
     crops = random_crops([sample_photo()], preprocessing, count, seed=0)
-    frames = np.stack(list(crops))[:, :height, :width]
-    return engine.input_of(frames, preprocessing)
+    return engine.input_of(np.stack(list(crops)), preprocessing)
 
 
 def _run(

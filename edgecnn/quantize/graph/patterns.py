@@ -117,6 +117,8 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
     no_form = f"no int8 form: {op}"
     if kind in (FLOAT, POINTWISE):
         return kind, no_form
+    if kind == COMPUTE and op in scheme.left_float:
+        return FLOAT, no_form
     if kind == COMPUTE:
         rule = _unfit(graph, scheme, node)
         return (FLOAT, rule) if rule else (kind, None)

@@ -14,6 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.zoo.analysis.activation_memory import Use, live_bytes
 from edgecnn.zoo.analysis.operations import COPY, Operation, describe, is_elementwise
 from edgecnn.zoo.analysis.output_shapes import output_shape
@@ -23,34 +24,36 @@ from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.create import build
 
 
-def study(name: str, *, alpha: float = 1.0, resolution: int | None = None, phi: float | None = None) -> Study:
+def study(
+    name: str, *, alpha: float = 1.0, resolution: SizeLike | None = None, phi: float | None = None
+) -> Study:
     """Analyse a network of the catalogue at a width, a resolution and, where it has one, a compound scale.
 
     It is built on torch's meta device: its weights are never drawn. Raises UnknownNameError, and
     InvalidValueError for an alpha or a resolution that it cannot have.
     """
     row = architecture(name, phi)
-    side = row.resolution if resolution is None else resolution
+    size = row.size if resolution is None else Size.of(resolution)
     try:
         with torch.device("meta"):
-            network = build(row, alpha=alpha, resolution=side)
-        analysis = analyse(network, row.in_channels, side)
+            network = build(row, alpha=alpha, resolution=size)
+        analysis = analyse(network, row.in_channels, size)
     except RuntimeError as error:  # torch's word for a feature map that has shrunk to nothing
         raise InvalidValueError(
-            f"{row.name} cannot take an input of {side} pixels",
-            hint=f"its own resolution is {row.resolution}",
+            f"{row.name} cannot take an input of {size} pixels",
+            hint=f"its own resolution is {row.size.said}",
         ) from error
-    return Study(row, alpha, side, analysis)
+    return Study(row, alpha, size, analysis)
 
 
-def analyse(network: nn.Module, in_channels: int, resolution: int) -> Analysis:
+def analyse(network: nn.Module, in_channels: int, resolution: SizeLike) -> Analysis:
     """Run `network` once on torch's meta device, in evaluation mode, and return its layers.
 
     What is recorded are torch's functions as they are called, so branches, shortcuts and functional
     operations are where they belong. Torch's RuntimeError passes for an input that the network cannot take.
     """
     meta = copy.deepcopy(network).to("meta").eval()
-    image = torch.empty(1, in_channels, resolution, resolution, device="meta")
+    image = torch.empty(1, in_channels, *Size.of(resolution), device="meta")
     tracer = _Tracer(meta, image)
     with torch.no_grad(), tracer:
         meta(image)

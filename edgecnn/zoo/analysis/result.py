@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from edgecnn.image_size import Size
 from edgecnn.zoo.catalog import Architecture
 
 #: Bytes of a float32.
@@ -153,7 +154,7 @@ class Study:
 
     row: Architecture
     alpha: float
-    resolution: int
+    resolution: Size
     analysis: Analysis
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +163,6 @@ class Study:
             "architecture": self.row.name,
             "year": self.row.year,
             "alpha": self.alpha,
-            "resolution": self.resolution,
+            "resolution": self.resolution.said,
             **self.analysis.to_json(),
         }

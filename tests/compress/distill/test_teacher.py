@@ -41,7 +41,7 @@ def test_a_preparation_that_is_said_is_taken(network, tmp_path):
     done = distill(teacher, tmp_path, "--teacher-mean", said[0], "--teacher-std", said[1])
     assert NOTE not in done.stderr and "knows 1000 classes" in done.stderr
     goal = FromTeacher(DistillOptions(teacher, teacher_mean=(0.0,) * 3, teacher_std=(0.0039,) * 3))
-    assert goal.opened.preprocessing.std == (0.0039,) * 3 and goal.opened.preprocessing.size == 64
+    assert goal.opened.preprocessing.std == (0.0039,) * 3 and goal.opened.preprocessing.size == (64, 64)
     assert goal.to_json()["teacher_mean"] == (0, 0, 0)
     assert "teacher_mean" not in FromTeacher(DistillOptions(str(network))).to_json()
     with pytest.raises(InvalidValueError, match="takes 3 channels"):

@@ -21,7 +21,7 @@ def train(path: str) -> None:
         nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
         nn.AvgPool2d(2), nn.Flatten(), nn.Linear(128, 10),
     )  # fmt: skip
-    grey = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
+    grey = Preprocessing(8, crop=1.0, mean=(0.5,), std=(0.25,))
     options = TrainOptions(epochs=3, batch=32, lr=0.01, ema=0.9, cutmix=1.0)
     digits = open_dataset("digits", validation=0.1)
     task = Task(

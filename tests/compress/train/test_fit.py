@@ -19,7 +19,7 @@ from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import InvalidValueError, TrainingError
 from edgecnn.runtime.preprocessing import Preprocessing
 
-GREY = Preprocessing(size=8, crop=1.0, mean=(0.5,), std=(0.25,))
+GREY = Preprocessing(8, crop=1.0, mean=(0.5,), std=(0.25,))
 OPTIONS = TrainOptions(epochs=3, batch=32, ema=0.9, mixup=0.2, lr=0.01, validation=0.0)
 DIGITS = open_dataset("digits", validation=0.0)
 
