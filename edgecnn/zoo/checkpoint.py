@@ -19,7 +19,7 @@ from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.zoo import cost
+from edgecnn.zoo import cost, reparameterize
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.spec import NetworkSpec
@@ -115,6 +115,8 @@ def _build(spec: NetworkSpec, manifest: Manifest, classes: int) -> nn.Module:
         in_channels=int(manifest.inputs[0].shape[1]),
         resolution=manifest.resolution,
     )
+    if any(step.parameters.get("form") == reparameterize.FOLDED for step in manifest.lineage):
+        reparameterize.fold(network)
     structures = [step.parameters["structure"] for step in manifest.lineage if "structure" in step.parameters]
     if structures:  # each was compared with the architecture's own
         restructure(network, structures[-1])

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgecnn.artifact import Step
 from edgecnn.errors import EdgecnnWarning
-from edgecnn.zoo import checkpoint, weights
+from edgecnn.zoo import checkpoint, reparameterize, weights
 from edgecnn.zoo.check_weights import demand_finite
 from edgecnn.zoo.create import create
 from edgecnn.zoo.given_module import GivenModule
@@ -53,5 +53,6 @@ def open_network(spec: NetworkSpec) -> Opened:
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))
     else:
-        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
+        form = {"form": reparameterize.FOLDED} if reparameterize.is_folded(network.state_dict()) else {}
+        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes, **form}))
     return Opened(network, notes, tuple(steps))

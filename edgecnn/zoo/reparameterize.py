@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: What the lineage calls the form of a network without branches.
+FOLDED = "folded"
 #: What the folded convolution of a block is called, in timm too.
-FOLDED = "reparam_conv"
+_CONV = "reparam_conv"
 
 
 class Branch(nn.Module):
@@ -36,9 +38,15 @@ class Reparameterized(nn.Module, ABC):
     A subclass makes the branches in its constructor and names them; `act` and `attn` come last.
     """
 
-    reparam_conv: nn.Conv2d | None = None
     attn: nn.Module
     act: nn.Module
+    #: Batch normalization of the input itself, where the block keeps its shape.
+    identity: nn.BatchNorm2d | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What takes the place of the branches.
+        self.reparam_conv: nn.Conv2d | None = None
 
     @abstractmethod
     def branches(self) -> list[Branch]:
@@ -47,9 +55,6 @@ class Reparameterized(nn.Module, ABC):
     @abstractmethod
     def branch_names(self) -> tuple[str, ...]:
         """Return the names of the modules that folding takes away."""
-
-    #: Batch normalization of the input itself, where the block keeps its shape.
-    identity: nn.BatchNorm2d | None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
@@ -119,4 +124,4 @@ def fold(network: nn.Module) -> int:
 
 def is_folded(keys: Collection[str]) -> bool:
     """Return whether the names of a state dict are those of the folded form."""
-    return any(f".{FOLDED}." in f".{key}" for key in keys)
+    return any(f".{_CONV}." in f".{key}" for key in keys)

@@ -17,7 +17,7 @@ from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.optional_packages import install_command, package_folder
 from edgecnn.progress import silent
-from edgecnn.zoo import hub
+from edgecnn.zoo import hub, reparameterize
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.state_names import match
 
@@ -52,6 +52,8 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
 
     FILE#PART takes one of several dictionaries in a .pth, hf:OWNER/REPO@REVISION a branch, tag or commit.
 
+    A checkpoint of the folded form of a network with branches (`reparameterize`) folds `network`.
+
     Where the network was asked for with another number of input channels or classes than its
     reference, the checkpoint's first layer is adapted and its classifier left as initialised; an
     EdgecnnWarning says so. Raises WeightsError: no such file, a pickle that would run code, a
@@ -61,6 +63,8 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
     read = read_state(checkpoint.path, memory_limit(network), checkpoint.part)
     for note in read.notes:
         _warn(note)
+    if reparameterize.is_folded(read.tensors):
+        reparameterize.fold(network)
     # The catalogue's own files are known to fit, whatever their names.
     tell = silent if checkpoint.source == "imagenet" else _warn
     state = match(network, read.tensors, checkpoint.source, tell)

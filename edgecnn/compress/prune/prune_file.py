@@ -29,7 +29,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
-from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo import checkpoint, cost, reparameterize
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.structure import differences
 
@@ -202,6 +202,8 @@ class _Job:
             in_channels=spec.preprocessing.channels,
             resolution=spec.size,
         )
+        if reparameterize.is_folded(network.state_dict()):
+            reparameterize.fold(reference)
         parameters: dict[str, Any] = {
             "asked": request.to_json(),
             "goal": "2:4 sparsity" if request.sparsity else str(request.goal),
