@@ -17,7 +17,7 @@ from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.optional_packages import install_command, package_folder
 from edgecnn.progress import silent
-from edgecnn.zoo import hub, reparameterize
+from edgecnn.zoo import hub, reparameterize, torchvision_files
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.state_names import match
 
@@ -149,7 +149,7 @@ def find(row: Architecture, source: str) -> Checkpoint:
 
 
 def _imagenet(row: Architecture) -> Checkpoint:
-    where = row.imagenet
+    where, known = row.imagenet, row.imagenet_sha256
     if where is None:
         raise WeightsError(
             f"no ImageNet weights are known for {row.name}",
@@ -162,12 +162,18 @@ def _imagenet(row: Architecture) -> Checkpoint:
         if path is None:
             raise WeightsError(f"the package {module} holds no weights", hint=install_command(module))
         found = Checkpoint("imagenet", path)
+    elif where.startswith("torchvision:"):
+        file = where.removeprefix("torchvision:")
+        found, known = (
+            Checkpoint("imagenet", torchvision_files.download(file)),
+            torchvision_files.digits(file),
+        )
     else:
         found = _from_hub(where, where)
-    if row.imagenet_sha256 not in (None, found.sha256):
+    if known is not None and not found.sha256.startswith(known):
         raise WeightsError(
             f"the ImageNet weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
-            f" {found.sha256[:12]}..., not {row.imagenet_sha256[:12]}...",
+            f" {found.sha256[:12]}..., not {known[:12]}...",
             hint=f"if they are the ones that you want: `weights` {found.path}",
         )
     return found
