@@ -40,6 +40,7 @@ _PUBLIC = {
     "edgecnn.errors": (
         "ArtifactError",
         "BoardError",
+        "CodeError",
         "ConditionsError",
         "DataError",
         "EdgecnnError",

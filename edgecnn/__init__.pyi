@@ -52,6 +52,9 @@ from edgecnn.errors import (
     BoardError as BoardError,
 )
 from edgecnn.errors import (
+    CodeError as CodeError,
+)
+from edgecnn.errors import (
     ConditionsError as ConditionsError,
 )
 from edgecnn.errors import (

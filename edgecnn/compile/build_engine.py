@@ -90,10 +90,10 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
     inspected = inspected or inspect(path)
     manifest = inspected.manifest
     if request.check is not None:
-        if manifest is None or manifest.preprocessing is None:
+        if not request.preparation.says and (manifest is None or manifest.preprocessing is None):
             raise ArtifactError(
                 f"{path} does not say how its images are prepared, so `check` cannot be used",
-                hint="quantize or export it with edgecnn",
+                hint="say it: `prepare` imagenet, or `mean` and `std`",
             )
         demand_images(list_folder(request.check))
     if request.reference is not None and (manifest is None or manifest.precision != "int8"):
@@ -102,6 +102,10 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
             hint="leave it out: an engine of a float file is compared with that file",
         )
     known = manifest or foreign(path, inspected.contents)
+    if request.preparation.says:
+        with load(path, device="cpu") as engine:
+            engine.prepare_by(request.preparation)
+            known = dataclasses.replace(known, preprocessing=engine.preprocessing.to_json())
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
@@ -275,6 +279,8 @@ def _check(
     what = f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}"
     coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
     with load(source.path, device="cpu") as reference, load(path) as engine:
+        if request.preparation.says:
+            reference.prepare_by(engine.preprocessing)
         images = check_images(reference, request, notes)
         threshold = 0.5 if source.ends_in_sigmoid else 0.0
         parity = compare_outputs(
@@ -326,8 +332,7 @@ def manifest_backend(manifest: Manifest) -> str:
 
 def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:
     """Return inputs made of real images: of the folder that is asked for, else the built-in ones."""
-    known = engine.manifest is not None and engine.manifest.preprocessing is not None
-    if not known or (request.check is None and util.find_spec("skimage") is None):
+    if not engine.is_prepared or (request.check is None and util.find_spec("skimage") is None):
         notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
         return real_input(engine, size)

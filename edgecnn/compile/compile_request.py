@@ -9,14 +9,15 @@ from typing import Any
 
 from edgecnn.backends import BACKENDS, for_other_gpus, listed
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, group, option
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.targets import target
 
 #: What an engine is tuned for.
 HINTS = ("latency", "throughput")
 AUTO = "auto"
 #: Fields of a request that say something to every backend.
-GENERAL = frozenset({"source", "output", "backend", "check", "reference", "target"})
+GENERAL = frozenset({"source", "output", "backend", "check", "reference", "target", "preparation"})
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
 
@@ -98,6 +99,7 @@ class CompileRequest(Request):
     dla: int | None = option(
         None, "Deep-learning accelerator, of float16 files; rest on the GPU.", least=0, most=1
     )
+    preparation: PreparationOptions = group(PreparationOptions)
     check: Path | None = option(None, "Images to check on.", unset="built-in photographs", path="folder")
     reference: Path | None = option(
         None,

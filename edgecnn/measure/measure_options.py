@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edgecnn.backends import listed
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, group, option
+from edgecnn.runtime.preparation_options import PreparationOptions
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
@@ -25,6 +26,7 @@ class EngineOptions(Request):
         f"Engine library to build ONNX files for first, kept by content: {listed()}.",
         unset="run them as they are",
     )
+    preparation: PreparationOptions = group(PreparationOptions)
 
 
 def batches(text: str) -> tuple[int, ...]:

@@ -108,7 +108,7 @@ class _Source:
 def _open(request: QuantizeRequest) -> _Source:
     """Read and prepare the file, and compute what the other form is compared with."""
     given = load(request.source)
-    known, model = given.manifest, prepare(given.model, request.size)
+    known, model = given.manifest, prepare(given.model, request.preparation.size)
     notes: list[str] = []
     preprocessing, said_by = _preprocessing(request, known, model, notes)
     images = ImageSource.open(
@@ -254,21 +254,22 @@ def _preprocessing(
 ) -> tuple[Preprocessing, str]:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
-    if request.preprocessing is not None:
-        chosen, said_by = request.preprocessing, "`mean` and `std`"
-        if chosen.channels != channels:
-            raise InvalidValueError(
-                f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-                hint="give `mean` and `std` one number per channel",
-            )
-    elif known is not None and known.preprocessing:
-        chosen, said_by = Preprocessing.from_json(known.preprocessing), "the file's manifest"
-        if request.size is None:
+    said, chosen = request.preparation, request.preprocessing
+    said_by = said.said_by or (chosen and "`preprocessing`")
+    if chosen is not None and chosen.channels != channels:
+        raise InvalidValueError(
+            f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
+            hint="give `mean` and `std` one number per channel",
+        )
+    if chosen is None and known is not None and known.preprocessing:
+        chosen = Preprocessing.from_json(known.preprocessing)
+        said_by = said_by or "the file's manifest"
+        if not said.says:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
-    else:
+    if said_by is None:
         notes.append(assumed_preprocessing.note())
-        chosen, said_by = Preprocessing(), _ASSUMED
-    return chosen.at((height, width)).with_channels(channels), said_by
+    applied = said.applied(chosen, channels, (height, width), str(request.source))
+    return applied, said_by or _ASSUMED
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:

@@ -6,20 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, group, option
 from edgecnn.quantize.int8_options import Int8Options
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Read "0.485,0.456,0.406"; raises InvalidValueError."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InvalidValueError(
-            f"{text!r} are no numbers with commas between", hint="as in 0.485,0.456,0.406"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -40,16 +31,10 @@ class QuantizeRequest(Int8Options):
     )
     train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
     train_epochs: int = option(10, "Passes over them.", least=1)
-    mean: tuple[float, ...] | None = option(
-        None, "Mean of the image channels, in units of full scale: 0.485,0.456,0.406.", read=numbers
-    )
-    std: tuple[float, ...] | None = option(
-        None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers
-    )
-    #: Beside or in place of `mean` and `std`; None for what the file's manifest says, else ImageNet's.
+    preparation: PreparationOptions = group(PreparationOptions)
+    #: In place of what the file's manifest says; None for that.
     preprocessing: Preprocessing | None = None
     yes: bool = option(False, "Assume ImageNet's mean and deviation, though the file seems to want others.")
-    size: int | None = option(None, "Side of the input in pixels, for a file that leaves it open.", least=1)
     sensitivity: bool = option(False, "Measure what each layer costs.")
 
     def __post_init__(self) -> None:
@@ -68,8 +53,6 @@ class QuantizeRequest(Int8Options):
             )
         if self.precision != "int8" and (self.force or self.exclude or self.only):
             raise InvalidValueError("`force`, `exclude` and `only` belong to int8", hint="leave them out")
-        if self.mean is not None or self.std is not None:
-            object.__setattr__(self, "preprocessing", Preprocessing.said(self.mean, self.std))
 
     @property
     def resolved_effort(self) -> str:

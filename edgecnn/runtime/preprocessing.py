@@ -187,7 +187,9 @@ class Preprocessing:
         )
 
     @classmethod
-    def said(cls, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Preprocessing | None:
+    def said(
+        cls, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, pixels: int = 1
+    ) -> Preprocessing | None:
         """Return what a mean and a deviation for each channel say; None where neither is given.
 
         Raises InvalidValueError.
@@ -197,7 +199,9 @@ class Preprocessing:
         try:
             if min(std or (1.0,)) <= 0:
                 raise InvalidValueError("a deviation is not above zero")
-            return cls(mean=mean or (0.0,) * len(std or ()), std=std or (1.0,) * len(mean or ()))
+            return cls(
+                mean=mean or (0.0,) * len(std or ()), std=std or (1.0,) * len(mean or ()), pixels=pixels
+            )
         except InvalidValueError as error:
             raise InvalidValueError(
                 f"a mean of {mean or 0} and a deviation of {std or 1} prepare no image",

@@ -34,8 +34,8 @@ class Architecture:
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
-    #: Label set of the default classes.
-    labels: str = "imagenet"
+    #: Label set of the default classes, or the labels; empty where they are not known.
+    labels: str | tuple[str, ...] = "imagenet"
     #: Where `--weights imagenet` comes from: "package:MODULE", "torchvision:FILE" or
     #: "hf:OWNER/REPO@REVISION"; None if not known.
     imagenet: str | None = None

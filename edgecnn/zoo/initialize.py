@@ -78,7 +78,8 @@ def settle(network: nn.Module, images: Tensor) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     if classifier.bias is not None:
-        classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != 1]))
+        channels = 1 if isinstance(classifier, nn.Conv2d) else outputs.ndim - 1
+        classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != channels]))
     network.train(training)
 
 

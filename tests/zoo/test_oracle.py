@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from deep_networks import named
+from deep_networks import DEEP, named
 
 from edgecnn import zoo
 from edgecnn.parity import spread
@@ -14,6 +14,8 @@ from edgecnn.zoo.initialize import settle
 from edgecnn.zoo.resnet import DEPTHS
 
 CASES = list(csv.DictReader((Path(__file__).parent / "oracle.csv").open()))
+#: Others of which a part, or a network of the same blocks, is compared in the quick tests.
+OTHERS = {"efficientnet", "mobilenet_v3_large", "senet154", "squeezenet1_0", "vgg11"}
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +29,7 @@ def libraries(torchvision):
     }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(row, id="senet154", marks=pytest.mark.slow)
-        if row["name"] == "senet154"
-        else named(row["name"], row)
-        for row in CASES
-    ],
-)
+@pytest.mark.parametrize("case", [named(row["name"], row, long=DEEP | OTHERS) for row in CASES])
 def test_their_weights_load_strictly_and_give_the_same_logits(case, libraries):
     check_logits(case, libraries)
 

@@ -17,6 +17,9 @@ from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 if TYPE_CHECKING:
     from edgecnn.quantize.write_file import QuantizedFile
 
+#: Of measuring each file for `--gate latency`.
+_GATE_SECONDS = 2.0
+
 
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
@@ -70,7 +73,7 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        if asked.preprocessing is None:
+        if asked.preparation.said_by is None:
             common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
@@ -113,7 +116,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     from edgecnn.runtime import load
 
     with load(source) as plain, load(output) as reduced:
-        before, after = profile([plain, reduced], seconds=2.0, progress=show)
+        before, after = profile([plain, reduced], seconds=_GATE_SECONDS, progress=show)
     times = [item.to_json()["latency_ms"]["p50"] for item in (before, after)]
     return {
         "gate": "latency",

@@ -223,14 +223,17 @@ def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[An
         )
     order = (1, 2, 3) if image.layout == "NHWC" else (2, 3, 1)
     sizes = [image.shape[axis] for axis in order] if len(image.shape) == 4 else []
+    if sizes and engine.is_prepared:
+        made = (*engine.preprocessing.size, engine.preprocessing.channels)
+        sizes = [size if isinstance(size, int) else own for size, own in zip(sizes, made, strict=True)]
     if not sizes or not all(isinstance(size, int) for size in sizes):
         raise InvalidValueError(
             f"{engine.path.name} takes no image of a fixed size, but {' x '.join(map(str, image.shape))}",
-            hint="export it with fixed height and width",
+            hint="say which: `size` 224, or 192x256",
         )
     height, width, channels = map(int, sizes)
     preprocessing = Preprocessing(height, width).with_channels(channels)
-    if engine.manifest and engine.manifest.preprocessing:
+    if engine.is_prepared:
         preprocessing = engine.preprocessing
     crops = random_crops([sample_photo()], preprocessing, count, seed=0)
     return engine.input_of(np.stack(list(crops)), preprocessing)

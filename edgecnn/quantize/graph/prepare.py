@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 from edgecnn.quantize.graph import contrib_operators, limited_process, not_finite, shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, sizes
@@ -26,7 +27,7 @@ _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def prepare(model: onnx.ModelProto, size: int | None = None) -> onnx.ModelProto:
+def prepare(model: onnx.ModelProto, size: Size | None = None) -> onnx.ModelProto:
     """Return a float model that computes the same, in operator set 18 or later, simplified and with names.
 
     Its constants are initializers, its batch normalizations are folded (`simplify.py`), and the shapes
@@ -72,7 +73,7 @@ def _has_work(model: onnx.ModelProto) -> bool:
     return bool(model.functions)
 
 
-def rewritten(model: onnx.ModelProto, size: int | None) -> onnx.ModelProto:
+def rewritten(model: onnx.ModelProto, size: Size | None) -> onnx.ModelProto:
     """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
     given = copy_of(model)
     shapes.forget_declared(given)

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, is_standard
 from edgecnn.quantize.graph.weighted_layer import view_of
@@ -50,7 +51,7 @@ def forget_declared(model: onnx.ModelProto) -> None:
             dim.Clear()
 
 
-def fix_input(model: onnx.ModelProto, size: int | None) -> None:
+def fix_input(model: onnx.ModelProto, size: Size | None) -> None:
     """Give the input's height and width numbers and its batch a number or a name, in place.
 
     Raises InvalidValueError for a `size` that is missing or is not the input's, ArtifactError for an input
@@ -65,23 +66,23 @@ def fix_input(model: onnx.ModelProto, size: int | None) -> None:
             hint="tf2onnx makes it so with --inputs-as-nchw",
         )
     fixed = [side.dim_value for side in sides]
-    if size is not None and (size < 1 or any(side and side != size for side in fixed)):
+    if size is not None and any(side and side != own for side, own in zip(fixed, size, strict=True)):
         raise InvalidValueError(
-            f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size} x {size}",
+            f"the input {source.name!r} is {fixed[0] or 'any'} x {fixed[1] or 'any'}, not {size}",
             hint="leave `size` out",
         )
     if size is None and not all(fixed):
         raise InvalidValueError(
             f"the input {source.name!r} has no fixed height and width",
-            hint="say which images the network is for: `size` 224",
+            hint="say which images the network is for: `size` 224, or 192x256",
         )
     if not channels.dim_value:
         raise ArtifactError(
             f"the input {source.name!r} has no fixed number of channels",
             hint="export the network with only the batch left open",
         )
-    for side in sides:
-        side.dim_value = side.dim_value or size or 0
+    for side, own in zip(sides, size or fixed, strict=True):
+        side.dim_value = own
     if not batch.dim_value and not batch.dim_param:
         batch.dim_param = "batch"
 
