@@ -6,6 +6,7 @@ is linear: the sum is one convolution. `fold` puts that in the place of the bran
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 
@@ -120,6 +121,15 @@ def fold(network: nn.Module) -> int:
     for block in unfolded:
         block.fold()
     return len(unfolded)
+
+
+def folded_copy(network: nn.Module) -> nn.Module:
+    """Return a network without branches: a folded copy, or `network` itself where it has none."""
+    if all(block.reparam_conv is not None for block in blocks(network)):
+        return network
+    copied = copy.deepcopy(network)
+    fold(copied)
+    return copied
 
 
 def is_folded(keys: Collection[str]) -> bool:

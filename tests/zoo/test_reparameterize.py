@@ -1,7 +1,5 @@
 """Branches of RepVGG and MobileOne become one convolution each, which computes the same."""
 
-import copy
-
 import onnx
 import pytest
 import torch
@@ -9,6 +7,7 @@ from deep_networks import named
 from safetensors.torch import save_file
 from torch import nn
 
+import edgecnn
 from edgecnn import zoo
 from edgecnn.artifact import read_manifest
 from edgecnn.export import ExportRequest, export
@@ -60,8 +59,9 @@ def test_a_folded_network_is_a_smaller_one_that_computes_the_same(name):
     network = zoo.create(name, alpha=0.25, resolution=64)
     images = torch.randn(4, 3, 64, 64)
     settle(network, images)
-    folded = copy.deepcopy(network)
-    assert fold(folded) == len(list(reparameterize.blocks(network)))
+    folded = reparameterize.folded_copy(network)
+    assert reparameterize.folded_copy(folded) is folded
+    assert all(block.reparam_conv is None for block in reparameterize.blocks(network))
     expected = network(images)
     assert spread(expected.numpy()) > 0.1
     assert float((folded(images) - expected).abs().max() / expected.std()) < 1e-3
@@ -96,20 +96,32 @@ def folded_file(tmp_path):
     return tmp_path / "folded.safetensors", network
 
 
-def test_a_checkpoint_of_either_form_says_which_it_is(folded_file, tmp_path):
+def test_a_file_of_the_folded_form_is_known_by_its_names(folded_file):
     path, network = folded_file
     spec = NetworkSpec("repvgg_a0", alpha=0.125, num_classes=10, weights=f"{path}", resolution=32)
     opened = open_network(spec)
     assert opened.lineage[-1].parameters["form"] == "folded"
     assert torch.equal(opened.network.stem.reparam_conv.weight, network.stem.reparam_conv.weight)
-    described = checkpoint.describe(
-        spec, opened.network, opened.lineage,
-        preprocessing=spec.preprocessing, labels=None, classes=10, weights="test",
-    )  # fmt: skip
-    checkpoint.save(tmp_path / "ours.safetensors", opened.network, described)
-    again = checkpoint.load(tmp_path / "ours.safetensors")
-    assert again.network.state_dict().keys() == network.state_dict().keys()
-    assert again.manifest.params == sum(item.numel() for item in network.parameters())
+
+
+def test_either_form_is_pruned_and_comes_back(folded_file, tmp_path):
+    weights, _ = folded_file
+    for form in ("random", f"{weights}"):
+        path = tmp_path / "pruned.safetensors"
+        spec = {"alpha": 0.125, "classes": 10, "resolution": 32, "weights": form}
+        done = edgecnn.prune_model("repvgg_a0", path, target_macs="0.6x", align=1, measure=False, **spec)
+        loaded = checkpoint.load(path)
+        again, manifest = loaded.network, loaded.manifest
+        assert done.after.macs < 0.7 * done.before.macs
+        assert cost.count(again, 3, 32).macs == done.after.macs
+        assert reparameterize.is_folded(again.state_dict()) == (form != "random")
+        assert ("folded" in [step.parameters.get("form") for step in manifest.lineage]) == (form != "random")
+        if form == "random":
+            x = torch.randn(2, 3, 32, 32)
+            again.requires_grad_(False)
+            expected = trained(again)(x)
+            folded = reparameterize.folded_copy(again)(x)
+            assert float((folded - expected).abs().max() / expected.std()) < 1e-3
 
 
 @pytest.mark.slow
