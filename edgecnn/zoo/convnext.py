@@ -14,15 +14,31 @@ from edgecnn.zoo.width import scale
 _EPS = 1e-6
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalization over the channels of each pixel."""
+def _normalize(norm: nn.Module, x: Tensor) -> Tensor:
+    """Normalize the channels of each pixel of (N, C, H, W)."""
+    return norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=_EPS)
+
+class Stem(nn.Sequential):
+    """Patches of 4x4 pixels, normalized."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, 4, 4), nn.LayerNorm(outputs, eps=_EPS))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, channels, H, W) to the same shape."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """Map (N, inputs, H, W) to (N, outputs, H / 4, W / 4)."""
+        return _normalize(self[1], self[0](x))
+
+
+class Downsample(nn.Sequential):
+    """A 2x2 convolution with stride 2 of what is normalized."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.LayerNorm(inputs, eps=_EPS), nn.Conv2d(inputs, outputs, 2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / 2, W / 2)."""
+        return self[1](_normalize(self[0], x))
 
 
 class Perceptron(nn.Module):
@@ -61,11 +77,7 @@ class Stage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, drops: list[float]) -> None:
         super().__init__()
-        self.downsample = (
-            nn.Identity()
-            if inputs == outputs
-            else nn.Sequential(ChannelNorm(inputs), nn.Conv2d(inputs, outputs, 2, 2))
-        )
+        self.downsample = nn.Identity() if inputs == outputs else Downsample(inputs, outputs)
         self.blocks = nn.Sequential(*(Block(outputs, drop) for drop in drops))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +101,7 @@ class ConvNeXt(nn.Module):
         super().__init__()
         widths = [scale(width, alpha) * 2**stage for stage in range(4)]
         channels = widths[0]
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 4, 4), ChannelNorm(channels))
+        self.stem = Stem(in_channels, channels)
         stages, number = [], 0
         for outputs, blocks in zip(widths, layers, strict=True):
             # Stochastic depth grows linearly to its last value (table 5).
@@ -99,8 +111,8 @@ class ConvNeXt(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.head = nn.Sequential()
         self.head.add_module("global_pool", nn.AdaptiveAvgPool2d(1))
-        self.head.add_module("norm", ChannelNorm(channels))
         self.head.add_module("flatten", nn.Flatten())
+        self.head.add_module("norm", nn.LayerNorm(channels, eps=_EPS))
         self.head.add_module("fc", nn.Linear(channels, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
