@@ -48,8 +48,11 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in ARCHITECTURES.names() if fnmatch.fnmatchcase(name, pattern))
 
 
-def create_model(network: str, **options: Any) -> nn.Module:
+def create_model(network: str, *, features: Sequence[int] | None = None, **options: Any) -> nn.Module:
     """Return a network of the zoo, or of a checkpoint, in evaluation mode: takes (N, C, H, W), gives logits.
+
+    With `features`, such as (3, 4, 5), it is a backbone and gives a tuple of feature maps, of strides 8, 16
+    and 32 pixels; its `channels` and `strides` say what they are. Which it has: docs/zoo.md.
 
     It may be a network of your own, "FILE.py:FUNCTION", or a checkpoint of one with `code`. `options`: alpha,
     resolution, size, rho, phi, classes, channels, weights, seed, arg, code.
@@ -57,7 +60,15 @@ def create_model(network: str, **options: Any) -> nn.Module:
     from edgecnn.zoo.open_network import open_network
     from edgecnn.zoo.spec import NetworkSpec
 
-    return open_network(_request(NetworkSpec, options, network=network)).network
+    spec = _request(NetworkSpec, options, network=network)
+    opened = open_network(spec).network
+    if features is None:
+        return opened
+    from edgecnn.zoo.feature_layers import chosen_layers
+    from edgecnn.zoo.features import FeatureMaps
+
+    layers = chosen_layers(spec.architecture, features)
+    return FeatureMaps(opened, layers, spec.preprocessing.channels, spec.size)
 
 
 def export_model(
