@@ -19,7 +19,7 @@ from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.zoo import cost, network_outputs, own_network
+from edgecnn.zoo import cost, network_outputs, own_network, reparameterize
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.reference import read_arguments
@@ -143,6 +143,8 @@ def _build(spec: NetworkSpec, manifest: Manifest, classes: int) -> nn.Module:
         in_channels=int(manifest.inputs[0].shape[1]),
         resolution=manifest.resolution,
     )
+    if any(step.parameters.get("form") == reparameterize.FOLDED for step in manifest.lineage):
+        reparameterize.fold(network)
     _restructured(network, manifest)
     return network
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgecnn.artifact import Step
 from edgecnn.errors import EdgecnnWarning
-from edgecnn.zoo import checkpoint, own_network, weights
+from edgecnn.zoo import checkpoint, own_network, reparameterize, weights
 from edgecnn.zoo.check_weights import demand_finite
 from edgecnn.zoo.create import build, create
 from edgecnn.zoo.given_module import GivenModule
@@ -63,7 +63,8 @@ def open_network(spec: NetworkSpec) -> Opened:
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))
     else:
-        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
+        form = {"form": reparameterize.FOLDED} if reparameterize.is_folded(network.state_dict()) else {}
+        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes, **form}))
     return Opened(network, notes, tuple(steps), spec.origin)
 
 

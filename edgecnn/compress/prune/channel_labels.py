@@ -120,7 +120,7 @@ class _Tracer(TorchDispatchMode):
         for name, labels in self._bare.items():
             roots = torch.from_numpy(self._roots(labels.numpy()))
             for axis in range(roots.ndim):
-                line = roots.movedim(axis, 0).flatten(1)
+                line = roots.movedim(axis, 0).reshape(roots.shape[axis], -1)
                 if roots.shape[axis] > 1 and bool((line == line[:, :1]).all()):
                     found[name, axis] = line[:, 0].numpy()
         return {key: labels for key, labels in found.items() if labels.any()}
