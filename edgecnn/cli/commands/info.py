@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -98,7 +99,29 @@ def _artifact(path: str, as_json: bool) -> None:
         facts += _facts(found) if found else [("unusable", reason)]
     else:
         facts += _facts(manifest)
+    if own := _own_preparation(path, manifest):
+        facts.append(("graph", f"itself {own}"))
     common.print_facts(facts)
+
+
+def _own_preparation(path: str, manifest: Manifest | None) -> str:
+    """Return what a foreign graph does first with its images, for people; "" where that is not known."""
+    from importlib.util import find_spec
+
+    from edgecnn.errors import EdgecnnError
+
+    ours = manifest is not None and manifest.architecture is not None
+    if ours or not path.endswith(".onnx") or find_spec("onnx") is None:
+        return ""
+    from edgecnn.quantize.graph.load_model import load
+    from edgecnn.quantize.graph.own_preparation import own_preparation
+
+    with contextlib.suppress(EdgecnnError):  # which is told where the file is looked into
+        own = own_preparation(load(Path(path)).model)
+        if own is not None:
+            unit = f", of pixels up to {own.pixels}" if own.pixels else ""
+            return f"{own}{unit}"
+    return ""
 
 
 def _look_into(path: Path) -> tuple[Manifest | None, str]:
