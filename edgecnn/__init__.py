@@ -41,6 +41,7 @@ _PUBLIC = {
     "edgecnn.errors": (
         "ArtifactError",
         "BoardError",
+        "CodeError",
         "ConditionsError",
         "DataError",
         "EdgecnnError",

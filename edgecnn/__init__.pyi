@@ -55,6 +55,9 @@ from edgecnn.errors import (
     BoardError as BoardError,
 )
 from edgecnn.errors import (
+    CodeError as CodeError,
+)
+from edgecnn.errors import (
     ConditionsError as ConditionsError,
 )
 from edgecnn.errors import (

@@ -10,13 +10,9 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgecnn.errors import EdgecnnError
-from edgecnn.registry import Registry
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
+from edgecnn.registry import Registry, add_plugins, plugins
 
 #: Entry points of this group, in any installed package, are a Backend, whose name is theirs, or several.
 PLUGIN_GROUP = "edgecnn.backends"
@@ -164,28 +160,13 @@ TENSORRT_RTX = Backend(
 )
 
 
-def _plugins() -> EntryPoints:
-    from importlib.metadata import entry_points
-
-    return entry_points(group=PLUGIN_GROUP)
-
-
-def _add_plugins(table: Registry[Backend]) -> None:
-    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
-    for point in _plugins():
-        try:
-            loaded = point.load()
-            for row in (loaded,) if isinstance(loaded, Backend) else loaded:
-                table.add(row.name, row, row.aliases)
-        except Exception as error:  # a plug-in is anybody's code
-            raise EdgecnnError(
-                f"the backend plug-in {point.name} = {point.value} cannot be used: {error}",
-                hint="mend or uninstall the package that brings it",
-            ) from error
+def plugged_in() -> Registry[Backend]:
+    """Return a table that has, once it is listed, what installed packages bring."""
+    return Registry("backend", more=lambda table: add_plugins(table, PLUGIN_GROUP, Backend))
 
 
 #: Every backend by name, in the order in which they are listed to users.
-BACKENDS: Registry[Backend] = Registry("backend", more=_add_plugins)
+BACKENDS = plugged_in()
 
 
 def register(backend: Backend) -> None:
@@ -203,7 +184,7 @@ def listed() -> str:
     Of a package it is the name of its entry point.
     """
     names = [row.name for row in BACKENDS.registered()]
-    return ", ".join(dict.fromkeys([*names, *(point.name for point in _plugins())]))
+    return ", ".join(dict.fromkeys([*names, *(point.name for point in plugins(PLUGIN_GROUP))]))
 
 
 def compiled_suffixes() -> tuple[str, ...]:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from edgecnn.errors import UnknownNameError
+from edgecnn.errors import EdgecnnError, UnknownNameError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
+
+
+class Row(Protocol):
+    """A value that knows its names."""
+
+    @property
+    def name(self) -> str:
+        """The canonical one."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Others that lead to it."""
+
+
+R = TypeVar("R", bound=Row)
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -30,7 +48,7 @@ class Registry(Generic[T]):
     def __init__(
         self, kind: str, see: str | None = None, more: Callable[[Registry[T]], None] | None = None
     ) -> None:
-        self._kind = kind
+        self.kind = kind
         self._see = see
         self._more = more
         self._values: dict[str, T] = {}
@@ -40,7 +58,7 @@ class Registry(Generic[T]):
         """Register `value`; raises ValueError if the name or an alias is taken."""
         for key in (name, *aliases):
             if key in self._values or key in self._aliases:
-                raise ValueError(f"{self._kind} {key!r} is registered twice")
+                raise ValueError(f"{self.kind} {key!r} is registered twice")
         self._values[name] = value
         self._aliases.update(dict.fromkeys(aliases, name))
 
@@ -53,7 +71,7 @@ class Registry(Generic[T]):
             hint = suggest(name, [*self._values, *self._aliases])
             if self._see and not hint.startswith("did"):
                 hint = self._see
-            raise UnknownNameError(f"unknown {self._kind} {name!r}", hint=hint)
+            raise UnknownNameError(f"unknown {self.kind} {name!r}", hint=hint)
         return self._values[canonical]
 
     def registered(self) -> list[T]:
@@ -73,3 +91,27 @@ class Registry(Generic[T]):
         more, self._more = self._more, None
         if more is not None:
             more(self)
+
+
+def plugins(group: str) -> EntryPoints:
+    """Return what installed packages bring by entry points of `group`, importing none of it."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
+
+
+def add_plugins(registry: Registry[R], group: str, row: type[R]) -> None:
+    """Register what entry points of `group` are: each a `row`, whose name is its own, or several.
+
+    Raises EdgecnnError naming a plug-in that cannot be used.
+    """
+    for point in plugins(group):
+        try:
+            found = point.load()
+            for item in (found,) if isinstance(found, row) else found:
+                registry.add(item.name, item, item.aliases)
+        except Exception as error:  # a plug-in is anybody's code
+            raise EdgecnnError(
+                f"the {registry.kind} plug-in {point.name} = {point.value} cannot be used: {error}",
+                hint="mend or uninstall the package that brings it",
+            ) from error

@@ -105,7 +105,7 @@ CPU = Scheme(
     clips_by_range=True,
     needs_output=frozenset({"Conv", "Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"})
     | {"Sigmoid", "LeakyRelu"},
-    left_float=frozenset({"ReduceMean", "Resize", "Upsample"}),
+    left_float=frozenset({"ReduceMean", "Resize", "Upsample", "ConvTranspose"}),
     float_reads_codes=True,
 )
 #: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -200,8 +201,15 @@ EVERY_STEP = "EDGECNN_EVERY_STEP"
 def progress(total: int | None) -> Iterator[Progress]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
-    Where standard error is no terminal, each step is a line, once.
+    Where standard error is no terminal, each step is a line, once. What anybody's code prints meanwhile goes
+    there too: standard output is for results.
     """
+    with contextlib.redirect_stdout(sys.stderr), _shown(total) as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _shown(total: int | None) -> Iterator[Progress]:
     from rich import progress as drawn
 
     screen = console(err=True)

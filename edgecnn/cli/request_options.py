@@ -97,6 +97,7 @@ def _made(field: Field, required: bool, help: str | None) -> Iterator[Callable[[
             words,
             field.name,
             type=_type(field),
+            multiple=field.many and option.read is None,
             **({} if default is None else {"default": default, "show_default": True}),
             required=required or field.required,
             help=text,

@@ -106,7 +106,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
     with clock("simplify"):
         model, layers, reference = stages.simplify_graph(request, model, built, lineage)
     with clock("reduce precision"):
-        reduced = stages.reduce_graph(request, model, images, reference, lineage, progress)
+        reduced = stages.reduce_graph(request, model, built, images, reference, lineage, progress)
     with clock("check"):
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
     with clock("write"):

@@ -53,8 +53,8 @@ class ExportRequest(Int8Options):
             raise InvalidValueError(
                 "a folder and a data set cannot both calibrate", hint="give `calib` or `data`"
             )
-        if self.precision != "int8" and self.force:
-            raise InvalidValueError("`force` belongs to `int8`", hint="leave it out")
+        if self.precision != "int8" and (self.force or self.exclude or self.only):
+            raise InvalidValueError("`force`, `exclude` and `only` belong to `int8`", hint="leave them out")
         if self.precision != "int8" and self.budget.asks:
             raise InvalidValueError(
                 "`min_sqnr` and `min_agreement` are budgets of `int8`", hint="leave them out"
@@ -64,7 +64,6 @@ class ExportRequest(Int8Options):
         """Return what the lineage keeps, to do it again."""
         return {"network": self.network.asked(), **request_json.to_json(self, "output", "network")}
 
-    @property
-    def resolved_effort(self) -> str:
-        """How much is tried for the accuracy of an int8 file."""
-        return self.effort or ("fast" if self.network.origin == "random" else "default")
+    def effort_for(self, origin: str) -> str:
+        """Return how much is tried for the accuracy of an int8 file with weights of this origin."""
+        return self.effort or ("fast" if origin == "random" else "default")

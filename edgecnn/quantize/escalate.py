@@ -22,8 +22,8 @@ from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.quantize.quantizer import Quantized, Quantizer
 from edgecnn.registry import suggest
 
-#: Of the multiply-accumulates, at least this share stays int8 in mixed precision: a network that needs
-#: more float than that is better left in float.
+#: Of the multiply-accumulates that are int8 before, at least this share stays so in mixed precision: a
+#: network that needs more float than that is better left in float.
 LEAST_INT8_SHARE = 0.5
 #: Why a layer that mixed precision picked is float.
 SENSITIVE = "among the most sensitive layers"
@@ -165,9 +165,8 @@ def _mixed_precision(
     """Return the result with the fewest of the most sensitive layers in float that meets the budget."""
     progress("sensitivity")
     order = [layer.node for layer in sorted(scan(best), key=lambda layer: layer.alone_db)]
-    total = sum(quantizer.macs.values())
     spent = np.cumsum([quantizer.macs.get(name, 0) for name in order])
-    most = int(np.sum(spent <= (1 - LEAST_INT8_SHARE) * total))
+    most = int(np.sum(spent <= (1 - LEAST_INT8_SHARE) * spent[-1:].sum()))
 
     def with_float(count: int) -> _Trial | None:
         name = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"

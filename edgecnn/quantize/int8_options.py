@@ -16,13 +16,19 @@ EFFORTS = ("fast", "default", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetOption(Request):
-    """For which engine int8 is written, and whether it is taken as it is.
+class Int8Form(Request):
+    """For which engine int8 is written, what stays float, and whether it is taken as it is.
 
     Raises UnknownNameError for an unknown target.
     """
 
     target: str = option("portable", "Form of int8: a name of `edgecnn targets`.")
+    #: Patterns of `placement.chosen_nodes.ChosenNodes`.
+    exclude: tuple[str, ...] = option(
+        (),
+        "Nodes that stay float: NAME with wildcards, op:OPERATOR, or TENSOR..TENSOR for what lies between.",
+    )
+    only: tuple[str, ...] = option((), "Nodes that may become int8, likewise; all others stay float.")
     #: Below the floor.
     force: bool = option(
         False,
@@ -40,7 +46,7 @@ class TargetOption(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Options(TargetOption):
+class Int8Options(Int8Form):
     """How int8 is made. Raises InvalidValueError or UnknownNameError for values that cannot work."""
 
     effort: str | None = option(

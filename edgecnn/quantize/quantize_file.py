@@ -27,6 +27,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
@@ -141,6 +142,7 @@ def _reduce(
         request.budget,
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
+        chosen=ChosenNodes(request.exclude, request.only),
     )
     labelled = None
     if request.data:

@@ -51,8 +51,8 @@ class QuantizeRequest(Int8Options):
             raise InvalidValueError(
                 "budgets, `effort`, `train` and `sensitivity` belong to int8", hint="leave them out"
             )
-        if self.precision != "int8" and self.force:
-            raise InvalidValueError("`force` belongs to int8", hint="leave it out")
+        if self.precision != "int8" and (self.force or self.exclude or self.only):
+            raise InvalidValueError("`force`, `exclude` and `only` belong to int8", hint="leave them out")
 
     @property
     def resolved_effort(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,17 @@ import numpy.typing as npt
 import onnx
 from threadpoolctl import threadpool_limits
 
+from edgecnn.errors import InvalidValueError
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
+from edgecnn.quantize.placement.shared_scales import measured, place_by_ranges
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
@@ -60,6 +63,8 @@ class Quantized:
     weights: dict[str, QuantizedWeight]
     #: Share of the multiply-accumulates that are done on int8 operands.
     int8_mac_share: float
+    #: What the user left in float.
+    chosen: ChosenNodes = field(default_factory=ChosenNodes)
 
     @property
     def float_nodes(self) -> dict[str, str]:
@@ -78,6 +83,8 @@ class Quantized:
                 tensor: {scheme: list(ends) for scheme, ends in of.items()}
                 for tensor, of in self.ranges.items()
             },
+            **self.chosen.to_json(),
+            **({"own_scales": self.placement.own_scales} if self.placement.own_scales else {}),
             "float_nodes": self.float_nodes,
             "int8_mac_share": self.int8_mac_share,
         }
@@ -87,7 +94,8 @@ class Quantizer:
     """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
 
     `batches` is called for each pass over the calibration images and gives inputs of the model,
-    (N, C, H, W) float32. `progress` is told what is being done.
+    (N, C, H, W) float32. `progress` is told what is being done. `chosen` says what stays float in every
+    recipe. Raises InvalidValueError for a choice that matches nothing, or leaves nothing to quantize.
     """
 
     def __init__(
@@ -97,15 +105,19 @@ class Quantizer:
         scheme: Scheme,
         method: str = "mse",
         progress: Progress = silent,
+        chosen: ChosenNodes = ChosenNodes(),  # noqa: B008 - it is frozen
     ) -> None:
         self.model = model
         self.scheme = scheme
+        self.chosen = chosen
+        self._float = self._left_float()
         self.method = method
         self.macs = macs_by_node(model)
         self._batches = batches
         self._progress = progress
         self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
         self._observed: dict[bool, Observed] = {}
+        self._found: dict[bool, dict[str, dict[str, ranges.Range]]] = {}
         self._images: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         #: Whether there are no more.
         self._all_images = False
@@ -119,16 +131,29 @@ class Quantizer:
         with threadpool_limits(1, "blas"):
             return self._quantize(recipe, exclude)
 
+    def _left_float(self) -> dict[str, str]:
+        """Return the nodes that the user leaves in float, with their rules."""
+        graph = Graph(self.model)
+        rules = self.chosen.float_nodes(graph)
+        if rules and not place(graph, self.scheme, rules).compute:
+            raise InvalidValueError(
+                "`exclude` and `only` leave no convolution and no matrix to quantize",
+                hint="leave fewer nodes in float",
+            )
+        return rules
+
     def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
+        exclude = {**exclude, **self._float}
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
-        placement = place(Graph(base), self.scheme, exclude)
-        observed = self._observers(recipe, base, placement)
-        methods = dict.fromkeys(observed, self.method)
+        seen, found = self._measure(recipe, base, exclude)
+        placement = place_by_ranges(Graph(base), self.scheme, exclude, self._of_scheme(found))
+        other: dict[str, str] = {}
         if recipe.by_tensor:
-            methods.update(self._methods(recipe, base, placement, observed))
-        found = _ranges(observed, methods)
+            methods = self._methods(recipe, base, placement, seen)
+            other = {name: method for name, method in methods.items() if method != self.method}
+            found = found | _ranges({name: seen[name] for name in other}, other)
         weights: dict[str, QuantizedWeight] = {}
         model = base
         if recipe.repair is not None:
@@ -143,7 +168,6 @@ class Quantizer:
                 recipe.repair,
                 lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
             )
-        other = {name: method for name, method in methods.items() if method != self.method}
         return self._written(base, model, recipe, placement, found, other, weights)
 
     def _written(
@@ -170,6 +194,7 @@ class Quantizer:
             ranges=found,
             weights=weights,
             int8_mac_share=share / max(1, sum(self.macs.values())),
+            chosen=self.chosen,
         )
 
     def _of_scheme(self, found: dict[str, dict[str, ranges.Range]]) -> dict[str, ranges.Range]:
@@ -195,16 +220,43 @@ class Quantizer:
         few = _first(self._batches(), CHANNEL_IMAGES)
         return calibrate.observe(model, [], few, channels=list(dict.fromkeys(names))).channels
 
-    def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
-        """Return the observers of all tensors that some scheme quantizes."""
+    def _measure(
+        self, recipe: Recipe, model: onnx.ModelProto, exclude: Mapping[str, str]
+    ) -> tuple[Observed, dict[str, dict[str, ranges.Range]]]:
+        """Return the observers and the ranges of all tensors that some scheme quantizes.
+
+        A file for another target will need the ranges of that one's, with the same nodes in float.
+        """
         graph = Graph(model)
-        wanted = dict.fromkeys(name for known in SCHEMES for name in place(graph, known).observed)
-        wanted.update(dict.fromkeys(placement.observed))
-        observed = self._observed.setdefault(recipe.rewrite, Observed())
-        if missing := [name for name in wanted if name not in observed]:
+        seen = self._observed.setdefault(recipe.rewrite, Observed())
+        found = self._found.setdefault(recipe.rewrite, {})
+        forms = [(scheme, rules) for scheme in SCHEMES for rules in ([{}, exclude] if exclude else [{}])]
+        first = [name for scheme, rules in forms for name in measured(place(graph, scheme, rules))]
+        self._observe(model, first, seen, found)
+        more = [
+            name
+            for scheme, rules in forms
+            for name in place_by_ranges(
+                graph, scheme, rules, {tensor: of[scheme.name] for tensor, of in found.items()}
+            ).observed
+        ]
+        self._observe(model, more, seen, found)
+        wanted = dict.fromkeys((*first, *more))
+        return seen, {name: found[name] for name in wanted}
+
+    def _observe(
+        self,
+        model: onnx.ModelProto,
+        tensors: Iterable[str],
+        seen: Observed,
+        found: dict[str, dict[str, ranges.Range]],
+    ) -> None:
+        """Observe tensors that were not yet, in one pass over the images, and choose their ranges."""
+        if missing := [name for name in dict.fromkeys(tensors) if name not in seen]:
             self._progress("calibrate")
-            observed.update(calibrate.observe(model, missing, self._batches()))
-        return {name: observed[name] for name in wanted}
+            new = calibrate.observe(model, missing, self._batches())
+            seen.update(new)
+            found.update(_ranges(new, dict.fromkeys(missing, self.method)))
 
     def _methods(
         self, recipe: Recipe, model: onnx.ModelProto, placement: Placement, observed: Mapping[str, Observer]

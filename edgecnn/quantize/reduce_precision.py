@@ -17,6 +17,7 @@ from edgecnn.quantize.accuracy_floor import Ruined, ruined
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.float16 import convert, float16_layers
 from edgecnn.quantize.layer_sensitivity import scan
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantizer import Batches, Quantizer
 from edgecnn.quantize.reference import Reference
 from edgecnn.targets import Target
@@ -44,6 +45,8 @@ class Reduction:
     budget: Budget = field(default_factory=Budget)
     #: Whether int8 that is below the floor is taken as it is.
     accepted: bool = False
+    #: What stays float in int8.
+    chosen: ChosenNodes = field(default_factory=ChosenNodes)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def reduce_precision(
 def _int8(
     model: onnx.ModelProto, how: Reduction, batches: Batches, choose: Choose, progress: Progress
 ) -> Reduced:
-    outcome = choose(Quantizer(model, batches, how.target.scheme, how.ranges, progress))
+    outcome = choose(Quantizer(model, batches, how.target.scheme, how.ranges, progress, how.chosen))
     result = outcome.quantized.model
     if how.target.mixes_float16:
         result = float16_layers.with_float16(result, picked(outcome.quantized.float_nodes))

@@ -17,7 +17,7 @@ from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.export.export_request import ExportRequest
 from edgecnn.measure.measure_options import CompareRequest, EvalRequest, ProfileRequest
 from edgecnn.options import Field, Option, fields
-from edgecnn.quantize.int8_options import TargetOption
+from edgecnn.quantize.int8_options import Int8Form
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.recipe import step_options
 from edgecnn.recipe.step_options import Options
@@ -98,7 +98,7 @@ class Kind:
 #: What a `train` step may say beside its request: `qat`, and what belongs to it.
 _QAT = {
     "qat": Field("qat", (), bool, False, False, Option("Train an int8 form of a trained network.")),
-    **step_options.offered(TargetOption),
+    **step_options.offered(Int8Form),
 }
 _PRUNED = ("top1", "top1_before", "params", "macs", "bytes")
 _KEYS = ("top1", "n", "params", "macs", "bytes", "seconds")

@@ -41,7 +41,7 @@ def resize(picture: Image.Image, size: Size, interpolation: str) -> Image.Image:
 def vertical_first(given: Size, wanted: Size) -> bool:
     """Return whether the rows become fewer before they become shorter, as in Pillow since version 13.
 
-    Each pass rounds, so that the order is seen in a level here and there. Here no version decides it.
+    Each pass rounds, so that the order is seen in a level here and there; here no version changes it.
     """
     fewer = given.height - wanted.height
     return fewer > 0 and fewer > 2 * (given.width - wanted.width)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
-from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.errors import InvalidValueError
 from edgecnn.image_size import Size, SizeLike
-from edgecnn.registry import Registry
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Entry points of this group, in any installed package, are an Architecture or several.
@@ -36,9 +34,10 @@ class Architecture:
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
-    #: Label set of the default classes.
-    labels: str = "imagenet"
-    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO@REVISION"; None if not known.
+    #: Label set of the default classes, or the labels; empty where they are not known.
+    labels: str | tuple[str, ...] = "imagenet"
+    #: Where `--weights imagenet` comes from: "package:MODULE", "torchvision:FILE" or
+    #: "hf:OWNER/REPO@REVISION"; None if not known.
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None
@@ -59,17 +58,3 @@ def check_counts(*, classes: int | None, channels: int | None) -> None:
     for what, count, most in (("classes", classes, MAX_CLASSES), ("input channels", channels, MAX_CHANNELS)):
         if count is not None and not 1 <= count <= most:
             raise InvalidValueError(f"a network cannot have {count} {what}", hint=f"1 to {most:,}")
-
-
-def add_plugins(registry: Registry[Architecture]) -> None:
-    """Register what installed packages bring; raises EdgecnnError naming a plug-in that cannot be used."""
-    for point in entry_points(group=PLUGIN_GROUP):
-        try:
-            found = point.load()
-            for row in (found,) if isinstance(found, Architecture) else found:
-                registry.add(row.name, row, row.aliases)
-        except Exception as error:  # a plug-in is anybody's code
-            raise EdgecnnError(
-                f"the architecture plug-in {point.name} = {point.value} cannot be used: {error}",
-                hint="mend or uninstall the package that brings it",
-            ) from error

@@ -16,7 +16,6 @@ from edgecnn.compile import CompileRequest, rebuilt
 from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.devices import this_machine
 from edgecnn.errors import EdgecnnError, EngineError
-from edgecnn.registry import Registry
 from edgecnn.runtime import Preprocessing, load
 
 
@@ -133,10 +132,9 @@ def test_one_that_cannot_be_used_is_named(package, monkeypatch):
     site, *_ = package("no_such_module:ROW")["PYTHONPATH"].split(os.pathsep)
     monkeypatch.syspath_prepend(site)
     assert backends.listed().endswith(", toy")  # by its name alone
-    table = Registry("backend", more=backends._add_plugins)
     with pytest.raises(EdgecnnError, match="plug-in toy = no_such_module:ROW cannot be used"):
-        table.names()
-    monkeypatch.setattr(this_machine, "BACKENDS", Registry("backend", more=backends._add_plugins))
+        backends.plugged_in().names()
+    monkeypatch.setattr(this_machine, "BACKENDS", backends.plugged_in())
     monkeypatch.setattr(this_machine, "_ATTEMPTS", ())
     (check,) = this_machine.examine()
     assert not check.works and "no_such_module" in check.detail

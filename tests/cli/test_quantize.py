@@ -176,6 +176,7 @@ def test_the_latency_gate_says_which_is_faster(network, tmp_path, monkeypatch, s
         return engine
 
     monkeypatch.setattr("edgecnn.runtime.load", load_slowed)
+    monkeypatch.setattr("edgecnn.cli.commands.quantize._GATE_SECONDS", 0.2)
     done = run(
         "quantize", str(network), "-o", str(out), *FEW, "--effort", "fast", "--gate", "latency", "--json"
     )

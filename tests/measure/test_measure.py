@@ -1,4 +1,5 @@
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from edgecnn.runtime.engine import Engine
 
 
 class Stub(Engine):
-    """An engine whose time and answers are known: told how long to take, it reads the class off a pixel."""
+    """An engine whose time and answers are known: it takes as long as told, and reads a pixel's class."""
 
     backend, device, threads = "onnxruntime", "cpu", 1
 
@@ -29,6 +30,8 @@ class Stub(Engine):
     def _infer(self, array):
         if self.clock:
             self.clock.advance(self)
+        else:
+            time.sleep(self.seconds)
         return np.eye(10, dtype=np.float32)[array[:, 0, 0, 0] % 10]
 
 
@@ -47,7 +50,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch, whole_warm_up):
     clock = Clock()
     monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     return clock
@@ -105,7 +108,7 @@ def test_engines_take_turns_and_each_gets_its_own_figures(tmp_path, clock):
 
 
 def test_the_conditions_stand_with_the_result(tmp_path):
-    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.1)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], batch=2, seconds=0.1)
     conditions = result.to_json()["conditions"]
     assert conditions["batch"] == 2 and conditions["device"] == "cpu" and conditions["cores"] >= 1
     assert {"machine", "cpu", "governor", "load", "backend", "threads", "input", "transfers"} <= set(
@@ -116,13 +119,13 @@ def test_the_conditions_stand_with_the_result(tmp_path):
 def test_the_energy_of_an_image_is_power_times_its_share_of_the_time(tmp_path, monkeypatch):
     probe = Probe("VDD_IN", "power", lambda: 10.0, whole=True)
     monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([probe], []))
-    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.3)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], batch=2, seconds=0.3)
     assert result.to_json()["joules_per_image"] == pytest.approx(10 * result.samples.mean() / 2)
 
 
 def test_without_a_sensor_the_energy_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([], ["no sensor"]))
-    (result,) = profile([Stub(tmp_path / "a")], seconds=0.1)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], seconds=0.1)
     assert result.to_json()["joules_per_image"] is None
 
 

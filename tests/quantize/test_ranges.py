@@ -12,7 +12,13 @@ from edgecnn.quantize.ranges.range_methods import METHODS, choose
 def observe(*batches) -> Observer:
     observer = Observer("t")
     for batch in batches:
-        observer.update(np.asarray(batch, np.float32))
+        values = np.asarray(batch, np.float32)
+        if values.ndim == 1 and len(values) >= 2000:
+            # Many values to an image, all of which enter the histogram: one each would take long.
+            whole = len(values) // 500 * 500
+            observer.update(values[:whole].reshape(-1, 500))
+            values = values[whole:]
+        observer.update(values)
     return observer
 
 

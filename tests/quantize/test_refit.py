@@ -48,6 +48,17 @@ def test_a_known_change_of_the_input_is_undone(rng, problem):
     assert np.abs(fitted - undone).max() < 0.25 * np.abs(WEIGHT - undone).max()
 
 
+def test_few_rows_fit_outputs_that_are_groups_by_themselves(rng):
+    """A layer whose clipped outputs have moments of their own, and fewer rows than inputs."""
+    weight = rng.normal(size=(1, 4, 60))
+    wanted = rng.normal(size=(40, 60))
+    rows = ByRows(weight, parts_of(wanted, 1.1 * wanted))
+    together, ridge = refit(weight, rows)
+    apart, _ = refit(weight.reshape(4, 1, 60), rows)
+    assert ridge < np.inf
+    np.testing.assert_array_equal(apart.reshape(1, 4, 60), together)
+
+
 def test_noise_on_few_rows_is_not_learned_by_heart(rng, problem):
     inputs = 60
     weight = rng.normal(size=(1, 4, inputs))

@@ -154,7 +154,12 @@ def test_layers_left_float_by_choice_stay_float_in_the_other_scheme(scheme):
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("portable", "cpu"), ("cpu", "openvino"), ("openvino", "portable")]
+    ("source", "target"),
+    [
+        ("portable", "cpu"),
+        pytest.param("cpu", "openvino", marks=pytest.mark.slow),
+        pytest.param("openvino", "portable", marks=pytest.mark.slow),
+    ],
 )
 def test_an_exported_file_becomes_what_an_export_for_the_other_target_is(source, target, exported):
     options = (*SMALL, "--int8", "--target")

@@ -180,7 +180,7 @@ def test_the_runtime_pulls_in_neither_torch_nor_onnx(exported):
         ([2, 1, 8, 8], TensorProto.UINT8),
     ],
 )
-def test_foreign_models_of_many_forms_can_be_profiled(tmp_path, shape, kind, short_warm_up):
+def test_foreign_models_of_many_forms_can_be_profiled(tmp_path, shape, kind):
     value = helper.make_tensor_value_info("x", kind, shape)
     out = helper.make_tensor_value_info("y", kind, None)
     graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"])], "g", [value], [out])

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from deep_networks import named
 
 from edgecnn import zoo
 from edgecnn.zoo.counts import compute, known
@@ -20,7 +21,7 @@ def test_the_shipped_counts_equal_the_published_ones(row):
         assert counts["macs"] == int(row["macs"])
 
 
-@pytest.mark.parametrize("row", list(zoo.ARCHITECTURES), ids=lambda row: row.name)
-def test_a_network_has_the_shipped_counts(row):
+@pytest.mark.parametrize("name", [named(row.name) for row in zoo.ARCHITECTURES])
+def test_a_network_has_the_shipped_counts(name):
     """If it fails for a new network: python -m edgecnn.zoo.counts."""
-    assert compute(row.name) == known()[row.name]
+    assert compute(name) == known()[name]

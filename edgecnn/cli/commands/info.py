@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command("info")
 @click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
-@request_options.options(NetworkSpec, without=("rho", "classes", "channels", "weights", "seed"))
+@request_options.options(
+    NetworkSpec, without=("rho", "classes", "channels", "weights", "seed", "arg", "code", "size")
+)
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
 @click.option(
     "--plot",

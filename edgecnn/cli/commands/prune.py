@@ -40,7 +40,7 @@ def command(name: str, as_json: bool, **values: Any) -> int:
         common.print_json(written.to_json())
     else:
         _print(written)
-        training_options.print_next(written.path, request.data, request.target)
+        training_options.print_next(written.path, request.network, request.data, request.target)
     return 0 if written.met else common.EXIT_BUDGET
 
 

@@ -17,6 +17,9 @@ from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 if TYPE_CHECKING:
     from edgecnn.quantize.write_file import QuantizedFile
 
+#: Of measuring each file for `--gate latency`.
+_GATE_SECONDS = 2.0
+
 
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
@@ -114,7 +117,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     from edgecnn.runtime import load
 
     with load(source) as plain, load(output) as reduced:
-        before, after = profile([plain, reduced], seconds=2.0, progress=show)
+        before, after = profile([plain, reduced], seconds=_GATE_SECONDS, progress=show)
     times = [item.to_json()["latency_ms"]["p50"] for item in (before, after)]
     return {
         "gate": "latency",

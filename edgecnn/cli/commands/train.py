@@ -11,14 +11,19 @@ from edgecnn.cli import common, request_options, training_options
 from edgecnn.cli.terminal import note, say
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.image_size import Size
+from edgecnn.options import fields
+from edgecnn.quantize.int8_options import Int8Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgecnn.compress.train.run_report import Report
     from edgecnn.compress.train.train_network import Trained
     from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
+
+#: What belongs to --qat.
+_OF_QAT = tuple(fields(Int8Form))
 
 
 @click.command("train")
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     required=("data",),
     help={
         "target": "Form of --qat: a name of `edgecnn targets`.",
+        "exclude": "Nodes that stay float with --qat: NAME with wildcards, op:OPERATOR, TENSOR..TENSOR.",
+        "only": "Nodes that may become int8 with --qat, likewise; all others stay float.",
         "force": "Exit with 0, not 3, for --qat that keeps almost nothing; it is written in either case.",
     },
 )
@@ -46,7 +53,7 @@ def command(context: click.Context, name: str, qat: bool, as_json: bool, **value
     edgecnn train trained.safetensors --qat --target cpu --data digits --epochs 10
     torchrun --nproc-per-node 2 --no-python edgecnn train resnet18 --data cifar10
     """
-    for option in ("target", "force"):
+    for option in _OF_QAT:
         if not qat and context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{option} belongs to --qat")
     if qat:
@@ -62,7 +69,7 @@ def command(context: click.Context, name: str, qat: bool, as_json: bool, **value
 
 
 def _without_qat(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("target", "force")}
+    return {name: value for name, value in values.items() if name not in _OF_QAT}
 
 
 def train_and_print(
@@ -76,7 +83,7 @@ def train_and_print(
     if as_json:
         common.print_json(trained.to_json(), **_beside(request, trained))
     else:
-        _print(trained, request.data)
+        _print(trained, request)
 
 
 def _beside(request: TrainingRun, trained: Trained) -> dict[str, Path | None]:
@@ -124,8 +131,16 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
     return code
 
 
-def _print(trained: Trained, data: str | None) -> None:
-    """Print what came of a run on `data`."""
+def _measured(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the line on what the test images say: accuracy, or the loss of what does not classify."""
+    images = f"{metrics['n']} test images of {metrics['data']}"
+    if "top1" in metrics:
+        return "top-1", f"{metrics['top1']:.2%} of {images}"
+    return "loss", f"{metrics['loss']:.4f} on {images}, the network's own"
+
+
+def _print(trained: Trained, request: TrainRequest) -> None:
+    """Print what came of a run."""
     manifest = trained.manifest
     step = manifest.lineage[-1]
     metrics = step.metrics
@@ -142,9 +157,9 @@ def _print(trained: Trained, data: str | None) -> None:
                 f" {common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs",
             ),
             ("trained", f"{' then '.join(step.parameters['stages'])}, {step.parameters['epochs']} epochs"),
-            ("top-1", f"{metrics['top1']:.2%} of {metrics['n']} test images of {metrics['data']}"),
+            _measured(metrics),
         ]
     )
     for remark in trained.notes:
         note(remark)
-    training_options.print_next(trained.path, data)
+    training_options.print_next(trained.path, request.network, request.data)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from edgecnn.compress.train.train_request import TrainingRun
 from edgecnn.errors import InvalidValueError
-from edgecnn.quantize.int8_options import TargetOption
+from edgecnn.quantize.int8_options import Int8Form
 
 
 @dataclass(frozen=True)
-class QatRequest(TrainingRun, TargetOption):
+class QatRequest(TrainingRun, Int8Form):
     """One run, which writes an int8 ONNX file. `network` was trained on the classes of the data.
 
     Raises InvalidValueError for random weights, missing data, or an output that is no ONNX file.

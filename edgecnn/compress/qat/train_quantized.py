@@ -41,6 +41,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
 from edgecnn.quantize.quantizer import Quantized, Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
@@ -76,12 +77,13 @@ def train_quantized(
     assert request.data is not None
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
-    identity = describe_run(spec, dataset, options, {"target": request.target})
+    chosen = ChosenNodes(request.exclude, request.only)
+    identity = describe_run(spec, dataset, options, {"target": request.target, **chosen.to_json()})
     if before := trained_before(request, identity):
         return before
     model, exported = _float_model(spec, progress)
     training = _Training(request, model, dataset, identity, report, progress)
-    how = Reduction("int8", target(request.target), accepted=request.force)
+    how = Reduction("int8", target(request.target), accepted=request.force, chosen=chosen)
     batches = partial(calibration, dataset, spec.preprocessing, options)
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     reduced = reduce_precision(model, how, batches, training, progress)
@@ -275,6 +277,11 @@ def _measure(
 
 
 def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
+    if not spec.gives_scores:
+        raise InvalidValueError(
+            f"{spec.name} gives no scores of classes, by which int8 could be trained",
+            hint="edgecnn export --int8 quantizes all that it gives, without training",
+        )
     if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
         raise DataError(
             f"{spec.name} was not trained on the classes of {dataset.name}",

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 
 from edgecnn.quantize.graph.edit import Editor, drop_unread, replace_nodes
-from edgecnn.quantize.graph.index import attribute, is_standard
-from edgecnn.quantize.graph.weighted_layer import view_of
+from edgecnn.quantize.graph.index import Graph, attribute, inferred_shapes, is_standard
+from edgecnn.quantize.graph.weighted_layer import is_weighted, view_of
 
 Array = npt.NDArray[np.float64]
 #: y = factor * x + shift, each with one entry per channel.
@@ -44,6 +44,30 @@ def fold_affine(model: onnx.ModelProto) -> None:
     if len(kept) < len(model.graph.node):
         replace_nodes(model, kept)
         drop_unread(model)
+
+
+def join_gemms(model: onnx.ModelProto) -> None:
+    """Write, in place, a matrix product of (N, inputs) and the bias added to it as one Gemm.
+
+    ONNX Runtime joins the two, too, but by then the bias is a float, and a Gemm with int8 weights and a float
+    bias is computed in floats, its weights turned into floats at each inference.
+    """
+    graph, ranks = Graph(model), {name: len(shape) for name, shape in inferred_shapes(model).items()}
+    joined: set[str] = set()
+    for node in graph.nodes:
+        after = graph.only_consumer(node.output[0]) if is_weighted(graph, node) else None
+        if node.op_type != "MatMul" or ranks.get(node.input[0]) != 2 or after is None:
+            continue
+        bias = next((name for name in after.input if graph.is_constant(name)), None)
+        outputs = graph.shape(node.input[1])[-1:]
+        one_matrix = len(graph.shape(node.input[1])) == 2 and after.op_type == "Add"
+        if one_matrix and bias is not None and graph.shape(bias) in (outputs, (1, *outputs)):
+            joined.add(after.output[0])
+            node.op_type = "Gemm"
+            node.input.append(bias)
+            node.output[0] = after.output[0]
+    kept = [node for node in graph.nodes if node.op_type != "Add" or node.output[0] not in joined]
+    replace_nodes(model, kept)
 
 
 def plain_gemms(model: onnx.ModelProto) -> None:

@@ -7,12 +7,13 @@ from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
 from edgecnn.optional_packages import require
-from edgecnn.quantize.graph.activations import name_activations
+from edgecnn.quantize.graph.activations import name_activations, name_clips
 from edgecnn.quantize.graph.edit import copy_of, drop_unread, replace_nodes
-from edgecnn.quantize.graph.fold_affine import fold_affine, plain_gemms
+from edgecnn.quantize.graph.fold_affine import fold_affine, join_gemms, plain_gemms
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, attribute
 from edgecnn.quantize.graph.not_finite import close_channels
+from edgecnn.quantize.graph.silence import silenced
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -20,16 +21,18 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Batch normalizations and constant factors are folded into the layer before them (`fold.py`), a mean
     over height and width is one GlobalAveragePool, a Sum is made of Adds, an activation that is spelled out
-    is one operator, a Gemm has no factors, and every node has a name of its own. Raises EdgecnnError if
-    onnxsim fails.
+    is one operator, a matrix product and its bias are one Gemm without factors, and every node has a name
+    of its own. Raises EdgecnnError if onnxsim fails.
     """
     # Seconds: it imports PyTorch where that is installed, and ONNX Runtime, which is told before.
     onnxsim = require("onnxsim", "simplifying a graph")
     result = copy_of(model)
     _without_dropout(result)
+    name_clips(result)
     name_activations(result)  # before a constant of theirs is folded into the layer before
     try:
-        simplified, checked = onnxsim.simplify(result)
+        with silenced():
+            simplified, checked = onnxsim.simplify(result)
     except Exception as error:  # onnxsim raises bare RuntimeErrors and the checker's own kind
         raise EdgecnnError(f"onnxsim cannot simplify this graph: {str(error).strip()}") from error
     if not checked:
@@ -37,8 +40,10 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     result = simplified
     _take_out_constants(result)
     _rewrite_nodes(result)
+    name_clips(result)
     name_activations(result)
     fold_affine(result)
+    join_gemms(result)
     plain_gemms(result)
     close_channels(result)
     _name(result)

@@ -18,8 +18,10 @@ from edgecnn.quantize.graph.front_end import FrontEnd
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer, along
 from edgecnn.quantize.placement import write_qdq
+from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
+from edgecnn.quantize.placement.shared_scales import place_by_ranges
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import SCHEMES, Scheme
 
@@ -89,8 +91,9 @@ def to_scheme(
     written = next((known for known in SCHEMES if known.name == quantization.get("scheme")), None)
     if written is None:
         raise ArtifactError("the manifest does not say by which scheme the model is quantized", hint=_HINT)
-    kept_float = exclusions(graph, quantization.get("float_nodes", {}), written)
-    placement = place(graph, scheme, kept_float)
+    asked = ChosenNodes.from_json(quantization).float_nodes(graph)
+    kept_float = exclusions(graph, quantization.get("float_nodes", {}), written, asked)
+    placement = _placed(graph, scheme, kept_float, quantization)
     if scheme.name == written.name and set(placement.tensors) == set(parts.ranges):
         ranges = parts.ranges
     else:
@@ -100,6 +103,20 @@ def to_scheme(
     if parts.front is not None:
         result = front_end.attach(result, parts.front)
     return result, placement
+
+
+def _placed(
+    graph: Graph, scheme: Scheme, exclude: Mapping[str, str], quantization: Mapping[str, Any]
+) -> Placement:
+    """Return the placement by the manifest's ranges, of those that it has a range for every tensor of.
+
+    Files from before tensors of far apart ranges had scales of their own have them only for shared ones.
+    """
+    known = {
+        name: of[scheme.name] for name, of in quantization.get("ranges", {}).items() if scheme.name in of
+    }
+    placement = place_by_ranges(graph, scheme, exclude, known)
+    return placement if known.keys() >= set(placement.observed) else place(graph, scheme, exclude)
 
 
 def stored_ranges(quantization: Mapping[str, Any], placement: Placement, scheme: Scheme) -> dict[str, Range]:
@@ -117,22 +134,24 @@ def stored_ranges(quantization: Mapping[str, Any], placement: Placement, scheme:
     return placement.ranges(found)
 
 
-def exclusions(graph: Graph, float_nodes: Mapping[str, str], scheme: Scheme) -> dict[str, str]:
+def exclusions(
+    graph: Graph, float_nodes: Mapping[str, str], scheme: Scheme, asked: Mapping[str, str] = {}
+) -> dict[str, str]:
     """Return which of the nodes that are float under `scheme` were excluded by choice, with their rules.
 
     The table of patterns leaves others float by itself, and so do excluded neighbours: what is returned
-    is a least set from which all of `float_nodes` follow.
+    is `asked`, which a user asked for, and beside it a least set from which all of `float_nodes` follow.
     """
     names = {node.name for node in graph.nodes}
-    by_table = place(graph, scheme).float_nodes
+    by_table = place(graph, scheme, asked).float_nodes
     chosen = {
         name: rule for name, rule in float_nodes.items() if name in names and by_table.get(name) != rule
     }
     for name in list(chosen):
         others = {other: rule for other, rule in chosen.items() if other != name}
-        if place(graph, scheme, others).float_nodes == dict(float_nodes):
+        if place(graph, scheme, {**asked, **others}).float_nodes == dict(float_nodes):
             chosen = others
-    return chosen
+    return {**asked, **chosen}
 
 
 class _Reader:

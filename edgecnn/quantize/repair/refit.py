@@ -52,7 +52,8 @@ def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
     if min(losses) >= 0:
         return weight, np.inf
     ridge = ridges[int(np.argmin(losses))]
-    return weight + problem.change(ridge), ridge
+    # What rows are fitted to does not care which outputs have moments of their own.
+    return weight + problem.change(ridge).reshape(weight.shape), ridge
 
 
 class ByMoments:

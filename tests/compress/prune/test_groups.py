@@ -61,7 +61,9 @@ def test_groups_are_those_of_torch_pruning(name):
 
 
 # No network with depthwise convolutions: torch-pruning leaves their weights out of the mean.
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "squeezenet1_1"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", pytest.param("densenet121", marks=pytest.mark.slow), "squeezenet1_1"]
+)
 def test_magnitude_is_that_of_torch_pruning(name):
     network, example = opened(name)
     groups = Groups(network, example, 1)
