@@ -164,6 +164,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         *_shortfalls(manifest.quantization or {}),
+        *_prepared(manifest),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
         *(
             ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
@@ -173,6 +174,13 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _prepared(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from edgecnn.runtime.preprocessing import Preprocessing
+
+    if manifest.preprocessing:
+        yield "images", str(Preprocessing.from_json(manifest.preprocessing))
 
 
 def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
