@@ -22,6 +22,7 @@ from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of
 from edgecnn.quantize.graph.load_model import load
+from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
@@ -110,7 +111,8 @@ def _open(request: QuantizeRequest) -> _Source:
     given = load(request.source)
     known, model = given.manifest, prepare(given.model, request.preparation.size)
     notes: list[str] = []
-    preprocessing, said_by = _preprocessing(request, known, model, notes)
+    own = own_preparation(given.model)
+    preprocessing, said_by = _preprocessing(request, known, model, own, notes)
     images = ImageSource.open(
         preprocessing,
         calib=request.calib,
@@ -250,7 +252,11 @@ def _input_shape(model: onnx.ModelProto) -> list[int]:
 
 
 def _preprocessing(
-    request: QuantizeRequest, known: Manifest | None, model: onnx.ModelProto, notes: list[str]
+    request: QuantizeRequest,
+    known: Manifest | None,
+    model: onnx.ModelProto,
+    own: OwnPreparation | None,
+    notes: list[str],
 ) -> tuple[Preprocessing, str]:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
@@ -266,9 +272,17 @@ def _preprocessing(
         said_by = said_by or "the file's manifest"
         if not said.says:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
+    if said_by is None and own is not None and own.preprocessing is not None:
+        chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
+        notes.append(assumed_preprocessing.note_of_graph(own))
     if said_by is None:
         notes.append(assumed_preprocessing.note())
     applied = said.applied(chosen, channels, (height, width), str(request.source))
+    if own is not None and own.contradicts(applied):
+        notes.append(
+            f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
+            f" {said_by or 'what is assumed'} prepares its images otherwise"
+        )
     return applied, said_by or _ASSUMED
 
 
