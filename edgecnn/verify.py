@@ -221,6 +221,17 @@ def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, 
     )
 
 
+def _describe(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
+    from edgecnn.verbs.describe import describe_model
+    from edgecnn.verbs.describe_request import DescribeRequest
+
+    if step.parameters.get("labelled"):
+        raise _Stuck("the labels that were written are not kept beside it")
+    assert source is not None
+    asked = step.parameters["asked"]
+    describe_model(request_json.from_json(DescribeRequest, asked, {}, source=source, output=output))
+
+
 _RUNS: Mapping[str, Callable[[Step, Manifest, Path | None, Path, Progress], None]] = {
     "trace": _export,
     "prune": _prune,
@@ -228,6 +239,7 @@ _RUNS: Mapping[str, Callable[[Step, Manifest, Path | None, Path, Progress], None
     "float16": _quantize,
     "requantize": _requantize,
     "compile": _compile,
+    "describe": _describe,
 }
 
 

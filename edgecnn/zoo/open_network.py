@@ -44,7 +44,7 @@ def open_network(spec: NetworkSpec) -> Opened:
         return Opened(spec.module.eval(), [], (Step("build", spec.asked()),), spec.origin)
     if spec.is_checkpoint:
         loaded = checkpoint.load(spec.name, num_classes=spec.num_classes, seed=spec.seed, code=spec.code)
-        return Opened(loaded.network, loaded.notes, loaded.manifest.lineage, spec.origin)
+        return Opened(loaded.network, loaded.notes, loaded.lineage, spec.origin)
     if spec.reference is not None:
         return _of_code(spec, spec.reference)
     checkpoint_file = None if spec.weights == "random" else weights.find(spec.architecture, spec.weights)

@@ -277,6 +277,11 @@ def _measure(
 
 
 def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
+    if not spec.gives_scores:
+        raise InvalidValueError(
+            f"{spec.name} gives no scores of classes, by which int8 could be trained",
+            hint="edgecnn export --int8 quantizes all that it gives, without training",
+        )
     if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
         raise DataError(
             f"{spec.name} was not trained on the classes of {dataset.name}",
