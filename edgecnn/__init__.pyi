@@ -10,6 +10,9 @@ from edgecnn.api import (
     create_model as create_model,
 )
 from edgecnn.api import (
+    describe_model as describe_model,
+)
+from edgecnn.api import (
     distill_model as distill_model,
 )
 from edgecnn.api import (

@@ -12,6 +12,7 @@ import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from edgecnn import options as requests
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgecnn.runtime.engine import Engine
     from edgecnn.runtime.preprocessing import Preprocessing
     from edgecnn.verbs.compare import Comparison
+    from edgecnn.verbs.describe import Described
     from edgecnn.verbs.evaluate import Evaluated
     from edgecnn.verbs.profile import Profiled
 
@@ -46,8 +48,11 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in ARCHITECTURES.names() if fnmatch.fnmatchcase(name, pattern))
 
 
-def create_model(network: str, **options: Any) -> nn.Module:
+def create_model(network: str, *, features: Sequence[int] | None = None, **options: Any) -> nn.Module:
     """Return a network of the zoo, or of a checkpoint, in evaluation mode: takes (N, C, H, W), gives logits.
+
+    With `features`, such as (3, 4, 5), it is a backbone and gives a tuple of feature maps, of strides 8, 16
+    and 32 pixels; its `channels` and `strides` say what they are. Which it has: docs/zoo.md.
 
     It may be a network of your own, "FILE.py:FUNCTION", or a checkpoint of one with `code`. `options`: alpha,
     resolution, size, rho, phi, classes, channels, weights, seed, arg, code.
@@ -55,7 +60,15 @@ def create_model(network: str, **options: Any) -> nn.Module:
     from edgecnn.zoo.open_network import open_network
     from edgecnn.zoo.spec import NetworkSpec
 
-    return open_network(requests.make(NetworkSpec, {"network": network, **options})).network
+    spec = _request(NetworkSpec, options, network=network)
+    opened = open_network(spec).network
+    if features is None:
+        return opened
+    from edgecnn.zoo.feature_layers import chosen_layers
+    from edgecnn.zoo.features import FeatureMaps
+
+    layers = chosen_layers(spec.architecture, features)
+    return FeatureMaps(opened, layers, spec.preprocessing.channels, spec.size)
 
 
 def export_model(
@@ -120,6 +133,24 @@ def quantize_model(
     if preprocessing is not None:
         request = replace(request, preprocessing=preprocessing)
     return quantize(request, progress)
+
+
+def describe_model(
+    model: str | Path,
+    output: str | Path | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> Described:
+    """Write into an ONNX file how its images are prepared, and its labels; its graph stays as it is.
+
+    It is written in place unless there is an `output`. `options`: those of `edgecnn describe`.
+    """
+    from edgecnn.verbs.describe import describe_model as describe
+    from edgecnn.verbs.describe_request import DescribeRequest
+
+    others = {"preprocessing": preprocessing}
+    return describe(_request(DescribeRequest, options, others, model=model, output=output))
 
 
 def compile_model(
@@ -279,14 +310,17 @@ def run_recipe(
     return run(plan, Path("runs") / plan.name if folder is None else Path(folder), telling(progress, report))
 
 
-def _request(kind: type[T], options: dict[str, Any], /, **named: Any) -> T:
+def _request(
+    kind: type[T], options: dict[str, Any], others: Mapping[str, Any] = MappingProxyType({}), /, **named: Any
+) -> T:
     """Return a request from keyword arguments; what is named and None is left to the request.
 
-    A network that is a request itself already is taken as it is.
+    `others` are fields that are no options. A network that is a request itself already is taken as it is.
     """
     known: Mapping[str, requests.Field] = requests.fields(cast("Any", kind))
     values = {**{name: value for name, value in named.items() if value is not None}, **options}
-    others = {} if isinstance(values.get("network", ""), str) else {"network": values.pop("network")}
+    if not isinstance(values.get("network", ""), str):
+        others = {**others, "network": values.pop("network")}
     read = {
         name: requests.from_python(known[name], value) if name in known else value
         for name, value in values.items()

@@ -9,6 +9,7 @@ Source: the encoding page of the Protocol Buffers documentation, and `ModelProto
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -58,6 +59,38 @@ def read(path: str | Path, stream: BinaryIO | None = None) -> dict[str, str]:
     if _GRAPH not in seen or _OPSET_IMPORT not in seen:
         raise _not_onnx(path)
     return metadata
+
+
+def with_entry(content: bytes, key: str, value: str) -> bytes:
+    """Return an ONNX file whose metadata say `value` of `key`; every other byte is as it was.
+
+    Raises ArtifactError if it is none.
+    """
+    kept, start = [], 0
+    stream = io.BytesIO(content)
+    try:
+        for number, length, _ in _fields(stream, len(content)):
+            end = stream.tell() + length
+            if number != _METADATA_PROPS or _entry(stream, length)[0] != key:
+                kept.append(content[start:end])
+            start = end
+    except (EOFError, ValueError) as error:
+        raise ArtifactError("what is to be described is no ONNX file") from error
+    entry = _field(_KEY, key.encode()) + _field(_VALUE, value.encode())
+    return b"".join([*kept, _field(_METADATA_PROPS, entry)])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | _LENGTH]) + _length(content) + content
+
+
+def _length(content: bytes) -> bytes:
+    """Return the length of a field's content, in sevens of bits."""
+    left, made = len(content), bytearray()
+    while left > 0x7F:
+        made.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*made, left])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,11 @@ DEEP = {
     *("se_resnext50_32x4d", "shufflenet_v1_g2", "shufflenet_v1_g4"),
     *("shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0", "vit_small"),
     *("resnet101", "resnet152", "resnext101_32x8d", "wide_resnet50_2"),
+    *(f"regnet_{kind}_{size}" for kind in "xy" for size in ("400mf", "600mf", "800mf", "1_6gf", "3_2gf")),
+    *("regnet_x_200mf", "repvgg_a1", "repvgg_a2", "repvgg_b0", "repvgg_b1", "repvgg_b2", "repvgg_b3"),
+    *("mobileone_s1", "mobileone_s2", "mobileone_s3", "mobileone_s4", "convnext_tiny", "convnext_small"),
+    *(f"efficientnet_v2_{size}" for size in ("b1", "b2", "b3", "s", "m", "l")),
+    *("convnext_base", "mobilenet_v4_conv_medium", "mobilenet_v4_conv_large"),
     *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "nasnet_large"),
 }
 

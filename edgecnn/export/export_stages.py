@@ -37,7 +37,7 @@ from edgecnn.quantize.reduce_precision import (
 )
 from edgecnn.quantize.reference import Network, Reference
 from edgecnn.quantize.write_file import versions
-from edgecnn.zoo import cost, initialize, network_outputs
+from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
@@ -90,10 +90,12 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
     opened = open_network(spec)
     network = opened.network
     lineage.steps += opened.lineage
-    spent = cost.count(network, spec.preprocessing.channels, spec.size)
     if opened.origin == "random":
         initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
         lineage.add("settle", {"images": images.builtin_description})
+    if folded := reparameterize.fold(network):
+        lineage.add("fold branches", {"blocks": folded})
+    spent = cost.count(network, spec.preprocessing.channels, spec.size)
     frames = images.check_frames()
     inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
     with torch.inference_mode(), fitting(spec.size):
@@ -181,6 +183,8 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=images.most,
     )
     parent = None
     if request.precision == "int8":

@@ -65,16 +65,11 @@ def causes(said: tuple[Preprocessing, str] | None, images: str, count: int) -> t
     `said` is how images are prepared and where that is known from, None where there are none; `images` says
     which ones calibrated.
     """
-
-    def numbers(values: Sequence[float]) -> str:
-        return ",".join(f"{value:g}" for value in values)
-
     prepared: tuple[str, ...] = ()
     if said is not None:
         preprocessing, said_by = said
         prepared = (
-            f"the images are prepared otherwise than in training (here by {said_by}: mean"
-            f" {numbers(preprocessing.mean)}, deviation {numbers(preprocessing.std)})",
+            f"the images are prepared otherwise than in training (here by {said_by}: {preprocessing})",
         )
     return (
         *prepared,

@@ -33,6 +33,10 @@ class SampleSource(Protocol):
         """Return the samples for comparisons."""
 
     @property
+    def most(self) -> int:
+        """How many calibrate, at most."""
+
+    @property
     def description(self) -> str:
         """What the manifest says of them."""
 
@@ -69,6 +73,11 @@ class ImageSamples:
     def checks(self) -> Array:
         """Return the images for comparisons, as samples."""
         return self.samples(self.images.preprocessing.normalize(self.images.check_frames()))
+
+    @property
+    def most(self) -> int:
+        """How many images calibrate, at most."""
+        return self.images.most
 
     @property
     def description(self) -> str:
@@ -148,6 +157,11 @@ class FileSamples:
     def checks(self) -> Array:
         """Return the samples for comparisons."""
         return read_samples(self.checking, self.inputs)
+
+    @property
+    def most(self) -> int:
+        """How many files calibrate."""
+        return len(self.calibrating)
 
     @property
     def description(self) -> str:

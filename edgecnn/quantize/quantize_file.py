@@ -24,6 +24,7 @@ from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
 from edgecnn.quantize.graph.load_model import load
+from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
@@ -44,8 +45,11 @@ from edgecnn.quantize.reference import Reference, as_given
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import image_sizes, image_spec
+from edgecnn.stages import Stages
 from edgecnn.tasks.compare import varies
 
+#: Images that show whether the prepared graph is still the network that was given.
+PREPARED_IMAGES = 16
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
@@ -69,22 +73,24 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
-    progress("prepare")
-    source = _open(request)
-    finetune = trainer(source.model, source.trained_on()) if trainer else None
-    reduced = _reduce(request, source, progress, finetune)
-    sensitivity = _sensitivity(source, reduced, progress) if request.sensitivity else None
-    progress("check")
-    checked = _check(source, reduced)
-    notes = [*source.notes, *reduced.notes, *source.samples.notes]
-    manifest = _manifest(request, source, reduced, checked, training_data or {})
-    written = write_model(request.output, reduced.model, manifest)
+    with Stages(progress) as stages:
+        stages("prepare")
+        source = _open(request, stages)
+        finetune = trainer(source.model, source.trained_on()) if trainer else None
+        reduced = _reduce(request, source, stages, finetune)
+        sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
+        stages("check")
+        checked = _check(source, reduced)
+        stages("write")
+        manifest = _manifest(request, source, reduced, checked, training_data or {})
+        written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
     return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,
-        notes=notes,
+        notes=[*source.notes, *reduced.notes, *source.samples.notes],
+        stages=stages.taken,
         outcome=reduced.outcome,
         sensitivity=sensitivity,
         ruined=checked.ruined,
@@ -125,7 +131,7 @@ class _Source:
         return self.said.preprocessing
 
 
-def _open(request: QuantizeRequest) -> _Source:
+def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     """Read and prepare the file, and compute what the other form is compared with."""
     given = load(request.source)
     known = given.manifest
@@ -144,7 +150,8 @@ def _open(request: QuantizeRequest) -> _Source:
     said = None
     source: SampleSource
     if samples is None:
-        said = _preprocessing(request, known, image_spec(inputs), notes)
+        own = own_preparation(given.model)
+        said = _preprocessing(request, known, image_spec(inputs), own, notes)
         digits = known is not None and known.labels == "digits"
         images = ImageSource.open(said.preprocessing, calib=request.calib, digits=digits, **how)
         source = ImageSamples(images, inputs, constants)
@@ -152,6 +159,7 @@ def _open(request: QuantizeRequest) -> _Source:
             assumed_preprocessing.check(model, given.model, images, str(request.source))
     else:
         source = FileSamples.open(samples, inputs, **how)
+    progress("float outputs")
     reference = _reference(given.model, model, source.checks(), notes)
     notes += _check_reference(request, reference, model)
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
@@ -171,6 +179,8 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=source.samples.most,
     )
     labelled = None
     if request.data:
@@ -258,7 +268,7 @@ def _reference(
         reference = Reference.of(model, checks)
     finite_outputs.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
-    demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
+    demand(reference.first(PREPARED_IMAGES).parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference
 
 
@@ -278,7 +288,11 @@ def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx
 
 
 def _preprocessing(
-    request: QuantizeRequest, known: Manifest | None, image: TensorSpec, notes: list[str]
+    request: QuantizeRequest,
+    known: Manifest | None,
+    image: TensorSpec,
+    own: OwnPreparation | None,
+    notes: list[str],
 ) -> _Said:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     height, width, channels = image_sizes(image, None, request.source.name)
@@ -294,9 +308,17 @@ def _preprocessing(
         said_by = said_by or "the file's manifest"
         if not said.says:
             chosen.demand_input(image.shape, image.layout, request.source.name)
+    if said_by is None and own is not None and own.preprocessing is not None:
+        chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
+        notes.append(assumed_preprocessing.note_of_graph(own))
     if said_by is None:
         notes.append(assumed_preprocessing.note())
     applied = said.applied(chosen, channels, (height, width), str(request.source))
+    if own is not None and own.contradicts(applied):
+        notes.append(
+            f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
+            f" {said_by or 'what is assumed'} prepares its images otherwise"
+        )
     return _Said(applied, said_by or _ASSUMED)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,15 @@ from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
 from edgecnn.runtime.ort_engine import open_session, run_session
-from edgecnn.runtime.sample_axis import SampleAxes, declared
+from edgecnn.runtime.sample_axis import BATCH, SampleAxes, declared
 from edgecnn.runtime.samples import feeds, image_spec
 from edgecnn.tasks import Task, task_of_values
 from edgecnn.tasks.compare import compare_outputs, same_outputs
 
 Array = npt.NDArray[Any]
+
+#: Pixels of the images that go through a network at a time.
+_PIXELS = 8 * 256 * 256
 
 
 class Network:
@@ -81,11 +84,20 @@ class Network:
         def infer(chosen: npt.NDArray[np.int64]) -> list[Array]:
             return run_session(self._session, tensors, {**feeds(images[chosen], self._inputs), **more})
 
+        rows = self._axes.rows(infer, len(images), _at_a_time(images))
         return [
             Output(readout.name, _without_ones(values), readout.threshold)
-            for readout, values in zip(self.readouts, self._axes.rows(infer, len(images)), strict=True)
+            for readout, values in zip(self.readouts, rows, strict=True)
             if values is not None
         ]
+
+
+def _at_a_time(images: Array) -> int:
+    """Return how many samples go through a network at a time: fewer where their tensors are larger."""
+    kinds = [images.dtype[name] for name in images.dtype.names or ()]
+    shapes = [kind.shape for kind in kinds] or [images.shape[1:]]
+    pixels = max(int(np.prod(sorted(shape)[-2:])) for shape in shapes)
+    return max(1, min(BATCH, _PIXELS // max(1, pixels)))
 
 
 def _without_ones(values: Array) -> Array:
@@ -133,6 +145,13 @@ class Reference:
                 hint="export the network so that each output holds one entry per image",
             )
         return cls(outputs, images)
+
+    def first(self, count: int) -> Reference:
+        """Return the reference of so many of the images; of all, where an output has no row for each."""
+        if any(len(item.values) != len(self.images) for item in self.outputs):
+            return self
+        outputs = [replace(item, values=item.values[:count]) for item in self.outputs]
+        return Reference(outputs, self.images[:count])
 
     def not_compared(self, model: onnx.ModelProto) -> list[str]:
         """Return the names of a model's outputs that nothing here stands for."""

@@ -79,7 +79,7 @@ class PreparationOptions(Request):
         super().__post_init__()
         if self.size is not None:
             object.__setattr__(self, "size", Size.of(self.size))
-        if self.says:
+        if self.fit or self.prepare or not (self.crop or self.pad):  # else what the file says decides
             self.applied(None, len(self.mean or self.std or (0.0,) * 3))
 
     @property

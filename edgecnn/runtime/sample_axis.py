@@ -52,14 +52,14 @@ class SampleAxes:
         self._known = None not in self._axes
         self._finding = threading.Lock()
 
-    def rows(self, infer: Infer, count: int) -> list[Array | None]:
-        """Return each output for `count` images, (count, ...).
+    def rows(self, infer: Infer, count: int, size: int = BATCH) -> list[Array | None]:
+        """Return each output for `count` images, (count, ...); `size` at a time where any number is taken.
 
         Where an image has several entries on the axis, they get an axis of their own. An output of a fixed
         batch that has no such axis has a row for each inference. None stands for one whose shape depends
         on what is seen. Of a free batch, an output without such an axis is computed image by image.
         """
-        values, lengths = self._computed(infer, count)
+        values, lengths = self._computed(infer, count, size)
         return [
             _joined([part[index] for part in values], axis, lengths, count)
             for index, axis in enumerate(self._axes)
@@ -77,13 +77,13 @@ class SampleAxes:
             for value, axis in zip(rows, self._axes, strict=True)
         ]
 
-    def _computed(self, infer: Infer, count: int) -> tuple[list[list[Array]], list[int]]:
+    def _computed(self, infer: Infer, count: int, size: int = BATCH) -> tuple[list[list[Array]], list[int]]:
         """Return what each inference gave, and how many of its images were asked for."""
         with self._finding:
             if not self._known:
                 self._find(infer, count)
                 self._known = True
-        size = 1 if self._alone else max(1, self._most or BATCH)
+        size = 1 if self._alone else max(1, self._most or size)
         values, lengths = [], []
         for start in range(0, count, size):
             length = min(size, count - start)

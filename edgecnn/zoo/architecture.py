@@ -36,7 +36,8 @@ class Architecture:
     num_classes: int = 1000
     #: Label set of the default classes, or the labels; empty where they are not known.
     labels: str | tuple[str, ...] = "imagenet"
-    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO@REVISION"; None if not known.
+    #: Where `--weights imagenet` comes from: "package:MODULE", "torchvision:FILE" or
+    #: "hf:OWNER/REPO@REVISION"; None if not known.
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None

@@ -19,7 +19,7 @@ from edgecnn.artifact import METADATA_KEY, Manifest, Step, TensorSpec
 from edgecnn.errors import ArtifactError, WeightsError
 from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.zoo import cost, network_outputs, own_network
+from edgecnn.zoo import cost, network_outputs, own_network, reparameterize
 from edgecnn.zoo.create import build
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.reference import read_arguments
@@ -38,6 +38,8 @@ class Loaded:
     manifest: Manifest
     #: What of the weights was left out.
     notes: list[str]
+    #: How it came about; beyond the manifest's, code that was told another number of classes.
+    lineage: tuple[Step, ...]
 
 
 def describe(
@@ -99,7 +101,7 @@ def load(
     manifest = spec.manifest
     if manifest is None:
         raise ArtifactError(f"{path} is no checkpoint", hint="its name must end with .safetensors")
-    known = spec.known_classes
+    known, lineage = spec.known_classes, manifest.lineage
     if num_classes == known:
         num_classes = None
     with torch.random.fork_rng(devices=[]):
@@ -112,6 +114,9 @@ def load(
             )
             network, notes = built.network, own_network.changed(spec.reference, manifest, built)
             _restructured(network, manifest)
+            if num_classes is not None:
+                told = {"resolution": spec.size.said, "classes": num_classes}
+                lineage = (*lineage, own_network.step(spec.reference, built, seed, **told))
     state = read_state(Path(path), memory_limit(network)).tensors
     anew: list[str] = []
     if num_classes is not None:
@@ -126,7 +131,7 @@ def load(
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise WeightsError(f"{path} does not fit the network that it names: {reason}") from error
     notes += [f"the classifier ({', '.join(anew)}) starts anew: {num_classes} classes"] if anew else []
-    return Loaded(network.eval(), manifest, notes)
+    return Loaded(network.eval(), manifest, notes, lineage)
 
 
 def _build(spec: NetworkSpec, manifest: Manifest, classes: int) -> nn.Module:
@@ -138,6 +143,8 @@ def _build(spec: NetworkSpec, manifest: Manifest, classes: int) -> nn.Module:
         in_channels=int(manifest.inputs[0].shape[1]),
         resolution=manifest.resolution,
     )
+    if any(step.parameters.get("form") == reparameterize.FOLDED for step in manifest.lineage):
+        reparameterize.fold(network)
     _restructured(network, manifest)
     return network
 

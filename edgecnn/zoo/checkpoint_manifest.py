@@ -41,7 +41,8 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
         ("its preprocessing", lambda: isinstance(manifest.preprocessing, Mapping | None)),
         ("its labels", lambda: all(isinstance(name, str) for name in labels)),
         ("its lineage", lambda: bool(steps) and all(isinstance(step.parameters, Mapping) for step in steps)),
-        ("its arguments", lambda: are_arguments(steps[0].parameters.get("arguments", {}))),
+        ("how it was built", lambda: not own or any(step.what == "build" for step in steps)),
+        ("its arguments", lambda: all(are_arguments(step.parameters.get("arguments", {})) for step in steps)),
         ("its scaling (phi)", lambda: _is_number(steps[0].parameters.get("phi") or 0)),
         ("its structure", lambda: all(_is_structure(step.parameters.get("structure", {})) for step in steps)),
     ]

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgecnn.artifact import Step
 from edgecnn.errors import EdgecnnWarning
-from edgecnn.zoo import checkpoint, own_network, weights
+from edgecnn.zoo import checkpoint, library_networks, own_network, reparameterize, weights
 from edgecnn.zoo.check_weights import demand_finite
 from edgecnn.zoo.create import build, create
 from edgecnn.zoo.given_module import GivenModule
@@ -44,7 +44,7 @@ def open_network(spec: NetworkSpec) -> Opened:
         return Opened(spec.module.eval(), [], (Step("build", spec.asked()),), spec.origin)
     if spec.is_checkpoint:
         loaded = checkpoint.load(spec.name, num_classes=spec.num_classes, seed=spec.seed, code=spec.code)
-        return Opened(loaded.network, loaded.notes, loaded.manifest.lineage, spec.origin)
+        return Opened(loaded.network, loaded.notes, loaded.lineage, spec.origin)
     if spec.reference is not None:
         return _of_code(spec, spec.reference)
     checkpoint_file = None if spec.weights == "random" else weights.find(spec.architecture, spec.weights)
@@ -63,7 +63,8 @@ def open_network(spec: NetworkSpec) -> Opened:
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))
     else:
-        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes}))
+        form = {"form": reparameterize.FOLDED} if reparameterize.is_folded(network.state_dict()) else {}
+        steps.append(Step("load weights", {**checkpoint_file.to_json(), "notes": notes, **form}))
     return Opened(network, notes, tuple(steps), spec.origin)
 
 
@@ -109,7 +110,7 @@ def _of_code(spec: NetworkSpec, reference: Reference) -> Opened:
     ]
     if file is None:
         new = built.drawn if built.origin == own_network.ORIGIN else ()
-        return Opened(built.network, [], tuple(steps), built.origin, new)
+        return Opened(built.network, library_networks.notes(reference), tuple(steps), built.origin, new)
     with _noted() as notes:
         weights.load_weights(built.network, spec.architecture, file)
     steps.append(Step("load weights", {**file.to_json(), "notes": notes}))

@@ -120,6 +120,17 @@ def step(reference: Reference, built: Built, seed: int, **more: Any) -> Step:
     return Step("build", parameters, seed)
 
 
+def recorded_build(manifest: Manifest) -> Mapping[str, Any]:
+    """Return what the lineage of a checkpoint says of its code: the last time that it was built."""
+    return [step.parameters for step in manifest.lineage if step.what == "build"][-1]
+
+
+def recorded_classes(manifest: Manifest) -> int:
+    """Return the number of classes that its code was told; 0 for none."""
+    arguments = recorded_build(manifest).get("arguments", {})
+    return next((value for key, value in arguments.items() if key in CLASSES and type(value) is int), 0)
+
+
 def again(
     reference: Reference,
     manifest: Manifest,
@@ -133,7 +144,7 @@ def again(
     Its arguments are those that were recorded, or that are `given`. `reference` is what the user named; with
     another number of `classes` than was recorded the code is told.
     """
-    recorded = manifest.lineage[0].parameters.get("arguments", {})
+    recorded = recorded_build(manifest).get("arguments", {})
     names = (library(reference).num_classes,) if reference.library else CLASSES
     kept = {key: value for key, value in recorded.items() if classes is None or key not in names}
     return build(reference, {**kept, **given}, classes=classes, seed=seed)
@@ -141,7 +152,7 @@ def again(
 
 def changed(reference: Reference, manifest: Manifest, built: Built) -> list[str]:
     """Return a note if the code of a checkpoint is not what it was."""
-    before = manifest.lineage[0].parameters
+    before = recorded_build(manifest)
     return [
         f"the {'code' if key == 'code_sha256' else 'version'} of {reference.name} is not what this was made"
         f" with: {str(value)[:12]}, and was {str(before.get(key))[:12]}"

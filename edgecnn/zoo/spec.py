@@ -266,7 +266,15 @@ class NetworkSpec(Request):
         if self.manifest is None:
             return self.architecture.num_classes
         outputs = self.manifest.outputs
-        return int(outputs[0].shape[1]) if len(outputs) == 1 and len(outputs[0].shape) == 2 else 0
+        if len(outputs) == 1 and len(outputs[0].shape) == 2:
+            return int(outputs[0].shape[1])
+        return own_network.recorded_classes(self.manifest)
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether it gives one row of class scores, as far as a checkpoint says otherwise."""
+        outputs = self.manifest.outputs if self.manifest is not None else ()
+        return not outputs or (len(outputs) == 1 and len(outputs[0].shape) == 2)
 
     @property
     def has_new_classifier(self) -> bool:

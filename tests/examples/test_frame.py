@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from framework_preparations import GOLDEN, INPUTS, pictures, sha256
 from PIL import Image
 
 from edgecnn.artifact import Manifest, TensorSpec
@@ -155,6 +157,19 @@ def test_every_preparation_has_the_bytes_of_the_runtimes(tmp_path, program, prep
             frame = preprocessing.frame(photo)
             expected = frame if dtype == "uint8" else preprocessing.normalize(frame[None])
             assert got == expected.tobytes(), (shape, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", list(csv.DictReader(GOLDEN.open())), ids=lambda row: "-".join([*row.values()][:2])
+)
+def test_frames_are_those_of_the_frameworks(tmp_path, program, row):
+    """Of 50 pictures, as the frameworks themselves prepare them."""
+    preprocessing = NAMED_PREPARATIONS[row["preparation"]].at(INPUTS[row["input"]])
+    manifest = manifest_file(tmp_path, preprocessing, "uint8")
+    for index, picture in enumerate(pictures()):
+        got = np.frombuffer(program(manifest, Image.fromarray(picture)).stdout, np.uint8)
+        assert sha256(got) == row[str(index)], index
 
 
 @pytest.mark.parametrize("change", [{"interpolation": "hamming"}, {"fit": "tile"}])

@@ -1,6 +1,7 @@
 """Checkpoints of torchvision and timm load with strict=True and give the same logits."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,21 @@ def test_senet154_with_a_block_in_each_stage_is_theirs(libraries, monkeypatch):
     check_logits(case, libraries, layers=layers)
 
 
+def test_convnext_with_a_block_in_each_stage_is_theirs(libraries):
+    row, layers = zoo.architecture("convnext_tiny"), (1, 1, 1, 1)
+    row = replace(row, arguments={**row.arguments, "layers": layers})
+    (case,) = [row for row in CASES if row["name"] == "convnext_tiny"]
+    check_logits(case, libraries, row, depths=layers, dims=(96, 192, 384, 768))
+
+
 @torch.inference_mode()
-def check_logits(case, libraries, **size):
+def check_logits(case, libraries, architecture=None, **size):
     torch.manual_seed(0)
     side = int(case["resolution"])
     if case["size_option"]:
         size[case["size_option"]] = side
     theirs = libraries[case["library"]](case["reference_name"], **size).eval()
-    architecture = zoo.architecture(case["name"])
+    architecture = architecture or zoo.architecture(case["name"])
     # In double precision: a deep untrained network amplifies the rounding of two orders of summation.
     theirs = theirs.double()
     images = torch.randn(3, architecture.in_channels, side, side, dtype=torch.float64)

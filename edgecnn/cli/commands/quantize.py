@@ -68,6 +68,7 @@ def command(
         figure.check(plot)
         values["sensitivity"] = True
     request: QuantizeRequest | RequantizeRequest
+    said_before = ""
     if known is not None:
         _refuse(context)
         request = RequantizeRequest(known, values["output"], values["target"])
@@ -75,7 +76,7 @@ def command(
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
         if asked.preparation.said_by is None and not holds_samples(asked.calib):
-            common.note_preparation(asked.source)
+            said_before = common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
         speed = _faster(request, show) if gate else None
@@ -85,7 +86,7 @@ def command(
     if as_json:
         common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
-        _print(written, request, speed)
+        _print(written, request, speed, said_before)
         if plot is not None:
             say(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
@@ -139,10 +140,11 @@ def _faster(request: QuantizeRequest | RequantizeRequest, show: Any) -> dict[str
 
 
 def _print(
-    written: QuantizedFile, request: QuantizeRequest | RequantizeRequest, speed: dict[str, Any] | None
+    written: QuantizedFile,
+    request: QuantizeRequest | RequantizeRequest,
+    speed: dict[str, Any] | None,
+    said_before: str,
 ) -> None:
-    from edgecnn.quantize import assumed_preprocessing
-
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
     facts = [("wrote", f"{written.path}  ({common.size(written.bytes)}, sha256 {written.sha256[:12]})")]
@@ -177,7 +179,7 @@ def _print(
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
     for remark in written.notes:
-        if remark != assumed_preprocessing.note():  # said before the work
+        if remark != said_before:
             note(remark)
     if written.ruined is None or written.ruined.accepted:
         common.print_next("profile", written.path)

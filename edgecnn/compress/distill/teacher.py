@@ -78,7 +78,7 @@ class TorchTeacher:
             raise InvalidValueError(
                 f"{spec.name} has random weights: it knows nothing to teach", hint="train it first"
             )
-        if not spec.classes:
+        if not spec.gives_scores:
             raise InvalidValueError(
                 f"{spec.name} gives no scores of classes that a student could learn", hint="another teacher"
             )

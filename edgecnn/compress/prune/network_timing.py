@@ -24,6 +24,7 @@ from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.targets import Scheme
+from edgecnn.zoo import reparameterize
 from edgecnn.zoo.network_outputs import LOGITS
 
 OPSET = 18
@@ -110,6 +111,7 @@ class Timer:
         return load(path, device="cpu" if self._scheme else "auto", threads=self._threads)
 
     def _traced(self, network: nn.Module) -> onnx.ModelProto:
+        network = reparameterize.folded_copy(network)  # what an export runs
         return trace(network, self._example, opset=OPSET, batch=1, outputs=self._outputs, fold=self._fold)
 
     def __enter__(self) -> Timer:

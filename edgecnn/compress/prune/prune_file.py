@@ -30,7 +30,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
-from edgecnn.zoo import checkpoint, cost
+from edgecnn.zoo import checkpoint, cost, reparameterize
 from edgecnn.zoo.open_network import bare, open_network
 from edgecnn.zoo.structure import differences
 
@@ -214,13 +214,15 @@ class _Job:
         top1: float | None,
     ) -> Manifest:
         """Return what is known of the pruned network, with how it differs from its architecture's."""
-        request, spec = self._request, self.spec
+        request, spec, reference = self._request, self.spec, bare(self.spec)
+        if reparameterize.is_folded(network.state_dict()):
+            reparameterize.fold(reference)
         parameters: dict[str, Any] = {
             "asked": request.to_json(),
             "goal": "2:4 sparsity" if request.sparsity else str(request.goal),
             **({} if request.sparsity else self._asked()),
             "attempts": [attempt.to_json() for attempt in attempts],
-            "structure": differences(network, bare(spec)),
+            "structure": differences(network, reference),
         }
         if self._dataset is not None:
             parameters |= trained_on.describe(self._dataset, self._opened.lineage)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.runtime.engine_inputs import layout_of
@@ -99,12 +99,34 @@ _VALUES: dict[type, Callable[[onnx.AttributeProto], Any]] = {
 }
 
 
+#: Values of a constant that can stand for a shape; what has more is a weight.
+_MOST_SIZES = 64
+
+
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which weights are further inputs: inferring shapes copies all that a model holds."""
+    probe = onnx.ModelProto(ir_version=model.ir_version)
+    probe.opset_import.extend(model.opset_import)
+    probe.functions.extend(model.functions)
+    graph, given = probe.graph, model.graph
+    graph.name = given.name
+    for copied in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, copied).extend(getattr(given, copied))
+    inputs = {value.name for value in given.input}
+    for tensor in given.initializer:
+        if math.prod(tensor.dims) <= _MOST_SIZES:
+            graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return probe
+
+
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     """Return the shapes of the tensors whose rank can be inferred; 0 stands for an unknown size."""
-    inferred = onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model))
     return {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
+        for value in [*inferred.graph.value_info, *_inputs(inferred, model), *inferred.graph.output]
     }
 
 
@@ -121,8 +143,13 @@ def spec_of(value: onnx.ValueInfoProto) -> TensorSpec:
         dim.dim_value or dim.dim_param or (f"size{axis}" if axis else "batch")
         for axis, dim in enumerate(dims)
     )
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return TensorSpec(value.name, shape, str(dtype), layout_of(shape))
+
+
+def _inputs(inferred: onnx.ModelProto, model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs that are a model's own: those that stand for its weights come after them."""
+    return list(inferred.graph.input[: len(model.graph.input)])
 
 
 def batch_of(model: onnx.ModelProto) -> int | None:
@@ -136,8 +163,7 @@ def sizes(model: onnx.ModelProto) -> dict[str, int]:
 
     Tensors whose shapes cannot be inferred are left out. A fixed batch is divided by.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = without_weights(model)
     graph, batch = probe.graph, batch_of(model)
     dims = [value.type.tensor_type.shape.dim for value in graph.input]
     free = {dim[0].dim_param for dim in dims if dim and dim[0].dim_param}
@@ -145,9 +171,9 @@ def sizes(model: onnx.ModelProto) -> dict[str, int]:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in free:
                 dim.dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
     found = {}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+    for value in (*_inputs(inferred, model), *inferred.graph.value_info, *inferred.graph.output):
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
             found[value.name] = math.prod(dim.dim_value for dim in shape.dim) // (batch or 1)

@@ -34,6 +34,12 @@ def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return inputs
 
 
+def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the first input of four sizes, else the first one; raises as `inputs_of` does."""
+    inputs = inputs_of(model)
+    return next((value for value in inputs if len(value.type.tensor_type.shape.dim) == 4), inputs[0])
+
+
 def forget_declared(model: onnx.ModelProto) -> None:
     """Drop, in place, all shapes that a file declares but its inputs', of which sizes below 1 are freed.
 

@@ -30,6 +30,8 @@ _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
 
 
+#: Where activations end that are zero below: HardSwish to the bit, the others to less than 0.003.
+_FLOORS = {"HardSwish": -3.0, "Swish": -8.0, "Mish": -8.0, "Gelu": -4.0}
 #: Operators whose outputs hold some of the values of their input.
 _PARTING = ("Split", "Slice", "Gather")
 #: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
@@ -64,6 +66,8 @@ class Placement:
     shares: dict[str, str]
     #: Tensors whose ranges must be measured, in the graph's order: the others hold only values of these.
     observed: list[str]
+    #: Tensor that only an activation reads: below this the activation gives all but zero.
+    floors: dict[str, float]
     #: Nodes by which tensors share a scale, in the graph's order.
     sharing: list[Sharing]
     #: Concatenation that has a scale for each of its inputs: the rule that says so.
@@ -81,7 +85,7 @@ class Placement:
 
         The range of a group runs from the lowest low to the highest high of its members. Averages that are
         all but zero get steps no finer than `_FINEST` of their input's: engines rescale by no larger factor,
-        and the rounding of what is averaged is coarser.
+        and the rounding of what is averaged is coarser. No codes are for what an activation makes zero.
         """
         groups: dict[str, Range] = {}
         for name in self.observed:
@@ -93,6 +97,9 @@ class Placement:
             missing = _FINEST * (high - low) - (groups[root][1] - groups[root][0])
             if missing > 0:
                 groups[root] = (groups[root][0] - missing / 2, groups[root][1] + missing / 2)
+        for name, floor in self.floors.items():
+            low, high = groups[name]
+            groups[name] = (max(low, floor), high)
         return {name: groups[self.shares.get(name, name)] for name in self.tensors}
 
 
@@ -128,6 +135,7 @@ def place(
         tensors=list(position),
         shares=shares,
         observed=[name for name in position if name not in derived],
+        floors=placer.floors(shares),
         sharing=list(placer.sharing()),
         own_scales=placer.own_scales(),
         pooled=placer.pooled(),
@@ -288,6 +296,17 @@ class _Placer:
             item.outputs[0]: item.inputs[0]
             for item in self.patterns
             if item.kind == POOL and self.wanted.issuperset((item.inputs[0], item.outputs[0]))
+        }
+
+    def floors(self, shares: Mapping[str, str]) -> dict[str, float]:
+        """Return for what only an activation reads the value below which that gives all but zero."""
+        grouped = {*shares, *shares.values()}
+        return {
+            item.inputs[0]: _FLOORS[item.op]
+            for item in self.patterns
+            if item.kind == ACTIVATION and item.op in _FLOORS and not self.scheme.symmetric
+            if item.inputs[0] in self.wanted - grouped and item.inputs[0] not in self.graph.outputs
+            if all(reader in item.parts for reader in self.graph.consumers(item.inputs[0]))
         }
 
     def sharing(self) -> Iterator[Sharing]:

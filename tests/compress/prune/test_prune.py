@@ -38,11 +38,13 @@ STRUCTURES = {
     **dict.fromkeys(("shufflenet_v1_g8", "shufflenet_v2_x1_0"), 0.5),
     **dict.fromkeys(("vgg11_bn", "vit_base", "swin_tiny"), 0.25),
     "vit_tiny": 1.0,
+    "convnext_tiny": 0.17,
 }
 #: Those of other families, whose structure another one stands for.
 OTHERS = (
     "zfnet", "inception_v3", "inception_resnet_v2", "se_resnet50", "densenet121", "xception", "nasnet_mobile",
     "mobilenet_v4_conv_small", "mnasnet0_5", "efficientnet_b0", "efficientnet_lite0",
+    "regnet_y_200mf", "repvgg_a0", "mobileone_s0", "ghostnet", "efficientnet_v2_b0",
 )  # fmt: skip
 
 
@@ -308,3 +310,18 @@ def test_single_images_leave_the_statistics_of_batch_normalization_as_they_are()
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     recalibrate(network, [(image, torch.zeros(1)), (image.repeat(2, 1, 1, 1), torch.zeros(2))])
     assert not torch.equal(before["2.running_mean"], network[2].running_mean)
+
+
+def test_channels_that_meet_a_constant_of_their_number_stay():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)
+            self.register_buffer("shift", torch.ones(16, 1, 1))
+            self.scores = nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.scores(self.second(self.first(x) + self.shift).mean((2, 3)))
+
+    pruned = prune(Shifted(), torch.zeros(1, 3, 8, 8), goal=Goal("macs", 0.6, relative=True), align=1)
+    assert pruned.network.first.weight.shape[0] == 16 > pruned.network.second.weight.shape[0]
