@@ -32,6 +32,7 @@ from edgecnn.record import Record
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_folder import demand_images, list_folder
+from edgecnn.runtime.preparation_options import prepared_for
 
 #: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
 #: on the edge between two codes fall to either side.
@@ -104,8 +105,8 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
     known = manifest or foreign(path, inspected.contents)
     if request.preparation.says:
         with load(path, device="cpu") as engine:
-            engine.prepare_by(request.preparation)
-            known = dataclasses.replace(known, preprocessing=engine.preprocessing.to_json())
+            prepared = prepared_for(engine, request.preparation)
+        known = dataclasses.replace(known, preprocessing=prepared.to_json())
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
