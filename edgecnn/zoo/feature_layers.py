@@ -1,7 +1,7 @@
 """Which layers of each architecture give feature maps at strides 2, 4, 8 ...: a table, which needs no torch.
 
 A map is the last one of its stride, before what belongs to the classifier. The layers are those of timm's
-`features_only` where it has the network, but for what `tests/zoo/features.csv` names.
+`features_only` where it has the network, but for GhostNet's at stride 16, which is the last one here.
 """
 
 from __future__ import annotations

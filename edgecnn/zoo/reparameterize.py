@@ -81,7 +81,7 @@ class Reparameterized(nn.Module, ABC):
         if self.identity is not None:
             parts.append(_folded(_identity_kernel(first), self.identity, side))
         folded = nn.Conv2d(
-            first.in_channels, first.out_channels, side, first.stride, first.padding, groups=first.groups,
+            first.in_channels, first.out_channels, side, first.stride[0], side // 2, groups=first.groups,
             device=first.weight.device, dtype=first.weight.dtype,
         )  # fmt: skip
         folded.weight.copy_(torch.stack([kernel for kernel, _ in parts]).sum(0))

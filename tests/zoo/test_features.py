@@ -4,6 +4,7 @@ import copy
 import csv
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from edgecnn.zoo.reparameterize import fold
 GOLDEN = list(csv.DictReader((Path(__file__).parent / "features.csv").open()))
 #: Networks that do not pad every layer: their maps lack up to so many pixels at each side.
 UNPADDED = {
-    **dict.fromkeys(("alexnet", "alexnet_owt", "zfnet", "squeezenet1_0", "squeezenet1_1"), 2),
+    **dict.fromkeys(("alexnet", "alexnet_owt", "zfnet", "squeezenet1_0", "squeezenet1_1"), 3),
     **dict.fromkeys(("xception", "inception_v3", "inception_v4", "inception_resnet_v2"), 4),
     **dict.fromkeys(("nasnet_mobile", "nasnet_large"), 2),
 }
@@ -53,7 +54,7 @@ def backbone(name: str, alpha: float = 1.0, side: int | None = None, levels: tup
 @torch.no_grad()
 def test_maps_have_the_said_strides_and_channels(name):
     for alpha, side in ((0.5, 128), (1.4, 192)):
-        maps = backbone(name, alpha, side)
+        maps = backbone(name, alpha, side).train(alpha < 1)
         with torch.device("meta"):
             outputs = maps(torch.empty(2, 3, side, side))
         assert len(outputs) == len(maps.layers) > 0
@@ -130,6 +131,18 @@ def test_a_backbone_with_branches_folds():
     assert fold(maps) > 0
     for a, b in zip(before, maps(x), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(a.std()))
+
+
+@pytest.mark.slow
+def test_a_backbone_is_exported_without_what_it_does_not_need(tmp_path):
+    maps = edgecnn.create_model("repvgg_a0", features=(3, 4), alpha=0.25, resolution=64)
+    done = edgecnn.export_model(maps, tmp_path / "m.onnx", size=64, precision="int8")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    shapes = [[axis.dim_value for axis in item.type.tensor_type.shape.dim][1:] for item in graph.output]
+    assert shapes == [[24, 8, 8], [48, 4, 4]]
+    operators = [node.op_type for node in graph.node]
+    assert operators.count("Conv") == 21 and not {"Add", "Gemm", "GlobalAveragePool"} & set(operators)
+    assert done.manifest.quantization["int8_mac_share"] == 1
 
 
 @pytest.mark.parametrize(
