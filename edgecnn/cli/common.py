@@ -81,14 +81,20 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
-def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> None:
-    """Say before the work, for nothing with another preparation, that a file does not say its own."""
+def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> str:
+    """Say before the work, for nothing with another preparation, that a file does not say its own.
+
+    Returns what was said.
+    """
     from edgecnn.artifact import read_manifest
     from edgecnn.quantize import assumed_preprocessing as assumed
 
     manifest = read_manifest(path)
-    if manifest is None or not manifest.preprocessing:
-        note(assumed.note(options or assumed.MEAN_AND_STD), err=True)
+    if manifest is not None and manifest.preprocessing:
+        return ""
+    said = assumed.note_of(path, options or assumed.MEAN_AND_STD)
+    note(said, err=True)
+    return said
 
 
 def percent(share: float | None, digits: int = 0) -> str:

@@ -183,6 +183,8 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=images.most,
     )
     parent = None
     if request.precision == "int8":

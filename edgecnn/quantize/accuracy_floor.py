@@ -64,14 +64,8 @@ def causes(preprocessing: Preprocessing, said_by: str, images: str, count: int) 
 
     `said_by` says where the preparation is known from, `images` which ones calibrated.
     """
-
-    def numbers(values: Sequence[float]) -> str:
-        return ",".join(f"{value:g}" for value in values)
-
-    mean, deviation = numbers(preprocessing.mean), numbers(preprocessing.std)
     return (
-        f"the images are prepared otherwise than in training (here by {said_by}: mean {mean}, deviation"
-        f" {deviation})",
+        f"the images are prepared otherwise than in training (here by {said_by}: {preprocessing})",
         f"the images that calibrated, {count} of {images}, are too few or unlike the real ones (`calib`"
         " FOLDER)",
         "some layers cannot be int8 (edgecnn quantize: --sensitivity shows which, --min-sqnr 20 leaves them"

@@ -22,6 +22,7 @@ from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of
 from edgecnn.quantize.graph.load_model import load
+from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
@@ -41,7 +42,10 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Reference, as_given
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.stages import Stages
 
+#: Images that show whether the prepared graph is still the network that was given.
+PREPARED_IMAGES = 16
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
@@ -65,22 +69,24 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
-    progress("prepare")
-    source = _open(request)
-    finetune = trainer(source.model, source.preprocessing) if trainer else None
-    reduced = _reduce(request, source, progress, finetune)
-    sensitivity = _sensitivity(source, reduced, progress) if request.sensitivity else None
-    progress("check")
-    checked = _check(source, reduced)
-    notes = [*source.notes, *reduced.notes, *source.images.notes]
-    manifest = _manifest(request, source, reduced, checked, training_data or {})
-    written = write_model(request.output, reduced.model, manifest)
+    with Stages(progress) as stages:
+        stages("prepare")
+        source = _open(request, stages)
+        finetune = trainer(source.model, source.preprocessing) if trainer else None
+        reduced = _reduce(request, source, stages, finetune)
+        sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
+        stages("check")
+        checked = _check(source, reduced)
+        stages("write")
+        manifest = _manifest(request, source, reduced, checked, training_data or {})
+        written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
     return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,
-        notes=notes,
+        notes=[*source.notes, *reduced.notes, *source.images.notes],
+        stages=stages.taken,
         outcome=reduced.outcome,
         sensitivity=sensitivity,
         ruined=checked.ruined,
@@ -105,12 +111,13 @@ class _Source:
     notes: list[str]
 
 
-def _open(request: QuantizeRequest) -> _Source:
+def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     """Read and prepare the file, and compute what the other form is compared with."""
     given = load(request.source)
     known, model = given.manifest, prepare(given.model, request.preparation.size)
     notes: list[str] = []
-    preprocessing, said_by = _preprocessing(request, known, model, notes)
+    own = own_preparation(given.model)
+    preprocessing, said_by = _preprocessing(request, known, model, own, notes)
     images = ImageSource.open(
         preprocessing,
         calib=request.calib,
@@ -122,6 +129,7 @@ def _open(request: QuantizeRequest) -> _Source:
     )
     if said_by == _ASSUMED and not request.yes:
         assumed_preprocessing.check(model, given.model, images, str(request.source))
+    progress("float outputs")
     checks = preprocessing.normalize(images.check_frames())
     reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)
@@ -141,6 +149,8 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=source.images.most,
     )
     labelled = None
     if request.data:
@@ -226,7 +236,7 @@ def _reference(
         reference = Reference.of(model, checks)
     finite_outputs.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
-    demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
+    demand(reference.first(PREPARED_IMAGES).parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference
 
 
@@ -250,7 +260,11 @@ def _input_shape(model: onnx.ModelProto) -> list[int]:
 
 
 def _preprocessing(
-    request: QuantizeRequest, known: Manifest | None, model: onnx.ModelProto, notes: list[str]
+    request: QuantizeRequest,
+    known: Manifest | None,
+    model: onnx.ModelProto,
+    own: OwnPreparation | None,
+    notes: list[str],
 ) -> tuple[Preprocessing, str]:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
     _, channels, height, width = _input_shape(model)
@@ -266,9 +280,17 @@ def _preprocessing(
         said_by = said_by or "the file's manifest"
         if not said.says:
             chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
+    if said_by is None and own is not None and own.preprocessing is not None:
+        chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
+        notes.append(assumed_preprocessing.note_of_graph(own))
     if said_by is None:
         notes.append(assumed_preprocessing.note())
     applied = said.applied(chosen, channels, (height, width), str(request.source))
+    if own is not None and own.contradicts(applied):
+        notes.append(
+            f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
+            f" {said_by or 'what is assumed'} prepares its images otherwise"
+        )
     return applied, said_by or _ASSUMED
 
 

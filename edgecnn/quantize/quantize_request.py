@@ -53,6 +53,8 @@ class QuantizeRequest(Int8Options):
             )
         if self.precision != "int8" and (self.force or self.exclude or self.only):
             raise InvalidValueError("`force`, `exclude` and `only` belong to int8", hint="leave them out")
+        if self.precision != "int8" and self.time is not None:
+            raise InvalidValueError("`time` belongs to int8", hint="leave it out")
 
     @property
     def resolved_effort(self) -> str:

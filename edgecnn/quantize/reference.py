@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,13 @@ class Reference:
                 hint="export the network so that each output holds one entry per image",
             )
         return cls(outputs, images)
+
+    def first(self, count: int) -> Reference:
+        """Return the reference of so many of the images; of all, where an output has no row for each."""
+        if any(len(item.values) != len(self.images) for item in self.outputs):
+            return self
+        outputs = [replace(item, values=item.values[:count]) for item in self.outputs]
+        return Reference(outputs, self.images[:count])
 
     def not_compared(self, model: onnx.ModelProto) -> list[str]:
         """Return the names of a model's outputs that nothing here stands for."""

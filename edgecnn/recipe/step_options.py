@@ -31,6 +31,9 @@ class _ToCome(NetworkSpec):
     def manifest(self) -> Manifest | None:
         return Manifest((), (), architecture="mobilenet", weights="trained", lineage=(Step("build", {}),))
 
+    def _check_code(self) -> None:
+        """Of whose code it will be is not known yet."""
+
 
 def offered(kind: type) -> Mapping[str, Field]:
     """Return the fields of a request that a step can give."""
@@ -49,6 +52,8 @@ def read(field: Field, value: Any) -> Any:
     if field.many and field.option.read is None:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(value)
+        return value
+    if field.option.read is not None and isinstance(value, str):
         return value
     kind: Any = field.type if field.type in (bool, int, float) else str
     if kind is str and type(value) is int:  # a folder called 2024, a goal of 1000000

@@ -222,6 +222,15 @@ class Preprocessing:
             hint="its graph or its manifest was changed: export the network again",
         )
 
+    def __str__(self) -> str:
+        """Return it for people."""
+        kind = FITS[self.fit]
+        fit = f"{self.fit} {self.crop:.4g}" if kind.crops else self.fit
+        around = f" in {','.join(map(str, self.pad))}" if kind.pads else ""
+        mean, std = (",".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        values = f"{self.color} of 0..{self.pixels}, mean {mean}, deviation {std}"
+        return f"{self.size}, {fit}{around}, {self.interpolation}, {values}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values, as they stand in a manifest; of a square `size` too."""
         values = {**dataclasses.asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}

@@ -81,6 +81,19 @@ class Library:
             ) from error
 
 
+def notes(reference: Reference) -> list[str]:
+    """Return what of a preparation cannot be said: a few of timm's crop what they stretched."""
+    if reference.library != "timm":
+        return []
+    config = library(reference).open().get_pretrained_cfg(reference.function)
+    if config.crop_mode == "center" or (config.crop_mode == "squash" and config.crop_pct == 1.0):
+        return []
+    return [
+        f"timm prepares images for {reference.function} by {config.crop_mode} and a crop of"
+        f" {config.crop_pct:g}; here they are stretched"
+    ]
+
+
 def library(reference: Reference) -> Library:
     """Return the row of a reference's library."""
     return _ROWS[str(reference.library)]
@@ -98,7 +111,10 @@ def _timm_row(timm: ModuleType, name: str) -> Architecture:
         raise UnknownNameError(
             f"timm knows no network {name!r}", hint=_near(name, timm.list_models(), "timm.list_models()")
         )
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # a tag that it does not know
+        config = None
     if config is None:
         raise UnknownNameError(
             f"timm knows no such weights of {name!r}", hint="leave out what follows the dot"
@@ -113,7 +129,13 @@ def _timm_row(timm: ModuleType, name: str) -> Architecture:
         "",
         min(height, width),
         _prepared(
-            data["crop_pct"], data["interpolation"], data["mean"], data["std"], channels, (height, width)
+            data["crop_pct"],
+            data["interpolation"],
+            data["mean"],
+            data["std"],
+            channels,
+            (height, width),
+            "crop" if data["crop_mode"] == "center" else "stretch",
         ),
         num_classes=config.num_classes or 0,
         labels="imagenet" if config.num_classes == 1000 else "",
@@ -191,9 +213,10 @@ def _prepared(
     std: Any,
     channels: int,
     size: tuple[int, int],
+    fit: str = "crop",
 ) -> Preprocessing:
     """Return the preparation that a library states."""
     numbers = (tuple(float(value) for value in values) for values in (mean, std))
     mean, std = numbers
-    prepared = Preprocessing(crop=min(1.0, crop), interpolation=interpolation, mean=mean, std=std)
+    prepared = Preprocessing(fit=fit, crop=min(1.0, crop), interpolation=interpolation, mean=mean, std=std)
     return prepared.at(size).with_channels(channels)

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgecnn.artifact import Step
 from edgecnn.errors import EdgecnnWarning
-from edgecnn.zoo import checkpoint, own_network, reparameterize, weights
+from edgecnn.zoo import checkpoint, library_networks, own_network, reparameterize, weights
 from edgecnn.zoo.check_weights import demand_finite
 from edgecnn.zoo.create import build, create
 from edgecnn.zoo.given_module import GivenModule
@@ -110,7 +110,7 @@ def _of_code(spec: NetworkSpec, reference: Reference) -> Opened:
     ]
     if file is None:
         new = built.drawn if built.origin == own_network.ORIGIN else ()
-        return Opened(built.network, [], tuple(steps), built.origin, new)
+        return Opened(built.network, library_networks.notes(reference), tuple(steps), built.origin, new)
     with _noted() as notes:
         weights.load_weights(built.network, spec.architecture, file)
     steps.append(Step("load weights", {**file.to_json(), "notes": notes}))

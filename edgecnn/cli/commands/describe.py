@@ -42,4 +42,4 @@ def command(model: Path, as_json: bool, **values: Any) -> None:
     if labels is not None:
         facts.append(("labels", labels if isinstance(labels, str) else f"{len(labels)} names"))
     common.print_facts(facts)
-    common.print_next("quantize", done.path)
+    common.print_next("profile", done.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -100,7 +101,29 @@ def _artifact(path: str, as_json: bool) -> None:
         facts += _facts(found) if found else [("unusable", reason)]
     else:
         facts += _facts(manifest)
+    if own := _own_preparation(path, manifest):
+        facts.append(("graph", f"itself {own}"))
     common.print_facts(facts)
+
+
+def _own_preparation(path: str, manifest: Manifest | None) -> str:
+    """Return what a foreign graph does first with its images, for people; "" where that is not known."""
+    from importlib.util import find_spec
+
+    from edgecnn.errors import EdgecnnError
+
+    ours = manifest is not None and manifest.architecture is not None
+    if ours or not path.endswith(".onnx") or find_spec("onnx") is None:
+        return ""
+    from edgecnn.quantize.graph.load_model import load
+    from edgecnn.quantize.graph.own_preparation import own_preparation
+
+    with contextlib.suppress(EdgecnnError):  # which is told where the file is looked into
+        own = own_preparation(load(Path(path)).model)
+        if own is not None:
+            unit = f", of pixels up to {own.pixels}" if own.pixels else ""
+            return f"{own}{unit}"
+    return ""
 
 
 def _look_into(path: Path) -> tuple[Manifest | None, str]:
@@ -141,6 +164,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         *_shortfalls(manifest.quantization or {}),
+        *_prepared(manifest),
         ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
         *(
             ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
@@ -150,6 +174,13 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _prepared(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from edgecnn.runtime.preprocessing import Preprocessing
+
+    if manifest.preprocessing:
+        yield "images", str(Preprocessing.from_json(manifest.preprocessing))
 
 
 def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("prune")
-@click.argument("name", metavar="NAME | FILE.safetensors")
+@click.argument("name", metavar="NAME | FILE.py:FUNCTION | FILE.safetensors")
 @request_options.options(PruneRequest)
 @common.common
 def command(name: str, as_json: bool, **values: Any) -> int:

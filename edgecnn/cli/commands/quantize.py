@@ -67,6 +67,7 @@ def command(
         figure.check(plot)
         values["sensitivity"] = True
     request: QuantizeRequest | RequantizeRequest
+    said_before = ""
     if known is not None:
         _refuse(context)
         request = RequantizeRequest(known, values["output"], values["target"])
@@ -74,7 +75,7 @@ def command(
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
         if asked.preparation.said_by is None:
-            common.note_preparation(asked.source)
+            said_before = common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
         speed = _faster(request.source, request.output, show) if gate else None
@@ -84,7 +85,7 @@ def command(
     if as_json:
         common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
-        _print(written, getattr(request, "budget", None), speed)
+        _print(written, getattr(request, "budget", None), speed, said_before)
         if plot is not None:
             say(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
@@ -128,9 +129,7 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     }
 
 
-def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) -> None:
-    from edgecnn.quantize import assumed_preprocessing
-
+def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None, said_before: str) -> None:
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
     facts = [("wrote", f"{written.path}  ({common.size(written.bytes)}, sha256 {written.sha256[:12]})")]
@@ -165,7 +164,7 @@ def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None) ->
         say("the gate was NOT passed: int8 is not faster than float here", fg="red")
     common.print_floor(quantization)
     for remark in written.notes:
-        if remark != assumed_preprocessing.note():  # said before the work
+        if remark != said_before:
             note(remark)
     # An engine has one output yet.
     if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:

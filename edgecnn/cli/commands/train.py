@@ -27,7 +27,7 @@ _OF_QAT = tuple(fields(Int8Form))
 
 
 @click.command("train")
-@click.argument("name", metavar="NAME | FILE.safetensors")
+@click.argument("name", metavar="NAME | FILE.py:FUNCTION | FILE.safetensors")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
 @request_options.options(
     QatRequest,

@@ -24,7 +24,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from edgecnn.compress.losses import has_losses
 from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
 from edgecnn.errors import PruningError
-from edgecnn.image_size import Size
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.network_outputs import named
 from edgecnn.zoo.structure import layer_type
@@ -52,7 +51,7 @@ def trace(network: nn.Module, example: Tensor) -> Channels:
 
     Raises InvalidValueError if the network cannot take such an input.
     """
-    with torch.no_grad(), fitting(Size(*example.shape[2:])):
+    with torch.no_grad(), fitting(example.shape[2:]):
         try:
             return _traced(network, example, "meta")
         except PruningError:
@@ -67,8 +66,7 @@ def _traced(network: nn.Module, example: Tensor, device: str) -> Channels:
     image = torch.zeros(2, *example.shape[1:], device=device)
     outputs = tracer.run(copied.eval(), image)
     positions = {name: count // len(image) for name, count in tracer.positions.items()}
-    if tracer.layers - positions.keys():
-        # Auxiliary classifiers, which run in training mode only.
+    if tracer.layers - positions.keys():  # auxiliary classifiers, which run in training mode only
         labels = [torch.zeros(len(image), dtype=torch.int64, device=device)] * has_losses(copied)
         outputs += tracer.run(copied.train(), image, *labels)
     for out in outputs:

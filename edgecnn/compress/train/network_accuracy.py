@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgecnn.compress.class_scores import scores
 from edgecnn.compress.losses import measuring, own_loss
 from edgecnn.data.loader import Loader
+from edgecnn.zoo.code_errors import told
 
 
 def evaluate(
@@ -31,7 +32,8 @@ def evaluate(
     with torch.inference_mode(), contextlib.nullcontext() if classifies else measuring(network):
         for images, labels in loader.epoch(0, rank=rank, world=world):
             wanted = torch.from_numpy(labels).to(device)
-            sums += measure(network, torch.from_numpy(images).to(device), wanted).to(sums)
+            with told():
+                sums += measure(network, torch.from_numpy(images).to(device), wanted).to(sums)
     network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
     return hits / max(1, count) if classifies else None, total / max(1, count), int(count)

@@ -104,7 +104,6 @@ def fit(
             stack.enter_context(single_values_normalized(task.network))
         if accelerator.device.type == "cuda":
             stack.enter_context(_same_kernels())
-        stack.enter_context(told())
         return _Run(task, accelerator, report).all_stages()
 
 
@@ -124,7 +123,7 @@ class _Step(nn.Module):
         self._precision = precision
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        with self._precision.forward():
+        with self._precision.forward(), told():
             loss: Tensor = self.objective(self.network, images, targets)
         return loss.float()
 

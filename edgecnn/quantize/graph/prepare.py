@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from edgecnn.errors import ArtifactError
-from edgecnn.image_size import Size
+from edgecnn.image_size import Size, SizeLike
 from edgecnn.quantize.graph import contrib_operators, limited_process, not_finite, shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, sizes
@@ -27,7 +27,7 @@ _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def prepare(model: onnx.ModelProto, size: Size | None = None) -> onnx.ModelProto:
+def prepare(model: onnx.ModelProto, size: SizeLike | None = None) -> onnx.ModelProto:
     """Return a float model that computes the same, in operator set 18 or later, simplified and with names.
 
     Its constants are initializers, its batch normalizations are folded (`simplify.py`), and the shapes
@@ -38,6 +38,7 @@ def prepare(model: onnx.ModelProto, size: Size | None = None) -> onnx.ModelProto
     Raises ArtifactError for a model that is no float network of one image input with weights of its
     own, and InvalidValueError for a `size` that is missing or is not the input's.
     """
+    size = None if size is None else Size.of(size)
     check_size(model)
     _refuse(model)
     not_finite.check_weights(model)

@@ -12,8 +12,9 @@ from edgecnn.runtime.ort_engine import run_session
 
 Array = npt.NDArray[Any]
 
-#: Images per inference where the model takes any number.
+#: Images per inference where the model takes any number, and pixels of them: tensors grow with both.
 _BATCH = 8
+_PIXELS = 8 * 256 * 256
 
 
 def run(
@@ -29,7 +30,8 @@ def run(
     source = session.get_inputs()[0]
     first = source.shape[0] if source.shape else None
     batch = first if isinstance(first, int) and first > 0 else None
-    size, count = batch or _BATCH, len(images)
+    count = len(images)
+    size = batch or max(1, min(_BATCH, _PIXELS // max(1, _pixels(images))))
     if batch:
         images = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
 
@@ -51,6 +53,12 @@ def run(
             axis = _varying_axis(*(probe[index].shape for probe in probes))
         rows.append(_joined(values, axis, lengths, count))
     return rows
+
+
+def _pixels(images: Array) -> int:
+    """Return the pixels of an image, (channels, height, width) or (height, width, channels)."""
+    sizes = sorted(images.shape[1:])
+    return int(np.prod(sizes[-2:]))
 
 
 def _joined(values: list[Array], axis: int | None, lengths: list[int], count: int) -> Array | None:
