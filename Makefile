@@ -53,8 +53,9 @@ demo: .venv/cpu
 # the tests would compile them anew.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
+# Three workers on two cores: one of them waits now and then.
 test: .venv/dev | build/sshd build/strace build/qemu
-	$(BIN)/pytest -n 2 --dist worksteal --durations 20
+	$(BIN)/pytest -n 3 --dist worksteal --durations 20
 
 # The C++ and browser examples also need: apt install cmake g++ npm chromium chromium-driver
 # The emulated board also needs root, and: apt install debootstrap qemu-user-static openssh-client

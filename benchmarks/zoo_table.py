@@ -7,7 +7,12 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from edgecnn import zoo
+from edgecnn.zoo.cost import count
+from edgecnn.zoo.feature_layers import feature_layers
+from edgecnn.zoo.features import FeatureMaps
 
 HEAD = """# The zoo
 
@@ -27,23 +32,68 @@ the others are of weights rounded to nearest, before the export corrected biases
 """
 
 
+FEATURES = """
+## Feature maps
+
+`edgecnn.create_model(NAME, features=(3, 4, 5))` is the network as a backbone: it gives a tuple of maps, (N,
+channels, height, width), and runs no further than the last of them. Level 3 has a stride of 2^3 = 8 pixels.
+`channels` and `strides` of what comes back say which they are; alpha, resolution and weights are as ever.
+Each cell names the layer and its channels at alpha 1; where a cell is empty, asking for that level is one
+clear error.
+
+A map is the last one of its stride before what belongs to the classifier. AlexNet, ZFNet, SqueezeNet,
+Inception, Xception and NASNet do not pad all their layers: their maps are up to four pixels smaller than the
+image by the stride. The LeNets have none. `act:2` is the second call of a layer that is called several times.
+
+| network | stride 2 | 4 | 8 | 16 | 32 |
+|---|---|---|---|---|---|
+"""
+
+
 WEIGHTS = """
 ## Weights
 
 What `--weights imagenet` loads, and the preprocessing of that checkpoint, which goes into the manifest. Only
 checkpoints whose keys fit strictly are named; for the other networks give a file, or a repository whose
-`model.safetensors` has torchvision's keys, as `--weights hf:OWNER/REPO`. To add one, see CONTRIBUTING.md.
+`model.safetensors` has torchvision's or timm's keys, as `--weights hf:OWNER/REPO`. To add one, see
+CONTRIBUTING.md.
+
+`hf:OWNER/REPO@REVISION` is a branch, a tag or a commit; the sources below are of `main`. Whatever is asked
+for, the lineage keeps the commit that it was and the file's SHA-256 (`edgecnn info FILE`), and
+`hf:OWNER/REPO@COMMIT` gives the same weights again. The files of the `weights` extra are known by their
+SHA-256, torchvision's (of download.pytorch.org, kept in `$TORCH_HOME`) by its first digits, which their names
+end with: another one is refused.
+
+Of a checkpoint file, what training programs put before the names (`module.`, `_orig_mod.`, `model.`, also
+nested) is taken away, efficientnet-pytorch's names are translated, so are timm's of MobileNetV2 and V3,
+EfficientNet-B0 to B7, MnasNet, VGG, Swin and ViT-B, which have torchvision's here, and each is said. The
+preprocessing stays the one below. timm's `tf_` checkpoints of those are refused by their name on the hub:
+they want TensorFlow's padding. Where a file holds several sets of weights (`state_dict` beside
+`state_dict_ema`), the note names the averaged ones, and `--weights FILE.pth#state_dict_ema` loads them.
+Nothing that could run code is loaded: a whole pickled network is refused, with what to do. So is a file that
+would take more memory than 8 times the network's weights (and more than 1 GB), before it is unpacked.
+
+RepVGG and MobileOne are built in the form that is trained, with branches; a checkpoint of the folded form is
+known by its names and folds the network. What is exported, timed or compiled is always folded: one
+convolution for each block, and the same answers to rounding. The parameters and MACs above are those of the
+trained form.
 
 | network | source | input | crop | interpolation | mean | deviation |
 |---|---|--:|--:|---|---|---|
 """
 
 
+def source(row: zoo.Architecture) -> str:
+    kind, _, where = row.imagenet.partition(":")
+    return {"hf": where, "package": "the `weights` extra", "torchvision": f"torchvision, {where}"}[kind]
+
+
 def weights_line(row: zoo.Architecture) -> str:
     p = row.preprocessing
     mean, std = (", ".join(f"{value:.3g}" for value in dict.fromkeys(values)) for values in (p.mean, p.std))
-    source = row.imagenet.removeprefix("hf:") if row.imagenet.startswith("hf:") else "the `weights` extra"
-    return f"| `{row.name}` | {source} | {p.size} | {p.crop:.3f} | {p.interpolation} | {mean} | {std} |\n"
+    return (
+        f"| `{row.name}` | {source(row)} | {p.size} | {p.crop:.3f} | {p.interpolation} | {mean} | {std} |\n"
+    )
 
 
 def line(row: dict) -> str:
@@ -64,6 +114,24 @@ def line(row: dict) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
+def counted_line(row: zoo.Architecture, alpha: float) -> str:
+    """What is known of a network that was not exported yet."""
+    with torch.device("meta"):
+        spent = count(zoo.build(row, alpha=alpha), row.in_channels, row.size)
+    return f"| `{row.name}` | {alpha:g} | {spent.params:,} | {spent.macs:,} |" + "  |" * 6 + "\n"
+
+
+def features_line(row: zoo.Architecture) -> str:
+    layers = feature_layers(row)
+    with torch.device("meta"):
+        maps = FeatureMaps(zoo.build(row).eval(), layers, row.in_channels, row.size)
+    cells = dict.fromkeys(range(1, 6), "")
+    for layer, channels in zip(layers, maps.channels, strict=True):
+        call = f":{layer.call}" if layer.call > 1 else ""
+        cells[layer.level] = f"`{layer.module}{call}` {channels}"
+    return f"| `{row.name}` | " + " | ".join(cells.values()) + " |\n"
+
+
 def main() -> None:
     rows = {(row["name"], row["alpha"]): row for row in map(json.loads, _texts(Path(sys.argv[1])))}
     missing = []
@@ -73,9 +141,11 @@ def main() -> None:
             if (architecture.name, alpha) in rows:
                 text += line(rows[architecture.name, alpha])
             else:
+                text += counted_line(architecture, alpha)
                 missing.append(f"{architecture.name} at {alpha}")
     if missing:
-        text += f"\nNot yet measured: {', '.join(missing)}.\n"
+        text += "\nWhere cells are empty, the export was not measured yet.\n"
+    text += FEATURES + "".join(features_line(row) for row in zoo.ARCHITECTURES if feature_layers(row))
     text += WEIGHTS + "".join(weights_line(row) for row in zoo.ARCHITECTURES if row.imagenet)
     (Path(__file__).parents[1] / "docs/zoo.md").write_text(text)
     if missing:

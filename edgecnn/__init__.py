@@ -23,6 +23,7 @@ _PUBLIC = {
         "compare",
         "compile_model",
         "create_model",
+        "describe_model",
         "distill_model",
         "evaluate",
         "export_model",
@@ -40,6 +41,7 @@ _PUBLIC = {
     "edgecnn.errors": (
         "ArtifactError",
         "BoardError",
+        "CodeError",
         "ConditionsError",
         "DataError",
         "EdgecnnError",

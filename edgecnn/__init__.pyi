@@ -10,6 +10,9 @@ from edgecnn.api import (
     create_model as create_model,
 )
 from edgecnn.api import (
+    describe_model as describe_model,
+)
+from edgecnn.api import (
     distill_model as distill_model,
 )
 from edgecnn.api import (
@@ -50,6 +53,9 @@ from edgecnn.errors import (
 )
 from edgecnn.errors import (
     BoardError as BoardError,
+)
+from edgecnn.errors import (
+    CodeError as CodeError,
 )
 from edgecnn.errors import (
     ConditionsError as ConditionsError,

@@ -2,8 +2,8 @@
 
 Keyword arguments are the options of the command of the same name (`edgecnn quantize --calib-images 64` is
 `quantize_model(..., calib_images=64)`), but for a share, which is one from 0 to 1 here: `min_agreement=0.95`.
-Paths may be text. `progress` is told each step as it begins: `progress=print`. What fails raises a subclass
-of `EdgecnnError`, which has a `hint`.
+A network is a name, a path or a torch.nn.Module; paths may be text. `progress` is told each step as it
+begins: `progress=print`. What fails raises a subclass of `EdgecnnError`, which has a `hint`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from edgecnn import options as requests
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgecnn.runtime.engine import Engine
     from edgecnn.runtime.preprocessing import Preprocessing
     from edgecnn.verbs.compare import Comparison
+    from edgecnn.verbs.describe import Described
     from edgecnn.verbs.evaluate import Evaluated
     from edgecnn.verbs.profile import Profiled
 
@@ -46,15 +48,27 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in ARCHITECTURES.names() if fnmatch.fnmatchcase(name, pattern))
 
 
-def create_model(network: str, **options: Any) -> nn.Module:
+def create_model(network: str, *, features: Sequence[int] | None = None, **options: Any) -> nn.Module:
     """Return a network of the zoo, or of a checkpoint, in evaluation mode: takes (N, C, H, W), gives logits.
 
-    `options`: alpha, resolution, rho, phi, classes, channels, weights, seed.
+    With `features`, such as (3, 4, 5), it is a backbone and gives a tuple of feature maps, of strides 8, 16
+    and 32 pixels; its `channels` and `strides` say what they are. Which it has: docs/zoo.md.
+
+    It may be a network of your own, "FILE.py:FUNCTION", or a checkpoint of one with `code`. `options`: alpha,
+    resolution, size, rho, phi, classes, channels, weights, seed, arg, code.
     """
     from edgecnn.zoo.open_network import open_network
     from edgecnn.zoo.spec import NetworkSpec
 
-    return open_network(requests.make(NetworkSpec, {"network": network, **options})).network
+    spec = _request(NetworkSpec, options, network=network)
+    opened = open_network(spec).network
+    if features is None:
+        return opened
+    from edgecnn.zoo.feature_layers import chosen_layers
+    from edgecnn.zoo.features import FeatureMaps
+
+    layers = chosen_layers(spec.architecture, features)
+    return FeatureMaps(opened, layers, spec.preprocessing.channels, spec.size)
 
 
 def export_model(
@@ -68,37 +82,39 @@ def export_model(
 ) -> Exported:
     """Write a network by its name, a checkpoint, or a module of yours, as a checked ONNX file.
 
-    A module needs `resolution`, the side of its input, and `channels` if these are not three; `preprocessing`
-    and `labels` are recorded for it. `options`: those of `edgecnn export`; `precision` is "float32",
-    "float16" or "int8".
+    A module needs `size`, and `channels` if these are not three; `preprocessing` and `labels` are recorded
+    for it. So it is with the other functions that take a network. `options`: those of `edgecnn export`;
+    `precision` is "float32", "float16" or "int8".
     """
     from edgecnn.export import ExportRequest, export
 
-    if isinstance(model, (str, Path)):
-        request = _request(ExportRequest, options, network=str(model), output=output)
-        return export(request, progress)
-    given = _given(model, options, preprocessing, labels)
-    output = Path(f"{given.name}.onnx") if output is None else Path(output)
-    return export(requests.make(ExportRequest, options, network=given, output=output), progress)
+    values = _network(model, options, preprocessing, labels)
+    if output is None and not isinstance(model, (str, Path)):
+        output = f"{type(model).__name__}.onnx"
+    return export(_request(ExportRequest, options, output=output, **values), progress)
 
 
-def _given(
-    module: nn.Module,
+def _network(
+    model: Model,
     options: dict[str, Any],
-    preprocessing: Preprocessing | None,
-    labels: Sequence[str] | None,
-) -> Any:
-    """Return a module of the user's as what is exported, and take its own options out of `options`."""
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return a name as it is, a module of the user's as a network; its options go out of `options`."""
+    if isinstance(model, (str, Path)):
+        return {"network": str(model)}
     from edgecnn.zoo.given_module import GivenModule
 
-    return GivenModule(
-        type(module).__name__,
+    given = GivenModule(
+        type(model).__name__,
         resolution=options.pop("resolution", None),
+        image_size=options.pop("size", None),
         in_channels=options.pop("channels", None),
-        module=module,
+        module=model,
         given_preprocessing=preprocessing,
         given_labels=None if labels is None else tuple(labels),
     )
+    return {"network": given}
 
 
 def quantize_model(
@@ -117,6 +133,24 @@ def quantize_model(
     if preprocessing is not None:
         request = replace(request, preprocessing=preprocessing)
     return quantize(request, progress)
+
+
+def describe_model(
+    model: str | Path,
+    output: str | Path | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    **options: Any,
+) -> Described:
+    """Write into an ONNX file how its images are prepared, and its labels; its graph stays as it is.
+
+    It is written in place unless there is an `output`. `options`: those of `edgecnn describe`.
+    """
+    from edgecnn.verbs.describe import describe_model as describe
+    from edgecnn.verbs.describe_request import DescribeRequest
+
+    others = {"preprocessing": preprocessing}
+    return describe(_request(DescribeRequest, options, others, model=model, output=output))
 
 
 def compile_model(
@@ -175,10 +209,12 @@ def evaluate(
 
 
 def train_model(
-    network: str,
+    network: Model,
     data: str | Path,
     output: str | Path | None = None,
     *,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     report: Callable[[Report], None] = lambda report: None,
     **options: Any,
 ) -> Trained:
@@ -189,14 +225,17 @@ def train_model(
     from edgecnn.compress.train.train_network import train
     from edgecnn.compress.train.train_request import TrainRequest
 
-    return train(_request(TrainRequest, options, network=network, data=str(data), output=output), report)
+    values = _network(network, options, preprocessing, labels)
+    return train(_request(TrainRequest, options, data=str(data), output=output, **values), report)
 
 
 def train_quantized_model(
-    network: str,
+    network: Model,
     data: str | Path,
     output: str | Path | None = None,
     *,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     report: Callable[[Report], None] = lambda report: None,
     progress: Progress = silent,
     **options: Any,
@@ -205,15 +244,18 @@ def train_quantized_model(
     from edgecnn.compress.qat.qat_request import QatRequest
     from edgecnn.compress.qat.train_quantized import train_quantized
 
-    request = _request(QatRequest, options, network=network, data=str(data), output=output)
+    values = _network(network, options, preprocessing, labels)
+    request = _request(QatRequest, options, data=str(data), output=output, **values)
     return train_quantized(request, report, progress)
 
 
 def distill_model(
-    network: str,
+    network: Model,
     teacher: str | Path,
     output: str | Path | None = None,
     *,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     report: Callable[[Report], None] = lambda report: None,
     **options: Any,
 ) -> Trained:
@@ -221,15 +263,16 @@ def distill_model(
     from edgecnn.compress.distill.distill_network import distill
     from edgecnn.compress.distill.distill_request import DistillRequest
 
-    return distill(
-        _request(DistillRequest, options, network=network, teacher=str(teacher), output=output), report
-    )
+    values = _network(network, options, preprocessing, labels)
+    return distill(_request(DistillRequest, options, teacher=str(teacher), output=output, **values), report)
 
 
 def prune_model(
-    network: str,
+    network: Model,
     output: str | Path | None = None,
     *,
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     report: Callable[[Report], None] = lambda report: None,
     progress: Progress = silent,
     **options: Any,
@@ -242,7 +285,8 @@ def prune_model(
     from edgecnn.compress.prune.prune_file import prune_file
     from edgecnn.compress.prune.prune_request import PruneRequest
 
-    return prune_file(_request(PruneRequest, options, network=network, output=output), progress, report)
+    values = _network(network, options, preprocessing, labels)
+    return prune_file(_request(PruneRequest, options, output=output, **values), progress, report)
 
 
 def run_recipe(
@@ -266,12 +310,19 @@ def run_recipe(
     return run(plan, Path("runs") / plan.name if folder is None else Path(folder), telling(progress, report))
 
 
-def _request(kind: type[T], options: dict[str, Any], /, **named: Any) -> T:
-    """Return a request from keyword arguments; what is named and None is left to the request."""
+def _request(
+    kind: type[T], options: dict[str, Any], others: Mapping[str, Any] = MappingProxyType({}), /, **named: Any
+) -> T:
+    """Return a request from keyword arguments; what is named and None is left to the request.
+
+    `others` are fields that are no options. A network that is a request itself already is taken as it is.
+    """
     known: Mapping[str, requests.Field] = requests.fields(cast("Any", kind))
     values = {**{name: value for name, value in named.items() if value is not None}, **options}
+    if not isinstance(values.get("network", ""), str):
+        others = {**others, "network": values.pop("network")}
     read = {
         name: requests.from_python(known[name], value) if name in known else value
         for name, value in values.items()
     }
-    return requests.make(kind, read)
+    return requests.make(kind, read, **others)

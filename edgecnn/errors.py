@@ -84,5 +84,9 @@ class BoardError(EdgecnnError):
     """A board cannot be reached, is busy, or cannot do what it is asked."""
 
 
+class CodeError(EdgecnnError):
+    """Code of the user's own, that builds a network or is one, fails: where, and how."""
+
+
 class TrainingError(EdgecnnError):
     """Training went wrong: the loss is not a number any more."""

@@ -9,8 +9,9 @@ Source: the encoding page of the Protocol Buffers documentation, and `ModelProto
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -60,6 +61,38 @@ def read(path: str | Path, stream: BinaryIO | None = None) -> dict[str, str]:
     return metadata
 
 
+def with_entry(content: bytes, key: str, value: str) -> bytes:
+    """Return an ONNX file whose metadata say `value` of `key`; every other byte is as it was.
+
+    Raises ArtifactError if it is none.
+    """
+    kept, start = [], 0
+    stream = io.BytesIO(content)
+    try:
+        for number, length, _ in _fields(stream, len(content)):
+            end = stream.tell() + length
+            if number != _METADATA_PROPS or _entry(stream, length)[0] != key:
+                kept.append(content[start:end])
+            start = end
+    except (EOFError, ValueError) as error:
+        raise ArtifactError("what is to be described is no ONNX file") from error
+    entry = _field(_KEY, key.encode()) + _field(_VALUE, value.encode())
+    return b"".join([*kept, _field(_METADATA_PROPS, entry)])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | _LENGTH]) + _length(content) + content
+
+
+def _length(content: bytes) -> bytes:
+    """Return the length of a field's content, in sevens of bits."""
+    left, made = len(content), bytearray()
+    while left > 0x7F:
+        made.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*made, left])
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a network is made of; what lies in branches and loops is not looked at."""
@@ -69,8 +102,8 @@ class Contents:
     types: frozenset[int]
     #: Names of the files, relative to its folder, that hold weights.
     files: tuple[str, ...]
-    #: Whether a sigmoid makes its first output, which are probabilities then.
-    ends_in_sigmoid: bool = False
+    #: Outputs that a sigmoid makes: they are probabilities.
+    sigmoids: frozenset[str] = frozenset()
 
 
 def contents(path: str | Path, opened: BinaryIO | None = None) -> Contents:
@@ -107,10 +140,18 @@ def contents(path: str | Path, opened: BinaryIO | None = None) -> Contents:
                             files[name] = None
     except (EOFError, ValueError) as error:
         raise _not_onnx(path) from error
-    operator, read = makers.get(outputs[0] if outputs else "", ("", ""))
-    while operator in SHAPING and read in makers:
-        operator, read = makers.pop(read)  # each once: a damaged file may have a ring
-    return Contents(frozenset(operators), frozenset(types), tuple(files), operator in SIGMOIDS)
+    sigmoids = frozenset(name for name in outputs if _last_operator(name, makers) in SIGMOIDS)
+    return Contents(frozenset(operators), frozenset(types), tuple(files), sigmoids)
+
+
+def _last_operator(output: str, makers: Mapping[str, tuple[str, str]]) -> str:
+    """Return the operator that makes an output, but for those that only shape it."""
+    operator, read = makers.get(output, ("", ""))
+    passed = set()  # each once: a damaged file may have a ring
+    while operator in SHAPING and read in makers and read not in passed:
+        passed.add(read)
+        operator, read = makers[read]
+    return operator
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import numbers
 import os
@@ -287,7 +288,12 @@ def from_text(field: Field, value: Any) -> Any:
 
 
 def from_python(field: Field, value: Any) -> Any:
-    """Return the value of a field that a Python program gives: lists become tuples, a text is read."""
+    """Return the value of a field that a Python program gives: lists become tuples, a text is read.
+
+    A mapping becomes KEY=VALUE texts where a field takes several.
+    """
+    if field.many and isinstance(value, Mapping):
+        return tuple(f"{key}={json.dumps(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return tuple(value)
     if field.option.read is not None and isinstance(value, (str, int)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,11 @@ class _Stuck(Exception):
     """Why a step cannot be run again."""
 
 
-def verify(path: Path, progress: Progress = silent) -> Verified:
-    """Run again what made `path`, step by step. Raises ArtifactError for a file that carries no lineage."""
+def verify(path: Path, progress: Progress = silent, *, code: str | None = None) -> Verified:
+    """Run again what made `path`, step by step. Raises ArtifactError for a file that carries no lineage.
+
+    Code of the user's own that builds its network runs only where `code` names it.
+    """
     manifest = read_manifest(path)
     steps = [] if manifest is None else [step for step in manifest.lineage if _makes_a_file(step)]
     if manifest is None or not steps:
@@ -86,7 +89,7 @@ def verify(path: Path, progress: Progress = silent) -> Verified:
                 if sha256 is None:
                     raise _Stuck("its result was not kept")
                 source = _source(step, made, path)
-                _run(step, manifest, source, output, progress)
+                _run(_naming(step, code), manifest, source, output, progress)
                 answer = _compared(step, manifest, output, sha256, path if step is steps[-1] else None)
             except OutputError:
                 raise  # that says nothing of the file
@@ -95,6 +98,26 @@ def verify(path: Path, progress: Progress = silent) -> Verified:
             made = output if answer.verdict == SAME else None
             answers.append(answer)
     return Verified(path, files.sha256(path), tuple(answers))
+
+
+def _naming(step: Step, code: str | None) -> Step:
+    """Return a step whose network is built by the code that was named, where it asks for somebody's code.
+
+    Raises _Stuck where nobody named it: a file does not make its code run.
+    """
+    from edgecnn.zoo.reference import Reference
+
+    asked = step.parameters.get("asked", {})
+    network = asked.get("network", {})
+    key = "code" if "code" in network else "name"
+    recorded = Reference.parse(str(network.get(key, "")))
+    if recorded is None or recorded.library:
+        return step
+    if code is None:
+        raise _Stuck(f"it runs {recorded.name}: if you know that code, name it: `code` {recorded.name}")
+    return replace(
+        step, parameters={**step.parameters, "asked": {**asked, "network": {**network, key: code}}}
+    )
 
 
 def _makes_a_file(step: Step) -> bool:
@@ -175,10 +198,20 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
     _demand_no_time(step, manifest)
-    request = request_json.from_json(
-        QuantizeRequest, step.parameters["asked"], {}, source=source, output=output
-    )
+    asked = _with_preparation(step.parameters["asked"])
+    request = request_json.from_json(QuantizeRequest, asked, {}, source=source, output=output)
     quantize_file(request, progress)
+
+
+def _with_preparation(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was asked of a quantization in today's form: once `mean`, `std` and `size` stood alone."""
+    alone = {name: asked[name] for name in ("mean", "std", "size") if name in asked}
+    others = {name: value for name, value in asked.items() if name not in alone}
+    if not alone:
+        return others
+    if alone.keys() & {"mean", "std"}:
+        others.pop("preprocessing", None)  # what they say
+    return {**others, "preparation": alone}
 
 
 def _requantize(
@@ -201,6 +234,17 @@ def _compile(step: Step, manifest: Manifest, source: Path | None, output: Path, 
     )
 
 
+def _describe(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
+    from edgecnn.verbs.describe import describe_model
+    from edgecnn.verbs.describe_request import DescribeRequest
+
+    if step.parameters.get("labelled"):
+        raise _Stuck("the labels that were written are not kept beside it")
+    assert source is not None
+    asked = step.parameters["asked"]
+    describe_model(request_json.from_json(DescribeRequest, asked, {}, source=source, output=output))
+
+
 _RUNS: Mapping[str, Callable[[Step, Manifest, Path | None, Path, Progress], None]] = {
     "trace": _export,
     "prune": _prune,
@@ -208,6 +252,7 @@ _RUNS: Mapping[str, Callable[[Step, Manifest, Path | None, Path, Progress], None
     "float16": _quantize,
     "requantize": _requantize,
     "compile": _compile,
+    "describe": _describe,
 }
 
 

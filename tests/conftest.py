@@ -8,7 +8,7 @@ import signal
 # Two workers on two cores: each takes one, in the programs that it starts too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from filelock import FileLock
 from program import run
 
 from edgecnn.data.builtin import photo
+from edgecnn.measure.latency import profile_engines
 
 # Whoever runs the tests in the background of a script has SIGINT ignored, and so has all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,11 +53,21 @@ def exported(shared: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm_up() -> Iterator[dict[str, float]]:
+    """Engines are measured almost at once: beside other tests no latency is stable. Yields what it was."""
+    usual = {name: getattr(profile_engines, name) for name in ("_WARM_LIMIT", "_WARM_SECONDS")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_engines, "_WARM_LIMIT", 0.05)
+        patch.setattr(profile_engines, "_WARM_SECONDS", 0.02)
+        yield usual
+
+
 @pytest.fixture
-def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it does not matter whether latencies are stable: beside other tests they never are."""
-    monkeypatch.setattr("edgecnn.measure.latency.profile_engines._WARM_LIMIT", 0.05)
-    monkeypatch.setattr("edgecnn.measure.latency.profile_engines._WARM_SECONDS", 0.02)
+def whole_warm_up(warm_up: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines are warmed up as they are for users."""
+    for name, value in warm_up.items():
+        monkeypatch.setattr(profile_engines, name, value)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from edgecnn.quantize.quantize_file import quantize_file
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.write_file import QuantizedFile
 from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.preparation_options import PreparationOptions
 
 SIDE = 32
 node = helper.make_node
@@ -80,6 +81,8 @@ def written(model: onnx.ModelProto, folder: Path, **options: object) -> Quantize
     """What quantizing a model gives, on few images."""
     onnx.save(model, folder / "float.onnx")
     few = {"calib_images": 16, "check_images": 16, **options}
+    if "size" in few:
+        few["preparation"] = PreparationOptions(size=few.pop("size"))
     if few.get("precision") != "float16":
         few = {"effort": "fast", **few}
     return quantize_file(QuantizeRequest(folder / "float.onnx", folder / "made.onnx", **few))

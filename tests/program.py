@@ -19,6 +19,10 @@ from edgecnn.cli import main
 
 #: The export that tests take which do not ask for another: it is made once.
 SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "64")
+#: A network with real weights, likewise.
+TRAINED = ("efficientnet_lite0", "--weights", "imagenet")
+#: Its int8 form.
+TRAINED_INT8 = (*TRAINED, "--effort", "fast", "--calib-images", "16", "--int8", "--target", "cpu")
 
 
 def report(path: Path) -> dict:

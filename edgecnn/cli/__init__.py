@@ -28,6 +28,7 @@ COMMANDS = {
     "distill": "Train a small network with the help of a large one.",
     "run": "Run a recipe: a whole pipeline as a file, resumed where it was cut off.",
     "export": "Write a network as a checked ONNX file: float32, float16 or int8.",
+    "describe": "Write into any ONNX file how its images are prepared; its graph stays as it is.",
     "quantize": "Turn any float ONNX network into int8 or float16, within a budget of accuracy.",
     "compile": "Turn an ONNX file into the fastest engine for this machine, or for a board or GPU.",
     "predict": "Name what is in images.",

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -80,14 +81,20 @@ def print_floor(quantization: Mapping[str, Any] | None) -> None:
     say("--force takes it as it is: the same file, and exit code 0", fg="red")
 
 
-def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> None:
-    """Say before the work, for nothing with another preparation, that a file does not say its own."""
+def note_preparation(path: str | Path, options: tuple[str, str] | None = None) -> str:
+    """Say before the work, for nothing with another preparation, that a file does not say its own.
+
+    Returns what was said.
+    """
     from edgecnn.artifact import read_manifest
     from edgecnn.quantize import assumed_preprocessing as assumed
 
     manifest = read_manifest(path)
-    if manifest is None or not manifest.preprocessing:
-        note(assumed.note(options or assumed.MEAN_AND_STD), err=True)
+    if manifest is not None and manifest.preprocessing:
+        return ""
+    said = assumed.note_of(path, options or assumed.MEAN_AND_STD)
+    note(said, err=True)
+    return said
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -95,16 +102,17 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "-" if share is None else f"{share:.{digits}%}"
 
 
-def print_attempts(attempts: Sequence[Any]) -> None:
-    """Print what was tried for an int8 file, and what came of each."""
+def print_attempts(attempts: Sequence[Any], metric: str | None = None) -> None:
+    """Print what was tried for an int8 file, and what came of each; drops are of top-1, or of a `metric`."""
     with_drop = any(item["top1_drop"] is not None for item in attempts)
-    columns = ["tried", "SQNR", "agreement", *(["top-1 drop"] if with_drop else []), "int8 MACs"]
+    title, shown = ("drop", "{:.4g}") if metric else ("top-1 drop", "{:.1f} points")
+    columns = ["tried", "SQNR", "agreement", *([title] if with_drop else []), "int8 MACs"]
     rows = [
         [
             item["name"],
             decibels(item["sqnr_db"]),
             percent(item["top1_agreement"], 1),
-            *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
+            *([shown.format(item["top1_drop"])] if with_drop else []),
             f"{item['int8_mac_share']:.1%}",
         ]
         for item in attempts
@@ -194,8 +202,15 @@ EVERY_STEP = "EDGECNN_EVERY_STEP"
 def progress(total: int | None) -> Iterator[Progress]:
     """Yield a function that is told each step as it begins, and shows a bar on standard error.
 
-    Where standard error is no terminal, each step is a line, once.
+    Where standard error is no terminal, each step is a line, once. What anybody's code prints meanwhile goes
+    there too: standard output is for results.
     """
+    with contextlib.redirect_stdout(sys.stderr), _shown(total) as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _shown(total: int | None) -> Iterator[Progress]:
     from rich import progress as drawn
 
     screen = console(err=True)

@@ -228,7 +228,7 @@ def _words(ctx: click.Context, place: Callable[[str, BoardPath], str], options: 
 def _settings(ctx: click.Context, device: Device) -> list[str]:
     """Return the options that follow from the inventory: the power mode, and the board's engine library."""
     options = []
-    if ctx.params.get("prepare") and device.power_mode and not ctx.params.get("power_mode"):
+    if ctx.params.get("pin_clocks") and device.power_mode and not ctx.params.get("power_mode"):
         options += ["--power-mode", device.power_mode]
     open_choice = "backend" in ctx.params and ctx.params["backend"] is None
     if open_choice and device.target is not None and not ctx.params.get("scenario"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from edgecnn.cli.terminal import console, say
 
 if TYPE_CHECKING:
     from edgecnn.compress.train.run_report import Report
+    from edgecnn.zoo.spec import NetworkSpec
 
 
 @contextlib.contextmanager
@@ -30,9 +32,10 @@ def resumable(output: Path) -> Iterator[None]:
         raise KeyboardInterrupt(how) from interrupt
 
 
-def print_next(path: Path, data: str | None, target: str | None = None) -> None:
+def print_next(path: Path, network: NetworkSpec, data: str | None, target: str | None = None) -> None:
     """Say how a trained network becomes an int8 file: calibrated with the images that trained it."""
     words = ["export", str(path), "--int8"]
+    words += ["--code", network.named_code] if network.named_code else []
     words += ["--target", target] if target else []
     words += ["--data", data] if data else []
     common.print_next(*words)
@@ -72,7 +75,16 @@ def failing_together() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Report], None]]:
-    """Yield a function that shows where a run stands: a bar on a terminal, else a line for each epoch."""
+    """Yield a function that shows where a run stands: a bar on a terminal, else a line for each epoch.
+
+    What anybody's code prints meanwhile goes to standard error too.
+    """
+    with contextlib.redirect_stdout(sys.stderr), _shown() as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[Report], None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     screen = console(err=True)

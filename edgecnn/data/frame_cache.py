@@ -61,7 +61,7 @@ class FrameCache:
         # All that a frame depends on; another Pillow may decode and resize otherwise.
         plain = (0.0,) * preprocessing.channels, (1.0,) * preprocessing.channels
         geometry = dataclasses.replace(preprocessing, pixels=1, mean=plain[0], std=plain[1])
-        digest.update(f"{geometry} {BACKGROUND} {PIL.__version__}".encode())
+        digest.update(f"{geometry!r} {BACKGROUND} {PIL.__version__}".encode())
         name = digest.hexdigest()
         return self.folder / name[:2] / name
 

@@ -32,7 +32,7 @@ class Device:
     """A board.
 
     - `address`: ssh://USER@HOST:PORT, or a name that ssh itself knows.
-    - `target`: its row of `edgecnn.targets`; `power_mode`: what `--prepare` sets, by nvpmodel's name.
+    - `target`: its row of `edgecnn.targets`; `power_mode`: what `--pin-clocks` sets, by nvpmodel's name.
     - `python`: the program to run there, which makes the environment.
     - `max_seconds` that one program may run, `max_mb` that files of earlier runs may take.
     """

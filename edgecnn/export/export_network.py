@@ -88,7 +88,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
         clock("simplify")
         model, layers, reference = stages.simplify_graph(request, model, built, lineage)
         clock("reduce precision")
-        reduced = stages.reduce_graph(request, model, images, reference, lineage, clock)
+        reduced = stages.reduce_graph(request, model, built, images, reference, lineage, clock)
         clock("check")
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
         clock("write")

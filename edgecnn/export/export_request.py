@@ -66,7 +66,6 @@ class ExportRequest(Int8Options):
         """Return what the lineage keeps, to do it again."""
         return {"network": self.network.asked(), **request_json.to_json(self, "output", "network")}
 
-    @property
-    def resolved_effort(self) -> str:
-        """How much is tried for the accuracy of an int8 file."""
-        return self.effort or ("fast" if self.network.origin == "random" else "default")
+    def effort_for(self, origin: str) -> str:
+        """Return how much is tried for the accuracy of an int8 file with weights of this origin."""
+        return self.effort or ("fast" if origin == "random" else "default")

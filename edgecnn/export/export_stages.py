@@ -24,7 +24,7 @@ from edgecnn.progress import Progress
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import Verdict
 from edgecnn.quantize.graph import layer_table, simplify
-from edgecnn.quantize.graph.readouts import readouts
+from edgecnn.quantize.graph.readouts import Readout, readouts
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
@@ -35,9 +35,9 @@ from edgecnn.quantize.reduce_precision import (
     check,
     reduce_precision,
 )
-from edgecnn.quantize.reference import Reference
+from edgecnn.quantize.reference import Network, Reference
 from edgecnn.quantize.write_file import versions
-from edgecnn.zoo import cost, initialize
+from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
@@ -75,9 +75,11 @@ class Built:
     #: (N, H, W, C) uint8, and the same prepared for the network: (N, C, H, W) float32.
     frames: npt.NDArray[np.uint8]
     inputs: Tensor
-    #: (N, classes)
-    logits: npt.NDArray[np.float32]
+    #: By name, (N, ...); "logits", (N, classes), of a classifier.
+    outputs: Mapping[str, Tensor]
     notes: list[str]
+    #: See `Opened.origin`.
+    origin: str
 
 
 def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
@@ -88,26 +90,43 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
     opened = open_network(spec)
     network = opened.network
     lineage.steps += opened.lineage
-    spent = cost.count(network, spec.preprocessing.channels, spec.size)
-    if spec.origin == "random":
-        initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
+    if opened.origin == "random":
+        with fitting(spec.size):
+            initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
         lineage.add("settle", {"images": images.builtin_description})
+    if folded := reparameterize.fold(network):
+        lineage.add("fold branches", {"blocks": folded})
+    spent = cost.count(network, spec.preprocessing.channels, spec.size)
     frames = images.check_frames()
     inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
     with torch.inference_mode(), fitting(spec.size):
-        parts = [network(part) for part in inputs.split(8)]
-    if not all(isinstance(part, Tensor) and part.dim() in (2, 4) for part in parts):
-        raise InvalidValueError(
-            f"{spec.name} does not give one tensor, of scores (N, C) or maps (N, C, H, W)",
-            hint="export one of its outputs",
-        )
-    logits = torch.cat(parts).numpy()
-    return Built(network, spent, frames, inputs, logits, list(opened.notes))
+        parts = [_rows(network(part), len(part)) for part in inputs.split(8)]
+    outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return Built(network, spent, frames, inputs, outputs, list(opened.notes), opened.origin)
+
+
+def _rows(outputs: Any, images: int) -> dict[str, Tensor]:
+    """Return the outputs by name. Raises InvalidValueError for one that has no row for each image."""
+    found = network_outputs.named(outputs)
+    for name, values in found.items():
+        if values.ndim < 1 or len(values) != images:
+            raise InvalidValueError(
+                f"the network gives {name!r} of shape {tuple(values.shape)} for {images} images",
+                hint="each output has a row for each image, on its first axis",
+            )
+    return found
 
 
 def to_graph(request: ExportRequest, built: Built, lineage: Lineage) -> onnx.ModelProto:
     """Return the network as a graph."""
-    model = trace.trace(built.network, built.inputs, opset=request.opset, batch=request.batch)
+    model = trace.trace(
+        built.network,
+        built.inputs,
+        opset=request.opset,
+        batch=request.batch,
+        outputs=tuple(built.outputs),
+        fold=request.network.in_catalogue,
+    )
     parameters = {"opset": request.opset, "batch": request.batch, "asked": request.to_json()}
     lineage.add("trace", parameters, parent=request.network.sha256)
     return model
@@ -116,10 +135,10 @@ def to_graph(request: ExportRequest, built: Built, lineage: Lineage) -> onnx.Mod
 def simplify_graph(
     request: ExportRequest, model: onnx.ModelProto, built: Built, lineage: Lineage
 ) -> tuple[onnx.ModelProto, dict[str, LayerRecord], Reference]:
-    """Return the graph simplified, its layers, and PyTorch's logits, which its other forms have to give."""
+    """Return the graph simplified, its layers, and PyTorch's outputs, which its other forms have to give."""
     model = simplify.simplify(model)
     lineage.add("simplify", {"nodes": len(model.graph.node)})
-    reference = Reference([Output(readouts(model)[0].name, built.logits)], built.inputs.numpy())
+    reference = Reference(_references(model, built), built.inputs.numpy())
     reference.check_budget(request.budget)
     if request.precision != "float32":  # else the check at the end is this one
         what = "the float32 graph"
@@ -127,9 +146,31 @@ def simplify_graph(
     return model, layer_table.layers(model), reference
 
 
+def _references(model: onnx.ModelProto, built: Built) -> list[Output]:
+    """Return what PyTorch gives at the outputs that are compared.
+
+    What is compared of an output behind a softmax or an argmax is what enters it, which PyTorch does not
+    show: it is the float graph's own, after the output itself was found to be PyTorch's.
+    """
+    compared = readouts(model)
+    given = {name: values.numpy() for name, values in built.outputs.items()}
+    hidden = [item for item in compared if item.tensor != item.name]
+    if hidden:
+        shown = [Readout(name, name) for name, values in built.outputs.items() if values.is_floating_point()]
+        images, what = built.inputs.numpy(), "the float32 graph"
+        outputs = Network.rewritten(model, shown)(images)
+        torchs = [Output(item.name, given[item.name]) for item in shown]
+        parity = Reference(torchs, images).parity_of(outputs, what)
+        demand(parity, MIN_SQNR_DB["float32"], what)
+        inside = Network.rewritten(model, hidden)(images)
+        given |= {item.name: item.values for item in inside}
+    return [Output(item.name, given[item.name], item.threshold) for item in compared]
+
+
 def reduce_graph(
     request: ExportRequest,
     model: onnx.ModelProto,
+    built: Built,
     images: ImageSource,
     reference: Reference,
     lineage: Lineage,
@@ -141,7 +182,7 @@ def reduce_graph(
         request.resolved_target,
         request.ranges,
         request.budget,
-        accepted=request.force or request.network.origin == "random",
+        accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
         time=request.time,
         images=images.most,
@@ -149,7 +190,9 @@ def reduce_graph(
     parent = None
     if request.precision == "int8":
         parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    choose = by_escalation(reference, request.resolved_effort, request.budget, progress, constant=False)
+    choose = by_escalation(
+        reference, request.effort_for(built.origin), request.budget, progress, constant=False
+    )
     result = reduce_precision(model, how, images.calibration, choose, progress)
     measured = {"images": images.description, **images.tally.to_json()}
     if result.outcome is not None:
@@ -176,9 +219,8 @@ def check_graph(
     """Compare what will be written with PyTorch. Raises ParityError."""
     given = built.frames if request.input == "uint8" else built.inputs.numpy()
     parity = reference.parity(reduced.model, reduced.what, images=given, constant=False)
-    why = accuracy_floor.causes(
-        request.network.preprocessing, "the network", images.description, images.tally.count
-    )
+    prepared = (request.network.preprocessing, "the network")
+    why = accuracy_floor.causes(prepared, images.description, images.tally.count)
     result = check(reduced, Verdict(parity), why)
     lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     return result
@@ -192,7 +234,7 @@ def describe(
     lineage: Lineage,
 ) -> Manifest:
     """Return what is known of the file."""
-    spec, spent, shape = request.network, built.cost, built.logits.shape[1:]
+    spec, spent = request.network, built.cost
     batch: int | str = "batch" if request.batch is None else request.batch
     size, channels = spec.size, spec.preprocessing.channels
     if request.input == "uint8":
@@ -201,7 +243,10 @@ def describe(
         image = TensorSpec("input", (batch, channels, *size), "float32", "NCHW")
     return Manifest(
         inputs=(image,),
-        outputs=(TensorSpec("logits", (batch, *shape), "float32", "NC" if len(shape) == 1 else "NCHW"),),
+        outputs=tuple(
+            network_outputs.spec(name, (batch, *values.shape[1:]), values.dtype)
+            for name, values in built.outputs.items()
+        ),
         preprocessing=spec.preprocessing.to_json(),
         labels=spec.labels,
         architecture=spec.architecture.name,
@@ -210,7 +255,7 @@ def describe(
         params=spent.params,
         macs=spent.macs,
         layers=layers,
-        weights=spec.origin,
+        weights=built.origin,
         precision=request.precision,
         target=request.target,
         quantization=quantization,

@@ -25,23 +25,28 @@ is nearly the same (0.34 with its own, 0.37 to 0.46 with ImageNet's in place of 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from edgecnn.data.calibration_images import ImageSource
-from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.parity import CLASS_SCORES, Output, spread
+from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
+from edgecnn.parity import Output, spread
 from edgecnn.quantize import first_norm
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.load_model import load
+from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.readouts import Readout
 from edgecnn.quantize.reference import Network
-from edgecnn.runtime.engine import softmax
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.tasks import task_of_values
+from edgecnn.tasks.classification import softmax
 
 #: The options that say how the images of a quantized file are prepared.
 MEAN_AND_STD = ("--mean", "--std")
@@ -71,8 +76,24 @@ def note(options: tuple[str, str] = MEAN_AND_STD) -> str:
     return (
         "the file does not say how its images are prepared: ImageNet's mean and deviation were used"
         f" ({' and '.join(options)} say otherwise; that it takes 0..255 would be noticed, 0..1 if it has its"
-        " batch normalizations yet, -1..1 and BGR would not)"
+        " batch normalizations yet, -1..1 (--prepare half) and BGR (--color bgr) would not)"
     )
+
+
+def note_of_graph(own: OwnPreparation) -> str:
+    """Return what is said before the work of a graph that normalizes its images itself."""
+    return (
+        f"the graph itself {own}: its images are prepared with pixels {own.pixels}, and no mean and deviation"
+    )
+
+
+def note_of(path: str | Path, options: tuple[str, str] = MEAN_AND_STD) -> str:
+    """Return what is said before the work of a file that does not say how its images are prepared."""
+    with contextlib.suppress(EdgecnnError):  # which is told where it is opened
+        own = own_preparation(load(Path(path)).model)
+        if own is not None and own.preprocessing is not None and options == MEAN_AND_STD:
+            return note_of_graph(own)
+    return note(options)
 
 
 def check(
@@ -125,9 +146,17 @@ def _cannot_be(assumed: _Seen, other: _Seen) -> bool:
 
 
 def _hint(mean: Sequence[float], std: Sequence[float], options: tuple[str, str]) -> str:
-    means, deviations = (",".join(f"{value:.7g}" for value in values) for values in (mean, std))
+    """Return the options that say a mean and a deviation, in units of full scale."""
+    pixels, unit = "", 1
+    if options == MEAN_AND_STD and (set(std) == {1 / 255} or (set(std) == {1.0} and not any(mean))):
+        unit = round(1 / std[0])
+        pixels = f"--pixels {unit}"
+    means, deviations = (",".join(f"{unit * value:.7g}" for value in values) for values in (mean, std))
+    said = f"{options[0]} {means} {options[1]} {deviations}"
+    if pixels:
+        said = f"{pixels} {options[0]} {means}" if any(mean) else pixels
     otherwise = "--yes to go on" if options == MEAN_AND_STD else "give them as they are to go on"
-    return f"{options[0]} {means} {options[1]} {deviations}, or {otherwise} with ImageNet's"
+    return f"{said}, or {otherwise} with ImageNet's"
 
 
 def _first_layer(model: onnx.ModelProto) -> str | None:
@@ -142,6 +171,7 @@ def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, fram
     if first not in Graph(model).outputs:
         probe.graph.output.append(helper.make_empty_tensor_value_info(first))
     outputs = Network(model)(inputs)
+    scores = task_of_values(outputs).class_scores(outputs)
     (layer,) = Network.rewritten(probe, [Readout(first, first)])(inputs) or [Output(first, np.zeros((1, 1)))]
     if layer.values.ndim == 4 and min(layer.values.shape[2:]) > 2 * _EDGE:
         layer = dataclasses.replace(layer, values=layer.values[..., _EDGE:-_EDGE, _EDGE:-_EDGE])
@@ -150,11 +180,11 @@ def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, fram
     return _Seen(
         float(np.median(deviation)),
         max((spread(item.values) for item in outputs), default=0.0),
-        next((_entropy(item) for item in outputs if item.kind == CLASS_SCORES), None),
+        None if scores is None else _entropy(scores),
     )
 
 
-def _entropy(output: Output) -> float:
-    probabilities = softmax(output.values.reshape(len(output.values), -1))
+def _entropy(scores: np.ndarray) -> float:
+    probabilities = softmax(scores)
     terms = probabilities * np.log(np.maximum(probabilities, 1e-30))
     return float(-terms.sum(axis=1).mean() / np.log(probabilities.shape[1]))

@@ -5,21 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, option
+from edgecnn.options import Request, group, option
 from edgecnn.quantize.int8_options import Int8Options
+from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Read "0.485,0.456,0.406"; raises InvalidValueError."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InvalidValueError(
-            f"{text!r} are no numbers with commas between", hint="as in 0.485,0.456,0.406"
-        ) from error
+from edgecnn.tasks.metric import METRIC, UserFunction
 
 
 @dataclass(frozen=True)
@@ -38,18 +31,16 @@ class QuantizeRequest(Int8Options):
     data: str | None = option(
         None, "Labelled images for `max_drop`: a folder of class folders, or a data set by name."
     )
+    metric: str | UserFunction | None = option(
+        None, f"{METRIC.removesuffix('.')}; in place of top-1 for `max_drop`."
+    )
+    inputs: InputOptions = group(InputOptions)
     train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
     train_epochs: int = option(10, "Passes over them.", least=1)
-    mean: tuple[float, ...] | None = option(
-        None, "Mean of the image channels, in units of full scale: 0.485,0.456,0.406.", read=numbers
-    )
-    std: tuple[float, ...] | None = option(
-        None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers
-    )
-    #: Beside or in place of `mean` and `std`; None for what the file's manifest says, else ImageNet's.
+    preparation: PreparationOptions = group(PreparationOptions)
+    #: In place of what the file's manifest says; None for that.
     preprocessing: Preprocessing | None = None
     yes: bool = option(False, "Assume ImageNet's mean and deviation, though the file seems to want others.")
-    size: int | None = option(None, "Side of the input in pixels, for a file that leaves it open.", least=1)
     sensitivity: bool = option(False, "Measure what each layer costs.")
 
     def __post_init__(self) -> None:
@@ -62,6 +53,8 @@ class QuantizeRequest(Int8Options):
             raise InvalidValueError(
                 "`max_drop` and `data` belong together", hint="`max_drop` 1 `data` FOLDER_OF_CLASS_FOLDERS"
             )
+        if self.metric is not None and self.data is None:
+            raise InvalidValueError("`metric` needs labelled images", hint="`data` FOLDER `max_drop` 0.5")
         if self.precision != "int8" and (self.train or self.budget.asks or self.effort or self.sensitivity):
             raise InvalidValueError(
                 "budgets, `effort`, `train` and `sensitivity` belong to int8", hint="leave them out"
@@ -70,8 +63,6 @@ class QuantizeRequest(Int8Options):
             raise InvalidValueError("`force`, `exclude` and `only` belong to int8", hint="leave them out")
         if self.precision != "int8" and self.time is not None:
             raise InvalidValueError("`time` belongs to int8", hint="leave it out")
-        if self.mean is not None or self.std is not None:
-            object.__setattr__(self, "preprocessing", Preprocessing.said(self.mean, self.std))
 
     @property
     def resolved_effort(self) -> str:

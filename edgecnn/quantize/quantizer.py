@@ -22,6 +22,7 @@ from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
+from edgecnn.quantize.placement.shared_scales import measured, place_by_ranges
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
@@ -89,6 +90,7 @@ class Quantized:
                 for tensor, of in self.ranges.items()
             },
             **self.chosen.to_json(),
+            **({"own_scales": self.placement.own_scales} if self.placement.own_scales else {}),
             "float_nodes": self.float_nodes,
             **({"out_of_time": list(self.out_of_time)} if self.out_of_time else {}),
             "int8_mac_share": self.int8_mac_share,
@@ -130,6 +132,7 @@ class Quantizer:
         self._progress = progress
         self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
         self._observed: dict[bool, Observed] = {}
+        self._found: dict[bool, dict[str, dict[str, ranges.Range]]] = {}
         self._images: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         #: Whether there are no more.
         self._all_images = False
@@ -159,12 +162,13 @@ class Quantizer:
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
-        placement = place(Graph(base), self.scheme, exclude)
-        observed = self._observers(recipe, base, placement)
-        methods = dict.fromkeys(observed, self.method)
+        seen, found = self._measure(recipe, base, exclude)
+        placement = place_by_ranges(Graph(base), self.scheme, exclude, self._of_scheme(found))
+        other: dict[str, str] = {}
         if recipe.by_tensor:
-            methods.update(self._methods(recipe, base, placement, observed))
-        found = _ranges(observed, methods)
+            methods = self._methods(recipe, base, placement, seen)
+            other = {name: method for name, method in methods.items() if method != self.method}
+            found = found | _ranges({name: seen[name] for name in other}, other)
         repaired = RepairedNetwork(base, {}, [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
@@ -177,7 +181,6 @@ class Quantizer:
                 budget=self.time,
                 pace=self._pace,
             )
-        other = {name: method for name, method in methods.items() if method != self.method}
         return self._written(base, repaired, recipe, placement, found, other)
 
     def _written(
@@ -230,21 +233,43 @@ class Quantizer:
         few = _first(self._batches(), CHANNEL_IMAGES)
         return calibrate.observe(model, [], few, channels=list(dict.fromkeys(names))).channels
 
-    def _observers(self, recipe: Recipe, model: onnx.ModelProto, placement: Placement) -> dict[str, Observer]:
-        """Return the observers of all tensors that some scheme quantizes."""
+    def _measure(
+        self, recipe: Recipe, model: onnx.ModelProto, exclude: Mapping[str, str]
+    ) -> tuple[Observed, dict[str, dict[str, ranges.Range]]]:
+        """Return the observers and the ranges of all tensors that some scheme quantizes.
+
+        A file for another target will need the ranges of that one's, with the same nodes in float.
+        """
         graph = Graph(model)
-        wanted = dict.fromkeys(
+        seen = self._observed.setdefault(recipe.rewrite, Observed())
+        found = self._found.setdefault(recipe.rewrite, {})
+        forms = [(scheme, rules) for scheme in SCHEMES for rules in ([{}, exclude] if exclude else [{}])]
+        first = [name for scheme, rules in forms for name in measured(place(graph, scheme, rules))]
+        self._observe(model, first, seen, found)
+        more = [
             name
-            for known in SCHEMES
-            for left in ({}, self._float)[: 1 + bool(self._float)]
-            for name in place(graph, known, left).observed
-        )
-        wanted.update(dict.fromkeys(placement.observed))
-        observed = self._observed.setdefault(recipe.rewrite, Observed())
-        if missing := [name for name in wanted if name not in observed]:
+            for scheme, rules in forms
+            for name in place_by_ranges(
+                graph, scheme, rules, {tensor: of[scheme.name] for tensor, of in found.items()}
+            ).observed
+        ]
+        self._observe(model, more, seen, found)
+        wanted = dict.fromkeys((*first, *more))
+        return seen, {name: found[name] for name in wanted}
+
+    def _observe(
+        self,
+        model: onnx.ModelProto,
+        tensors: Iterable[str],
+        seen: Observed,
+        found: dict[str, dict[str, ranges.Range]],
+    ) -> None:
+        """Observe tensors that were not yet, in one pass over the images, and choose their ranges."""
+        if missing := [name for name in dict.fromkeys(tensors) if name not in seen]:
             self._progress("calibrate")
-            observed.update(self._calibrated(model, missing))
-        return {name: observed[name] for name in wanted}
+            new = self._calibrated(model, missing)
+            seen.update(new)
+            found.update(_ranges(new, dict.fromkeys(missing, self.method)))
 
     def _calibrated(self, model: onnx.ModelProto, tensors: list[str]) -> Observed:
         """Observe tensors over all the images, and take down how fast this machine is."""

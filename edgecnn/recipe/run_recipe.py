@@ -138,10 +138,15 @@ def _resolve(value: Any, folder: Path, made: Mapping[str, Outcome]) -> Any:
     return value
 
 
+#: Options that may name a file, or a function in one.
+_MAY_BE_FILES = ("network", "code", "weights", "teacher", "teacher_code", "model", "reference")
+
+
 def _fingerprint(step: PlannedStep, made: Mapping[str, Outcome]) -> str:
     """Return a hash of the options of a step, its seeds, and the files that it takes."""
     inputs = {need: made[need].sha256[0] for need in step.needs}
-    given = [str(step.options.get(key)) for key in ("network", "weights", "teacher", "model", "reference")]
+    given = [str(step.options.get(key)) for key in _MAY_BE_FILES]
+    given += [value.rpartition(":")[0] for value in given]  # of FILE.py:FUNCTION
     inputs |= {path: files.sha256(path) for path in given if Path(path).is_file()}
     known = {"kind": step.kind.name, "options": step.options, "seeds": step.seeds, "inputs": inputs}
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()

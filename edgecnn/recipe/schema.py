@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from edgecnn import core_yaml
 from edgecnn.errors import EdgecnnError, RecipeError
-from edgecnn.recipe import core_yaml, step_options
+from edgecnn.recipe import step_options
 from edgecnn.recipe.step_kinds import KINDS, Kind
 from edgecnn.registry import suggest
 

@@ -187,7 +187,9 @@ class Preprocessing:
         )
 
     @classmethod
-    def said(cls, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Preprocessing | None:
+    def said(
+        cls, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, pixels: int = 1
+    ) -> Preprocessing | None:
         """Return what a mean and a deviation for each channel say; None where neither is given.
 
         Raises InvalidValueError.
@@ -197,7 +199,9 @@ class Preprocessing:
         try:
             if min(std or (1.0,)) <= 0:
                 raise InvalidValueError("a deviation is not above zero")
-            return cls(mean=mean or (0.0,) * len(std or ()), std=std or (1.0,) * len(mean or ()))
+            return cls(
+                mean=mean or (0.0,) * len(std or ()), std=std or (1.0,) * len(mean or ()), pixels=pixels
+            )
         except InvalidValueError as error:
             raise InvalidValueError(
                 f"a mean of {mean or 0} and a deviation of {std or 1} prepare no image",
@@ -217,6 +221,15 @@ class Preprocessing:
             f" {' x '.join(map(str, made))}",
             hint="its graph or its manifest was changed: export the network again",
         )
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        kind = FITS[self.fit]
+        fit = f"{self.fit} {self.crop:.4g}" if kind.crops else self.fit
+        around = f" in {','.join(map(str, self.pad))}" if kind.pads else ""
+        mean, std = (",".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        values = f"{self.color} of 0..{self.pixels}, mean {mean}, deviation {std}"
+        return f"{self.size}, {fit}{around}, {self.interpolation}, {values}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values, as they stand in a manifest; of a square `size` too."""

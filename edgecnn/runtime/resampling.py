@@ -33,7 +33,18 @@ def resize(picture: Image.Image, size: Size, interpolation: str) -> Image.Image:
         return picture
     if interpolation == OPENCV:
         return Image.fromarray(_bilinear(np.asarray(picture), size))
+    if vertical_first(Size(picture.height, picture.width), size):
+        picture = picture.resize((picture.width, size.height), _PILLOW[interpolation])
     return picture.resize((size.width, size.height), _PILLOW[interpolation])
+
+
+def vertical_first(given: Size, wanted: Size) -> bool:
+    """Return whether the rows become fewer before they become shorter, as in Pillow since version 13.
+
+    Each pass rounds, so that the order is seen in a level here and there; here no version changes it.
+    """
+    fewer = given.height - wanted.height
+    return fewer > 0 and fewer > 2 * (given.width - wanted.width)
 
 
 def _bilinear(pixels: npt.NDArray[np.uint8], size: Size) -> npt.NDArray[np.uint8]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecnn import artifact
+from edgecnn.errors import EdgecnnError
 from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
     from edgecnn.measure.measure_options import EngineOptions
     from edgecnn.runtime.engine import Engine
+    from edgecnn.runtime.preparation_options import PreparationOptions
 
 #: The variable is set on a board, where engines come from elsewhere.
 REBUILD = "EDGECNN_REBUILD"
@@ -35,7 +37,12 @@ def loaders(
 
     paths = [_engine(Path(model), request.backend, progress) for model in models]
     threads = request.threads if threads is None else threads
-    return [partial(load, path, device=request.device, threads=threads) for path in paths]
+    opening: list[Callable[[], Engine]] = [
+        partial(load, path, device=request.device, threads=threads) for path in paths
+    ]
+    if not request.preparation.says:
+        return opening
+    return [partial(_prepared, load, request.preparation) for load in opening]
 
 
 @contextlib.contextmanager
@@ -48,6 +55,19 @@ def opened(
     """Open model files, as `loaders` does. All are closed at the end."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(load()) for load in loaders(models, request, progress, threads)]
+
+
+def _prepared(load: Callable[[], Engine], preparation: PreparationOptions) -> Engine:
+    """Return an engine that prepares its images as is said, where its file says otherwise or nothing."""
+    from edgecnn.runtime.preparation_options import prepared_for
+
+    engine = load()
+    try:
+        engine.prepare_by(prepared_for(engine, preparation))
+    except EdgecnnError:
+        engine.close()
+        raise
+    return engine
 
 
 def _engine(path: Path, backend: str | None, progress: Progress) -> Path:

@@ -34,9 +34,10 @@ class Architecture:
     needs_resolution: bool = False
     aliases: tuple[str, ...] = ()
     num_classes: int = 1000
-    #: Label set of the default classes.
-    labels: str = "imagenet"
-    #: Where `--weights imagenet` comes from: "package:MODULE" or "hf:OWNER/REPO@REVISION"; None if not known.
+    #: Label set of the default classes, or the labels; empty where they are not known.
+    labels: str | tuple[str, ...] = "imagenet"
+    #: Where `--weights imagenet` comes from: "package:MODULE", "torchvision:FILE" or
+    #: "hf:OWNER/REPO@REVISION"; None if not known.
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None

@@ -53,7 +53,8 @@ class GlobalPool(nn.Module):
 class SqueezeExcitation(nn.Module):
     """Reweight channels by a gate computed from all of them (Hu et al. 2017, arXiv:1709.01507, figure 2).
 
-    `squeezed` is the width of the gate's hidden layer. The gate's linear layers are 1x1 convolutions.
+    `squeezed` is the width of the gate's hidden layer. The gate's linear layers are 1x1 convolutions, which
+    checkpoints call by `names`.
     """
 
     def __init__(
@@ -62,17 +63,27 @@ class SqueezeExcitation(nn.Module):
         squeezed: int,
         act: type[nn.Module] = nn.ReLU,
         gate: type[nn.Module] = nn.Sigmoid,
+        names: tuple[str, str] = ("fc1", "fc2"),
     ) -> None:
         super().__init__()
+        self.names = names
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.add_module(names[0], nn.Conv2d(channels, squeezed, 1))
         self.act = act()
-        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+        self.add_module(names[1], nn.Conv2d(squeezed, channels, 1))
         self.gate = gate()
+
+    @property
+    def excite(self) -> nn.Conv2d:
+        """The layer before the gate."""
+        layer = self.get_submodule(self.names[1])
+        assert isinstance(layer, nn.Conv2d)
+        return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to the same shape."""
-        return x * self.gate(self.fc2(self.act(self.fc1(self.avgpool(x)))))
+        squeezed = self.act(self.get_submodule(self.names[0])(self.avgpool(x)))
+        return x * self.gate(self.get_submodule(self.names[1])(squeezed))
 
 
 class StochasticDepth(nn.Module):

@@ -8,11 +8,17 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
+from edgecnn.zoo.catalog_backbones import BACKBONES
 from edgecnn.zoo.compound import compound
+from edgecnn.zoo.torchvision_files import FILES
 
 
-def _torchvision(size: int = 224) -> Preprocessing:
-    return Preprocessing(size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+def _torchvision(size: int = 224, crop: float = 0.875) -> Preprocessing:
+    return Preprocessing(size, crop=crop, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+#: Of torchvision's checkpoints since 2021.
+_NEWER = 224 / 232
 
 
 # EfficientNet-Lite's input is (pixel - 127) / 128; its crops keep 32 pixels less than the resized image.
@@ -156,6 +162,7 @@ _ROWS = (
     Architecture(
         "xception", "Xception", 2016, _XCEPTION, "edgecnn.zoo.xception:xception", 299,
         Preprocessing(299, crop=0.8975, interpolation="bicubic", mean=_HALF, std=_HALF),
+        imagenet="hf:timm/legacy_xception.tf_in1k@main",
     ),
     # MobileNet, versions 3 and 4
     *(
@@ -167,14 +174,16 @@ _ROWS = (
     ),
     Architecture(
         "mobilenet_v4_conv_small", "MobileNet", 2024, _MOBILENET_V4,
-        "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv_small", 224, Preprocessing(interpolation="bicubic"),
-        aliases=("mobilenet_v4",), imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k@main",
+        "edgecnn.zoo.mobilenet_v4:mobilenet_v4_conv", 224, Preprocessing(interpolation="bicubic"),
+        arguments={"size": "small"}, aliases=("mobilenet_v4",),
+        imagenet="hf:timm/mobilenetv4_conv_small.e2400_r224_in1k@main",
     ),
     # MnasNet
     *(
         Architecture(
             f"mnasnet{width}".replace(".", "_"), "NASNet", 2018, _MNASNET,
-            "edgecnn.zoo.mnasnet:mnasnet", 224, _torchvision(), arguments={"width": width},
+            "edgecnn.zoo.mnasnet:mnasnet", 224, _torchvision(crop=_NEWER if width in (0.75, 1.3) else 0.875),
+            arguments={"width": width},
         )
         for width in (0.5, 0.75, 1.0, 1.3)
     ),
@@ -301,7 +310,8 @@ _ROWS = (
     *(
         Architecture(
             f"shufflenet_v2_{width}", "ShuffleNet", 2018, _SHUFFLENET_V2,
-            "edgecnn.zoo.shufflenet:shufflenet_v2", 224, _torchvision(), arguments={"width": width},
+            "edgecnn.zoo.shufflenet:shufflenet_v2", 224,
+            _torchvision(crop=_NEWER if width in ("x1_5", "x2_0") else 0.875), arguments={"width": width},
         )
         for width in ("x0_5", "x1_0", "x1_5", "x2_0")
     ),
@@ -312,7 +322,9 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     see="edgecnn models lists them",
     more=lambda table: add_plugins(table, PLUGIN_GROUP, Architecture),
 )
-for _row in _ROWS:
+for _row in (*_ROWS, *BACKBONES):
+    if _row.name in FILES:
+        _row = dataclasses.replace(_row, imagenet=f"torchvision:{FILES[_row.name]}")
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
 
 

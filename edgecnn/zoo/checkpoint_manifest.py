@@ -9,6 +9,7 @@ from edgecnn.artifact import Manifest, TensorSpec, read_manifest
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES
+from edgecnn.zoo.reference import are_arguments
 
 
 def read(path: str) -> Manifest:
@@ -29,16 +30,19 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
     """Return what the network is built from, and whether it can be; a later one may rely on those before."""
     steps = manifest.lineage
     labels = manifest.labels if isinstance(manifest.labels, tuple) else ()
+    own = ":" in str(manifest.architecture)  # a reference to code, whose outputs are what they are
     return [
         ("its architecture", lambda: isinstance(manifest.architecture, str)),
         ("its width (alpha)", lambda: _is_number(manifest.alpha)),
         ("its resolution", lambda: manifest.resolution is None or _is_size_of_image(manifest.resolution)),
         ("its weights", lambda: isinstance(manifest.weights, str | None)),
         ("its inputs", lambda: _has_second_axis(manifest.inputs, rank=4, most=MAX_CHANNELS)),
-        ("its outputs", lambda: _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
+        ("its outputs", lambda: own or _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
         ("its preprocessing", lambda: isinstance(manifest.preprocessing, Mapping | None)),
         ("its labels", lambda: all(isinstance(name, str) for name in labels)),
         ("its lineage", lambda: bool(steps) and all(isinstance(step.parameters, Mapping) for step in steps)),
+        ("how it was built", lambda: not own or any(step.what == "build" for step in steps)),
+        ("its arguments", lambda: all(are_arguments(step.parameters.get("arguments", {})) for step in steps)),
         ("its scaling (phi)", lambda: _is_number(steps[0].parameters.get("phi") or 0)),
         ("its structure", lambda: all(_is_structure(step.parameters.get("structure", {})) for step in steps)),
     ]

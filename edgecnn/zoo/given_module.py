@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.architecture import Architecture
+from edgecnn.zoo.own_network import ORIGIN
 from edgecnn.zoo.spec import NetworkSpec
-
-#: What the lineage and the manifest say of its weights.
-ORIGIN = "its own"
 
 
 @dataclass(frozen=True)
 class GivenModule(NetworkSpec):
-    """A module that takes (N, C, H, W) and gives one tensor of a row for each image.
+    """A module that takes (N, C, H, W) and gives tensors with a row for each image.
 
     `resolution` is the side of its input, or height and width, `in_channels` 3 unless said. Raises
     InvalidValueError without a resolution, or for preprocessing of other images.
@@ -28,11 +28,9 @@ class GivenModule(NetworkSpec):
     #: From an image to its input; None for ImageNet's, or of one channel the identity.
     given_preprocessing: Preprocessing | None = field(default=None, kw_only=True)
     given_labels: tuple[str, ...] | None = field(default=None, kw_only=True)
-    #: Number of values that the network gives for an image, which is known when it ran.
-    given_classes: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.resolution is None:
+        if self.resolution is None and self.image_size is None:
             raise InvalidValueError(
                 f"{self.name} does not say how large its images are", hint="`resolution` 224"
             )
@@ -53,9 +51,24 @@ class GivenModule(NetworkSpec):
         )
 
     @property
-    def classes(self) -> int:
-        """Number of values that the network gives for an image."""
-        return self.given_classes
+    def recorded_name(self) -> str:
+        """Its class; whoever opens the checkpoint names what builds it."""
+        kind = type(self.module)
+        return f"{kind.__module__}:{kind.__qualname__}"
+
+    @property
+    def code_identity(self) -> list[Any]:
+        """Its weights: another module of its class is another network."""
+        content = hashlib.sha256()
+        for name, value in self.module.state_dict().items():
+            content.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            content.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return [content.hexdigest()]
+
+    @property
+    def in_catalogue(self) -> bool:
+        """The code is the user's."""
+        return False
 
     @property
     def labels(self) -> str | tuple[str, ...] | None:
@@ -74,5 +87,4 @@ class GivenModule(NetworkSpec):
 
     def asked(self) -> dict[str, Any]:
         """Return what the lineage keeps of it."""
-        kind = type(self.module)
-        return {"module": f"{kind.__module__}:{kind.__qualname__}", "resolution": self.size.said}
+        return {"module": self.recorded_name, "resolution": self.size.said}

@@ -65,7 +65,7 @@ def settle(network: nn.Module, images: Tensor) -> None:
             bound = (module.weight[0].numel()) ** -0.5
             nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         elif isinstance(module, SqueezeExcitation):
-            module.fc2.weight *= 0.1
+            module.excite.weight *= 0.1
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     training = network.training
@@ -78,7 +78,8 @@ def settle(network: nn.Module, images: Tensor) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     if classifier.bias is not None:
-        classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != 1]))
+        channels = 1 if isinstance(classifier, nn.Conv2d) else outputs.ndim - 1
+        classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != channels]))
     network.train(training)
 
 

@@ -1,4 +1,4 @@
-"""Which network: an architecture with its options, or a checkpoint that edgecnn wrote."""
+"""Which network: an architecture with its options, code that builds one, or a checkpoint of ours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from edgecnn import files
 from edgecnn import request_json as asked
 from edgecnn.artifact import Manifest
-from edgecnn.errors import InvalidValueError
+from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.options import Request, option, seed
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.zoo import checkpoint_manifest
+from edgecnn.zoo import checkpoint_manifest, own_network
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
 from edgecnn.zoo.catalog import architecture
+from edgecnn.zoo.reference import LIBRARIES, Reference, read_arguments
 from edgecnn.zoo.width import MAX_ALPHA
 
 #: What the name of a checkpoint ends with.
@@ -28,12 +29,16 @@ MAX_RESOLUTION = 4096
 
 @dataclass(frozen=True)
 class NetworkSpec(Request):
-    """A network by the name of its architecture, or by the path of a checkpoint of ours.
+    """A network by the name of its architecture, a reference to code, or the path of a checkpoint of ours.
 
-    Raises UnknownNameError, InvalidValueError or ArtifactError when made with values that cannot work.
+    The code of a network that is none of the catalogue's runs when the network is opened, and only if whoever
+    asks has named it: a checkpoint that says whose code it needs does not run it. Raises UnknownNameError,
+    InvalidValueError or ArtifactError when made with values that cannot work.
     """
 
-    name: str = option(help="Network by its name, or FILE.safetensors.", name="network", argument=True)
+    name: str = option(
+        help="Network by its name, FILE.py:FUNCTION, or FILE.safetensors.", name="network", argument=True
+    )
     alpha: float = option(1.0, "Width multiplier.", above=0, most=MAX_ALPHA, usual="0.25, 0.5, 0.75 and 1")
     resolution: Size | None = option(
         None, "Side of the input in pixels, or HEIGHTxWIDTH, instead of `rho`.", read=Size.of
@@ -59,9 +64,22 @@ class NetworkSpec(Request):
         " hf:OWNER/REPO[@REVISION].",
     )
     seed: int = seed()
+    args: tuple[str, ...] = option(
+        (), "Argument of the function that builds your own network: KEY=VALUE; repeatable.", name="arg"
+    )
+    image_size: Size | None = option(
+        None,
+        "Height and width of the input, HEIGHTxWIDTH, or the side; another name of `resolution`.",
+        name="size",
+        read=Size.of,
+    )
+    code: str | None = option(
+        None, "Code of a checkpoint of your own network, FILE.py:FUNCTION: it runs only where it is named."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._take_size()
         if self.resolution is not None:
             object.__setattr__(self, "resolution", Size.of(self.resolution))
         if self.name.endswith(".onnx"):
@@ -79,23 +97,36 @@ class NetworkSpec(Request):
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
             self._refuse_what_the_checkpoint_says()
+        self._check_code()
         _ = self.architecture  # its name, and phi
         if not 8 <= min(self.size) <= max(self.size) <= MAX_RESOLUTION:
             raise InvalidValueError(
                 f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels a side"
             )
 
+    def _take_size(self) -> None:
+        """Let `image_size` be the resolution."""
+        if self.image_size is None:
+            return
+        if self.resolution is not None and Size.of(self.resolution) != Size.of(self.image_size):
+            raise InvalidValueError("`size` and `resolution` say the same thing", hint="give one of them")
+        object.__setattr__(self, "resolution", Size.of(self.image_size))
+        object.__setattr__(self, "image_size", None)
+
     def _known_weights(self) -> str:
         if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
             return "random"
-        return "random" if architecture(self.name).imagenet is None else "imagenet"
+        return "random" if self.architecture.imagenet is None else "imagenet"
 
     def _refuse_what_the_checkpoint_says(self) -> None:
+        if self.code is not None:
+            read_arguments(self.args)
         given = {
             "`alpha`": self.alpha != 1,
             "`phi`": self.phi is not None,
             "`channels`": self.in_channels is not None,
             "`weights`": self.weights != "random",
+            "`arg`": bool(self.args) and self.code is None,
         }
         if names := [name for name, is_given in given.items() if is_given]:
             raise InvalidValueError(
@@ -104,9 +135,33 @@ class NetworkSpec(Request):
             )
         _ = self.manifest
 
+    def _check_code(self) -> None:
+        """Refuse code that is not there, or is asked what it cannot do, before it runs."""
+        reference = self.reference
+        if self.code is not None and (not self.is_checkpoint or reference is None or reference.library):
+            raise InvalidValueError(
+                f"{self.name} needs no `code`", hint="it is for a checkpoint of your own network"
+            )
+        if reference is None:
+            if self.args:
+                raise InvalidValueError(
+                    f"{self.name} is a network of the catalogue, which takes no `arg`", hint="leave it out"
+                )
+            return
+        reference.demand()
+        read_arguments(self.args)
+        if self.phi is not None:
+            raise InvalidValueError(f"{reference.name} has no compound scaling", hint="leave out `phi`")
+        if self.weights == "imagenet" and not self.architecture.imagenet:
+            raise InvalidValueError(
+                f"no ImageNet weights are known for {reference.name}",
+                hint="leave out `weights` for those that its code gives it, or give a file",
+            )
+
     def asked(self) -> dict[str, Any]:
         """Return what the lineage keeps, to do it again: of a checkpoint the name, not the folder."""
-        return {**asked.to_json(self), "name": Path(self.name).name}
+        code = {} if self.code is None or self.reference is None else {"code": self.reference.name}
+        return {**asked.to_json(self), "name": Path(self.name).name, **code}
 
     @property
     def is_checkpoint(self) -> bool:
@@ -120,9 +175,66 @@ class NetworkSpec(Request):
             return None
         return checkpoint_manifest.read(self.name)
 
+    @cached_property
+    def reference(self) -> Reference | None:
+        """Where the network's code is; None for the catalogue's.
+
+        Raises ArtifactError for a checkpoint whose code nobody named.
+        """
+        if self.manifest is None:
+            return Reference.parse(self.name)
+        recorded = str(self.manifest.architecture)
+        if ":" not in recorded:
+            return None
+        if recorded.partition(":")[0] in LIBRARIES:
+            return Reference.parse(recorded)
+        if self.code is None:
+            raise ArtifactError(
+                f"{self.name} is a network that {recorded} builds, and no file makes edgecnn run code",
+                hint=f"if you know that code, name it: `code` {recorded}",
+            )
+        named = Reference.parse(self.code)
+        if named is None or named.library:
+            raise InvalidValueError(f"{self.code!r} names no code of yours", hint=f"`code` {recorded}")
+        return named
+
+    @property
+    def in_catalogue(self) -> bool:
+        """Whether the zoo's code builds it."""
+        return self.reference is None
+
+    @property
+    def recorded_name(self) -> str:
+        """What a checkpoint says that it is a network of."""
+        return self.architecture.name
+
+    @property
+    def named_code(self) -> str | None:
+        """What `code` has to be for a checkpoint that is made of this network; None for no need."""
+        if self.reference is None or self.reference.library:
+            return None
+        return self.code or self.name
+
+    @property
+    def code_identity(self) -> list[Any]:
+        """What tells one network of somebody's code from another: its file's content, and the arguments."""
+        reference = self.reference
+        if reference is None:
+            return []
+        return [files.sha256(reference.place) if reference.is_file else None, *self.args]
+
+    @cached_property
+    def _row(self) -> Architecture:
+        """Row of a network that is none of the catalogue's."""
+        assert self.reference is not None
+        known = self.manifest.resolution if self.manifest else None
+        return own_network.row(self.reference, resolution=self.resolution or known, channels=self.in_channels)
+
     @property
     def architecture(self) -> Architecture:
-        """Row of the catalogue, scaled by `phi`."""
+        """Row of the catalogue, scaled by `phi`, or what stands for one."""
+        if self.reference is not None:
+            return self._row
         if self.manifest is None:
             return architecture(self.name, self.phi)
         return architecture(str(self.manifest.architecture), self.manifest.lineage[0].parameters.get("phi"))
@@ -146,17 +258,30 @@ class NetworkSpec(Request):
         """Number of classes."""
         if self.num_classes is not None:
             return self.num_classes
-        if self.manifest is not None:
-            return int(self.manifest.outputs[0].shape[1])
-        return self.architecture.num_classes
+        return self.known_classes
+
+    @property
+    def known_classes(self) -> int:
+        """Number of classes of the weights; 0 where there are none, or where nothing says."""
+        if self.manifest is None:
+            return self.architecture.num_classes
+        outputs = self.manifest.outputs
+        if len(outputs) == 1 and len(outputs[0].shape) == 2:
+            return int(outputs[0].shape[1])
+        return own_network.recorded_classes(self.manifest)
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether it gives one row of class scores, as far as a checkpoint says otherwise."""
+        outputs = self.manifest.outputs if self.manifest is not None else ()
+        return not outputs or (len(outputs) == 1 and len(outputs[0].shape) == 2)
 
     @property
     def has_new_classifier(self) -> bool:
         """Whether the classifier is not that of the weights: another number of classes was asked for."""
-        known = self.architecture.num_classes
-        if self.manifest is not None:
-            known = int(self.manifest.outputs[0].shape[1])
-        return self.origin == "random" or self.classes != known
+        if self.origin == own_network.ORIGIN:
+            return False
+        return self.origin == "random" or self.classes != self.known_classes
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -170,13 +295,16 @@ class NetworkSpec(Request):
     def labels(self) -> str | tuple[str, ...] | None:
         """What the classes are called, as in a manifest; None where that is not known."""
         if self.manifest is not None:
-            return self.manifest.labels if self.classes == self.manifest.outputs[0].shape[1] else None
-        return self.architecture.labels if self.classes == self.architecture.num_classes else None
+            return self.manifest.labels if self.classes == self.known_classes else None
+        return (self.architecture.labels or None) if self.classes == self.known_classes else None
 
     @property
     def origin(self) -> str:
         """Where the weights come from: "random", "imagenet", "digits", a file or a hub name."""
-        return self.weights if self.manifest is None else self.manifest.weights or self.name
+        if self.manifest is not None:
+            return self.manifest.weights or self.name
+        own = self.reference is not None and not self.reference.library
+        return own_network.ORIGIN if own and self.weights == "random" else self.weights
 
     @property
     def sha256(self) -> str | None:
@@ -186,4 +314,6 @@ class NetworkSpec(Request):
     @property
     def stem(self) -> str:
         """What files made from this network are called, without folder and ending."""
-        return Path(self.name).stem if self.is_checkpoint else self.name
+        if self.is_checkpoint:
+            return Path(self.name).stem
+        return self.reference.function if self.reference else self.name

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgecnn.errors import WeightsError
 from edgecnn.progress import Progress
+from edgecnn.zoo.timm_names import from_timm
 
 State = Mapping[str, Tensor]
 
@@ -26,7 +27,7 @@ def match(network: nn.Module, state: State, source: str, tell: Progress) -> dict
     """
     own = set(network.state_dict())
     found = {key: value for key, value in state.items() if key not in _COUNTERS or key in own}
-    for rename in (_without_wrappers, _without_prefix, _from_efficientnet_pytorch):
+    for rename in (_without_wrappers, _without_prefix, _from_efficientnet_pytorch, _from_timm):
         if _covers(found, own):
             break
         found = rename(found, network, source, tell)
@@ -76,6 +77,20 @@ def _without_prefix(state: State, network: nn.Module, source: str, tell: Progres
 
 def _below(prefix: str, state: State) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _from_timm(state: State, network: nn.Module, source: str, tell: Progress) -> dict[str, Tensor]:
+    """Translate timm's names. Raises WeightsError for weights that want another padding."""
+    found = from_timm(state, network)
+    if found is None:
+        return dict(state)
+    if "/tf_" in source:
+        raise WeightsError(
+            f"{source} was trained with TensorFlow's padding, which this network does not have",
+            hint="the same network without tf_ in its name",
+        )
+    tell(f"the names of {source} are timm's, and were translated (not for its tf_ weights: other padding)")
+    return found
 
 
 #: efficientnet-pytorch's names of a block's layers: with an expansion, and without.

@@ -17,7 +17,7 @@ from edgecnn import files
 from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.optional_packages import install_command, package_folder
 from edgecnn.progress import silent
-from edgecnn.zoo import hub
+from edgecnn.zoo import hub, reparameterize, torchvision_files
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.state_names import match
 
@@ -52,6 +52,8 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
 
     FILE#PART takes one of several dictionaries in a .pth, hf:OWNER/REPO@REVISION a branch, tag or commit.
 
+    A checkpoint of the folded form of a network with branches (`reparameterize`) folds `network`.
+
     Where the network was asked for with another number of input channels or classes than its
     reference, the checkpoint's first layer is adapted and its classifier left as initialised; an
     EdgecnnWarning says so. Raises WeightsError: no such file, a pickle that would run code, a
@@ -61,6 +63,8 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
     read = read_state(checkpoint.path, memory_limit(network), checkpoint.part)
     for note in read.notes:
         _warn(note)
+    if reparameterize.is_folded(read.tensors):
+        reparameterize.fold(network)
     # The catalogue's own files are known to fit, whatever their names.
     tell = silent if checkpoint.source == "imagenet" else _warn
     state = match(network, read.tensors, checkpoint.source, tell)
@@ -145,7 +149,7 @@ def find(row: Architecture, source: str) -> Checkpoint:
 
 
 def _imagenet(row: Architecture) -> Checkpoint:
-    where = row.imagenet
+    where, known = row.imagenet, row.imagenet_sha256
     if where is None:
         raise WeightsError(
             f"no ImageNet weights are known for {row.name}",
@@ -158,12 +162,18 @@ def _imagenet(row: Architecture) -> Checkpoint:
         if path is None:
             raise WeightsError(f"the package {module} holds no weights", hint=install_command(module))
         found = Checkpoint("imagenet", path)
+    elif where.startswith("torchvision:"):
+        file = where.removeprefix("torchvision:")
+        found, known = (
+            Checkpoint("imagenet", torchvision_files.download(file)),
+            torchvision_files.digits(file),
+        )
     else:
         found = _from_hub(where, where)
-    if row.imagenet_sha256 not in (None, found.sha256):
+    if known is not None and not found.sha256.startswith(known):
         raise WeightsError(
             f"the ImageNet weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
-            f" {found.sha256[:12]}..., not {row.imagenet_sha256[:12]}...",
+            f" {found.sha256[:12]}..., not {known[:12]}...",
             hint=f"if they are the ones that you want: `weights` {found.path}",
         )
     return found

@@ -1,7 +1,7 @@
 // A classifier from a file that edgecnn exported: Classifier.load(url), then classify(photo).
 import * as ort from "onnxruntime-web";
 
-import { decode, frame, normalize } from "./image.js";
+import { complete, decode, frame, normalize } from "./image.js";
 import { readManifest } from "./manifest.js";
 
 export class Classifier {
@@ -36,10 +36,10 @@ export class Classifier {
 
   input(image) {
     const { preprocessing, inputs } = this.manifest;
-    const { size, mean } = preprocessing;
+    const { height, width, mean } = complete(preprocessing);
     const pixels = frame(image, preprocessing);
-    if (inputs[0].dtype === "uint8") return new ort.Tensor("uint8", pixels, [1, size, size, mean.length]);
-    return new ort.Tensor("float32", normalize(pixels, preprocessing), [1, mean.length, size, size]);
+    if (inputs[0].dtype === "uint8") return new ort.Tensor("uint8", pixels, [1, height, width, mean.length]);
+    return new ort.Tensor("float32", normalize(pixels, preprocessing), [1, mean.length, height, width]);
   }
 
   label(index, classes) {

@@ -56,17 +56,11 @@ def test_values_that_cannot_work_are_refused(values, reason):
         )
 
 
-def test_a_module_without_a_size_or_with_two_outputs_is_refused(tmp_path):
+def test_a_module_without_a_size_is_refused(tmp_path):
     from torch import nn
-
-    class Two(nn.Module):
-        def forward(self, x):
-            return x.mean((2, 3)), x
 
     with pytest.raises(edgecnn.InvalidValueError, match="how large its images are"):
         edgecnn.export_model(nn.Flatten(), tmp_path / "m.onnx")
-    with pytest.raises(edgecnn.InvalidValueError, match="one tensor"):
-        edgecnn.export_model(Two(), tmp_path / "m.onnx", resolution=8)
     assert not list(tmp_path.iterdir())
 
 

@@ -147,7 +147,7 @@ def test_a_comparison_says_that_it_is_emulated(board, exported):
 @pytest.mark.slow
 def test_what_needs_root_on_a_board_is_said_and_the_rest_done(board, exported):
     model = exported("mobilenet", "--alpha", "0.25")
-    wanted = ("--prepare", "--power-mode", "MAXN_SUPER", "--seconds", "0.5")
+    wanted = ("--pin-clocks", "--power-mode", "MAXN_SUPER", "--seconds", "0.5")
     done = run("profile", str(model), *wanted, "--on", "board", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["conditions"]["power_mode"] == "25W"
     assert "could not prepare: power mode MAXN_SUPER" in done.stderr

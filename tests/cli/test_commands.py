@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from program import SMALL, run, run_here, start
+from program import SMALL, TRAINED_INT8, report, run, run_here, start
 
 from edgecnn.cli import COMMANDS
 from edgecnn.data.open_dataset import open_dataset
@@ -67,7 +67,7 @@ def test_info_of_a_network_and_of_a_file(exported):
 
 
 def test_predict_names_the_photograph(exported, coffee):
-    path = exported("efficientnet_lite0", "--weights", "imagenet")
+    path = exported(*TRAINED_INT8)
     (best,) = json_of("predict", str(path), str(coffee), "--top", "1")["predictions"][0]["classes"]
     assert best["label"] == "espresso" and best["probability"] >= 0.90
     assert "espresso" in run_here("predict", str(path), str(coffee)).stdout
@@ -80,10 +80,10 @@ def test_predictions_of_random_weights_are_called_meaningless(exported, coffee):
 
 def test_profile_prints_a_table_for_people_and_keys_for_programs(exported):
     paths = [str(exported(*SMALL, *extra)) for extra in ([], ["--int8"])]
-    one = json_of("profile", paths[0], "--seconds", "0.2")
+    one = json.loads(run_here("profile", paths[0], "--seconds", "0.2", "--json").stdout)
     assert {"p50", "p90", "p95", "p99", "p99.9", "mean", "min", "max", "std"} == set(one["latency_ms"])
     assert one["throughput_ips"] > 0 and one["conditions"]["backend"].startswith("onnxruntime")
-    assert len(json_of("profile", *paths, "--seconds", "0.2")["results"]) == 2
+    assert len(json.loads(run_here("profile", *paths, "--seconds", "0.2", "--json").stdout)["results"]) == 2
     table = run_here("profile", *paths, "--seconds", "0.2").stdout
     assert all(
         word in table for word in ("size", "MACs", "parity", "agreement", "p50", "int8 (portable)", "note:")
@@ -102,7 +102,7 @@ def test_eval_of_digits(exported):
 
 
 def test_doctor_tells_what_works():
-    checks = {check["name"]: check for check in json_of("doctor")["checks"]}
+    checks = {check["name"]: check for check in json.loads(run_here("doctor", "--json").stdout)["checks"]}
     assert checks["ONNX Runtime"]["works"] and checks["PyTorch"]["works"]
     assert checks["TensorRT"]["remedy"] == 'pip install "edgecnn[tensorrt]"'
 
@@ -112,8 +112,8 @@ def test_random_weights_are_said_loudly(tmp_path):
     assert "RANDOM WEIGHTS" in done.stdout
 
 
-def test_export_prints_one_json_object_and_nothing_else(tmp_path):
-    values = json_of("export", "lenet5", "--int8", "-o", str(tmp_path / "m.onnx"))
+def test_export_prints_one_json_object_and_nothing_else(exported):
+    values = report(exported("lenet5", "--batch", "4", "--int8"))
     assert {"path", "sha256", "params", "macs", "bytes", "precision", "target", "parity", "seconds"} <= set(
         values
     )
@@ -253,10 +253,11 @@ def test_debug_shows_the_traceback(tmp_path):
     ],
 )
 def test_a_run_killed_half_way_leaves_no_file(tmp_path, stage, name):
+    words = ("export", "lenet5", "--int8", "--effort", "fast", "--calib-images", "8")
     ours, theirs = os.pipe()
     with (
         open(ours) as lines,
-        start("export", "lenet5", "--int8", "-o", str(tmp_path / "m.onnx"), errors=theirs) as command,
+        start(*words, "-o", str(tmp_path / "m.onnx"), errors=theirs) as command,
     ):
         os.close(theirs)
         assert any(line.startswith(stage) for line in lines)

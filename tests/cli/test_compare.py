@@ -41,7 +41,7 @@ def test_a_result_that_was_printed_is_compared_with_another(file, tmp_path):
 
 def test_fixed_batches_that_differ_are_unlike(exported):
     file, four = str(exported("lenet5")), str(exported("lenet5", "--batch", "4"))
-    done = run_here("compare", file, four)
+    done = run_here("compare", file, four, "--seconds", "0.1")
     assert done.returncode == 1 and "unlike conditions: batch: 1 and 4" in done.stderr
     done = run_here("compare", file, four, "--force", "--seconds", "0.2", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["unlike"] == ["batch: 1 and 4"]

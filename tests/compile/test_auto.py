@@ -19,7 +19,7 @@ def source(exported, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch, short_warm_up):
+def short(monkeypatch):
     monkeypatch.setattr(fastest_engine, "_SECONDS", 0.05)
 
 

@@ -17,7 +17,7 @@ from webdriver import Browser
 
 pytestmark = pytest.mark.slow
 
-PAGE = ("index.html", "classify.js", "image.js", "manifest.js")
+PAGE = ("index.html", "classify.js", "image.js", "resample.js", "manifest.js")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import json
 import shutil
 import subprocess
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from framework_preparations import GOLDEN, INPUTS, pictures, sha256
 from PIL import Image
 
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.runtime import Preprocessing
+from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 
 HERE = Path(__file__).parent
 LABELS = ("espresso", 'naïve "cup"', "\U0001f30a\n")
@@ -129,10 +131,55 @@ def test_labels_in_a_manifest_keep_their_characters(coffee, tmp_path, cpp):
     assert done.stderr.decode() == "".join(f"{label}\n" for label in LABELS)
 
 
-def test_another_interpolation_is_refused(coffee, tmp_path, program):
-    preprocessing = dataclasses.replace(Preprocessing(), interpolation="nearest")
+@pytest.mark.parametrize("preparation", [*NAMED_PREPARATIONS, "lanczos", "box", "grey", "yolox", "first"])
+def test_every_preparation_has_the_bytes_of_the_runtimes(tmp_path, program, preparation):
+    """Frames to the byte, and what is normalized too, of pictures with odd sides."""
+    said = {
+        "lanczos": Preprocessing(33, 50, fit="stretch", interpolation="lanczos"),
+        "box": Preprocessing(50, 33, interpolation="box", crop=0.9),
+        "grey": Preprocessing(31, 40, fit="letterbox", color="grey", mean=(0.5,) * 3, std=(0.25,) * 3),
+        "yolox": Preprocessing(64, 48, fit="letterbox-corner", pad=(1, 2, 3), color="bgr", pixels=255),
+        "first": Preprocessing(40),
+        **{name: row.at((96, 128)) for name, row in NAMED_PREPARATIONS.items()},
+    }
+    preprocessing, rng = said[preparation], np.random.default_rng(0)
+    for shape in ((53, 71), (192, 256), (301, 97), (17, 240)):
+        small = Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8))
+        photo = small.resize(shape[::-1], Image.Resampling.BICUBIC)
+        for dtype in ("uint8", "float32"):
+            path = manifest_file(tmp_path, preprocessing, dtype)
+            if preparation == "first":  # as the first manifests have it
+                values = json.loads(path.read_text())
+                kept = ("size", "crop", "interpolation", "mean", "std")
+                values["preprocessing"] = {key: values["preprocessing"][key] for key in kept}
+                path.write_text(json.dumps(values))
+            got = program(path, photo).stdout
+            frame = preprocessing.frame(photo)
+            expected = frame if dtype == "uint8" else preprocessing.normalize(frame[None])
+            assert got == expected.tobytes(), (shape, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", list(csv.DictReader(GOLDEN.open())), ids=lambda row: "-".join([*row.values()][:2])
+)
+def test_frames_are_those_of_the_frameworks(tmp_path, program, row):
+    """Of 50 pictures, as the frameworks themselves prepare them."""
+    preprocessing = NAMED_PREPARATIONS[row["preparation"]].at(INPUTS[row["input"]])
+    manifest = manifest_file(tmp_path, preprocessing, "uint8")
+    for index, picture in enumerate(pictures()):
+        got = np.frombuffer(program(manifest, Image.fromarray(picture)).stdout, np.uint8)
+        assert sha256(got) == row[str(index)], index
+
+
+@pytest.mark.parametrize("change", [{"interpolation": "hamming"}, {"fit": "tile"}])
+def test_what_is_not_written_there_is_refused(coffee, tmp_path, program, change):
+    path = manifest_file(tmp_path, Preprocessing(), "uint8")
+    values = json.loads(path.read_text())
+    values["preprocessing"] |= change
+    path.write_text(json.dumps(values))
     with pytest.raises(subprocess.CalledProcessError):
-        program(manifest_file(tmp_path, preprocessing, "uint8"), Image.open(coffee).convert("RGB"))
+        program(path, Image.open(coffee).convert("RGB"))
 
 
 def test_the_page_finds_the_manifest_in_an_onnx_file(exported, examples):

@@ -7,20 +7,19 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from program import SMALL, report, run
+from program import SMALL, TRAINED, TRAINED_INT8, report, run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
-from edgecnn.parity import compare
 from edgecnn.runtime import load
+from edgecnn.tasks.compare import compare
 
-WITH_WEIGHTS = ("efficientnet_lite0", "--weights", "imagenet")
 FAST = ("--effort", "fast", "--calib-images", "16")
 NETWORKS = {
     "mobilenet": SMALL,
     "mobilenet_v2": ("mobilenet_v2", "--resolution", "96"),
     "resnet18": ("resnet18",),
-    "efficientnet_lite0": (*WITH_WEIGHTS, *FAST),
+    "efficientnet_lite0": (*TRAINED, *FAST),
 }
 
 EACH_NETWORK = pytest.mark.parametrize(
@@ -101,11 +100,15 @@ def test_half_precision_is_near_pytorch_with_float32_at_its_ends(exported):
 
 @pytest.mark.parametrize(
     "options",
-    [(), (*FAST, "--int8", "--target", "cpu"), pytest.param((*FAST, "--int8"), marks=pytest.mark.slow)],
-    ids=["float32", "int8 cpu", "int8"],
+    [
+        TRAINED_INT8,
+        pytest.param(TRAINED, marks=pytest.mark.slow),
+        pytest.param((*TRAINED, *FAST, "--int8"), marks=pytest.mark.slow),
+    ],
+    ids=["int8 cpu", "float32", "int8"],
 )
 def test_real_weights_name_the_photograph(exported, coffee, options):
-    with load(exported(*WITH_WEIGHTS, *options)) as engine:
+    with load(exported(*options)) as engine:
         best = engine.predict(coffee, top=1)[0][0]
     assert best.label == "espresso" and best.probability >= 0.90
 
@@ -128,7 +131,7 @@ def test_the_cpu_form_leaves_nothing_in_float_but_the_ends(exported, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
-    path = exported(*WITH_WEIGHTS, *FAST, "--int8", "--target", "cpu")
+    path = exported(*TRAINED_INT8)
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     found = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
     assert {"QLinearConv", "QLinearAdd", "QGemm"} <= found
@@ -202,7 +205,7 @@ def test_a_folder_calibrates_and_the_rest_of_it_checks(tmp_path, coffee):
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "decibels", "agreement"), [("cpu", 22.5, 0.95), ("portable", 20.5, 0.93)])
 def test_a_trained_depthwise_network_keeps_its_accuracy(target, decibels, agreement, exported, tmp_path):
-    source = exported(*WITH_WEIGHTS)
+    source = exported(*TRAINED)
     done = run(
         "quantize", str(source), "-o", str(tmp_path / "q.onnx"), "--target", target,
         "--calib-images", "128", "--check-images", "364", "--json",

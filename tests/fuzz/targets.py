@@ -59,7 +59,7 @@ def _manifest() -> dict[str, Any]:
     opened = open_network(spec)
     manifest = checkpoint.describe(
         spec, opened.network, opened.lineage,
-        preprocessing=spec.preprocessing, labels=tuple("abcdefg"), classes=7, weights="random",
+        preprocessing=spec.preprocessing, labels=tuple("abcdefg"), weights="random",
     )  # fmt: skip
     values = json.loads(manifest.to_json())
     values["engine"] = {
@@ -108,7 +108,7 @@ def _checkpoints(folder: Path) -> Target:
     opened = open_network(spec)
     manifest = checkpoint.describe(
         spec, opened.network, opened.lineage,
-        preprocessing=spec.preprocessing, labels=None, classes=7, weights="random",
+        preprocessing=spec.preprocessing, labels=None, weights="random",
     )  # fmt: skip
     checkpoint.save(path, opened.network, manifest)
     whole = path.read_bytes()

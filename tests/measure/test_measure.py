@@ -1,4 +1,5 @@
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,30 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy.evaluate import evaluate
 from edgecnn.measure.conditions.probes import Probe
-from edgecnn.measure.latency.profile_engines import profile, real_input
+from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 
 
 class Stub(Engine):
-    """An engine whose time and answers are known: told how long to take, it reads the class off a pixel."""
+    """An engine whose time and answers are known: it takes as long as told, and reads a pixel's class."""
 
     backend, device, threads = "onnxruntime", "cpu", 1
 
     def __init__(self, path: Path, clock=None, seconds: float = 0.0, batch: int | str = "batch") -> None:
         path.write_bytes(b"\x08\x0a")  # the least that is an ONNX file
-        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
+        image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
+        super().__init__(path, None, [image], [TensorSpec("y", (batch, 10), "float32", "NC")])
         self._preprocessing = Preprocessing(4, crop=1.0)
         self.clock, self.seconds = clock, seconds
 
-    def _infer(self, array):
+    def _infer(self, inputs):
         if self.clock:
             self.clock.advance(self)
-        return np.eye(10, dtype=np.float32)[array[:, 0, 0, 0] % 10]
+        else:
+            time.sleep(self.seconds)
+        return [np.eye(10, dtype=np.float32)[inputs[0][:, 0, 0, 0] % 10]]
 
 
 class Clock:
@@ -47,7 +52,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch, whole_warm_up):
     clock = Clock()
     monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     return clock
@@ -105,7 +110,7 @@ def test_engines_take_turns_and_each_gets_its_own_figures(tmp_path, clock):
 
 
 def test_the_conditions_stand_with_the_result(tmp_path):
-    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.1)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], batch=2, seconds=0.1)
     conditions = result.to_json()["conditions"]
     assert conditions["batch"] == 2 and conditions["device"] == "cpu" and conditions["cores"] >= 1
     assert {"machine", "cpu", "governor", "load", "backend", "threads", "input", "transfers"} <= set(
@@ -116,13 +121,13 @@ def test_the_conditions_stand_with_the_result(tmp_path):
 def test_the_energy_of_an_image_is_power_times_its_share_of_the_time(tmp_path, monkeypatch):
     probe = Probe("VDD_IN", "power", lambda: 10.0, whole=True)
     monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([probe], []))
-    (result,) = profile([Stub(tmp_path / "a")], batch=2, seconds=0.3)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], batch=2, seconds=0.3)
     assert result.to_json()["joules_per_image"] == pytest.approx(10 * result.samples.mean() / 2)
 
 
 def test_without_a_sensor_the_energy_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr("edgecnn.measure.conditions.sampler.find_probes", lambda: ([], ["no sensor"]))
-    (result,) = profile([Stub(tmp_path / "a")], seconds=0.1)
+    (result,) = profile([Stub(tmp_path / "a", seconds=0.002)], seconds=0.1)
     assert result.to_json()["joules_per_image"] is None
 
 
@@ -154,10 +159,10 @@ def test_accuracy_counts_the_right_images(tmp_path):
 class Cooling(Stub):
     """Slow at first, as an engine that still chooses kernels; slower after some runs, as a hot board."""
 
-    def _infer(self, array):
+    def _infer(self, inputs):
         runs = len(self.clock.worked)
         self.seconds = 0.004 * (1 + 3 * max(0, 1 - runs / 200)) * (1.3 if runs > self.hot_after else 1)
-        return super()._infer(array)
+        return super()._infer(inputs)
 
 
 def test_warming_up_lasts_until_the_latency_is_stable(tmp_path, clock):
@@ -180,9 +185,9 @@ def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
     rng = np.random.default_rng(0)
 
     class Noisy(Stub):
-        def _infer(self, array):
+        def _infer(self, inputs):
             self.seconds = float(rng.uniform(0.05, 0.5))
-            return super()._infer(array)
+            return super()._infer(inputs)
 
     (result,) = profile([Noisy(tmp_path / "a", clock)], seconds=1.0)
     assert not result.warm_up.stable and any("was not stable after" in note for note in result.notes)

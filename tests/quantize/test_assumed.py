@@ -40,7 +40,7 @@ def test_only_a_network_for_pixels_of_0_to_255_is_stopped(network, tmp_path, tak
     said = hint.removeprefix("hint: ").partition(",  or")[0].partition(", or")[0].split()
     done = run("quantize", source, "-o", str(out), *FEW, *said, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["notes"] == [], done.stderr
-    assert read_manifest(out).preprocessing["std"] == pytest.approx([1 / 255] * 3, rel=1e-6)
+    assert said == ["--pixels", "255"] and read_manifest(out).preprocessing["pixels"] == 255
     done = run("quantize", source, "-o", str(out), *FEW, "--yes", "--json")
     assert done.returncode in (0, 3) and "does not say" in json.loads(done.stdout)["notes"][0]
 
@@ -121,7 +121,7 @@ def test_a_network_for_pixels_of_0_to_1_is_stopped_by_its_batch_normalization(tm
     source, out = normalized(tmp_path / "m.onnx", "0..1"), tmp_path / "q.onnx"
     done = run("quantize", source, "-o", str(out), *FEW)
     assert done.returncode == 1 and not out.exists() and "batch normalization recorded" in done.stderr
-    said = "--mean 0,0,0 --std 1,1,1"
+    said = "--pixels 1"
     assert f"hint: {said}, or --yes" in done.stderr
     for words in (said.split(), ["--yes"]):
         done = run("quantize", source, "-o", str(out), *FEW, *words)

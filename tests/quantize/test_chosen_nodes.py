@@ -151,3 +151,8 @@ def test_the_command_says_it_and_keeps_it(exported, tmp_path):
     assert done.returncode == 1 and "--only 'op:Softmax': the network has no Softmax" in done.stderr
     done = run("quantize", str(network), "-o", str(int8), "--fp16", "--exclude", first)
     assert done.returncode == 1 and "belong to int8" in done.stderr
+
+
+def test_training_refuses_it_without_qat():
+    done = run("train", "lenet5", "--data", "digits", "--exclude", "op:Gemm")
+    assert done.returncode == 2 and "--exclude belongs to --qat" in done.stderr

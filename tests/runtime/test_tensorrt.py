@@ -12,8 +12,6 @@ from edgecnn.errors import EdgecnnWarning, EngineError, InputError
 from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.runtime import load, tensorrt_engine
 
-pytestmark = pytest.mark.usefixtures("short_warm_up")
-
 RNG = np.random.default_rng(0)
 
 

@@ -26,7 +26,6 @@ def saved(tmp_path):
         lineage,
         preprocessing=SPEC.preprocessing,
         labels=CLASSES,
-        classes=5,
         weights="somewhere",
     )
     path = tmp_path / "m.safetensors"

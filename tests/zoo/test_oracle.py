@@ -1,11 +1,12 @@
 """Checkpoints of torchvision and timm load with strict=True and give the same logits."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from deep_networks import named
+from deep_networks import DEEP, named
 
 from edgecnn import zoo
 from edgecnn.parity import spread
@@ -13,6 +14,8 @@ from edgecnn.zoo.initialize import settle
 from edgecnn.zoo.resnet import DEPTHS
 
 CASES = list(csv.DictReader((Path(__file__).parent / "oracle.csv").open()))
+#: Others of which a part, or a network of the same blocks, is compared in the quick tests.
+OTHERS = {"efficientnet", "mobilenet_v3_large", "senet154", "squeezenet1_0", "vgg11"}
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +29,7 @@ def libraries(torchvision):
     }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(row, id="senet154", marks=pytest.mark.slow)
-        if row["name"] == "senet154"
-        else named(row["name"], row)
-        for row in CASES
-    ],
-)
+@pytest.mark.parametrize("case", [named(row["name"], row, long=DEEP | OTHERS) for row in CASES])
 def test_their_weights_load_strictly_and_give_the_same_logits(case, libraries):
     check_logits(case, libraries)
 
@@ -47,14 +42,21 @@ def test_senet154_with_a_block_in_each_stage_is_theirs(libraries, monkeypatch):
     check_logits(case, libraries, layers=layers)
 
 
+def test_convnext_with_a_block_in_each_stage_is_theirs(libraries):
+    row, layers = zoo.architecture("convnext_tiny"), (1, 1, 1, 1)
+    row = replace(row, arguments={**row.arguments, "layers": layers})
+    (case,) = [row for row in CASES if row["name"] == "convnext_tiny"]
+    check_logits(case, libraries, row, depths=layers, dims=(96, 192, 384, 768))
+
+
 @torch.inference_mode()
-def check_logits(case, libraries, **size):
+def check_logits(case, libraries, architecture=None, **size):
     torch.manual_seed(0)
     side = int(case["resolution"])
     if case["size_option"]:
         size[case["size_option"]] = side
     theirs = libraries[case["library"]](case["reference_name"], **size).eval()
-    architecture = zoo.architecture(case["name"])
+    architecture = architecture or zoo.architecture(case["name"])
     # In double precision: a deep untrained network amplifies the rounding of two orders of summation.
     theirs = theirs.double()
     images = torch.randn(3, architecture.in_channels, side, side, dtype=torch.float64)

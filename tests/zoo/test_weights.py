@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from edgecnn import zoo
 from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError, WeightsError
+from edgecnn.zoo import torchvision_files
 from edgecnn.zoo.catalog import ARCHITECTURES
 from edgecnn.zoo.weights import find
 
@@ -97,8 +99,8 @@ def test_a_name_that_no_file_can_have_is_no_checkpoint(name):
 
 
 def test_no_imagenet_weights_are_known_for_some():
-    with pytest.raises(WeightsError, match="no ImageNet weights are known for mobilenet_v2"):
-        zoo.create("mobilenet_v2", weights="imagenet")
+    with pytest.raises(WeightsError, match="no ImageNet weights are known for shufflenet_v1_g3"):
+        zoo.create("shufflenet_v1_g3", weights="imagenet")
 
 
 def test_the_packaged_imagenet_weights_fill_every_tensor():
@@ -205,6 +207,68 @@ def test_every_hub_entry_of_the_catalogue_names_a_revision_and_every_packaged_on
         kind = (row.imagenet or "").partition(":")[0]
         assert kind != "hf" or row.imagenet.count("@") == 1, row.name
         assert kind != "package" or len(row.imagenet_sha256) == 64, row.name
+        assert kind != "torchvision" or re.fullmatch("[0-9a-f]{8,10}", torchvision_files.digits(row.imagenet))
+
+
+@pytest.fixture
+def torchvision_server(tmp_path, monkeypatch):
+    """A server on loopback in the place of torchvision's, with a cache that is empty; gives its folder."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(torchvision_files, "SERVER", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_of_torchvision_is_fetched_once_and_known_by_the_digits_of_its_name(torchvision_server, state):
+    torch.save(state, torchvision_server / "file")
+    digits = hashlib.sha256((torchvision_server / "file").read_bytes()).hexdigest()[:8]
+    (torchvision_server / "file").rename(torchvision_server / f"lenet-{digits}.pth")
+    row = dataclasses.replace(ARCHITECTURES.get("lenet5"), imagenet=f"torchvision:lenet-{digits}.pth")
+    network = zoo.create(row, weights="imagenet")
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    (torchvision_server / f"lenet-{digits}.pth").unlink()
+    cached = find(row, "imagenet")
+    assert cached.sha256.startswith(digits), "the second time nothing is fetched"
+    cached.path.write_bytes(b"cut off")
+    with pytest.raises(WeightsError, match=f"not those that edgecnn knows: .* not {digits}"):
+        find(row, "imagenet")
+
+
+@pytest.mark.parametrize("content", [None, b"another"], ids=["missing", "another"])
+def test_a_file_of_torchvision_that_is_not_there_or_another_one_is_one_clear_error(
+    torchvision_server, content
+):
+    if content is not None:
+        (torchvision_server / "lenet-01234567.pth").write_bytes(content)
+    row = dataclasses.replace(ARCHITECTURES.get("lenet5"), imagenet="torchvision:lenet-01234567.pth")
+    with pytest.raises(
+        WeightsError, match=r"cannot get http://127.0.0.1.*lenet-01234567.pth: .*(404|hash)"
+    ) as caught:
+        zoo.create(row, weights="imagenet")
+    assert "put the file there" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_the_files_are_those_that_torchvision_names(torchvision):
+    names = {
+        weights.value.url.rpartition("/")[2]
+        for name in torchvision.models.list_models()
+        for weights in torchvision.models.get_model_weights(name)
+    }
+    assert set(torchvision_files.FILES.values()) <= names
 
 
 def test_a_catalogue_file_that_changed_is_refused():

@@ -47,7 +47,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("address")
 @click.option("--target", help="Board, a name of `edgecnn targets`; decides the engine library.")
 @click.option("--python", default="python3", show_default=True, help="Python there, 3.10 or later.")
-@click.option("--power-mode", help="Power mode that `--prepare` sets, by nvpmodel's name: MAXN_SUPER.")
+@click.option("--power-mode", help="Power mode that `--pin-clocks` sets, by nvpmodel's name: MAXN_SUPER.")
 @click.option(
     "--max-seconds",
     type=click.FloatRange(0, min_open=True),

@@ -12,7 +12,7 @@ from edgecnn.compress.distill.distill_request import DistillRequest
 
 
 @click.command("distill")
-@click.argument("student", metavar="STUDENT | FILE.safetensors")
+@click.argument("student", metavar="STUDENT | FILE.py:FUNCTION | FILE.safetensors")
 @request_options.options(DistillRequest)
 @common.common
 def command(student: str, as_json: bool, **values: Any) -> int:

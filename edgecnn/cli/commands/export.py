@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("name", metavar="NAME | FILE.safetensors")
+@click.argument("name", metavar="NAME | FILE.py:FUNCTION | FILE.safetensors")
 @request_options.options(ExportRequest, without=("max_drop",))
 @common.common
 def command(name: str, as_json: bool, **values: Any) -> int:
@@ -27,6 +27,7 @@ def command(name: str, as_json: bool, **values: Any) -> int:
     edgecnn export mobilenet --alpha 0.5 --int8
     edgecnn export efficientnet_lite0 --weights imagenet --int8 --target cpu -o e.onnx
     edgecnn export trained.safetensors --int8
+    edgecnn export nets.py:TwoHeads --size 192x256 --arg width=32
     """
     from edgecnn.export import export
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,15 @@ from edgecnn.cli.terminal import say
 from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
-    from edgecnn.artifact import Manifest
+    from edgecnn.artifact import Manifest, TensorSpec
     from edgecnn.zoo.analysis.result import Layer, Study
 
 
 @click.command("info")
 @click.argument("subjects", metavar="NAME... | FILE | FOLDER", nargs=-1, required=True)
-@request_options.options(NetworkSpec, without=("rho", "classes", "channels", "weights", "seed"))
+@request_options.options(
+    NetworkSpec, without=("rho", "classes", "channels", "weights", "seed", "arg", "code", "size")
+)
 @click.option("--all", "everything", is_flag=True, help="List normalizations and activations too.")
 @click.option(
     "--plot",
@@ -98,7 +101,29 @@ def _artifact(path: str, as_json: bool) -> None:
         facts += _facts(found) if found else [("unusable", reason)]
     else:
         facts += _facts(manifest)
+    if own := _own_preparation(path, manifest):
+        facts.append(("graph", f"itself {own}"))
     common.print_facts(facts)
+
+
+def _own_preparation(path: str, manifest: Manifest | None) -> str:
+    """Return what a foreign graph does first with its images, for people; "" where that is not known."""
+    from importlib.util import find_spec
+
+    from edgecnn.errors import EdgecnnError
+
+    ours = manifest is not None and manifest.architecture is not None
+    if ours or not path.endswith(".onnx") or find_spec("onnx") is None:
+        return ""
+    from edgecnn.quantize.graph.load_model import load
+    from edgecnn.quantize.graph.own_preparation import own_preparation
+
+    with contextlib.suppress(EdgecnnError):  # which is told where the file is looked into
+        own = own_preparation(load(Path(path)).model)
+        if own is not None:
+            unit = f", of pixels up to {own.pixels}" if own.pixels else ""
+            return f"{own}{unit}"
+    return ""
 
 
 def _look_into(path: Path) -> tuple[Manifest | None, str]:
@@ -117,7 +142,6 @@ _LONG = ("structure", "attempts", "asked", "training_images", "training_pixels")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    image = manifest.inputs[0]
     made = manifest.versions.items()
     steps = []
     for step in manifest.lineage:
@@ -139,15 +163,29 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *facts,
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         *_shortfalls(manifest.quantization or {}),
-        ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
-        *(
-            ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
-            for index, output in enumerate(manifest.outputs)
-            for called in [f"  ({output.name})" if len(manifest.outputs) > 1 else ""]
-        ),
+        *_prepared(manifest),
+        *_tensor_facts("input", manifest.inputs, layout=True),
+        *_tensor_facts("output", manifest.outputs),
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _tensor_facts(
+    title: str, specs: Sequence[TensorSpec], *, layout: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield a line for each input or output; of several with its name."""
+    for index, spec in enumerate(specs):
+        words = [spec.dtype, spec.layout if layout else "", " x ".join(map(str, spec.shape)) or "one number"]
+        called = f"  ({spec.name})" if len(specs) > 1 else ""
+        yield title if index == 0 else "", " ".join(filter(None, words)) + called
+
+
+def _prepared(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from edgecnn.runtime.preprocessing import Preprocessing
+
+    if manifest.preprocessing:
+        yield "images", str(Preprocessing.from_json(manifest.preprocessing))
 
 
 def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -96,7 +96,11 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatch(name, pattern) or pattern in name
 
 
+#: Where weights come from, by how the catalogue says it.
+_SOURCES = {"package": "offline", "torchvision": "torchvision", "hf": "hub"}
+
+
 def _weights(imagenet: str | None) -> str:
     if imagenet is None:
         return "-"
-    return "offline" if imagenet.startswith("package:") else "hub"
+    return _SOURCES[imagenet.partition(":")[0]]

@@ -40,9 +40,9 @@ def _outputs(
 @click.command("profile", cls=ProfileCommand, outputs=_outputs)
 @click.argument("models", type=BoardPath(sent=True), nargs=-1, required=True)
 @request_options.options(ProfileRequest)
-@click.option("--prepare", is_flag=True, help="Pin clocks and governor while measuring, and put them back.")
+@click.option("--pin-clocks", is_flag=True, help="Pin clocks and governor while measuring; put them back.")
 @click.option(
-    "--power-mode", help="Power mode of a Jetson board, by name, with --prepare  [the present one]."
+    "--power-mode", help="Power mode of a Jetson board, by name, with --pin-clocks  [the present one]."
 )
 @store_option
 @click.option(
@@ -67,28 +67,28 @@ def _outputs(
 @common.common
 def command(
     models: tuple[str, ...],
-    prepare: bool,
+    pin_clocks: bool,
     power_mode: str | None,
     as_json: bool,
     **values: Any,
 ) -> None:
     """Measure latency and throughput of MODELS; several take turns, so that they meet the same machine."""
-    if power_mode and not prepare:
-        raise click.UsageError("--power-mode belongs to --prepare")
-    with _prepared(power_mode) if prepare else contextlib.nullcontext():
+    if power_mode and not pin_clocks:
+        raise click.UsageError("--power-mode belongs to --pin-clocks")
+    with _pinned(power_mode) if pin_clocks else contextlib.nullcontext():
         _measure(models, values, as_json)
 
 
 @contextlib.contextmanager
-def _prepared(power_mode: str | None) -> Iterator[None]:
+def _pinned(power_mode: str | None) -> Iterator[None]:
     """Bring the machine into a known state, and say what was done and what could not be."""
     from edgecnn.devices.machine_state import prepare
 
     with prepare(power_mode) as state:
         for line in state.done:
-            say(f"prepared: {line}", err=True)
+            say(f"pinned: {line}", err=True)
         for line in state.could_not:
-            say(f"could not prepare: {line}", fg="yellow", err=True)
+            say(f"could not pin_clocks: {line}", fg="yellow", err=True)
         yield
     for line in state.not_restored:
         say(f"could not put back: {line}", fg="red", err=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("prune")
-@click.argument("name", metavar="NAME | FILE.safetensors")
+@click.argument("name", metavar="NAME | FILE.py:FUNCTION | FILE.safetensors")
 @request_options.options(PruneRequest)
 @common.common
 def command(name: str, as_json: bool, **values: Any) -> int:
@@ -40,7 +40,7 @@ def command(name: str, as_json: bool, **values: Any) -> int:
         common.print_json(written.to_json())
     else:
         _print(written)
-        training_options.print_next(written.path, request.data, request.target)
+        training_options.print_next(written.path, request.network, request.data, request.target)
     return 0 if written.met else common.EXIT_BUDGET
 
 

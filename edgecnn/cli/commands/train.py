@@ -15,7 +15,7 @@ from edgecnn.options import fields
 from edgecnn.quantize.int8_options import Int8Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgecnn.compress.train.run_report import Report
@@ -27,7 +27,7 @@ _OF_QAT = tuple(fields(Int8Form))
 
 
 @click.command("train")
-@click.argument("name", metavar="NAME | FILE.safetensors")
+@click.argument("name", metavar="NAME | FILE.py:FUNCTION | FILE.safetensors")
 @click.option("--qat", is_flag=True, help="Train an int8 form of a trained network; writes an ONNX file.")
 @request_options.options(
     QatRequest,
@@ -83,7 +83,7 @@ def train_and_print(
     if as_json:
         common.print_json(trained.to_json(), **_beside(request, trained))
     else:
-        _print(trained, request.data)
+        _print(trained, request)
 
 
 def _beside(request: TrainingRun, trained: Trained) -> dict[str, Path | None]:
@@ -131,8 +131,16 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
     return code
 
 
-def _print(trained: Trained, data: str | None) -> None:
-    """Print what came of a run on `data`."""
+def _measured(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the line on what the test images say: accuracy, or the loss of what does not classify."""
+    images = f"{metrics['n']} test images of {metrics['data']}"
+    if "top1" in metrics:
+        return "top-1", f"{metrics['top1']:.2%} of {images}"
+    return "loss", f"{metrics['loss']:.4f} on {images}, the network's own"
+
+
+def _print(trained: Trained, request: TrainRequest) -> None:
+    """Print what came of a run."""
     manifest = trained.manifest
     step = manifest.lineage[-1]
     metrics = step.metrics
@@ -149,9 +157,9 @@ def _print(trained: Trained, data: str | None) -> None:
                 f" {common.amount(manifest.params)} parameters, {common.amount(manifest.macs)} MACs",
             ),
             ("trained", f"{' then '.join(step.parameters['stages'])}, {step.parameters['epochs']} epochs"),
-            ("top-1", f"{metrics['top1']:.2%} of {metrics['n']} test images of {metrics['data']}"),
+            _measured(metrics),
         ]
     )
     for remark in trained.notes:
         note(remark)
-    training_options.print_next(trained.path, data)
+    training_options.print_next(trained.path, request.network, request.data)

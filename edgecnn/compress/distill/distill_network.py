@@ -18,6 +18,7 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.losses import has_losses
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
@@ -55,12 +56,15 @@ class FromTeacher:
     @cached_property
     def opened(self) -> Teacher:
         """The teacher, ready to answer."""
-        return open_teacher(self.teaching.teacher, self.teaching.teacher_weights, self.teaching.preprocessing)
+        teaching = self.teaching
+        return open_teacher(
+            teaching.teacher, teaching.teacher_weights, teaching.preprocessing, teaching.teacher_code
+        )
 
     def to_json(self) -> Mapping[str, Any]:
         """Return what the lineage records."""
         values = dataclasses.asdict(self.teaching)
-        for name in ("teacher_mean", "teacher_std"):
+        for name in ("teacher_mean", "teacher_std", "teacher_code"):
             if values[name] is None:
                 del values[name]
         values["unlabeled"] = None if self.teaching.unlabeled is None else str(self.teaching.unlabeled)
@@ -68,6 +72,11 @@ class FromTeacher:
 
     def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
         """Return the loss; raises DataError if the teacher's classes are not those of the data."""
+        if has_losses(student):
+            raise InvalidValueError(
+                f"{type(student).__name__} gives losses in training, and no answers like a teacher's",
+                hint="edgecnn train trains it by them",
+            )
         check_classes(self.opened, dataset.labels, dataset.classes)
         return Distillation(
             student,

@@ -8,8 +8,9 @@ from pathlib import Path
 from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
-from edgecnn.quantize.quantize_request import numbers
+from edgecnn.runtime.preparation_options import numbers
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.reference import Reference
 from edgecnn.zoo.spec import NetworkSpec
 
 FEATURES = ("none", "hint", "attention")
@@ -29,6 +30,9 @@ class DistillOptions(Request):
     teacher_std: tuple[float, ...] | None = option(
         None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers
     )
+    teacher_code: str | None = option(
+        None, "Code of a teacher that is a checkpoint of your own network, FILE.py:FUNCTION."
+    )
     temperature: float = option(
         4.0, "Temperature that softens the teacher's answers.", title="a temperature", above=0, most=100
     )
@@ -41,6 +45,12 @@ class DistillOptions(Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        reference = None if self.teacher.endswith(_FILES) else Reference.parse(self.teacher)
+        if reference is not None and not reference.library:
+            raise InvalidValueError(
+                f"{self.teacher} is code: a teacher of your own is a file, trained before",
+                hint=f"`teacher` FILE.safetensors with `teacher_code` {self.teacher}, or FILE.onnx",
+            )
         if self.preprocessing and not self.teacher.endswith(".onnx"):
             raise InvalidValueError(
                 f"{self.teacher} says itself how its images are prepared",

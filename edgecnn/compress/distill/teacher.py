@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgecnn import files
 from edgecnn.artifact import Manifest, read_manifest
+from edgecnn.compress import class_scores
 from edgecnn.compress.distill import feature_points as points
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import DataError, InvalidValueError
@@ -50,15 +51,22 @@ class Teacher(Protocol):
 MEAN_AND_STD = ("--teacher-mean", "--teacher-std")
 
 
-def open_teacher(name: str, weights: str = "imagenet", preprocessing: Preprocessing | None = None) -> Teacher:
+def open_teacher(
+    name: str,
+    weights: str = "imagenet",
+    preprocessing: Preprocessing | None = None,
+    code: str | None = None,
+) -> Teacher:
     """Open a teacher: FILE.safetensors, FILE.onnx, or an architecture with `weights`.
 
-    `preprocessing` stands in for the manifest that a foreign ONNX file lacks. Raises ArtifactError,
-    UnknownNameError, WeightsError or InvalidValueError.
+    `preprocessing` stands in for the manifest that a foreign ONNX file lacks, `code` names that of a
+    checkpoint of the user's own network. Raises ArtifactError, UnknownNameError, WeightsError or
+    InvalidValueError.
     """
     if name.endswith(".onnx"):
         return OnnxTeacher(Path(name), preprocessing)
-    spec = NetworkSpec(name) if name.endswith(".safetensors") else NetworkSpec(name, weights=weights)
+    is_file = name.endswith(".safetensors")
+    spec = NetworkSpec(name, code=code) if is_file else NetworkSpec(name, weights=weights)
     return TorchTeacher(spec)
 
 
@@ -70,6 +78,10 @@ class TorchTeacher:
             raise InvalidValueError(
                 f"{spec.name} has random weights: it knows nothing to teach", hint="train it first"
             )
+        if not spec.gives_scores:
+            raise InvalidValueError(
+                f"{spec.name} gives no scores of classes that a student could learn", hint="another teacher"
+            )
         self._network = open_network(spec).network.eval().requires_grad_(False)
         self.manifest = spec.manifest
         self.preprocessing, self.labels, self.classes = spec.preprocessing, spec.labels, spec.classes
@@ -79,7 +91,8 @@ class TorchTeacher:
     @torch.no_grad()
     def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Tensor, list[Tensor]]:
         """Return logits and features."""
-        return with_features(self._network.to(images.device), images, features)
+        outputs, found = with_features(self._network.to(images.device), images, features)
+        return class_scores.scores(outputs), found
 
 
 class OnnxTeacher:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from edgecnn.compress.losses import has_losses
 from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
-from edgecnn.image_size import Size
 from edgecnn.zoo.input_errors import fitting
+from edgecnn.zoo.network_outputs import named
 from edgecnn.zoo.structure import layer_type
 
 #: Label of what must stay: the image's channels, the logits, and whatever an unknown operator reads.
@@ -49,15 +50,22 @@ def trace(network: nn.Module, example: Tensor) -> Channels:
 
     Raises InvalidValueError if the network cannot take such an input.
     """
-    meta = copy.deepcopy(network).to("meta")
-    tracer = _Tracer(meta)
-    image = torch.empty(2, *example.shape[1:], device="meta")
-    with torch.no_grad(), fitting(Size(*example.shape[2:])):
-        outputs = tracer.run(meta.eval(), image)
-        positions = {name: count // len(image) for name, count in tracer.positions.items()}
-        if tracer.layers - positions.keys():
-            # Auxiliary classifiers, which run in training mode only.
-            outputs += tracer.run(meta.train(), image)
+    with torch.no_grad(), fitting(example.shape[2:]):
+        try:
+            return _traced(network, example, "meta")
+        except Exception:  # it makes tensors of its own on another device; a real run has any other error too
+            return _traced(network, example, "cpu")
+
+
+def _traced(network: nn.Module, example: Tensor, device: str) -> Channels:
+    copied = copy.deepcopy(network).to(device)
+    tracer = _Tracer(copied)
+    image = torch.zeros(2, *example.shape[1:], device=device)
+    outputs = tracer.run(copied.eval(), image)
+    positions = {name: count // len(image) for name, count in tracer.positions.items()}
+    if tracer.layers - positions.keys():  # auxiliary classifiers, which run in training mode only
+        labels = [torch.zeros(len(image), dtype=torch.int64, device=device)] * has_losses(copied)
+        outputs += tracer.run(copied.train(), image, *labels)
     for out in outputs:
         tracer.fix(tracer.of(out))
     return Channels(tracer.axes(), positions)
@@ -89,13 +97,17 @@ class _Tracer(TorchDispatchMode):
                     labels = torch.from_numpy(self._fresh(parameter.numel())).reshape(parameter.shape)
                     self._bare[key] = labels
                     self._labels[parameter] = labels
+            # Constants of several elements belong to the channels that they meet, which then stay.
+            for buffer in module.buffers(recurse=False):
+                if buffer.numel() > 1:
+                    self._labels[buffer] = torch.tensor(FIXED).expand(buffer.shape)
 
-    def run(self, network: nn.Module, image: Tensor) -> list[Tensor]:
+    def run(self, network: nn.Module, image: Tensor, *more: Tensor) -> list[Tensor]:
         """Run the network on an image whose channels stay; return its outputs."""
         self._labels[image] = torch.full(image.shape, FIXED)
         with self:
-            out = network(image)
-        return list(out) if isinstance(out, tuple) else [out]
+            out = network(image, *more)
+        return list(named(out).values())
 
     def axes(self) -> dict[tuple[str, int], Labels]:
         """Return the final label of each position of each axis that has any but `FIXED`."""
@@ -103,7 +115,7 @@ class _Tracer(TorchDispatchMode):
         for name, labels in self._bare.items():
             roots = torch.from_numpy(self._roots(labels.numpy()))
             for axis in range(roots.ndim):
-                line = roots.movedim(axis, 0).flatten(1)
+                line = roots.movedim(axis, 0).reshape(roots.shape[axis], -1)
                 if roots.shape[axis] > 1 and bool((line == line[:, :1]).all()):
                     found[name, axis] = line[:, 0].numpy()
         return {key: labels for key, labels in found.items() if labels.any()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgecnn.compress import class_scores
+from edgecnn.compress.losses import has_losses, measuring, own_loss
 from edgecnn.compress.prune.channel_groups import Groups
 from edgecnn.compress.prune.prune_request import IMPORTANCES
 from edgecnn.errors import InvalidValueError, PruningError
@@ -33,7 +36,7 @@ def scores(
       without one have no score. Raises PruningError for a network without batch normalization.
     - "taylor": the squared change of the loss that the first order predicts for leaving out each weight,
       averaged over `batches` (Molchanov et al. 2019, arXiv:1906.10771, section 3.1); the loss is
-      cross-entropy. Raises InvalidValueError without batches.
+      cross-entropy, or the network's own. Raises InvalidValueError without batches.
     - "fpgm": a filter's distance to all others of its layer (He et al. 2019, arXiv:1811.00250): what lies in
       the middle can be replaced by the others.
     - "random": a number drawn by `seed`; what any other has to beat.
@@ -72,10 +75,14 @@ def _weights(network: nn.Module) -> list[tuple[str, Tensor]]:
 def _taylor(network: nn.Module, batches: Batches) -> dict[str, Tensor]:
     weights = dict(_weights(network))
     total = {name: torch.zeros_like(item) for name, item in weights.items()}
-    training = network.training
+    training, own = network.training, has_losses(network)
     network.eval()
     for images, classes in batches:
-        loss = F.cross_entropy(network(images), classes)
+        with measuring(network) if own else contextlib.nullcontext():
+            if own:
+                loss = own_loss(network, images, classes)
+            else:
+                loss = F.cross_entropy(class_scores.scores(network(images)), classes)
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             if gradient is not None:

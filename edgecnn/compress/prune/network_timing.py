@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from torch import Tensor, nn
 
 from edgecnn import files
@@ -22,6 +24,8 @@ from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.targets import Scheme
+from edgecnn.zoo import reparameterize
+from edgecnn.zoo.network_outputs import LOGITS
 
 OPSET = 18
 #: Comparisons per measurement, each of which warms up anew: their differences are the measurement's spread.
@@ -59,7 +63,7 @@ class Timer:
     `example` is an input (N, C, H, W), of which one image is inferred at a time. With a `scheme` both
     networks are int8, quantized with `images` (N, C, H, W): good enough for timing, which does not depend on
     values. `seconds` is the time that each network runs in one measurement. Usable in a `with` statement;
-    its files are gone after.
+    its files are gone after. `outputs` and `fold` are those of `trace`.
     """
 
     def __init__(
@@ -72,10 +76,13 @@ class Timer:
         seconds: float = 3.0,
         threads: int = 0,
         progress: Progress = silent,
+        outputs: Sequence[str] = (LOGITS,),
+        fold: bool = True,
     ) -> None:
         self._folder = TemporaryFolder()
         self._example, self._scheme, self._images = example, scheme, images
         self._seconds, self._threads, self._progress = seconds, threads, progress
+        self._outputs, self._fold = outputs, fold
         self._reference = self._engine(reference, "reference")
 
     def __call__(self, network: nn.Module) -> Timing:
@@ -94,7 +101,7 @@ class Timer:
     def _engine(self, network: nn.Module, name: str) -> Engine:
         self._progress(f"export the {name} network")
         training = network.training
-        model = simplify.simplify(trace(network.eval(), self._example, opset=OPSET, batch=1))
+        model = simplify.simplify(self._traced(network.eval()))
         network.train(training)
         if self._scheme is not None:
             images = self._example.numpy() if self._images is None else self._images
@@ -102,6 +109,10 @@ class Timer:
         path = Path(self._folder.name) / f"{name}.onnx"
         files.write_atomic(path, model.SerializeToString())
         return load(path, device="cpu" if self._scheme else "auto", threads=self._threads)
+
+    def _traced(self, network: nn.Module) -> onnx.ModelProto:
+        network = reparameterize.folded_copy(network)  # what an export runs
+        return trace(network, self._example, opset=OPSET, batch=1, outputs=self._outputs, fold=self._fold)
 
     def __enter__(self) -> Timer:
         return self

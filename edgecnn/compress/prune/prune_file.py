@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgecnn import files, targets, zoo
+from edgecnn import files, targets
 from edgecnn.artifact import Manifest, Step
+from edgecnn.compress.class_scores import demand_trainable, gives_scores
 from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timer, Timing
 from edgecnn.compress.prune.prune_network import Finetune, Pruned, prune
@@ -29,12 +30,9 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
-from edgecnn.zoo import checkpoint, cost
-from edgecnn.zoo.open_network import open_network
+from edgecnn.zoo import checkpoint, cost, reparameterize
+from edgecnn.zoo.open_network import bare, open_network
 from edgecnn.zoo.structure import differences
-
-if TYPE_CHECKING:
-    pass
 
 #: Training images that judge channels and recalibrate batch normalization.
 _IMAGES = 512
@@ -86,14 +84,25 @@ def prune_file(
             f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
             f" ({timing.milliseconds:.3g} ms of {timing.reference:.3g} ms)"
         )
-    if job.spec.origin == "random":
+    if job.origin == "random":
         notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
     after = cost.count(network, job.example.shape[1], job.spec.size)
     manifest = job.manifest(network, timing, attempts, top1)
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
     return PrunedFile(
-        request.output, sha256, manifest, before, after, timing, attempts, met, top1, top1_before, notes
+        request.output,
+        sha256,
+        manifest,
+        before,
+        after,
+        timing,
+        attempts,
+        met,
+        top1,
+        top1_before,
+        notes,
+        network,
     )
 
 
@@ -126,20 +135,29 @@ class _Job:
             preprocessing = training_preprocessing(self.spec, self._dataset)
         self._preprocessing = preprocessing
         self.example = torch.zeros(1, preprocessing.channels, *preprocessing.size)
+        self.origin = self._opened.origin
+        self._outputs = cost.trial(self.network, preprocessing.channels, preprocessing.size).outputs
+        self._classifies = self._dataset is None or gives_scores(self._outputs, self._dataset.classes)
+        if self._dataset is not None:
+            demand_trainable(
+                self.network, self._outputs, self.spec.name, self._dataset.name, self._dataset.classes
+            )
 
     def accuracy_before(self) -> float | None:
         """Return top-1 of the network that was given; None where it never learned the classes of the data."""
-        if self._dataset is None or self.spec.origin == "random" or self.spec.has_new_classifier:
+        if self._dataset is None or self.origin == "random" or self.spec.has_new_classifier:
+            return None
+        if not self._classifies:
             return None
         self._progress("accuracy before")
         return self.accuracy(self.network)
 
-    def accuracy(self, network: nn.Module) -> float:
-        """Return top-1 of a network on the test images."""
+    def accuracy(self, network: nn.Module) -> float | None:
+        """Return top-1 of a network on the test images; None of one that does not classify."""
         assert self._dataset is not None
         batch = self._request.options.batch
         test = Loader(self._dataset.test, self._preprocessing, batch, shuffle=False, drop_last=False)
-        return evaluate(network, test)[0]
+        return evaluate(network, test, classifies=self._classifies)[0]
 
     def prune(self, goal: Goal, tune: bool) -> Pruned:
         """Prune the network, with fine-tuning if that is wanted and asked for."""
@@ -172,7 +190,7 @@ class _Job:
         """Return what measures a network next to the one that was given."""
         request = self._request
         scheme = targets.target(request.target).scheme if request.target else None
-        digits = self.spec.architecture.labels == "digits"
+        digits = self.spec.labels == "digits"
         frames = stream(
             self._preprocessing, _TIMING_IMAGES, check=False, digit_images=digits, seed=self.spec.seed
         )
@@ -184,6 +202,8 @@ class _Job:
             seconds=request.seconds,
             threads=request.threads,
             progress=self._progress,
+            outputs=tuple(self._outputs),
+            fold=self.spec.in_catalogue,
         )
 
     def manifest(
@@ -194,14 +214,9 @@ class _Job:
         top1: float | None,
     ) -> Manifest:
         """Return what is known of the pruned network, with how it differs from its architecture's."""
-        request, spec = self._request, self.spec
-        reference = zoo.build(
-            spec.architecture,
-            alpha=spec.width,
-            num_classes=spec.classes,
-            in_channels=spec.preprocessing.channels,
-            resolution=spec.size,
-        )
+        request, spec, reference = self._request, self.spec, bare(self.spec)
+        if reparameterize.is_folded(network.state_dict()):
+            reparameterize.fold(reference)
         parameters: dict[str, Any] = {
             "asked": request.to_json(),
             "goal": "2:4 sparsity" if request.sparsity else str(request.goal),
@@ -225,8 +240,7 @@ class _Job:
             (*self._opened.lineage, step),
             preprocessing=self._preprocessing,
             labels=tuned.labels if tuned else spec.labels,
-            classes=spec.classes,
-            weights=tuned.name if tuned else spec.origin,
+            weights=tuned.name if tuned else self.origin,
         )
 
     def _asked(self) -> dict[str, Any]:
@@ -243,7 +257,9 @@ class _Job:
         options, dataset = self._request.training, self._dataset
         if options is None or dataset is None:
             return None
-        return lambda network: finetune(network, self.spec, dataset, options, self._report)
+        return lambda network: finetune(
+            network, self.spec, dataset, options, self._report, classifies=self._classifies
+        )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._dataset is not None

@@ -15,7 +15,7 @@ from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.importance import Batches, scores
 from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
-from edgecnn.errors import InvalidValueError, PruningError
+from edgecnn.errors import CodeError, InvalidValueError, PruningError
 from edgecnn.progress import Progress, silent
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
@@ -141,9 +141,10 @@ def _checked(network: nn.Module, example: Tensor, predicted: Cost) -> Cost:
     """Return what the pruned network costs; a network whose code has channel counts in it fails here."""
     try:
         found = cost.count(network, example.shape[1], example.shape[2])
-    except InvalidValueError as error:
+    except (InvalidValueError, CodeError) as error:
+        where = f" ({error})" if isinstance(error, CodeError) else ""
         raise PruningError(
-            "this network's code rests on its channel counts: it does not run without some of them",
+            f"this network's code rests on its channel counts: it does not run without some of them{where}",
             hint="networks of the zoo do; in your own, take sizes from the tensors",
         ) from error
     if found != predicted:

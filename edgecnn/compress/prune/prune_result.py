@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from edgecnn.artifact import Manifest
 from edgecnn.compress.prune.network_timing import Timing
 from edgecnn.compress.prune.prune_to_latency import Attempt
@@ -33,6 +35,8 @@ class PrunedFile(Record):
     #: Of the network that was given, if it knows the classes of the data.
     top1_before: float | None
     notes: list[str] = field(default_factory=list)
+    #: The network itself.
+    network: nn.Module | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""

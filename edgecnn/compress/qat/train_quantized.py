@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
@@ -49,6 +49,7 @@ from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
+from edgecnn.tasks.compare import compare
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
@@ -82,12 +83,13 @@ def train_quantized(
     if before := trained_before(request, identity):
         return before
     model, exported = _float_model(spec, progress)
+    _check_outputs(spec, exported, dataset)
     training = _Training(request, model, dataset, identity, report, progress)
     how = Reduction("int8", target(request.target), accepted=request.force, chosen=chosen)
     batches = partial(calibration, dataset, spec.preprocessing, options)
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     reduced = reduce_precision(model, how, batches, training, progress)
-    why = accuracy_floor.causes(spec.preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+    why = accuracy_floor.causes((spec.preprocessing, "the network"), dataset.name, CALIBRATION_IMAGES)
     checked = check(reduced, training.verdict, why)
     manifest = replace(
         exported,
@@ -277,8 +279,33 @@ def _measure(
 
 
 def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
-    if spec.classes != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
+    """Raise what is known before the network is opened: what code gives is not."""
+    if not spec.gives_scores:
+        _refuse(spec)
+    known = spec.classes or dataset.classes
+    if known != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
         raise DataError(
             f"{spec.name} was not trained on the classes of {dataset.name}",
             hint=f"edgecnn train {spec.name} --data {dataset.name}, then --qat with what that writes",
         )
+
+
+def _check_outputs(spec: NetworkSpec, exported: Manifest, dataset: DataSet) -> None:
+    """Raise what keeps a network that gave this from being trained in int8."""
+    if len(exported.outputs) > 1 or len(exported.outputs[0].shape) != 2:
+        _refuse(spec)
+    if exported.weights == "random":
+        raise InvalidValueError(f"{spec.name} has random weights", hint="train it first, without `qat`")
+    width = exported.outputs[0].shape[1]
+    if width != dataset.classes:
+        raise DataError(
+            f"{spec.name} gives {width} values for an image, {dataset.name} has {dataset.classes} classes",
+            hint="train it with this data first, without `qat`",
+        )
+
+
+def _refuse(spec: NetworkSpec) -> NoReturn:
+    raise InvalidValueError(
+        f"{spec.name} gives no scores of classes, by which int8 could be trained",
+        hint="edgecnn export --int8 quantizes all that it gives, without training",
+    )

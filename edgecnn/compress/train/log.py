@@ -59,19 +59,20 @@ def kept(log: Path | None, picture: Path | None, title: str) -> Iterator[Callabl
 
 
 def plot(path: Path, rows: Rows, title: str) -> None:
-    """Draw loss and accuracy over the epochs, and where a stage begins.
+    """Draw loss and accuracy, where it was measured, over the epochs, and where a stage begins.
 
     Raises MissingPackageError, OutputError.
     """
     from matplotlib.ticker import MaxNLocator
 
-    validated = "validation_loss" in rows[0]
-    with drawing(path, title, 8, 6.5 if validated else 4) as figure:
-        panels = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+    validated, classified = "validation_loss" in rows[0], "top1" in rows[0]
+    with drawing(path, title, 8, 6.5 if classified else 4) as figure:
+        panels = figure.subplots(2 if classified else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
         _line(panels[0], rows, [row["loss"] for row in rows], BLUE, "training")
         panels[0].set_ylabel("loss")
         if validated:
             _line(panels[0], rows, [row["validation_loss"] for row in rows], VERMILION, "validation")
+        if classified:
             _line(panels[1], rows, [100 * row["top1"] for row in rows], VERMILION, "validation")
             panels[1].set_ylabel("top-1 accuracy, %")
             panels[1].set_ylim(top=min(100.5, panels[1].get_ylim()[1]))

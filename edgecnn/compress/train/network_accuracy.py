@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from edgecnn.compress.class_scores import scores
+from edgecnn.compress.losses import measuring, own_loss
 from edgecnn.data.loader import Loader
+from edgecnn.zoo.code_errors import told
 
 
-def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tuple[float, float, int]:
-    """Return top-1 and mean cross entropy of a network, and on how many of a loader's images they rest.
+def evaluate(
+    network: nn.Module, loader: Loader, accelerator: Any = None, *, classifies: bool = True
+) -> tuple[float | None, float, int]:
+    """Return top-1 and mean loss of a network, and on how many of a loader's images they rest.
 
-    The network stays on the device where it is.
+    The loss is cross entropy. Of a network that does not classify it is the network's own, and there is no
+    top-1. The network stays on the device where it is.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     home = next(network.parameters()).device
@@ -21,13 +28,26 @@ def evaluate(network: nn.Module, loader: Loader, accelerator: Any = None) -> tup
     training = network.training
     network.eval().to(device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    with torch.inference_mode():
+    measure = _classified if classifies else _own
+    with torch.inference_mode(), contextlib.nullcontext() if classifies else measuring(network):
         for images, labels in loader.epoch(0, rank=rank, world=world):
             wanted = torch.from_numpy(labels).to(device)
-            logits = network(torch.from_numpy(images).to(device)).float()
-            loss = nn.functional.cross_entropy(logits, wanted, reduction="sum")
-            right = (logits.argmax(1) == wanted).sum()
-            sums += torch.stack([right.to(sums), loss.to(sums), sums.new_tensor(len(labels))])
+            with told():
+                sums += measure(network, torch.from_numpy(images).to(device), wanted).to(sums)
     network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
-    return hits / max(1, count), total / max(1, count), int(count)
+    return hits / max(1, count) if classifies else None, total / max(1, count), int(count)
+
+
+def _classified(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return hits, sum of the losses and number of images."""
+    logits = scores(network(images)).float()
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    hits = (logits.argmax(1) == labels).sum()
+    return torch.stack([hits.double(), loss.double(), loss.new_tensor(len(labels)).double()])
+
+
+def _own(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    loss = own_loss(network, images, labels).double()
+    count = loss.new_tensor(len(labels))
+    return torch.stack([torch.zeros_like(loss), loss * count, count])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ from torch import nn
 
 from edgecnn import figure, files
 from edgecnn.artifact import Manifest, Step, read_manifest
-from edgecnn.compress.losses import Supervised
+from edgecnn.compress.class_scores import demand_trainable, gives_scores
+from edgecnn.compress.losses import Supervised, has_losses
 from edgecnn.compress.train import log
 from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import check_resumable, state_path
@@ -92,6 +93,8 @@ class Trained(Record):
     notes: list[str]
     seconds: float
     done_before: bool = False
+    #: The network itself; None where it was trained before.
+    network: nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def met(self) -> bool | None:
@@ -141,8 +144,15 @@ def train(
         return before
     opened = open_network(spec)
     preprocessing = training_preprocessing(spec, dataset)
-    # An input of a size that the network cannot take fails here.
-    cost.count(opened.network, preprocessing.channels, preprocessing.size)
+    # An input of a size that the network cannot take fails here, and a network that labels cannot train.
+    tried = cost.trial(opened.network, preprocessing.channels, preprocessing.size)
+    demand_trainable(opened.network, tried.outputs, spec.name, dataset.name, dataset.classes)
+    if has_losses(opened.network) and (options.mixup or options.cutmix):
+        raise InvalidValueError(
+            f"{spec.name} gives its own losses, for labels that cannot be mixed",
+            hint="leave out `mixup` and `cutmix`",
+        )
+    classifies = gives_scores(tried.outputs, dataset.classes)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stages = _stages(spec, opened, options)
     with torch.random.fork_rng(devices=[]):
@@ -152,12 +162,14 @@ def train(
     title = f"{spec.architecture.name} on {dataset.name}"
     task = Task(
         opened.network, objective, train_images, validation, dataset.classes, options, stages,
-        state_path(request.output), identity,
+        state_path(request.output), identity, classifies=classifies,
     )  # fmt: skip
     with log.kept(request.log, request.plot, title) as keep_log:
         history = fit(replace(task, keep_log=keep_log), accelerator, report)
-    top1, loss, count = evaluate(opened.network, test, accelerator)
+    top1, loss, count = evaluate(opened.network, test, accelerator, classifies=classifies)
     metrics = {"top1": top1, "loss": loss, "n": count, "data": dataset.name}
+    if top1 is None:
+        del metrics["top1"]
     manifest = _manifest(goal, spec, opened, dataset, preprocessing, task, metrics)
     if accelerator.is_main_process:
         checkpoint.save(request.output, opened.network, manifest)
@@ -167,7 +179,8 @@ def train(
     accelerator.wait_for_everyone()
     notes = [*opened.notes, *dataset.notes, *map(str, [*train_images.skipped, *test.skipped])]
     sha256 = files.sha256(request.output)
-    return Trained(request.output, sha256, manifest, history, notes, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Trained(request.output, sha256, manifest, history, notes, seconds, network=opened.network)
 
 
 def _manifest(
@@ -193,7 +206,6 @@ def _manifest(
         (*opened.lineage, step),
         preprocessing=preprocessing,
         labels=dataset.labels,
-        classes=dataset.classes,
         weights=dataset.name,
     )
 
@@ -204,15 +216,23 @@ def finetune(
     dataset: DataSet,
     options: TrainOptions,
     report: Callable[[Report], None] = lambda report: None,
-) -> float:
-    """Train all of a network, in place, at the rate for fine-tuning; return top-1 on the test images."""
+    *,
+    classifies: bool = True,
+) -> float | None:
+    """Train all of a network, in place, at the rate for fine-tuning; return top-1 on the test images.
+
+    There is none of a network that does not classify.
+    """
     preprocessing = training_preprocessing(spec, dataset)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stage = Stage("fine-tune", options.epochs, options.learning_rate(fine_tuning=True))
-    task = Task(network, Supervised(), train_images, validation, dataset.classes, options, (stage,))
+    task = Task(
+        network, Supervised(), train_images, validation, dataset.classes, options, (stage,),
+        classifies=classifies,
+    )  # fmt: skip
     accelerator = make_accelerator(options)
     fit(task, accelerator, report)
-    return evaluate(network, test, accelerator)[0]
+    return evaluate(network, test, accelerator, classifies=classifies)[0]
 
 
 def training_preprocessing(spec: NetworkSpec, dataset: DataSet) -> Preprocessing:
@@ -256,10 +276,13 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
 
     Raises InvalidValueError if a freeze is asked for and nothing would be frozen.
     """
-    fine_tuning = spec.origin != "random"
+    fine_tuning = opened.origin != "random"
+    new = tuple(f"{name}." for name in opened.new_layers)
+    if spec.has_new_classifier:
+        new = (f"{_classifier(opened.network)}.",)
     rate = options.learning_rate(fine_tuning=fine_tuning)
     frozen = 0
-    if not (fine_tuning and spec.has_new_classifier):
+    if not (fine_tuning and new):
         if options.freeze:
             raise InvalidValueError(
                 "there is no new classifier on known weights that could be trained alone",
@@ -272,7 +295,7 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
     if not frozen:
         return (whole,)
     scratch = options.learning_rate(fine_tuning=False)
-    return Stage("classifier", frozen, scratch, (f"{_classifier(opened.network)}.",)), whole
+    return Stage("classifier", frozen, scratch, new), whole
 
 
 def _classifier(network: nn.Module) -> str:
@@ -295,7 +318,7 @@ def describe_run(
     """Return what tells one run from another; what was asked, as JSON."""
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
     return {
-        "network": spec.sha256 or scratch,
+        "network": spec.sha256 or [*scratch, *spec.code_identity],
         "resolution": spec.size.said,
         "data": dataset.name,
         "data_sha256": dataset.sha256,

@@ -34,6 +34,7 @@ from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.loader import Loader
 from edgecnn.errors import InvalidValueError, TrainingError
 from edgecnn.optional_packages import require
+from edgecnn.zoo.code_errors import told
 
 #: Seconds between two saves of the state, and between two reports.
 SAVE_SECONDS, REPORT_SECONDS = 60.0, 0.2
@@ -68,6 +69,8 @@ class Task:
     identity: Mapping[str, Any] | None = None
     #: Called with the log so far after every epoch, in the first process.
     keep_log: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None
+    #: Whether the network gives class scores, of which accuracy is measured.
+    classifies: bool = True
 
 
 def make_accelerator(options: TrainOptions) -> Any:
@@ -120,7 +123,7 @@ class _Step(nn.Module):
         self._precision = precision
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        with self._precision.forward():
+        with self._precision.forward(), told():
             loss: Tensor = self.objective(self.network, images, targets)
         return loss.float()
 
@@ -255,8 +258,10 @@ class _RunningStage:
         }
         if self._task.validation is not None:
             measured = self._average.network if self._average else self._task.network
-            top1, loss, _ = evaluate(measured, self._task.validation, self._accelerator)
-            row["top1"], row["validation_loss"] = top1, loss
+            top1, loss, _ = evaluate(
+                measured, self._task.validation, self._accelerator, classifies=self._task.classifies
+            )
+            row |= {"validation_loss": loss} if top1 is None else {"top1": top1, "validation_loss": loss}
         return row
 
     def _keep(self, epoch: int, row: dict[str, Any]) -> None:

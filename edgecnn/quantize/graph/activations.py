@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgecnn.quantize.graph.edit import replace_nodes
+from edgecnn.quantize.graph.edit import Editor, replace_nodes
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.patterns import clip_bounds
 
@@ -37,6 +37,47 @@ def name_activations(model: onnx.ModelProto) -> None:
     while changed:
         graph = Graph(model)
         changed = any(_write(model, graph, node) for node in graph.nodes if node.op_type == "Clip")
+
+
+def name_clips(model: onnx.ModelProto) -> None:
+    """Write, in place, the larger or the lesser of a tensor and a number as Relu or Clip.
+
+    TensorFlow has min(relu(x), 6): that is one Clip.
+    """
+    editor = Editor(model)
+    graph, joined = editor.graph, set[str]()
+    for node in model.graph.node:
+        number = _bound(graph, node)
+        if number is None:
+            continue
+        source = next(name for name in node.input if not graph.is_constant(name))
+        before = graph.producer(source)
+        after_relu = (
+            before is not None and before.op_type == "Relu" and graph.only_consumer(source) is not None
+        )
+        ends = (number, np.inf) if node.op_type == "Max" else (-np.inf, number)
+        if before is not None and after_relu and number > 0 and node.op_type == "Min":
+            joined.add(source)
+            source, ends = before.input[0], (0.0, number)
+        node.op_type, node.input[:] = "Clip", [source]
+        if ends == (0, np.inf):
+            node.op_type = "Relu"
+            continue
+        for name, end in zip(("low", "high"), ends, strict=True):
+            known = np.isfinite(end)
+            node.input.append(
+                editor.add_constant(f"{node.output[0]}_{name}", np.float32(end)) if known else ""
+            )
+    replace_nodes(model, [node for node in model.graph.node if node.output[0] not in joined])
+
+
+def _bound(graph: Graph, node: onnx.NodeProto) -> float | None:
+    """Return the number that bounds the one other input of a Max or Min; None for any other node."""
+    constants = [graph.constant(name) for name in node.input if graph.is_constant(name)]
+    if node.op_type not in ("Max", "Min") or len(node.input) != 2 or len(constants) != 1:
+        return None
+    alone = constants[0].size == 1 and constants[0].ndim <= 1 and constants[0].dtype == np.float32
+    return float(constants[0].reshape(())) if alone and np.isfinite(constants[0]) else None
 
 
 def _write(model: onnx.ModelProto, graph: Graph, clip: onnx.NodeProto) -> bool:

@@ -10,6 +10,7 @@ from onnx import helper, inliner, version_converter
 from edgecnn.errors import ArtifactError
 from edgecnn.quantize.graph.edit import Editor, copy_of, replace_nodes
 from edgecnn.quantize.graph.opset_before_7 import to_opset_7, unknown_form
+from edgecnn.quantize.graph.silence import silenced
 
 #: The operator set that graphs are brought to; TensorRT and ONNX Runtime both know it well.
 OPSET = 18
@@ -76,7 +77,8 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         if spatial and spatial[0].i == 0:
             raise unknown_form(node, opset, "it normalizes every pixel by itself")
     try:
-        converted: onnx.ModelProto = version_converter.convert_version(result, OPSET)
+        with silenced():
+            converted: onnx.ModelProto = version_converter.convert_version(result, OPSET)
     except Exception as error:  # the converter raises whatever its C++ asserts
         if opset >= MIN_OPSET:
             return model

@@ -40,13 +40,21 @@ PATTERNS: dict[str, str] = {
     **dict.fromkeys(("Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Gelu", "Mish"), ACTIVATION),
     **dict.fromkeys(("Softplus", "Softsign", "Erf"), ACTIVATION),
     **dict.fromkeys(("BatchNormalization", "Sub", "Div", "Neg", "Abs", "Exp", "Sqrt"), POINTWISE),
+    **dict.fromkeys(("Pow", "Log", "Reciprocal"), POINTWISE),
     **dict.fromkeys(("Shape", "Size", "ConstantOfShape", "Range"), SHAPE),
 }
-#: A tensor times such a function of itself is an activation with a name.
-_GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu", "Softplus": "Mish"}
+#: A tensor times a function of itself is an activation with a name: by the first of these in the function.
+_GATES = {
+    "Softplus": "Mish", "Log": "Mish", "Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu",
+    "Tanh": "Gelu",
+}  # fmt: skip
 _GATED = "gated activation"
-#: A gate is found within so many nodes; GELU's has four.
-_GATE_LENGTH = 6
+#: What a function of one tensor is that divides by a root of its means, and what tells that it does.
+_NORMALIZATION = "normalization"
+_REDUCTIONS = frozenset({"ReduceMean", "GlobalAveragePool", "ReduceSum", "ReduceSumSquare", "ReduceL2"})
+_ROOTS = frozenset({"Sqrt", "Pow", "ReduceL2"})
+#: Such functions have so many nodes at most: GELU's by tanh nine, a normalization with its factors fourteen.
+_LONGEST = 16
 
 
 class Pattern:
@@ -73,7 +81,7 @@ class Pattern:
         self.inputs = variable if several else [name for name in node.input[:1] if name in variable]
         self.outputs = [name for name in node.output if name] if self.op == "Split" else [node.output[0]]
         if gate:
-            self.op = next((_GATES[part.op_type] for part in gate if part.op_type in _GATES), _GATED)
+            self.op = _name_of(gate)
             self.inputs = variable
 
 
@@ -82,12 +90,7 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
 
     `exclude` gives the rule of each node that stays float in any case.
     """
-    gates = {}
-    for node in graph.nodes:
-        gate = _gate(graph, node) if node.op_type == "Mul" else []
-        # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
-        if gate and not (len(gate) == 1 and gate[0].op_type in scheme.needs_output):
-            gates[node.name] = gate
+    gates = _gates(graph, scheme)
     inner = {part.name for gate in gates.values() for part in gate}
     shapes: set[str] = set()
     patterns = []
@@ -100,7 +103,8 @@ def match(graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> list[Patt
             continue
         gate = gates.get(node.name, [])
         if gate:
-            kind, rule = ACTIVATION, None
+            normalizes = _name_of(gate) == _NORMALIZATION
+            kind, rule = (FLOAT, f"no int8 form: {_NORMALIZATION}") if normalizes else (ACTIVATION, None)
             variable = _read_from_outside(graph, [*gate, node])
         excluded = [exclude[part.name] for part in (*gate, node) if part.name in exclude]
         if excluded:
@@ -159,42 +163,55 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
     return None
 
 
-def _gate(graph: Graph, product: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the nodes that make one factor of a product out of the other, in the graph's order.
+def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
+    """Return by name the nodes that end an activation or a normalization, and the others of each."""
+    gates: dict[str, list[onnx.NodeProto]] = {}
+    inner: set[str] = set()
+    order = {name: index for index, node in enumerate(graph.nodes) for name in node.output}
+    for node in reversed(graph.nodes):  # the larger ones, which hold others, end later
+        if node.op_type not in ("Mul", "Div", "Add", "Sub") or node.name in inner:
+            continue
+        gate = _gate(graph, node, order)
+        operators = {part.op_type for part in gate}
+        # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
+        alone = len(gate) == 1 and gate[0].op_type in scheme.needs_output
+        activation = node.op_type == "Mul" and gate and not alone and not operators & _REDUCTIONS
+        if activation or _name_of(gate) == _NORMALIZATION:
+            gates[node.name] = gate
+            inner.update(part.name for part in gate)
+    return gates
 
-    They are pointwise functions, read by nothing else: x * sigmoid(x), GELU and their like. The other factor
-    may be scaled first, as in 0.5 x * (1 + erf(x / sqrt(2))). Empty if the product is of another kind.
+
+def _name_of(gate: list[onnx.NodeProto]) -> str:
+    """Return what a function of one tensor is called, by the nodes before its last."""
+    operators = {part.op_type for part in gate}
+    if operators & _REDUCTIONS:
+        return _NORMALIZATION if operators & _ROOTS else ""
+    return next((name for inner, name in _GATES.items() if inner in operators), _GATED)
+
+
+def _gate(graph: Graph, last: onnx.NodeProto, order: Mapping[str, int]) -> list[onnx.NodeProto]:
+    """Return the nodes that make both inputs of the last one out of one tensor, in the graph's order.
+
+    They are pointwise functions and means, read by nothing else: in x * sigmoid(x), in
+    0.5 x * (1 + erf(x / sqrt(2))), in what GELU by tanh makes of x and its cube, and in what divides x by the
+    root of its variance. Else empty. `order` has the place of each tensor's node in the graph.
     """
-    if len(product.input) != 2:
-        return []
-    for source, factor in (product.input, product.input[::-1]):
-        gate: list[onnx.NodeProto] = []
-        scaling = _scaling(graph, source)
-        ends = {source, *_read_from_outside(graph, scaling)}
-        while factor not in ends and len(gate) < _GATE_LENGTH:
-            node = graph.producer(factor)
-            known = node is not None and PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
-            if node is None or not known or graph.only_consumer(factor) is None:
-                break
-            read = [name for name in node.input if not graph.is_constant(name)]
-            if len(read) != 1:
-                break
-            gate.insert(0, node)
-            factor = read[0]
-        if gate and factor in ends:
-            return gate if factor == source else [*scaling, *gate]
-    return []
+    gate = [last]
+    ends = set(_read_from_outside(graph, gate))
+    while len(ends) > 1 and len(gate) <= _LONGEST:
+        node = graph.producer(max(ends, key=lambda name: order.get(name, -1)))
+        if node is None or node.output[0] in graph.outputs or not _pointwise_or_mean(node):
+            return []
+        if any(all(reader is not part for part in gate) for reader in graph.consumers(node.output[0])):
+            return []
+        gate.insert(0, node)
+        ends = set(_read_from_outside(graph, gate))
+    return gate[:-1] if len(ends) == 1 else []
 
 
-def _scaling(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
-    """Return the node that makes a tensor, which has one reader, by a constant factor; else nothing."""
-    node = graph.producer(tensor)
-    if node is None or node.op_type not in ("Mul", "Div") or graph.only_consumer(tensor) is None:
-        return []
-    constant = graph.is_constant(node.input[1]) or (
-        node.op_type == "Mul" and graph.is_constant(node.input[0])
-    )
-    return [node] if constant else []
+def _pointwise_or_mean(node: onnx.NodeProto) -> bool:
+    return node.op_type in _REDUCTIONS or PATTERNS.get(node.op_type) in (ACTIVATION, ARITHMETIC, POINTWISE)
 
 
 def _read_from_outside(graph: Graph, nodes: list[onnx.NodeProto]) -> list[str]:

@@ -7,12 +7,13 @@ from onnx import helper, numpy_helper
 
 from edgecnn.errors import EdgecnnError
 from edgecnn.optional_packages import require
-from edgecnn.quantize.graph.activations import name_activations
+from edgecnn.quantize.graph.activations import name_activations, name_clips
 from edgecnn.quantize.graph.edit import copy_of, drop_unread, replace_nodes
 from edgecnn.quantize.graph.fold_affine import fold_affine, join_gemms, plain_gemms
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.quantize.graph.index import Graph, attribute
 from edgecnn.quantize.graph.not_finite import close_channels
+from edgecnn.quantize.graph.silence import silenced
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,9 +28,11 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     onnxsim = require("onnxsim", "simplifying a graph")
     result = copy_of(model)
     _without_dropout(result)
+    name_clips(result)
     name_activations(result)  # before a constant of theirs is folded into the layer before
     try:
-        simplified, checked = onnxsim.simplify(result)
+        with silenced():
+            simplified, checked = onnxsim.simplify(result)
     except Exception as error:  # onnxsim raises bare RuntimeErrors and the checker's own kind
         raise EdgecnnError(f"onnxsim cannot simplify this graph: {str(error).strip()}") from error
     if not checked:
@@ -37,6 +40,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     result = simplified
     _take_out_constants(result)
     _rewrite_nodes(result)
+    name_clips(result)
     name_activations(result)
     fold_affine(result)
     join_gemms(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -30,10 +30,29 @@ _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
 
 
+#: Where activations end that are zero below: HardSwish to the bit, the others to less than 0.003.
+_FLOORS = {"HardSwish": -3.0, "Swish": -8.0, "Mish": -8.0, "Gelu": -4.0}
+#: Operators whose outputs hold some of the values of their input.
+_PARTING = ("Split", "Slice", "Gather")
 #: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
 _FINEST = 1 / 128
 #: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
 NOT_FINITE = "its values are not finite"
+
+
+#: Why tensors that meet in a concatenation, or come out of one, do not share a scale (`shared_scales.apart`).
+FAR_APART = "ranges that differ more than 16-fold"
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A node whose inputs and outputs have one scale."""
+
+    node: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    #: Whether an output may hold some of the values only: those of a few channels, with a range of their own.
+    parts: bool
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,12 @@ class Placement:
     shares: dict[str, str]
     #: Tensors whose ranges must be measured, in the graph's order: the others hold only values of these.
     observed: list[str]
+    #: Tensor that only an activation reads: below this the activation gives all but zero.
+    floors: dict[str, float]
+    #: Nodes by which tensors share a scale, in the graph's order.
+    sharing: list[Sharing]
+    #: Concatenation that has a scale for each of its inputs: the rule that says so.
+    own_scales: dict[str, str]
     #: Output of a pooling: its input, where both are quantized.
     pooled: dict[str, str]
     #: Weighted nodes that are quantized.
@@ -60,7 +85,7 @@ class Placement:
 
         The range of a group runs from the lowest low to the highest high of its members. Averages that are
         all but zero get steps no finer than `_FINEST` of their input's: engines rescale by no larger factor,
-        and the rounding of what is averaged is coarser.
+        and the rounding of what is averaged is coarser. No codes are for what an activation makes zero.
         """
         groups: dict[str, Range] = {}
         for name in self.observed:
@@ -72,10 +97,15 @@ class Placement:
             missing = _FINEST * (high - low) - (groups[root][1] - groups[root][0])
             if missing > 0:
                 groups[root] = (groups[root][0] - missing / 2, groups[root][1] + missing / 2)
+        for name, floor in self.floors.items():
+            low, high = groups[name]
+            groups[name] = (max(low, floor), high)
         return {name: groups[self.shares.get(name, name)] for name in self.tensors}
 
 
-def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Placement:
+def place(
+    graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}, apart: Collection[str] = ()
+) -> Placement:
     """Decide by the table and by what the scheme's engines fuse.
 
     A tensor is quantized because a quantized node reads it or, where the scheme says so, makes it. A node
@@ -83,13 +113,15 @@ def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Plac
     accuracy without a gain. Nodes that stay float stand between a DequantizeLinear and a QuantizeLinear
     where their neighbours are quantized. The graph's outputs stay float: an application reads them.
 
-    `exclude` maps the name of a node to the rule by which it stays float, for mixed precision.
+    `exclude` maps the name of a node to the rule by which it stays float, for mixed precision. `apart` are
+    nodes whose tensors must not share a scale: a concatenation has one for each input, or is float where its
+    values part again, and what parts values is float.
     """
     infinite = infinite_tensors(graph)
     open_ended = {
         node.name: NOT_FINITE for node in graph.nodes if infinite.intersection((*node.input, *node.output))
     }
-    placer = _Placer(graph, scheme, {**open_ended, **exclude})
+    placer = _Placer(graph, scheme, {**open_ended, **exclude}, apart)
     placer.want()
     placer.move()
     position: dict[str, int] = {}
@@ -103,6 +135,9 @@ def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Plac
         tensors=list(position),
         shares=shares,
         observed=[name for name in position if name not in derived],
+        floors=placer.floors(shares),
+        sharing=list(placer.sharing()),
+        own_scales=placer.own_scales(),
         pooled=placer.pooled(),
         compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
         float_nodes=dict(placer.left_float()),
@@ -112,7 +147,9 @@ def place(graph: Graph, scheme: Scheme, exclude: Mapping[str, str] = {}) -> Plac
 class _Placer:
     """One graph under one scheme."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, exclude: Mapping[str, str]) -> None:
+    def __init__(
+        self, graph: Graph, scheme: Scheme, exclude: Mapping[str, str], apart: Collection[str]
+    ) -> None:
         self.graph = graph
         self.scheme = scheme
         self.patterns = patterns.match(graph, scheme, exclude)
@@ -121,10 +158,15 @@ class _Placer:
         self.active: list[patterns.Pattern] = []
         self._made_by = {name: pattern for pattern in self.patterns for name in pattern.outputs}
         self._of_node = {part.name: pattern for pattern in self.patterns for part in pattern.parts}
+        self._apart = apart
+        for pattern in self.patterns:
+            if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
+                pattern.kind, pattern.rule = FLOAT, FAR_APART
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
-                pattern.kind, pattern.rule = FLOAT, f"no int8 after it: {pattern.op}"
+                far = pattern.node.name in apart
+                pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _gaining(self) -> set[str]:
@@ -179,7 +221,8 @@ class _Placer:
                 self.wanted.update(pattern.outputs)
                 # A clipped tensor in one group with one that is not would have a range too wide.
                 bounds = {clips.get(name) for name in pattern.inputs}
-                if len(bounds) == 1 or not self.scheme.clips_by_range:
+                alike = len(bounds) == 1 or not self.scheme.clips_by_range
+                if alike and pattern.node.name not in self._apart:
                     self.active.append(pattern)
             elif pattern.op in self.scheme.needs_output and output not in self.graph.outputs:
                 self.wanted.add(output)
@@ -254,6 +297,33 @@ class _Placer:
             for item in self.patterns
             if item.kind == POOL and self.wanted.issuperset((item.inputs[0], item.outputs[0]))
         }
+
+    def floors(self, shares: Mapping[str, str]) -> dict[str, float]:
+        """Return for what only an activation reads the value below which that gives all but zero."""
+        grouped = {*shares, *shares.values()}
+        return {
+            item.inputs[0]: _FLOORS[item.op]
+            for item in self.patterns
+            if item.kind == ACTIVATION and item.op in _FLOORS and not self.scheme.symmetric
+            if item.inputs[0] in self.wanted - grouped and item.inputs[0] not in self.graph.outputs
+            if all(reader in item.parts for reader in self.graph.consumers(item.inputs[0]))
+        }
+
+    def sharing(self) -> Iterator[Sharing]:
+        """Yield the nodes by which tensors share a scale."""
+        active = {id(pattern) for pattern in self.active}
+        for item in self.patterns:
+            if id(item) in active:
+                inputs, outputs = self._quantized(item.inputs), self._quantized(item.outputs)
+                yield Sharing(item.node.name, inputs, outputs, item.op in _PARTING)
+
+    def _quantized(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in self.wanted)
+
+    def own_scales(self) -> dict[str, str]:
+        """Return the concatenations whose inputs have scales of their own because of their ranges."""
+        joins = (item for item in self.patterns if item.kind == JOIN and item.node.name in self._apart)
+        return {item.node.name: FAR_APART for item in joins}
 
     def left_float(self) -> Iterator[tuple[str, str]]:
         """Yield the nodes that stay float, and their rules."""

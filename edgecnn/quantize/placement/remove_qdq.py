@@ -21,6 +21,7 @@ from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
+from edgecnn.quantize.placement.shared_scales import place_by_ranges
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import SCHEMES, Scheme
 
@@ -92,7 +93,7 @@ def to_scheme(
         raise ArtifactError("the manifest does not say by which scheme the model is quantized", hint=_HINT)
     asked = ChosenNodes.from_json(quantization).float_nodes(graph)
     kept_float = exclusions(graph, quantization.get("float_nodes", {}), written, asked)
-    placement = place(graph, scheme, kept_float)
+    placement = _placed(graph, scheme, kept_float, quantization)
     if scheme.name == written.name and set(placement.tensors) == set(parts.ranges):
         ranges = parts.ranges
     else:
@@ -102,6 +103,20 @@ def to_scheme(
     if parts.front is not None:
         result = front_end.attach(result, parts.front)
     return result, placement
+
+
+def _placed(
+    graph: Graph, scheme: Scheme, exclude: Mapping[str, str], quantization: Mapping[str, Any]
+) -> Placement:
+    """Return the placement by the manifest's ranges, of those that it has a range for every tensor of.
+
+    Files from before tensors of far apart ranges had scales of their own have them only for shared ones.
+    """
+    known = {
+        name: of[scheme.name] for name, of in quantization.get("ranges", {}).items() if scheme.name in of
+    }
+    placement = place_by_ranges(graph, scheme, exclude, known)
+    return placement if known.keys() >= set(placement.observed) else place(graph, scheme, exclude)
 
 
 def stored_ranges(quantization: Mapping[str, Any], placement: Placement, scheme: Scheme) -> dict[str, Range]:

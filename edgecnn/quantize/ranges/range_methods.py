@@ -15,6 +15,8 @@ Range = tuple[float, float]
 
 #: Least width of a range: a tensor that is always zero still needs a scale.
 _MIN_WIDTH = 1e-8
+#: The width of such a range, whichever form it has.
+NO_WIDTH = 2 * _MIN_WIDTH
 _ROUNDS = 3
 #: Share of the values that the percentile method leaves inside, at each end.
 PERCENTILE = 0.9999

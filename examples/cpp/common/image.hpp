@@ -1,7 +1,8 @@
-// From a photograph to a network's input, with the bytes that edgecnn/runtime/images.py gives: resize the
-// shorter side, crop the centre. Resampling is Pillow's: separable, antialiased, fixed-point.
+// From a photograph to a network's input, with the bytes that edgecnn/runtime/preprocessing.py gives: fit it into
+// the input, order the channels, normalize.
 // With OpenCV, decode with cv::imread, convert BGR to RGB (of a picture with transparency, read with
-// IMREAD_UNCHANGED, BGRA to RGBA), and fill an Image; cv::resize is no substitute, for it does not antialias.
+// IMREAD_UNCHANGED, BGRA to RGBA), and fill an Image; cv::resize is no substitute for Pillow's filters, for it
+// does not antialias.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "manifest.hpp"
+#include "resample.hpp"
 
 struct Image {  // rows from the top, channels interleaved: 3 for RGB, 1 for grey, 4 for RGB and opacity
     int width = 0, height = 0, channels = 0;
@@ -73,86 +75,62 @@ inline Image with_channels(const Image& image, int channels) {
     return result;
 }
 
-inline double filter_weight(const std::string& interpolation, double x) {
-    x = std::abs(x);
-    if (interpolation == "bilinear") return x < 1 ? 1 - x : 0;
-    constexpr double a = -0.5;  // the cubic convolution kernel of Keys, 1981
-    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-    return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-}
-
-struct Window {  // which pixels of the original make one of the result
-    int first;
-    std::vector<int> weights;  // fixed-point, with weight_bits of fraction
+struct Size {
+    int width, height;
 };
-constexpr int weight_bits = 22;
 
-inline std::vector<Window> windows(int length, int wanted, const std::string& interpolation) {
-    const double scale = double(length) / wanted, stretch = std::max(scale, 1.0);
-    const double support = (interpolation == "bilinear" ? 1 : 2) * stretch;
-    std::vector<Window> result;
-    for (int to = 0; to < wanted; ++to) {
-        const double centre = (to + 0.5) * scale;
-        Window window{std::max(0, int(centre - support + 0.5)), {}};
-        const int last = std::min(length, int(centre + support + 0.5));
-        std::vector<double> exact;
-        double sum = 0;
-        for (int from = window.first; from < last; ++from) {
-            exact.push_back(filter_weight(interpolation, (from - centre + 0.5) / stretch));
-            sum += exact.back();
-        }
-        for (double weight : exact) window.weights.push_back(int(std::round(weight / sum * (1 << weight_bits))));
-        result.push_back(window);
+struct Fitted {  // what a picture is resized to, and where the input's corner lies in that: before it, if padded
+    Size resized;
+    int left, top;
+};
+
+// nearbyint rounds halves to even, as Python does.
+inline int rounded(double value) { return int(std::nearbyint(value)); }
+
+inline Fitted fitted(const Size picture, const Manifest& manifest) {
+    const int high = manifest.height, wide = manifest.width;
+    if (manifest.fit == "stretch") return {{wide, high}, 0, 0};
+    if (manifest.fit == "letterbox" || manifest.fit == "letterbox-corner") {
+        const double scale = std::min(double(high) / picture.height, double(wide) / picture.width);
+        if (manifest.fit == "letterbox-corner")
+            return {{std::max(1, int(picture.width * scale)), std::max(1, int(picture.height * scale))}, 0, 0};
+        const Size size{std::max(1, rounded(picture.width * scale)), std::max(1, rounded(picture.height * scale))};
+        return {size, -rounded((wide - size.width) / 2.0 - 0.1), -rounded((high - size.height) / 2.0 - 0.1)};
     }
-    return result;
+    const int least_width = int(wide / manifest.crop), least_height = int(high / manifest.crop);
+    if (manifest.fit == "crop-paddle") {
+        const double scale = std::max(double(least_height) / picture.height, double(least_width) / picture.width);
+        const Size size{rounded(picture.width * scale), rounded(picture.height * scale)};
+        return {size, int(std::floor((size.width - wide) / 2.0)), int(std::floor((size.height - high) / 2.0))};
+    }
+    if (manifest.fit != "crop") throw std::runtime_error("fit " + manifest.fit + " is not written here");
+    Size size{least_width, int(double(least_width) * picture.height / picture.width)};
+    if (1LL * least_width * picture.height < 1LL * least_height * picture.width)
+        size = {int(double(least_height) * picture.width / picture.height), least_height};
+    return {size, rounded((size.width - wide) / 2.0), rounded((size.height - high) / 2.0)};
 }
 
-// Resizes one axis of an image seen as (outer, length, inner), and gives (outer, wanted, inner).
-inline std::vector<std::uint8_t> resample(const std::vector<std::uint8_t>& in, int outer, int length, int inner,
-                                          int wanted, const std::string& interpolation) {
-    const std::vector<Window> all = windows(length, wanted, interpolation);
-    std::vector<std::uint8_t> out;
-    out.reserve(std::size_t(outer) * wanted * inner);
-    for (int o = 0; o < outer; ++o) {
-        for (const Window& window : all) {
-            for (int i = 0; i < inner; ++i) {
-                const std::uint8_t* from = &in[(std::size_t(o) * length + window.first) * inner + i];
-                int total = 1 << (weight_bits - 1);
-                for (int weight : window.weights) {
-                    total += weight * *from;
-                    from += inner;
-                }
-                out.push_back(std::uint8_t(std::clamp(total >> weight_bits, 0, 255)));
+// The fitted image: height x width x channels of the input, not normalised.
+inline Image frame(const Image& original, const Manifest& manifest) {
+    const int bands = manifest.color == "grey" ? 1 : 3, channels = manifest.channels();
+    const Image picture = with_channels(original, bands);
+    const Fitted place = fitted({picture.width, picture.height}, manifest);
+    const Size size = place.resized;
+    const std::vector<std::uint8_t> pixels =
+        resize(picture.pixels, picture.width, picture.height, size.width, size.height, bands, manifest.interpolation);
+    Image result{manifest.width, manifest.height, channels, {}};
+    result.pixels.reserve(std::size_t(result.width) * result.height * channels);
+    for (int y = place.top; y < place.top + result.height; ++y) {
+        for (int x = place.left; x < place.left + result.width; ++x) {
+            const bool inside = y >= 0 && y < size.height && x >= 0 && x < size.width;
+            if (!inside && manifest.pad.empty()) throw std::runtime_error("a crop larger than the image");
+            for (int channel = 0; channel < channels; ++channel) {
+                const int band = manifest.color == "bgr" ? 2 - channel % 3 : channel % bands;
+                result.pixels.push_back(
+                    inside ? pixels[(std::size_t(y) * size.width + x) * bands + band]
+                           : std::uint8_t(manifest.pad[manifest.pad.size() == 1 ? 0 : channel % bands]));
             }
         }
-    }
-    return out;
-}
-
-// The resized and cropped image: size x size pixels, not normalised.
-inline Image frame(const Image& original, const Manifest& manifest) {
-    if (manifest.interpolation != "bilinear" && manifest.interpolation != "bicubic")
-        throw std::runtime_error("interpolation " + manifest.interpolation + " is not written here");
-    Image image = with_channels(original, manifest.channels());
-    const int side = int(manifest.size / manifest.crop);
-    const int shorter = std::min(image.width, image.height), longer = std::max(image.width, image.height);
-    const int other = int(double(side) * longer / shorter);
-    const int width = image.width <= image.height ? side : other;
-    const int height = image.width <= image.height ? other : side;
-    if (width != image.width)
-        image.pixels = resample(image.pixels, image.height, image.width, image.channels, width,
-                                manifest.interpolation);
-    if (height != image.height)
-        image.pixels = resample(image.pixels, 1, image.height, width * image.channels, height,
-                                manifest.interpolation);
-    // nearbyint rounds halves to even, as Python does.
-    const int left = int(std::nearbyint((width - manifest.size) / 2.0));
-    const int top = int(std::nearbyint((height - manifest.size) / 2.0));
-    if (left < 0 || top < 0) throw std::runtime_error("a crop larger than the image");
-    Image result{manifest.size, manifest.size, image.channels, {}};
-    for (int y = top; y < top + manifest.size; ++y) {
-        const auto row = image.pixels.begin() + (std::ptrdiff_t(y) * width + left) * image.channels;
-        result.pixels.insert(result.pixels.end(), row, row + manifest.size * image.channels);
     }
     return result;
 }
@@ -164,7 +142,7 @@ inline std::vector<std::uint8_t> network_input(const Image& image, const Manifes
     std::vector<std::uint8_t> bytes(picture.pixels.size() * sizeof(float));
     float* values = reinterpret_cast<float*>(bytes.data());
     for (int channel = 0; channel < picture.channels; ++channel) {
-        const float scale = float(1 / (255 * manifest.std[channel]));
+        const float scale = float(1 / (255 / manifest.pixels * manifest.std[channel]));
         const float offset = float(-manifest.mean[channel] / manifest.std[channel]);
         for (std::size_t i = channel; i < picture.pixels.size(); i += picture.channels)
             *values++ = picture.pixels[i] * scale + offset;

@@ -11,10 +11,14 @@
 
 struct Manifest {
     std::string dtype;           // of the input: "uint8" (N, H, W, C) or "float32" (N, C, H, W)
-    int size;                    // height and width of the input, in pixels
-    double crop;                 // share of the shorter side that the centre crop keeps
-    std::string interpolation;   // "bilinear" or "bicubic"
-    std::vector<double> mean;    // per channel, in units of full scale
+    int height, width;           // of the input, in pixels
+    std::string fit = "crop";    // "crop", "crop-paddle", "stretch", "letterbox" or "letterbox-corner"
+    double crop = 1;             // share of the shorter side that the centre crop keeps
+    std::vector<int> pad;        // level around a letterboxed picture: one, or one per channel
+    std::string interpolation;   // "bilinear", "bicubic", "nearest", "box", "lanczos" or "opencv-bilinear"
+    std::string color;           // "rgb", "bgr" or "grey"
+    int pixels = 1;              // what a white pixel is: 1 or 255
+    std::vector<double> mean;    // per channel, in the unit of pixels
     std::vector<double> std;
     int weight_bits = 0;              // of an int8 file: 8 or 7
     std::vector<std::string> labels;  // empty where the manifest only names a label set, such as "imagenet"
@@ -30,11 +34,20 @@ struct Manifest {
         manifest.dtype = json["inputs"].array().at(0)["dtype"].text();
         if (manifest.dtype != "uint8" && manifest.dtype != "float32")
             throw std::runtime_error("an input of type " + manifest.dtype + "; export with --input uint8");
-        manifest.size = static_cast<int>(preprocessing["size"].number());
-        manifest.crop = preprocessing["crop"].number();
+        const auto whole = [&preprocessing](const char* key) { return static_cast<int>(preprocessing[key].number()); };
+        // The first manifests say the size of a square, and nothing of what has a default here.
+        manifest.height = whole(preprocessing.has("height") ? "height" : "size");
+        manifest.width = whole(preprocessing.has("width") ? "width" : "size");
+        if (preprocessing.has("fit")) manifest.fit = preprocessing["fit"].text();
+        if (preprocessing.has("crop")) manifest.crop = preprocessing["crop"].number();
+        if (preprocessing.has("pad"))
+            for (const Json& level : preprocessing["pad"].array()) manifest.pad.push_back(int(level.number()));
+        if (preprocessing.has("pixels")) manifest.pixels = whole("pixels");
         manifest.interpolation = preprocessing["interpolation"].text();
         for (const Json& value : preprocessing["mean"].array()) manifest.mean.push_back(value.number());
         for (const Json& value : preprocessing["std"].array()) manifest.std.push_back(value.number());
+        manifest.color = preprocessing.has("color") ? preprocessing["color"].text() : "rgb";
+        if (manifest.channels() == 1) manifest.color = "grey";
         if (json["precision"].text() == "int8") {
             const Json& quantization = json["quantization"];
             manifest.weight_bits = quantization.has("weight_bits") ? int(quantization["weight_bits"].number()) : 8;

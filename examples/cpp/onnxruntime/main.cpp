@@ -33,10 +33,11 @@ int classify(const std::string& model, const std::string& photo, const std::stri
     if (!labels.empty()) manifest.labels = read_labels(labels);
 
     std::vector<std::uint8_t> bytes = network_input(read_ppm(photo), manifest);
-    const std::int64_t size = manifest.size, channels = manifest.channels();
+    const std::int64_t height = manifest.height, width = manifest.width, channels = manifest.channels();
     const bool frames = manifest.dtype == "uint8";
     const std::vector<std::int64_t> shape =
-        frames ? std::vector<std::int64_t>{1, size, size, channels} : std::vector<std::int64_t>{1, channels, size, size};
+        frames ? std::vector<std::int64_t>{1, height, width, channels}
+               : std::vector<std::int64_t>{1, channels, height, width};
     const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     const Ort::Value input = Ort::Value::CreateTensor(
         memory, bytes.data(), bytes.size(), shape.data(), shape.size(),

@@ -27,9 +27,10 @@ int classify(const std::string& path, const std::string& photo, const std::strin
     if (!labels.empty()) manifest.labels = read_labels(labels);
 
     std::vector<std::uint8_t> bytes = network_input(read_ppm(photo), manifest);
-    const auto size = std::size_t(manifest.size), channels = std::size_t(manifest.channels());
+    const auto height = std::size_t(manifest.height), width = std::size_t(manifest.width);
+    const auto channels = std::size_t(manifest.channels());
     const bool frames = manifest.dtype == "uint8";
-    const ov::Shape shape = frames ? ov::Shape{1, size, size, channels} : ov::Shape{1, channels, size, size};
+    const ov::Shape shape = frames ? ov::Shape{1, height, width, channels} : ov::Shape{1, channels, height, width};
     // A batch that is known when the model is compiled lets OpenVINO plan its memory.
     model->reshape(ov::PartialShape(shape));
     // One compiled model for the life of the application, shared by its threads; one request for each thread.

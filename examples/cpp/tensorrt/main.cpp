@@ -77,10 +77,10 @@ int classify(const std::string& path, const std::string& photo, const std::strin
     const char* const input_name = tensor_name(*engine, nvinfer1::TensorIOMode::kINPUT);
     const char* const output_name = tensor_name(*engine, nvinfer1::TensorIOMode::kOUTPUT);
     check(engine->getTensorDataType(output_name) == nvinfer1::DataType::kFLOAT, "logits are not float32");
-    const int size = manifest.size, channels = manifest.channels();
+    const int height = manifest.height, width = manifest.width, channels = manifest.channels();
     check(context->setInputShape(input_name, manifest.dtype == "uint8"
-                                                 ? nvinfer1::Dims4{1, size, size, channels}
-                                                 : nvinfer1::Dims4{1, channels, size, size}),
+                                                 ? nvinfer1::Dims4{1, height, width, channels}
+                                                 : nvinfer1::Dims4{1, channels, height, width}),
           "it does not take one image of the manifest's size");
     const nvinfer1::Dims shape = context->getTensorShape(output_name);
     std::vector<float> logits(static_cast<std::size_t>(shape.d[shape.nbDims - 1]));

@@ -153,7 +153,7 @@ def test_a_real_network_gets_as_fast_as_asked():
         assert measure(found.pruned.network).ratio < 0.7  # a third comparison, on a machine that others use
 
 
-def test_a_timer_tells_a_small_network_from_a_large_one(short_warm_up):
+def test_a_timer_tells_a_small_network_from_a_large_one():
     from edgecnn.compress.prune.network_timing import Timer
 
     def network(width):

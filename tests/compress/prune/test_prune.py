@@ -43,6 +43,7 @@ STRUCTURES = {
 OTHERS = (
     "zfnet", "inception_v3", "inception_resnet_v2", "se_resnet50", "densenet121", "xception", "nasnet_mobile",
     "mobilenet_v4_conv_small", "mnasnet0_5", "efficientnet_b0", "efficientnet_lite0",
+    "regnet_y_200mf", "repvgg_a0", "mobileone_s0", "ghostnet", "efficientnet_v2_b0", "convnext_tiny",
 )  # fmt: skip
 
 
@@ -97,7 +98,11 @@ def test_narrow_networks_without_alignment(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "densenet121", "se_resnet50", "shufflenet_v2_x1_0", "mobilenet_v2", "vgg11"]
+    "name",
+    [
+        *("resnet18", "squeezenet1_1", "se_resnet50", "shufflenet_v2_x1_0", "mobilenet_v2", "vgg11"),
+        pytest.param("densenet121", marks=pytest.mark.slow),
+    ],
 )
 def test_channels_that_are_zero_can_go_without_a_trace(name):
     """Silence the channels that will go, wherever they are written: nothing may change without them."""
@@ -304,3 +309,18 @@ def test_single_images_leave_the_statistics_of_batch_normalization_as_they_are()
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     recalibrate(network, [(image, torch.zeros(1)), (image.repeat(2, 1, 1, 1), torch.zeros(2))])
     assert not torch.equal(before["2.running_mean"], network[2].running_mean)
+
+
+def test_channels_that_meet_a_constant_of_their_number_stay():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)
+            self.register_buffer("shift", torch.ones(16, 1, 1))
+            self.scores = nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.scores(self.second(self.first(x) + self.shift).mean((2, 3)))
+
+    pruned = prune(Shifted(), torch.zeros(1, 3, 8, 8), goal=Goal("macs", 0.6, relative=True), align=1)
+    assert pruned.network.first.weight.shape[0] == 16 > pruned.network.second.weight.shape[0]

@@ -43,7 +43,18 @@ def made(bare_board: Board, desk: Path) -> Board:
     ssh_board.install_decoy(packages)
     done = run_here("doctor", "--on", "board")
     assert done.returncode == 0, done.stderr
+    _measure_at_once(bare_board)
     return bare_board
+
+
+def _measure_at_once(board: Board) -> None:
+    """Let engines there be measured without warming up: beside other tests they are never stable."""
+    (path,) = board.files.glob(
+        "environment-*/lib/python*/site-packages/edgecnn/measure/latency/profile_engines.py"
+    )
+    text = path.read_text()
+    assert "\n_WARM_LIMIT = 8.0\n" in text
+    path.write_text(text.replace("\n_WARM_LIMIT = 8.0\n", "\n_WARM_LIMIT = 0.05\n"))
 
 
 @pytest.fixture

@@ -1,0 +1,32 @@
+"""What is asked of `edgecnn describe`, with every value checked before work begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecnn.errors import InvalidValueError
+from edgecnn.options import Request, group, option
+from edgecnn.runtime.preparation_options import PreparationOptions
+from edgecnn.runtime.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class DescribeRequest(Request):
+    """What is to be said of an ONNX file. Raises InvalidValueError or UnknownNameError."""
+
+    source: Path = option(help="ONNX file, of any origin.", name="model", path="read", argument=True)
+    output: Path | None = option(None, "File to write.", unset="the file itself", path="write")
+    labels: str | None = option(
+        None, "Names of the classes: a file with one a line, or: imagenet, digits.", path="read"
+    )
+    preparation: PreparationOptions = group(PreparationOptions)
+    #: In place of what the file says itself.
+    preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.preparation.says and self.labels is None and self.preprocessing is None:
+            raise InvalidValueError(
+                "nothing is said of the file", hint="`prepare` imagenet, `mean` and `std`, or `labels` FILE"
+            )
