@@ -219,9 +219,8 @@ def check_graph(
     """Compare what will be written with PyTorch. Raises ParityError."""
     given = built.frames if request.input == "uint8" else built.inputs.numpy()
     parity = reference.parity(reduced.model, reduced.what, images=given, constant=False)
-    why = accuracy_floor.causes(
-        request.network.preprocessing, "the network", images.description, images.tally.count
-    )
+    prepared = (request.network.preprocessing, "the network")
+    why = accuracy_floor.causes(prepared, images.description, images.tally.count)
     result = check(reduced, Verdict(parity), why)
     lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     return result

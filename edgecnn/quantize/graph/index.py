@@ -12,6 +12,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from edgecnn.artifact import TensorSpec
+from edgecnn.runtime.engine_inputs import layout_of
+from edgecnn.runtime.samples import image_spec
+
 T = TypeVar("T")
 
 
@@ -126,6 +130,23 @@ def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     }
 
 
+def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
+    """Return what a model takes, in the graph's order."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [spec_of(value) for value in model.graph.input if value.name not in constants]
+
+
+def spec_of(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Return what is declared of an input or output."""
+    dims = value.type.tensor_type.shape.dim
+    shape = tuple(
+        dim.dim_value or dim.dim_param or (f"size{axis}" if axis else "batch")
+        for axis, dim in enumerate(dims)
+    )
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorSpec(value.name, shape, str(dtype), layout_of(shape))
+
+
 def _inputs(inferred: onnx.ModelProto, model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Return the inputs that are a model's own: those that stand for its weights come after them."""
     return list(inferred.graph.input[: len(model.graph.input)])
@@ -133,7 +154,8 @@ def _inputs(inferred: onnx.ModelProto, model: onnx.ModelProto) -> list[onnx.Valu
 
 def batch_of(model: onnx.ModelProto) -> int | None:
     """Return the fixed batch of a model; None if it takes any number of images."""
-    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+    shape = image_spec(input_specs(model)).shape
+    return shape[0] if shape and isinstance(shape[0], int) else None
 
 
 def sizes(model: onnx.ModelProto) -> dict[str, int]:
@@ -143,10 +165,11 @@ def sizes(model: onnx.ModelProto) -> dict[str, int]:
     """
     probe = without_weights(model)
     graph, batch = probe.graph, batch_of(model)
-    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    dims = [value.type.tensor_type.shape.dim for value in graph.input]
+    free = {dim[0].dim_param for dim in dims if dim and dim[0].dim_param}
     for value in (*graph.input, *graph.value_info, *graph.output):
         for dim in value.type.tensor_type.shape.dim:
-            if free and dim.dim_param == free:
+            if dim.dim_param in free:
                 dim.dim_value = 1
     inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
     found = {}

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.quantize.graph.edit import copy_of
-from edgecnn.quantize.graph.index import Graph, batch_of, sizes
+from edgecnn.quantize.graph.index import Graph, batch_of, input_specs, sizes
 from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer, view_of
 from edgecnn.quantize.placement import write_qdq
@@ -133,7 +133,8 @@ class Layer:
 def affordable(model: onnx.ModelProto) -> int:
     """Return how many images a walk may hold as inputs of a network, at least 8, a multiple of its batch."""
     batch = batch_of(model) or 1
-    values = sizes(model).get(model.graph.input[0].name, 1)
+    known = sizes(model)
+    values = sum(known.get(name, 1) for name in Graph(model).inputs)
     return max(1, max(_FEWEST, _MEMORY // (4 * max(1, values))) // batch) * batch
 
 
@@ -147,8 +148,8 @@ def walk(
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
     """Call `repair` for each quantized layer in the graph's order.
 
-    Returns the float model with the new biases, and the new integer weights by node. `images` is one input of
-    the model, (N, C, H, W). Where tensors are large a few of the images are enough, and as many as fit
+    Returns the float model with the new biases, and the new integer weights by node. `images` are samples
+    of the model's inputs. Where tensors are large a few of the images are enough, and as many as fit
     into a fixed memory take part; the others join where the tensors are smaller.
     """
     result = copy_of(model)
@@ -160,7 +161,7 @@ def walk(
     size = batch_of(model) or max(size for size in range(1, most + 1) if len(images) % size == 0)
     total = len(images) // size
     buffers = Buffers()
-    exact, inexact = (Kept(graph.inputs[0], images, total, buffers) for _ in range(2))
+    exact, inexact = (Kept(input_specs(model), images, total, buffers) for _ in range(2))
 
     def quantized(piece: _Piece) -> onnx.ModelProto:
         return write_qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
