@@ -29,8 +29,8 @@ from edgecnn.compile import CompileRequest
 from edgecnn.compile.fastest_engine import compile_fastest
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.export import ExportRequest, export
-from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.measure.latency.statistics import paired_ratio
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import Engine, load
 from edgecnn.runtime.ort_engine import session_options
 from edgecnn.zoo.spec import NetworkSpec

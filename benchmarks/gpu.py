@@ -30,14 +30,14 @@ from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EdgecnnError
 from edgecnn.measure.conditions.probes import gpu_probes
 from edgecnn.measure.conditions.sampler import Sampler
-from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.measure.sensors import nvml
 from edgecnn.measure.sensors.linux import cpu_model
-from edgecnn.parity import compare
 from edgecnn.runtime import Engine, load
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.cuda import Device
 from edgecnn.runtime.ort_engine import open_session
+from edgecnn.tasks.compare import compare
 
 PRECISIONS = {"float32": [], "float16": ["--fp16"], "int8": ["--int8"]}
 WARM_UP = 20

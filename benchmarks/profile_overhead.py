@@ -21,7 +21,8 @@ import openvino
 
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.export import ExportRequest, export
-from edgecnn.measure.latency.profile_engines import profile, real_input
+from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import load
 from edgecnn.runtime.ort_engine import session_options
 from edgecnn.zoo.spec import NetworkSpec

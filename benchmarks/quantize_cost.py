@@ -20,11 +20,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnx
-
-from edgecnn.data import builtin
-from edgecnn.export import ExportRequest, export
-from edgecnn.zoo.spec import NetworkSpec
 
 #: Names of networks, with @ and the input's side where that is not their own; the last as for a detector.
 NETWORKS = ["efficientnet_lite0", "mobilenet_v2", "resnet18", "resnet50", "densenet121", "mobilenet_v2@640"]
@@ -46,6 +41,21 @@ images = np.load(sys.argv[2], mmap_mode="r")
 singly = [images[i : i + 1] for i in range(len(images))]
 data = nncf.Dataset(singly, lambda x: {"input": np.ascontiguousarray(x)})
 onnx.save(nncf.quantize(onnx.load(sys.argv[1]), data, subset_size=len(images)), sys.argv[3])
+"""
+PREPARE = f"""
+import sys, numpy as np
+from pathlib import Path
+from edgecnn.data import builtin
+from edgecnn.export import ExportRequest, export
+from edgecnn.zoo.spec import NetworkSpec
+name, alpha, source, images = sys.argv[1:]
+architecture, _, side = name.partition("@")
+weights = "imagenet" if architecture == "efficientnet_lite0" else "random"
+spec = NetworkSpec(architecture, alpha=float(alpha), weights=weights, resolution=int(side) if side else None)
+export(ExportRequest(spec, Path(source)))
+preparation = spec.preprocessing
+frames = builtin.frames(preparation, {IMAGES}, check=False, digit_images=False)
+np.save(images, preparation.normalize(frames))
 """
 
 
@@ -71,35 +81,41 @@ def run(command: list[str]) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
 
 
+def prepare(name: str, folder: Path, alpha: float = 1.0) -> tuple[Path, Path]:
+    """Export a network by a name of NETWORKS, and write prepared images for it; return both files.
+
+    By another process: what starts as a copy of this one has at least its peak of memory.
+    """
+    files = folder / f"{name}-{alpha:g}.onnx", folder / f"{name}.npy"
+    subprocess.run([sys.executable, "-c", PREPARE, name, str(alpha), *map(str, files)], check=True)
+    return files
+
+
+def measured(name: str, rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Return the medians of processor seconds and gigabytes of each way to quantize a network."""
+    commands = ways(*prepare(name, folder), folder / "int8.onnx")
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in commands}
+    shuffled = np.random.default_rng(0).permutation
+    for _ in range(rounds):
+        for way in shuffled(list(commands)):
+            taken[str(way)].append(run(commands[str(way)]))
+    return {
+        way: [statistics.median(part) for part in zip(*figures, strict=True)]
+        for way, figures in taken.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    shuffled = np.random.default_rng(0).permutation
     if importlib.util.find_spec("nncf") is None:
         print("NNCF: not installed")
     print(f"{'':20} {'':12} seconds  of NNCF's   peak GB  of NNCF's")
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.networks:
-            source, images = Path(folder) / f"{name}.onnx", Path(folder) / "images.npy"
-            architecture, _, side = name.partition("@")
-            weights = "imagenet" if name == "efficientnet_lite0" else "random"
-            spec = NetworkSpec(architecture, weights=weights, resolution=int(side) if side else None)
-            request = ExportRequest(spec, source)
-            export(request)
-            onnx.checker.check_model(onnx.load(source))
-            frames = builtin.frames(request.network.preprocessing, IMAGES, check=False, digit_images=False)
-            np.save(images, request.network.preprocessing.normalize(frames))
-            commands = ways(source, images, Path(folder) / "int8.onnx")
-            taken: dict[str, list[tuple[float, float]]] = {way: [] for way in commands}
-            for _ in range(asked.rounds):
-                for way in shuffled(list(commands)):
-                    taken[str(way)].append(run(commands[str(way)]))
-            medians = {
-                way: [statistics.median(part) for part in zip(*figures, strict=True)]
-                for way, figures in taken.items()
-            }
+            medians = measured(name, asked.rounds, Path(folder))
             for way, (seconds, peak) in medians.items():
                 theirs = medians.get("NNCF")
                 of_theirs = [f"{seconds / theirs[0]:.2f}", f"{peak / theirs[1]:.2f}"] if theirs else ["", ""]

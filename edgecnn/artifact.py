@@ -40,7 +40,7 @@ class TensorSpec:
     name: str
     shape: tuple[int | str, ...]
     dtype: str
-    #: "NCHW" or "NHWC" for images, "NC" for logits.
+    #: "NCHW" or "NHWC" for images, "NC" for logits, "" for anything else.
     layout: str
     extra: Mapping[str, Json] = field(default_factory=dict)
 
@@ -106,6 +106,8 @@ class Manifest:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    #: Name of the row of `tasks.TASKS` that says what the outputs mean; None for what their shapes tell.
+    task: str | None = None
     #: Fields of `runtime.preprocessing.Preprocessing`: from an image file to the input array.
     preprocessing: Mapping[str, Json] | None = None
     #: Name of a label set ("imagenet", "digits"), the list itself, or None.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -102,8 +102,8 @@ class Contents:
     types: frozenset[int]
     #: Names of the files, relative to its folder, that hold weights.
     files: tuple[str, ...]
-    #: Whether a sigmoid makes its first output, which are probabilities then.
-    ends_in_sigmoid: bool = False
+    #: Outputs that a sigmoid makes: they are probabilities.
+    sigmoids: frozenset[str] = frozenset()
 
 
 def contents(path: str | Path, opened: BinaryIO | None = None) -> Contents:
@@ -140,10 +140,18 @@ def contents(path: str | Path, opened: BinaryIO | None = None) -> Contents:
                             files[name] = None
     except (EOFError, ValueError) as error:
         raise _not_onnx(path) from error
-    operator, read = makers.get(outputs[0] if outputs else "", ("", ""))
-    while operator in SHAPING and read in makers:
-        operator, read = makers.pop(read)  # each once: a damaged file may have a ring
-    return Contents(frozenset(operators), frozenset(types), tuple(files), operator in SIGMOIDS)
+    sigmoids = frozenset(name for name in outputs if _last_operator(name, makers) in SIGMOIDS)
+    return Contents(frozenset(operators), frozenset(types), tuple(files), sigmoids)
+
+
+def _last_operator(output: str, makers: Mapping[str, tuple[str, str]]) -> str:
+    """Return the operator that makes an output, but for those that only shape it."""
+    operator, read = makers.get(output, ("", ""))
+    passed = set()  # each once: a damaged file may have a ring
+    while operator in SHAPING and read in makers and read not in passed:
+        passed.add(read)
+        operator, read = makers[read]
+    return operator
 
 
 @contextlib.contextmanager

@@ -1,14 +1,6 @@
-"""Does one model compute what another computes? On real images, and only where that proves something.
+"""How near a network is to its reference: the figures, output by output.
 
-Every output is measured by its signal-to-noise ratio. Whether decisions stay the same is said only of outputs
-that decide something, which their shape tells:
-
-- class scores: a row of two or more values for each image, (images, classes). The decision is the largest.
-- a score: one value for each image. The decision is the side of a threshold that it lies on: of 0, or of 0.5
-  where the network ends in a sigmoid.
-- values: anything else, such as a map or boxes. Nothing is decided.
-
-Sizes of 1 at a shape's end do not count: (images, classes, 1, 1) are class scores.
+What outputs decide, and whether comparing them proves something, the network's task knows: `tasks.compare`.
 """
 
 from __future__ import annotations
@@ -22,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ParityError
 
 #: A reference whose outputs vary less than this over the images, relative to their size, is a constant.
 MIN_SPREAD = 1e-3
-#: What an output is.
-CLASS_SCORES, SCORE, VALUES = "class scores", "score", "values"
 #: Energy of a signal of zeros, whose logarithm would be none.
 _NO_SIGNAL = 1e-300
 
@@ -43,19 +34,13 @@ class Output:
     threshold: float = 0.0
 
     @property
-    def kind(self) -> str:
-        """CLASS_SCORES, SCORE or VALUES."""
-        sizes = list(self.values.shape[1:])
-        while sizes and sizes[-1] == 1:
-            sizes.pop()
-        return VALUES if len(sizes) > 1 else CLASS_SCORES if sizes else SCORE
+    def spec(self) -> TensorSpec:
+        """What there is to know of it without its values."""
+        return TensorSpec(self.name, ("batch", *self.values.shape[1:]), str(self.values.dtype), "")
 
-    def decisions(self) -> npt.NDArray[np.int64] | None:
-        """Return what is decided for each image, (images,); None for values."""
-        if self.kind == VALUES:
-            return None
-        rows = self.values.reshape(len(self.values), -1)
-        return rows.argmax(axis=1) if rows.shape[1] > 1 else (rows[:, 0] > self.threshold).astype(np.int64)
+    def with_threshold(self, threshold: float) -> Output:
+        """Return the same values with another threshold."""
+        return dataclasses.replace(self, threshold=threshold)
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class OutputParity:
     """How near one output is to its reference."""
 
     name: str
-    #: CLASS_SCORES, SCORE or VALUES.
+    #: What it is: "class scores", "score", "values".
     kind: str
     max_abs_diff: float
     #: 10 log10(sum(ref^2) / sum((ref - out)^2)), in decibels; infinite if they are equal.
@@ -131,21 +116,6 @@ def spread(values: npt.NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.var(values, axis=0, dtype=np.float64)))) / size if size else 0.0
 
 
-def varies(references: Sequence[Output]) -> bool:
-    """Return whether any output depends on the image; of class scores, whether their differences do."""
-    for item in references:
-        values = item.values.reshape(len(item.values), -1)
-        if len(values) < 2 or not spread(values) > MIN_SPREAD:
-            continue
-        if item.kind != CLASS_SCORES:
-            return True
-        middle = values.mean(axis=1, keepdims=True, dtype=np.float64)
-        size = np.sqrt(np.mean(np.square(values, dtype=np.float64)))
-        if np.sqrt(np.mean(np.var(values - middle, axis=0))) / size > MIN_SPREAD:
-            return True
-    return False
-
-
 def check_finite(outputs: Sequence[Output], what: str) -> None:
     """Raise ParityError for values that are not finite; it names the output and counts the images."""
     for item in outputs:
@@ -158,65 +128,17 @@ def check_finite(outputs: Sequence[Output], what: str) -> None:
             )
 
 
-def compare(
-    reference: npt.NDArray[Any], output: npt.NDArray[Any], what: str, *, constant: bool = False
-) -> Parity:
-    """Measure one output, (images, ...), against its reference, as `compare_outputs` does."""
-    return compare_outputs([Output("output", reference)], [Output("output", output)], what, constant=constant)
-
-
-def compare_outputs(
-    references: Sequence[Output], outputs: Sequence[Output], what: str, *, constant: bool = False
-) -> Parity:
-    """Measure outputs against those of the reference, one for one; `what` names the model in errors.
-
-    Raises ParityError if shapes differ, if a value is not finite, or if nothing in the reference depends on
-    the image: then agreeing with it would prove nothing. `constant` says that the caller knows, and says so.
-    """
-    for left, right in zip(references, outputs, strict=True):
-        if left.values.shape != right.values.shape or not left.values.size:
-            raise ParityError(
-                f"{what} gives {right.name!r} of shape {right.values.shape}, its reference"
-                f" {left.values.shape}"
-            )
-    check_finite(references, f"the reference of {what}")
-    if not constant and not varies(references):
-        raise ParityError(
-            f"the reference of {what} gives the same outputs for all {len(references[0].values)} images, so"
-            " comparing with it would prove nothing",
-            hint="use trained weights, or check with more and different images",
-        )
-    check_finite(outputs, what)
-    return Parity.of(
-        [_compared(left, right) for left, right in zip(references, outputs, strict=True)],
-        len(references[0].values),
-    )
-
-
-def _compared(reference: Output, output: Output) -> OutputParity:
+def difference(reference: npt.NDArray[Any], output: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the largest difference of two outputs, (images, ...), and their ratio in decibels."""
     noise = signal = largest = 0.0
     # Image by image: maps of many images in float64 would not fit into memory.
-    for left, right in zip(reference.values, output.values, strict=True):
+    for left, right in zip(reference, output, strict=True):
         wide = np.asarray(left, np.float64)
-        difference = wide - right
-        noise += float(np.sum(np.square(difference)))
+        apart = wide - right
+        noise += float(np.sum(np.square(apart)))
         signal += float(np.sum(np.square(wide)))
-        largest = max(largest, float(np.max(np.abs(difference))))
-    before = reference.decisions()
-    after = dataclasses.replace(output, threshold=reference.threshold).decisions()
-    agreement = decisions = None
-    if before is not None and after is not None:
-        decisions = len(np.unique(before))
-        if reference.kind == CLASS_SCORES or decisions > 1:
-            agreement = float(np.mean(before == after))
-    return OutputParity(
-        reference.name,
-        reference.kind,
-        max_abs_diff=largest,
-        sqnr_db=10 * math.log10(max(signal, _NO_SIGNAL) / noise) if noise else math.inf,
-        top1_agreement=agreement,
-        reference_classes=decisions,
-    )
+        largest = max(largest, float(np.max(np.abs(apart))))
+    return largest, 10 * math.log10(max(signal, _NO_SIGNAL) / noise) if noise else math.inf
 
 
 def demand(parity: Parity, min_sqnr_db: float, what: str) -> None:

@@ -53,6 +53,8 @@ def _plain(value: Any) -> Any:
         return value.said
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if callable(value):  # a metric of the user's, by which name it may be found again
+        return f"{value.__module__}:{value.__qualname__}"
     return str(value) if isinstance(value, Path) else value
 
 

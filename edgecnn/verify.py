@@ -18,7 +18,7 @@ from edgecnn.backends import BACKENDS
 from edgecnn.errors import ArtifactError, EdgecnnError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.model_content import content_sha256
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, duration, silent
 
 SAME, DIFFERS, UNKNOWN = "same bytes", "differs", "cannot be run again"
 #: Files beside the one in question that are looked at for what it was made from.
@@ -163,9 +163,21 @@ def _run(step: Step, manifest: Manifest, source: Path | None, output: Path, prog
     _RUNS[step.what](step, manifest, source, output, progress)
 
 
+def _demand_no_time(step: Step, manifest: Manifest) -> None:
+    """Raise _Stuck for what was made within a time."""
+    seconds = step.parameters["asked"].get("time")
+    if seconds is None:
+        return
+    left = len((manifest.quantization or {}).get("out_of_time", []))
+    raise _Stuck(
+        f"it had {duration(seconds)}, so that the clock decided which layers were repaired; {left} were not"
+    )
+
+
 def _export(step: Step, manifest: Manifest, source: Path | None, output: Path, progress: Progress) -> None:
     from edgecnn.export import ExportRequest, export
 
+    _demand_no_time(step, manifest)
     export(_request(ExportRequest, step, manifest, source, output=output), progress)
 
 
@@ -185,6 +197,7 @@ def _quantize(step: Step, manifest: Manifest, source: Path | None, output: Path,
     attempts = (manifest.quantization or {}).get("attempts", [])
     if any(attempt.get("name") in _TRAINING for attempt in attempts):
         raise _Stuck("training is not repeated")
+    _demand_no_time(step, manifest)
     asked = _with_preparation(step.parameters["asked"])
     request = request_json.from_json(QuantizeRequest, asked, {}, source=source, output=output)
     quantize_file(request, progress)

@@ -25,6 +25,10 @@ from fake_tensorrt_builder import Builder, Parser
 from edgecnn.backends import BACKENDS
 from edgecnn.runtime import cuda
 
+_NUMPY = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32,
+}  # fmt: skip
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -70,7 +74,7 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     typed = rtx or major > 10
     severity = _members("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
     trt.ILogger = type("ILogger", (), {"Severity": severity})
-    trt.DataType = _members("DataType", "FLOAT", "HALF", "INT8", "INT32", "UINT8", "OTHER")
+    trt.DataType = _members("DataType", "FLOAT", "HALF", "INT8", "INT32", "UINT8", "OTHER", "INT64")
     trt.TensorIOMode = _members("TensorIOMode", "INPUT", "OUTPUT")
     trt.LayerType = _members("LayerType", "QUANTIZE", "COMPUTE")
     trt.DeviceType = _members("DeviceType", "GPU", "DLA")
@@ -95,7 +99,8 @@ def _module(name: str, fake: ctypes.CDLL, major: int, *, rtx: bool) -> ModuleTyp
     if major > 8 or rtx:
         trt.IProgressMonitor = type("IProgressMonitor", (), {})
     trt.Dims = tuple
-    trt.nptype = lambda kind: {0: np.float32, 1: np.float16, 2: np.int8, 4: np.uint8}[int(kind)]
+    types = (np.float32, np.float16, np.int8, np.int32, np.uint8, None, np.int64)
+    trt.nptype = lambda kind: types[int(kind)]
     trt.builds = []  # what the builders were told
     trt.strategies = []
     trt.compiled = []  # shapes that TensorRT-RTX had to compile kernels for
@@ -120,14 +125,17 @@ class _Runtime:
 
 
 class _Engine:
-    num_io_tensors = 2
-
     def __init__(self, trt: Any, fake: ctypes.CDLL, described: dict[str, Any]) -> None:
         self._trt, self.fake, self._described = trt, fake, described
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(described["onnx"], options)
-        self.tensors = (self.session.get_inputs()[0], self.session.get_outputs()[0])
+        self.inputs, self.outputs = self.session.get_inputs(), self.session.get_outputs()
+        self.tensors = [*self.inputs, *self.outputs]
+        self.num_io_tensors = len(self.tensors)
+        self.profile = described["profile"]
+        #: As it was built: -1 for what the profile leaves open.
+        self.shapes = {name: tuple(shape) for name, shape in described["shapes"].items()}
 
     def get_tensor_name(self, index: int) -> str:
         return str(self.tensors[index].name)
@@ -136,18 +144,39 @@ class _Engine:
         return [tensor.name for tensor in self.tensors].index(name)
 
     def get_tensor_mode(self, name: str) -> Any:
-        return self._trt.TensorIOMode(self._index(name))
+        return self._trt.TensorIOMode(int(self._index(name) >= len(self.inputs)))
 
     def get_tensor_dtype(self, name: str) -> Any:
         kind = self.tensors[self._index(name)].type
-        return self._trt.DataType({"tensor(float)": 0, "tensor(float16)": 1, "tensor(uint8)": 4}[kind])
+        known = {
+            "tensor(float)": 0,
+            "tensor(float16)": 1,
+            "tensor(int32)": 3,
+            "tensor(uint8)": 4,
+            "tensor(int64)": 6,
+        }
+        return self._trt.DataType(known[kind])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        shape = tuple(self._described["shape"])
-        return shape if self._index(name) == 0 else (shape[0], self.tensors[1].shape[1])
+        return self.shapes[name] if name in self.shapes else self.output_shape(name, self.shapes)
+
+    def output_shape(self, name: str, inputs: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """As the library infers it: here by computing it, and -1 where inputs leave it open."""
+        if not any(-1 in shape for shape in inputs.values()):
+            return self._computed_shape(name, inputs)
+        low, high = (
+            self._computed_shape(name, {key: tuple(size if size >= 0 else open_ for size in shape)
+                                        for key, shape in inputs.items()})
+            for open_ in (32, 64)
+        )  # fmt: skip
+        return tuple(one if one == other else -1 for one, other in zip(low, high, strict=True))
+
+    def _computed_shape(self, name: str, inputs: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+        zeros = {item.name: np.zeros(inputs[item.name], _NUMPY[item.type]) for item in self.inputs}
+        return tuple(self.session.run([name], zeros)[0].shape)
 
     def get_tensor_profile_shape(self, name: str, index: int) -> Iterator[tuple[int, ...]]:
-        return tuple((size, *self._described["shape"][1:]) for size in self._described["batches"])
+        return tuple(tuple(shape) for shape in self.profile[name])
 
     def create_engine_inspector(self) -> Any:
         trt = self._trt
@@ -198,7 +227,7 @@ class _ExecutionContext:
     def __init__(self, engine: _Engine, trt: Any, kernels: _KernelCache | None) -> None:
         self._engine, self._trt, self._kernels_kept = engine, trt, kernels
         self._addresses: dict[str, int] = {}
-        self._shape: tuple[int, ...] = ()
+        self._shapes: dict[str, tuple[int, ...]] = {}
         self._changes = 0
         self._ran = False
         self._kernels: list[Any] = []  # a launch must not outlive its code
@@ -209,9 +238,15 @@ class _ExecutionContext:
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self._shape = tuple(shape)
+        low, _, high = self._engine.profile.get(name) or (self._engine.shapes[name],) * 3
+        if any(not least <= size <= most for least, size, most in zip(low, shape, high, strict=True)):
+            return False
+        self._shapes[name] = tuple(shape)
         self._changes += 1
         return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self._shapes.get(name) or self._engine.output_shape(name, self._shapes)
 
     def execute_async_v3(self, stream: int) -> bool:
         engine, changes = self._engine, self._changes
@@ -221,23 +256,27 @@ class _ExecutionContext:
             for name, milliseconds in self._trt.layer_times:
                 self.profiler.report_layer_time(name, milliseconds)
         self._ran = True
-        shape = repr(self._shape).encode()
+        shape = repr(tuple(self._shapes.values())).encode()
         if self._kernels_kept is not None and shape not in self._kernels_kept.shapes:
-            self._trt.compiled.append(self._shape)
+            self._trt.compiled.append(next(iter(self._shapes.values())))
             self._kernels_kept.shapes.add(shape)
-        source, target = (self._addresses[tensor.name] for tensor in engine.tensors)
+        addresses, shapes = dict(self._addresses), dict(self._shapes)
 
         def run(_: Any) -> None:
-            dtype = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-            image = _view(source, self._shape, dtype[engine.tensors[0].type])
+            feeds = {
+                item.name: _view(addresses[item.name], shapes[item.name], _NUMPY[item.type])
+                for item in engine.inputs
+            }
             with np.errstate(all="ignore"):
-                logits = engine.session.run(None, {engine.tensors[0].name: image})[0]
-            # A context that was changed after its graph was captured does anything.
-            logits = logits if changes == self._changes else np.full_like(logits, np.nan)
-            _view(target, logits.shape, logits.dtype)[...] = logits
+                results = engine.session.run(None, feeds)
+            for item, result in zip(engine.outputs, results, strict=True):
+                # A context that was changed after its graph was captured does anything.
+                value = result if changes == self._changes else np.full_like(result, np.nan)
+                _view(addresses[item.name], value.shape, value.dtype)[...] = value
 
         kernel = _KERNEL(run)
         self._kernels.append(kernel)
+        target = addresses[engine.outputs[0].name]
         return engine.fake.fake_launch(stream, target, kernel, None) == 0
 
 

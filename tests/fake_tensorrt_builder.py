@@ -32,9 +32,13 @@ class Parser:
             for node in graph.node
             if node.op_type != "DequantizeLinear" or node.input[0] in kinds
         ]
-        (image,) = graph.input
-        sizes = [part.dim_value or -1 for part in image.type.tensor_type.shape.dim]
-        self._network.image = SimpleNamespace(name=image.name, shape=tuple(sizes))
+        self._network.inputs = [
+            SimpleNamespace(
+                name=value.name,
+                shape=tuple(part.dim_value or -1 for part in value.type.tensor_type.shape.dim),
+            )
+            for value in graph.input
+        ]
         return True
 
 
@@ -57,14 +61,21 @@ class _Layer:
 
 
 class _Network:
-    num_inputs = 1
     parser_flag: Any = None
 
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.layers: list[_Layer] = []
-        self.image: Any = None
+        self.inputs: list[Any] = []
         self.path = ""
+
+    @property
+    def image(self) -> Any:
+        return self.inputs[0]
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
 
     @property
     def num_layers(self) -> int:
@@ -74,7 +85,7 @@ class _Network:
         return self.layers[index]
 
     def get_input(self, index: int) -> Any:
-        return self.image
+        return self.inputs[index]
 
 
 class _Cache:
@@ -136,8 +147,16 @@ class _Config:
 
 
 class _Profile:
+    def __init__(self) -> None:
+        self.by_name: dict[str, Any] = {}
+
     def set_shape(self, name: str, *shapes: Any) -> None:
-        self.name, self.shapes = name, shapes
+        self.by_name[name] = shapes
+
+    @property
+    def shapes(self) -> Any:
+        """Those of the first input."""
+        return next(iter(self.by_name.values()))
 
 
 class Builder:
@@ -159,7 +178,8 @@ class Builder:
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
         self._trt.builds.append(SimpleNamespace(network=network, config=config))
-        if network.image.shape[0] < 0 and config.profile is None:
+        profiled = config.profile.by_name if config.profile else {}
+        if any(min(item.shape, default=0) < 0 and item.name not in profiled for item in network.inputs):
             self._log.log(self._trt.ILogger.Severity.ERROR, "no optimization profile has been defined")
             return None
         if config.progress_monitor is not None:
@@ -170,6 +190,6 @@ class Builder:
         config.cache.names.add(Path(network.path).stem.encode())
         if Builder.meanwhile is not None:
             Builder.meanwhile()
-        batches = [shape[0] for shape in config.profile.shapes] if config.profile else None
-        described = {"onnx": network.path, "shape": network.image.shape, "batches": batches}
+        shapes = {item.name: item.shape for item in network.inputs}
+        described = {"onnx": network.path, "shapes": shapes, "profile": profiled}
         return json.dumps(described).encode()

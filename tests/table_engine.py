@@ -18,15 +18,16 @@ class TableEngine(Engine):
 
     def __init__(self, path: Path, table: np.ndarray, batch: int | str = "batch") -> None:
         path.write_bytes(b"stub")
-        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), table.shape[1])
+        image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
+        super().__init__(path, None, [image], [TensorSpec("y", (batch, table.shape[1]), "float32", "NC")])
         self._preprocessing = Preprocessing(4, crop=1.0)
         self.table = table.astype(np.float32)
         #: Sizes of the batches that came.
         self.seen: list[int] = []
 
-    def _infer(self, array):
-        self.seen.append(len(array))
-        return self.table[array[:, 0, 0, 0]]
+    def _infer(self, inputs):
+        self.seen.append(len(inputs[0]))
+        return [self.table[inputs[0][:, 0, 0, 0]]]
 
 
 def numbered(labels) -> LabelledImages:

@@ -13,7 +13,8 @@ from edgecnn.artifact import TensorSpec
 from edgecnn.backends import Backend
 from edgecnn.compile.builders import Built
 from edgecnn.measure.layers.layer_times import Kernel
-from edgecnn.runtime.engine import Engine, image_layout
+from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import image_layout
 
 #: What its files begin with, so that no other library takes one.
 MAGIC = b"TOY1"
@@ -32,10 +33,10 @@ class ToyEngine(Engine):
             for value in (given, logits)
         )
         spec = TensorSpec(given.name, shape, "float32", image_layout(shape))
-        super().__init__(path, manifest, spec, out[1], TensorSpec(logits.name, out, "float32", "NC"))
+        super().__init__(path, manifest, [spec], [TensorSpec(logits.name, out, "float32", "NC")])
 
-    def _infer(self, array):
-        return self.evaluator.run(None, {self.input.name: array})[0]
+    def _infer(self, inputs):
+        return self.evaluator.run(None, {self.input.name: inputs[0]})
 
 
 def build(source, request, progress):

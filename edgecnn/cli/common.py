@@ -102,16 +102,17 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "-" if share is None else f"{share:.{digits}%}"
 
 
-def print_attempts(attempts: Sequence[Any]) -> None:
-    """Print what was tried for an int8 file, and what came of each."""
+def print_attempts(attempts: Sequence[Any], metric: str | None = None) -> None:
+    """Print what was tried for an int8 file, and what came of each; drops are of top-1, or of a `metric`."""
     with_drop = any(item["top1_drop"] is not None for item in attempts)
-    columns = ["tried", "SQNR", "agreement", *(["top-1 drop"] if with_drop else []), "int8 MACs"]
+    title, shown = ("drop", "{:.4g}") if metric else ("top-1 drop", "{:.1f} points")
+    columns = ["tried", "SQNR", "agreement", *([title] if with_drop else []), "int8 MACs"]
     rows = [
         [
             item["name"],
             decibels(item["sqnr_db"]),
             percent(item["top1_agreement"], 1),
-            *([f"{item['top1_drop']:.1f} points"] if with_drop else []),
+            *([shown.format(item["top1_drop"])] if with_drop else []),
             f"{item['int8_mac_share']:.1%}",
         ]
         for item in attempts

@@ -81,6 +81,7 @@ def scenario(request: ProfileRequest, name: str, details: dict[str, Any]) -> dic
             seconds=request.seconds,
             qps=details["qps"],
             progress=show,
+            choice=request.inputs.choice(),
             **bound,
         ).to_json()
 

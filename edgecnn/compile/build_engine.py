@@ -7,36 +7,28 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass, field
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgecnn import __version__, backends, files, onnx_metadata, request_json
-from edgecnn.artifact import EngineRecord, Manifest, Step, TensorSpec, is_compiled, sidecar
-from edgecnn.backends import BACKENDS, ONNXRUNTIME, Backend
-from edgecnn.compile import float_reference
+from edgecnn.artifact import EngineRecord, Manifest, Step, is_compiled, sidecar
+from edgecnn.backends import BACKENDS, Backend
 from edgecnn.compile.builders import Built, Source, builder
+from edgecnn.compile.check_engine import check_engine
 from edgecnn.compile.compile_request import AUTO, CompileRequest
 from edgecnn.compile.float_reference import AgainstFloat
-from edgecnn.data.calibration_images import ImageSource
-from edgecnn.errors import ArtifactError, EngineError, InvalidValueError, ParityError
+from edgecnn.data.sample_files import holds_samples
+from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.measure.latency.profile_engines import real_input
+from edgecnn.measure.real_inputs import demand_known
 from edgecnn.model_content import Inspected, inspect
-from edgecnn.parity import Output, Parity, compare_outputs, demand
+from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.record import Record
 from edgecnn.runtime import load
-from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_folder import demand_images, list_folder
-
-#: Least SQNR of an engine against its ONNX file, in dB. Float differs by the order of sums; of int8, values
-#: on the edge between two codes fall to either side.
-LEAST_DB = {"float32": 50.0, "tf32": 40.0, "float16": 30.0, "bfloat16": 20.0, "int8": 20.0}
-_CHECK_IMAGES = 32
+from edgecnn.runtime.preparation_options import prepared_for
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
 
     The file is not read where it was inspected before.
 
-    Raises ArtifactError for anything but an image classifier in an ONNX file, DataError for a folder that
+    Raises ArtifactError for anything but a network in an ONNX file, DataError for a folder that
     cannot be used.
     """
     path = request.source
@@ -89,7 +81,7 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
         )
     inspected = inspected or inspect(path)
     manifest = inspected.manifest
-    if request.check is not None:
+    if request.check is not None and not holds_samples(request.check):
         if not request.preparation.says and (manifest is None or manifest.preprocessing is None):
             raise ArtifactError(
                 f"{path} does not say how its images are prepared, so `check` cannot be used",
@@ -102,10 +94,12 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
             hint="leave it out: an engine of a float file is compared with that file",
         )
     known = manifest or foreign(path, inspected.contents)
+    if not request.capabilities and not holds_samples(request.check):
+        demand_known(known.inputs, request.inputs.constants, path.name)
     if request.preparation.says:
         with load(path, device="cpu") as engine:
-            engine.prepare_by(request.preparation)
-            known = dataclasses.replace(known, preprocessing=engine.preprocessing.to_json())
+            prepared = prepared_for(engine, request.preparation)
+        known = dataclasses.replace(known, preprocessing=prepared.to_json())
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"
@@ -113,7 +107,7 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
             hint=f"give it a float16 file (edgecnn quantize FLOAT.onnx --fp16 -o {path.stem}_fp16.onnx), or"
             " leave --dla out: the GPU computes this one",
         )
-    return Source(path, inspected.sha256, known, inspected.contents.ends_in_sigmoid)
+    return Source(path, inspected.sha256, known, inspected.contents.sigmoids)
 
 
 def engine_path(path: Path, backend: Backend) -> Path:
@@ -179,7 +173,7 @@ def build_into(request: CompileRequest, source: Source, path: Path, progress: Pr
     notes = list(built.notes)
     if built.runs_here:
         progress(f"{backend.title}: check")
-        parity, against_float = _check(source, path, request, manifest, built.arithmetic, notes)
+        parity, against_float = check_engine(source, path, request, manifest, built.arithmetic, notes)
     else:
         notes.append("not run: this machine has no such device, so nothing was checked or measured")
     seconds = round(time.perf_counter() - start, 3)
@@ -251,99 +245,10 @@ def _manifest(
 def foreign(path: Path, contents: onnx_metadata.Contents | None = None) -> Manifest:
     """Return what ONNX Runtime, and the file itself, say of an ONNX file that carries no manifest.
 
-    Raises ArtifactError if it is no image classifier, EngineError if it does not run.
+    Raises ArtifactError for inputs that are no numbers, EngineError if it does not run.
     """
     found = contents or onnx_metadata.contents(path)
     quantized = any(re.search("QLinear|uantizeLinear|Integer$", name) for name in found.operators)
     half = "float16" if onnx_metadata.FLOAT16 in found.types else "float32"
     with load(path, device="cpu") as engine:
-        output = engine.output or TensorSpec(
-            "output", (engine.input.shape[0], engine.classes), "float32", "NC"
-        )
-        return Manifest((engine.input,), (output,), precision="int8" if quantized else half)
-
-
-def _check(
-    source: Source,
-    path: Path,
-    request: CompileRequest,
-    manifest: Manifest,
-    arithmetic: str,
-    notes: list[str],
-) -> tuple[Parity, AgainstFloat | None]:
-    """Return how near an engine is to its ONNX file, and to the float file if it is given or must decide.
-
-    It must where an int8 engine is far from its ONNX file, and can if it lies beside that. Raises ParityError
-    if the engine is something else.
-    """
-    what = f"the engine of {BACKENDS.get(manifest_backend(manifest)).title}"
-    coarsest = min(LEAST_DB[manifest.precision], LEAST_DB["bfloat16" if request.bf16 else arithmetic])
-    with load(source.path, device="cpu") as reference, load(path) as engine:
-        if request.preparation.says:
-            reference.prepare_by(engine.preprocessing)
-        images = check_images(reference, request, notes)
-        threshold = 0.5 if source.ends_in_sigmoid else 0.0
-        parity = compare_outputs(
-            [_output(reference, reference.run(images), threshold)],
-            [_output(engine, engine.run(images), threshold)],
-            f"the engine of {engine.backend}",
-            constant=True,
-        )
-        against_float = None
-        far = manifest.precision == "int8" and parity.sqnr_db < coarsest
-        given = request.reference or (float_reference.find(source.path, source.manifest) if far else None)
-        if given is not None:
-            against_float = float_reference.measure(given, images, reference, engine)
-    if far and against_float is not None:
-        float_reference.demand(against_float, what)
-    elif far:
-        raise ParityError(
-            f"{what} does not agree with {source.path.name}: {parity.sqnr_db:.1f} dB, at least {coarsest:g}"
-            f" dB expected ({parity.top1_agreement:.0%} of {parity.images} images agree)",
-            hint="both are int8, and may be as near to the float file: `reference` FLOAT.onnx lets it decide",
-        )
-    else:
-        demand(parity, coarsest, what)
-    return parity, against_float
-
-
-def _output(engine: Engine, values: npt.NDArray[Any], threshold: float) -> Output:
-    """Return what an engine gave, (N, values), in the shape that its network gives it, less sizes of one.
-
-    Raises ArtifactError for integers: of a class index nobody can say how near it is.
-    """
-    spec = engine.output
-    if spec is None:
-        return Output("output", values, threshold)
-    if not spec.dtype.startswith("float"):
-        raise ArtifactError(
-            f"the output {spec.name!r} of {engine.path.name} is {spec.dtype}: an engine is checked by scores",
-            hint="compile the network without the argmax at its end",
-        )
-    inner = [size for size in spec.shape[1:] if size != 1]
-    # Of maps it matters that they are no class scores, not what shape they have.
-    return Output(spec.name, values[:, None] if len(inner) > 1 else values, threshold)
-
-
-def manifest_backend(manifest: Manifest) -> str:
-    """Return the backend of a compiled file."""
-    return manifest.engine.backend if manifest.engine else ONNXRUNTIME.name
-
-
-def check_images(engine: Engine, request: CompileRequest, notes: list[str]) -> npt.NDArray[Any]:
-    """Return inputs made of real images: of the folder that is asked for, else the built-in ones."""
-    if not engine.is_prepared or (request.check is None and util.find_spec("skimage") is None):
-        notes.append("checked on parts of the one photograph that comes with the runtime")
-        size = engine.input.shape[0] if isinstance(engine.input.shape[0], int) else _CHECK_IMAGES
-        return real_input(engine, size)
-    digits = engine.manifest is not None and engine.manifest.labels == "digits"
-    source = ImageSource.open(engine.preprocessing, checks=_CHECK_IMAGES, digits=digits)
-    if request.check is not None:
-        # None of them calibrates anything: all may check.
-        found = demand_images(list_folder(request.check))
-        rows = np.random.default_rng(0).permutation(len(found.images))[:_CHECK_IMAGES]
-        files = tuple(found.images[row] for row in sorted(rows))
-        source = dataclasses.replace(source, check_files=files, left_out=tuple(found.notes))
-    frames = source.check_frames()
-    notes += source.notes
-    return engine.prepare_frames(frames)
+        return Manifest(engine.inputs, engine.outputs, precision="int8" if quantized else half)

@@ -23,8 +23,8 @@ class Source:
     sha256: str
     #: What the file says of itself, or what there is to find out of one that says nothing.
     manifest: Manifest
-    #: Whether its first output are probabilities of a sigmoid.
-    ends_in_sigmoid: bool = False
+    #: Outputs that are probabilities of a sigmoid.
+    sigmoids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.backends import BACKENDS, for_other_gpus, listed
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.targets import target
@@ -17,7 +19,9 @@ from edgecnn.targets import target
 HINTS = ("latency", "throughput")
 AUTO = "auto"
 #: Fields of a request that say something to every backend.
-GENERAL = frozenset({"source", "output", "backend", "check", "reference", "target", "preparation"})
+GENERAL = frozenset(
+    {"source", "output", "backend", "check", "inputs", "preparation", "sizes", "reference", "target"}
+)
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
 
@@ -46,6 +50,36 @@ class BatchRange:
         if len(numbers) != 3:
             raise InvalidValueError(f"batch {text!r} cannot be used", hint="MIN:OPT:MAX, as in 1:8:32")
         return cls(*numbers)
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """Heights and widths of images that an engine takes: the least, the one to tune for, the greatest."""
+
+    least: Size
+    best: Size
+    most: Size
+
+    def __post_init__(self) -> None:
+        for sides in zip(self.least, self.best, self.most, strict=True):
+            if sorted(sides) != list(sides):
+                raise InvalidValueError(
+                    f"the sizes {self} cannot be used",
+                    hint="MIN:OPT:MAX in ascending order: 32x100:48x320:64x640",
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> SizeRange:
+        """Read "224", "48x320" or "32x100:48x320:64x640"; raises InvalidValueError."""
+        found = [Size.of(part) for part in text.split(":")]
+        if len(found) == 1:
+            found *= 3
+        if len(found) != 3:
+            raise InvalidValueError(f"sizes {text!r} cannot be used", hint="48x320, or MIN:OPT:MAX")
+        return cls(*found)
+
+    def __str__(self) -> str:
+        return ":".join(f"{height}x{width}" for height, width in (self.least, self.best, self.most))
 
 
 def parse_sm(text: str) -> tuple[str, ...]:
@@ -86,6 +120,12 @@ class CompileRequest(Request):
     batch: BatchRange | None = option(
         None, "Images per inference: 8, or MIN:OPT:MAX.", unset="1, or the file's", read=BatchRange.parse
     )
+    sizes: SizeRange | None = option(
+        None,
+        "Images to build for, of a file that takes any: 224, 48x320 (height x width), or MIN:OPT:MAX.",
+        unset="the file's",
+        read=SizeRange.parse,
+    )
     threads: int = option(0, "CPU threads; 0: the library's choice.", least=0, most=1024)
     device: str = option("cpu", "Device of ort: cpu, cuda.")
     hint: str = option("latency", "Aim that OpenVINO tunes for: latency, throughput.", choices=HINTS)
@@ -99,8 +139,11 @@ class CompileRequest(Request):
     dla: int | None = option(
         None, "Deep-learning accelerator, of float16 files; rest on the GPU.", least=0, most=1
     )
+    check: Path | None = option(
+        None, "Images to check on, or .npz samples.", unset="built-in photographs", path="folder"
+    )
+    inputs: InputOptions = group(InputOptions)
     preparation: PreparationOptions = group(PreparationOptions)
-    check: Path | None = option(None, "Images to check on.", unset="built-in photographs", path="folder")
     reference: Path | None = option(
         None,
         "Float file of an int8 file, which decides.",

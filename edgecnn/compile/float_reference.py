@@ -7,19 +7,20 @@ much of the float network, and yet be farther apart than an engine of a float fi
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from edgecnn import files
-from edgecnn.artifact import Manifest
+from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
 from edgecnn.model_content import content_sha256
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
+from edgecnn.tasks.compare import comparable, compare_outputs, same_outputs
 
 #: An engine may keep so much less of the float network than its ONNX file does, in dB: as much as differs
 #: between two sets of a few images.
@@ -58,25 +59,42 @@ def find(source: Path, manifest: Manifest) -> Path | None:
     return None
 
 
-def measure(path: Path, images: npt.NDArray[Any], file: Engine, engine: Engine) -> AgainstFloat:
+def measure(path: Path, inputs: Inputs, file: Engine, engine: Engine) -> AgainstFloat:
     """Run the float network at `path` on the inputs of an int8 file, and compare both with it.
 
     Raises InvalidValueError if it is no float network of the same input and outputs.
     """
     with load(path, device="cpu") as reference:
-        same = reference.input.shape[1:] == file.input.shape[1:] and reference.input.dtype == file.input.dtype
         precision = reference.manifest.precision if reference.manifest else "float32"
-        if not same or reference.classes != file.classes or precision == "int8":
+        same = _take_the_same(reference.inputs, file.inputs)
+        outputs = [spec.name for spec in reference.outputs] == [spec.name for spec in file.outputs]
+        if not same or not outputs or precision == "int8":
             raise InvalidValueError(
                 f"{path.name} is not the float network of {file.path.name}:"
                 f" {precision}, {' x '.join(map(str, reference.input.shape))} {reference.input.dtype}",
                 hint="give the file that it was quantized from",
             )
-        expected = reference.run(images)
+        expected = comparable(reference.rows(inputs))
+
+    def against(other: Engine, what: str) -> Parity:
+        outputs = same_outputs(expected, other.rows(inputs), what)
+        return compare_outputs(expected, outputs, what, constant=True, task=other.task)
+
     return AgainstFloat(
-        path,
-        compare(expected, engine.run(images), f"the engine of {engine.backend}", constant=True),
-        compare(expected, file.run(images), file.path.name, constant=True),
+        path, against(engine, f"the engine of {engine.backend}"), against(file, file.path.name)
+    )
+
+
+def _take_the_same(ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec]) -> bool:
+    """Return whether inputs take the same but for their names and batches; a free size takes any."""
+    return len(ours) == len(theirs) and all(
+        one.dtype == other.dtype
+        and len(one.shape) == len(other.shape)
+        and all(
+            left == right or isinstance(left, str) or isinstance(right, str)
+            for left, right in zip(one.shape[1:], other.shape[1:], strict=True)
+        )
+        for one, other in zip(ours, theirs, strict=True)
     )
 
 

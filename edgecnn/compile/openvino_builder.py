@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.compile.builders import Built, Source
-from edgecnn.compile.compile_request import BatchRange, CompileRequest
+from edgecnn.compile.compile_request import BatchRange, CompileRequest, SizeRange
 from edgecnn.compile.openvino_rewrites import adapt
 from edgecnn.errors import EngineError, OutputError
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.optional_packages import require
 from edgecnn.progress import Progress
+from edgecnn.runtime.engine_inputs import image_layout
 from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 from edgecnn.runtime.openvino_int8 import demand_exact
 from edgecnn.runtime.processor import processor
@@ -37,7 +38,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         require("openvino._offline_transformations", "compiling for OpenVINO").apply_moc_transformations(
             model, cf=True
         )
-        _fix_batch(ov, model, request.batch)
+        _fix_shapes(ov, model, request.batch, request.sizes)
         adapt(model)
         demand_exact(model, source.path, source.path)
         progress("compile")
@@ -65,16 +66,29 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
     )
 
 
-def _fix_batch(ov: Any, model: Any, batch: BatchRange | None) -> None:
-    """Fix a free batch at what is asked for, or at one image; a fixed one can be changed as well."""
-    shape = model.inputs[0].partial_shape
-    if batch is None:
-        if shape[0].is_dynamic:
+def _fix_shapes(ov: Any, model: Any, batch: BatchRange | None, sizes: SizeRange | None) -> None:
+    """Fix a free batch at what is asked for, or at one image; a fixed one can be changed as well.
+
+    Free heights and widths are what `sizes` says, or stay free.
+    """
+    shapes = {port: port.partial_shape for port in model.inputs}
+    first = [shape[0] for shape in shapes.values() if len(shape)]
+    # With a free batch somewhere, an input whose first size is fixed is one for all images.
+    free = any(size.is_dynamic for size in first)
+    for shape in shapes.values():
+        if not len(shape) or (free and not shape[0].is_dynamic):
+            continue
+        if batch is not None:
+            shape[0] = ov.Dimension(batch.least, batch.most)
+        elif shape[0].is_dynamic:
             shape[0] = 1
-            model.reshape(shape)
-    else:
-        shape[0] = ov.Dimension(batch.least, batch.most)
-        model.reshape(shape)
+        if sizes is not None and len(shape) == 4:
+            taken = [0 if size.is_dynamic else size.get_length() for size in shape]
+            sides = (1, 2) if image_layout(taken) == "NHWC" else (2, 3)
+            for axis, least, most in zip(sides, sizes.least, sizes.most, strict=True):
+                if shape[axis].is_dynamic:
+                    shape[axis] = ov.Dimension(least, most)
+    model.reshape(shapes)
 
 
 def _number(model: Any, layers: Mapping[str, Any] | None) -> None:

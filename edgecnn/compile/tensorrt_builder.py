@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from edgecnn import files
 from edgecnn.backends import BACKENDS
 from edgecnn.compile.builders import Built, Source
-from edgecnn.compile.compile_request import BatchRange, CompileRequest
+from edgecnn.compile.compile_request import CompileRequest
 from edgecnn.compile.tensorrt_monitor import monitor
 from edgecnn.compile.tensorrt_precision import follow_file
+from edgecnn.compile.tensorrt_shapes import set_shapes
 from edgecnn.compile.tensorrt_turing import TURING, make_linear_layers_convolutions
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.progress import Progress
 from edgecnn.runtime import cuda
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.tensorrt_inspector import layers
-from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
+from edgecnn.runtime.tensorrt_library import Library, Messages
 from edgecnn.targets import PORTABLE
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         parser = _parse(library, network, source, request)
         config: tensorrt.IBuilderConfig = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else layers have no names
-        batch = _set_batch(library, builder, network, config, request.batch)
+        batch = set_shapes(library, builder, network, config, request)
         precision = follow_file(library, network, config, dla=request.dla is not None)
         notes = _set_options(library, builder, network, config, request)
         if backend.name == "tensorrt-rtx":
@@ -64,6 +65,7 @@ def build(source: Source, request: CompileRequest, progress: Progress) -> Built:
         del parser  # not before: the network's weights may lie in its memory
     flags = {
         "batch": batch,
+        **({"sizes": str(request.sizes)} if request.sizes else {}),
         "sm": list(capabilities),
         "precision": precision,
         "workspace_mib": request.workspace_mib,
@@ -152,49 +154,6 @@ def _parse(
         f"{library} cannot read {source.path.name}: {'; '.join(found) or 'no reason given'}",
         hint="edgecnn quantize and edgecnn export write files that it reads, with --target portable",
     )
-
-
-def _set_batch(
-    library: Library,
-    builder: tensorrt.Builder,
-    network: tensorrt.INetworkDefinition,
-    config: tensorrt.IBuilderConfig,
-    asked: BatchRange | None,
-) -> list[int] | None:
-    """Set the batch and return [least, best, greatest]; None where the file has a fixed one."""
-    if network.num_inputs != 1:
-        raise EngineError(
-            f"the network is no image classifier: it has {network.num_inputs} inputs",
-            hint="one image input is expected",
-        )
-    image = network.get_input(0)
-    first, *shape = sizes(image.shape)
-    if any(size < 0 for size in shape):
-        raise EngineError(
-            f"the network takes images of any size: {(first, *shape)}",
-            hint="export it with fixed height and width",
-        )
-    if first >= 0:
-        if asked is not None and (asked.least, asked.most) != (first, first):
-            raise InvalidValueError(
-                f"the file takes {first} images at a time, not {asked.least} to {asked.most}",
-                hint="export it without `batch` for any number",
-            )
-        return None
-    batch = asked or BatchRange(1, 1, 1)
-
-    def dims(size: int) -> tensorrt.Dims:
-        made: tensorrt.Dims = library.trt.Dims((size, *shape))
-        return made
-
-    if batch.least == batch.most:
-        # A constant shape leaves the library more to decide beforehand, and a DLA takes no other.
-        image.shape = dims(batch.most)
-    else:
-        profile = builder.create_optimization_profile()
-        profile.set_shape(image.name, dims(batch.least), dims(batch.best), dims(batch.most))
-        config.add_optimization_profile(profile)
-    return [batch.least, batch.best, batch.most]
 
 
 def _set_options(

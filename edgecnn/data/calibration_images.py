@@ -100,6 +100,11 @@ class ImageSource:
         )  # fmt: skip
 
     @property
+    def most(self) -> int:
+        """Number of calibration images, if all can be read."""
+        return len(self.calibration_files) or self.count
+
+    @property
     def description(self) -> str:
         """What the manifest says of the calibration images."""
         return str(self.folder) if self.folder else self.builtin_description

@@ -95,7 +95,7 @@ class LabelledImages:
 
 def labelled(
     source: str,
-    classes: int,
+    classes: int | None,
     names: Sequence[str] = (),
     progress: Progress = silent,
 ) -> LabelledImages:
@@ -104,7 +104,7 @@ def labelled(
     `source` is what `open_dataset` takes; of a folder with `train` and `test` or `val` inside, the latter is
     taken. Class folders are matched to `names`, the network's labels, by name, or by number. Where the
     network has no labels, the folders in sorted order are the classes, which then must be as many as the
-    network has. Raises DataError.
+    network has, if that is known. Raises DataError.
     """
     root = Path(source)
     if source.startswith("hf:") or not root.is_dir():
@@ -114,7 +114,8 @@ def labelled(
     found = list_images(root)
     # A class folder without images still has its place in the order.
     every = [listing.folder.name for listing in found.listings]
-    folders = every if not names and len(every) == classes else found.classes
+    folders = every if not names and classes in (len(every), None) else found.classes
+    classes = len(folders) if classes is None else classes
     indices = _class_indices(folders, classes, names, numbered=True)
     if indices is None:
         raise DataError(
@@ -127,8 +128,12 @@ def labelled(
     return LabelledImages(str(root), found.files, labels, tuple(found.notes))
 
 
-def of_dataset(dataset: DataSet, classes: int, names: Sequence[str] = ()) -> LabelledImages:
-    """Return the test images of a data set, its classes matched to the network's. Raises DataError."""
+def of_dataset(dataset: DataSet, classes: int | None, names: Sequence[str] = ()) -> LabelledImages:
+    """Return the test images of a data set, its classes matched to the network's, if these are known.
+
+    Raises DataError.
+    """
+    classes = dataset.classes if classes is None else classes
     indices = _class_indices(dataset.class_names, classes, names, numbered=False)
     if indices is None:
         strange = ", ".join(_strange(dataset.class_names, names)[:3])

@@ -88,15 +88,16 @@ def _exchanged(dataset: DataSet, steps: Sequence[Step]) -> DataSet:
 def test_images(
     manifest: Manifest | None,
     name: str,
-    classes: int,
+    classes: int | None,
     progress: Progress = silent,
 ) -> LabelledImages:
     """Return labelled images that test a network: of a data set that trained it, the part that did not.
 
+    `classes` is how many the network knows; None for one that has no classes of its own.
     Of any other, what `folder.labelled` takes, without images that trained the network: `training` says how
     many these were, and why others cannot be told. Raises DataError.
     """
-    names = labels.known_names(manifest.labels if manifest else None, classes)
+    names = labels.known_names(manifest.labels if manifest else None, classes) if classes else ()
     steps = _trainings(manifest)
     dataset = _opened_as_then(steps, name, None, progress)
     found = of_dataset(dataset, classes, names) if dataset else labelled(name, classes, names, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgecnn.optional_packages import require
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.record import Record
+from edgecnn.stages import Stage, Stages, to_json
 
 if TYPE_CHECKING:
     from edgecnn.quantize.accuracy_floor import Ruined
@@ -32,8 +32,8 @@ class Exported(Record):
     manifest: Manifest
     #: The file against PyTorch, on images that did not calibrate it.
     parity: Parity
-    #: Seconds per stage.
-    seconds: Mapping[str, float]
+    #: What each stage took, by name.
+    stages: Mapping[str, Stage]
     #: What of a checkpoint was adapted.
     notes: list[str]
     #: Whether budget and floor were met; None where no budget was given and the floor was met.
@@ -60,29 +60,10 @@ class Exported(Record):
             "target": manifest.target,
             "parity": self.parity.to_json(),
             "quantization": quantization or None,
-            "seconds": round(sum(self.seconds.values()), 3),
-            "stages": dict(self.seconds),
+            "seconds": round(sum(stage.seconds for stage in self.stages.values()), 3),
+            "stages": to_json(self.stages),
             "notes": self.notes,
         }
-
-
-class _Clock:
-    """Times the stages, and tells whoever waits which one has begun."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-
-    def __call__(self, stage: str) -> _Clock:
-        self._stage, self._start = stage, time.perf_counter()
-        self._progress(stage)
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self._stage] = round(time.perf_counter() - self._start, 3)
 
 
 def export(request: ExportRequest, progress: Progress = silent) -> Exported:
@@ -98,25 +79,26 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
     from edgecnn.export import export_stages as stages
     from edgecnn.quantize.write_file import write_model
 
-    clock, lineage = _Clock(progress), stages.Lineage()
-    with clock("build"):
+    lineage = stages.Lineage()
+    with Stages(progress) as clock:
+        clock("build")
         built = stages.build(request.network, images, lineage)
-    with clock("trace"):
+        clock("trace")
         model = stages.to_graph(request, built, lineage)
-    with clock("simplify"):
+        clock("simplify")
         model, layers, reference = stages.simplify_graph(request, model, built, lineage)
-    with clock("reduce precision"):
-        reduced = stages.reduce_graph(request, model, built, images, reference, lineage, progress)
-    with clock("check"):
+        clock("reduce precision")
+        reduced = stages.reduce_graph(request, model, built, images, reference, lineage, clock)
+        clock("check")
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
-    with clock("write"):
+        clock("write")
         manifest = stages.describe(request, built, layers, checked.quantization, lineage)
         del reduced.model.metadata_props[:]
         written = write_model(request.output, reduced.model, manifest)
     return Exported(
         **vars(written),
         parity=checked.parity,
-        seconds=clock.seconds,
+        stages=clock.taken,
         notes=[*built.notes, *reduced.notes, *images.notes],
         met=checked.met,
         ruined=checked.ruined,

@@ -55,6 +55,8 @@ class ExportRequest(Int8Options):
             )
         if self.precision != "int8" and (self.force or self.exclude or self.only):
             raise InvalidValueError("`force`, `exclude` and `only` belong to `int8`", hint="leave them out")
+        if self.precision != "int8" and self.time is not None:
+            raise InvalidValueError("`time` belongs to `int8`", hint="leave it out")
         if self.precision != "int8" and self.budget.asks:
             raise InvalidValueError(
                 "`min_sqnr` and `min_agreement` are budgets of `int8`", hint="leave them out"

@@ -91,7 +91,8 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
     network = opened.network
     lineage.steps += opened.lineage
     if opened.origin == "random":
-        initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
+        with fitting(spec.size):
+            initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
         lineage.add("settle", {"images": images.builtin_description})
     if folded := reparameterize.fold(network):
         lineage.add("fold branches", {"blocks": folded})
@@ -183,6 +184,8 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=images.most,
     )
     parent = None
     if request.precision == "int8":
@@ -216,9 +219,8 @@ def check_graph(
     """Compare what will be written with PyTorch. Raises ParityError."""
     given = built.frames if request.input == "uint8" else built.inputs.numpy()
     parity = reference.parity(reduced.model, reduced.what, images=given, constant=False)
-    why = accuracy_floor.causes(
-        request.network.preprocessing, "the network", images.description, images.tally.count
-    )
+    prepared = (request.network.preprocessing, "the network")
+    why = accuracy_floor.causes(prepared, images.description, images.tally.count)
     result = check(reduced, Verdict(parity), why)
     lineage.add("check", {"against": "PyTorch"}, metrics=parity.to_json())
     return result

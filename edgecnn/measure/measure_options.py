@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.backends import listed
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
+from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
+from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
@@ -27,6 +30,22 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+
+
+@dataclass(frozen=True)
+class SampleOptions(InputOptions):
+    """What engines are measured on that take something else than one image."""
+
+    samples: Path | None = option(
+        None,
+        "Folder of .npz files to measure on, a sample each: an array for each input by its name.",
+        unset="a photograph",
+        path="folder",
+    )
+
+    def choice(self) -> InputChoice:
+        """Return what is measured on."""
+        return InputChoice(None, self.constants, self.samples)
 
 
 def batches(text: str) -> tuple[int, ...]:
@@ -52,6 +71,7 @@ class ProfileRequest(EngineOptions):
         None, "Images per inference: 8, or 1,2,4,8.", unset="1, or the model's", read=batches
     )
     seconds: float = option(3.0, "Time per model.", least=0.1, most=3600)
+    inputs: SampleOptions = group(SampleOptions)
     layers: bool = option(False, "Where the time goes, by the network's layers.")
 
     def __post_init__(self) -> None:
@@ -69,6 +89,7 @@ class CompareRequest(EngineOptions):
         None, "Images per inference.", title="a batch", unset="1, or the model's", least=1, most=_MOST_IMAGES
     )
     seconds: float = option(5.0, "Time per model, at least.", least=0.1, most=3600)
+    inputs: SampleOptions = group(SampleOptions)
     force: bool = option(False, "Compare although the conditions are unlike; the result says so.")
     fail_above: float | None = option(
         None, "Times as long as the first that one may take, else exit with 3: 1.05.", above=0
@@ -81,8 +102,11 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME.", path="folder"
+        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        path="folder",
     )
+    metric: str | UserFunction | None = option(None, METRIC)
+    inputs: InputOptions = group(InputOptions)
     reference: Path | None = option(
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )

@@ -59,13 +59,20 @@ def ruined(
     return Ruined(" and ".join(poor), tuple(causes), accepted) if poor else None
 
 
-def causes(preprocessing: Preprocessing, said_by: str, images: str, count: int) -> tuple[str, ...]:
+def causes(said: tuple[Preprocessing, str] | None, images: str, count: int) -> tuple[str, ...]:
     """Return why an int8 network may be below the floor.
 
-    `said_by` says where the preparation is known from, `images` which ones calibrated.
+    `said` is how images are prepared and where that is known from, None where there are none; `images` says
+    which ones calibrated.
     """
+    prepared: tuple[str, ...] = ()
+    if said is not None:
+        preprocessing, said_by = said
+        prepared = (
+            f"the images are prepared otherwise than in training (here by {said_by}: {preprocessing})",
+        )
     return (
-        f"the images are prepared otherwise than in training (here by {said_by}: {preprocessing})",
+        *prepared,
         f"the images that calibrated, {count} of {images}, are too few or unlike the real ones (`calib`"
         " FOLDER)",
         "some layers cannot be int8 (edgecnn quantize: --sensitivity shows which, --min-sqnr 20 leaves them"

@@ -36,7 +36,7 @@ from onnx import helper
 
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import EdgecnnError, EngineError, InvalidValueError
-from edgecnn.parity import CLASS_SCORES, Output, spread
+from edgecnn.parity import Output, spread
 from edgecnn.quantize import first_norm
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
@@ -44,8 +44,9 @@ from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.readouts import Readout
 from edgecnn.quantize.reference import Network
-from edgecnn.runtime.engine import softmax
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.tasks import task_of_values
+from edgecnn.tasks.classification import softmax
 
 #: The options that say how the images of a quantized file are prepared.
 MEAN_AND_STD = ("--mean", "--std")
@@ -170,6 +171,7 @@ def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, fram
     if first not in Graph(model).outputs:
         probe.graph.output.append(helper.make_empty_tensor_value_info(first))
     outputs = Network(model)(inputs)
+    scores = task_of_values(outputs).class_scores(outputs)
     (layer,) = Network.rewritten(probe, [Readout(first, first)])(inputs) or [Output(first, np.zeros((1, 1)))]
     if layer.values.ndim == 4 and min(layer.values.shape[2:]) > 2 * _EDGE:
         layer = dataclasses.replace(layer, values=layer.values[..., _EDGE:-_EDGE, _EDGE:-_EDGE])
@@ -178,11 +180,11 @@ def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, fram
     return _Seen(
         float(np.median(deviation)),
         max((spread(item.values) for item in outputs), default=0.0),
-        next((_entropy(item) for item in outputs if item.kind == CLASS_SCORES), None),
+        None if scores is None else _entropy(scores),
     )
 
 
-def _entropy(output: Output) -> float:
-    probabilities = softmax(output.values.reshape(len(output.values), -1))
+def _entropy(scores: np.ndarray) -> float:
+    probabilities = softmax(scores)
     terms = probabilities * np.log(np.maximum(probabilities, 1e-30))
     return float(-terms.sum(axis=1).mean() / np.log(probabilities.shape[1]))

@@ -20,6 +20,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.quantize.effort_levels import DIRECT, LADDERS
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.registry import suggest
 
 #: Of the multiply-accumulates that are int8 before, at least this share stays so in mixed precision: a
@@ -71,6 +72,8 @@ class Outcome:
     attempts: tuple[Attempt, ...] = ()
     #: None if no budget was given.
     met: bool | None = None
+    #: Whether something more would have been tried, had there been time.
+    out_of_time: bool = False
 
     def to_json(self, budget: Budget) -> dict[str, Any]:
         """Return what the manifest keeps of the escalation."""
@@ -109,13 +112,17 @@ def escalate(
     """
     if effort not in LADDERS:
         raise InvalidValueError(f"unknown effort {effort!r}", hint=suggest(effort, list(LADDERS)))
-    trials = _Trials(judge, budget, progress)
+    trials = _Trials(judge, budget, progress, quantizer.time)
     tried: list[_Trial] = []
     for recipe in (LADDERS if budget.asks else DIRECT)[effort]:
+        if tried and trials.out_of_time:
+            return trials.outcome(max(tried, key=_Trial.rank), out_of_time=True)
         tried.append(trials.run(recipe.name, partial(quantizer, recipe)))
         if tried[-1].met:
             return trials.outcome(tried[-1])
     untrained = max(tried, key=_Trial.rank)
+    if trials.out_of_time and budget.asks:
+        return trials.outcome(untrained, out_of_time=True)
     if finetune is not None:
         tried.append(trials.run(TRAINING, partial(finetune, untrained.quantized)))
         if tried[-1].met:
@@ -142,8 +149,10 @@ class _Trial:
 class _Trials:
     """Makes and judges one result after the other, and keeps the table of attempts."""
 
-    def __init__(self, judge: Judge, budget: Budget, progress: Progress) -> None:
-        self._judge, self._budget, self._progress = judge, budget, progress
+    def __init__(
+        self, judge: Judge, budget: Budget, progress: Progress, time: TimeBudget | None = None
+    ) -> None:
+        self._judge, self._budget, self._progress, self._time = judge, budget, progress, time
         self._attempts: list[Attempt] = []
 
     def run(self, name: str, make: Callable[[], Quantized]) -> _Trial:
@@ -155,8 +164,13 @@ class _Trials:
         self._attempts.append(Attempt(name, verdict, quantized.int8_mac_share, met))
         return _Trial(quantized, verdict, met)
 
-    def outcome(self, trial: _Trial) -> Outcome:
-        return Outcome(trial.quantized, trial.verdict, tuple(self._attempts), trial.met)
+    @property
+    def out_of_time(self) -> bool:
+        """Whether nothing more may be tried."""
+        return self._time is not None and self._time.left <= 0
+
+    def outcome(self, trial: _Trial, *, out_of_time: bool = False) -> Outcome:
+        return Outcome(trial.quantized, trial.verdict, tuple(self._attempts), trial.met, out_of_time)
 
 
 def _mixed_precision(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgecnn.budget import Budget
 from edgecnn.options import Request, group, option, seed
+from edgecnn.quantize.time_budget import seconds_of
 from edgecnn.targets import Target, target
 
 #: Names of `ranges.range_methods.METHODS`, which cannot be asked before onnx is known to be installed.
@@ -54,6 +55,14 @@ class Int8Options(Int8Form):
         "Effort for the accuracy of int8: fast, default, best.",
         unset="default; fast for random weights",
         choices=EFFORTS,
+    )
+    time: float | None = option(
+        None,
+        "Time for making int8 accurate: 30s, 5m, 1h. What it is enough for depends on the machine.",
+        read=seconds_of,
+        unset="as the effort needs",
+        above=0,
+        most=30 * 86400,
     )
     budget: Budget = group(Budget)
     ranges: str = option(

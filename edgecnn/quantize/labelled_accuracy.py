@@ -1,62 +1,82 @@
-"""How many labelled images a model gets right, beside the float model that it was made from."""
+"""What labelled images measure of a model, beside the float model that it was made from."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import onnx
 
 from edgecnn.artifact import Manifest
+from edgecnn.data.sample_files import holds_samples, list_samples, read_labels, read_samples
 from edgecnn.data.trained_on import test_images
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.parity import SCORE, VALUES, Output
+from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.reference import Network
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import zeros
+from edgecnn.tasks import TASKS, task_of_values
+from edgecnn.tasks.metric import Metric, UserFunction, users
 
 
 class Labelled:
-    """Top-1 accuracy of models on labelled images, against the float model's."""
+    """A metric of models on labelled images, against the float model's: the task's own, or the user's."""
 
-    def __init__(self, inputs: np.ndarray, classes: np.ndarray, model: onnx.ModelProto) -> None:
-        self._inputs, self._classes = inputs, classes
-        self._float = self._top1(model)
+    def __init__(
+        self, inputs: np.ndarray, labels: Any, model: onnx.ModelProto, metric: Metric, *, as_they_are: bool
+    ) -> None:
+        """Measure the float `model`; `as_they_are`: by the outputs that an application reads."""
+        self._inputs, self._labels, self._metric = inputs, labels, metric
+        self._open = Network.of_outputs if as_they_are else Network
+        self.reference = self._measured(model)
 
     @classmethod
     def open(
-        cls, data: str, preprocessing: Preprocessing, manifest: Manifest, model: onnx.ModelProto
+        cls,
+        data: str,
+        preprocessing: Preprocessing | None,
+        manifest: Manifest,
+        model: onnx.ModelProto,
+        metric: str | UserFunction | None = None,
     ) -> Labelled:
-        """Open a folder of class folders, or a data set, for a float model.
+        """Open a folder of class folders, a data set, or a folder of .npz samples for a float model.
 
-        Of a network that gives one score, the first class is below its threshold and the second above. Raises
-        InvalidValueError if the network decides nothing, DataError for data that does not fit it.
+        `metric` is the user's; without one it is the task's. Raises InvalidValueError if the task has none,
+        DataError for data that does not fit the network.
         """
-        shape = [dim.dim_value or 1 for dim in model.graph.input[0].type.tensor_type.shape.dim]
-        decides = _decides(Network(model)(np.zeros(shape, np.float32)))
-        if decides is None:
+        outputs = Network(model)(zeros(input_specs(model)))
+        task = TASKS.get(manifest.task) if manifest.task else task_of_values(outputs)
+        chosen = users(metric) if metric is not None else task.metric
+        if chosen is None:
             raise InvalidValueError(
                 "no output of the network is class scores, so there is no top-1 to keep",
-                hint="give `min_sqnr` in place of `max_drop`",
+                hint="give `min_sqnr` in place of `max_drop`, or a `metric` of your own",
             )
-        count = 2 if decides.kind == SCORE else decides.values[0].size
-        found = test_images(manifest, data, count)
+        if holds_samples(data):
+            files, specs = list_samples(data), input_specs(model)
+            inputs, labels = read_samples(files, specs), read_labels(files, specs)
+            return cls(inputs, labels, model, chosen, as_they_are=metric is not None)
+        if preprocessing is None:
+            raise InvalidValueError(
+                f"the network takes no images, and {data} holds no samples",
+                hint="`data` FOLDER of .npz files",
+            )
+        # Of a score, the first class is below its threshold and the second above.
+        classes = None if metric is not None else task.classes([item.spec for item in outputs]) or 2
+        found = test_images(manifest, data, classes)
         if not found.labels:
             raise DataError(f"{data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
         return cls(
             preprocessing.batch(found.images[row] for row in range(len(found.images))),
             np.array(found.labels),
             model,
+            chosen,
+            as_they_are=metric is not None,
         )
 
-    def _top1(self, model: onnx.ModelProto) -> float:
-        output = _decides(Network(model)(self._inputs))
-        if output is None:
-            raise ValueError("what decided once goes on doing so")
-        return float(np.mean(output.decisions() == self._classes))
+    def _measured(self, model: onnx.ModelProto) -> float:
+        return self._metric(self._open(model)(self._inputs), self._labels)
 
     def drop(self, model: onnx.ModelProto) -> float:
-        """Return the loss of top-1 in points."""
-        return 100 * (self._float - self._top1(model))
-
-
-def _decides(outputs: list[Output]) -> Output | None:
-    """Return the first output that decides something."""
-    return next((item for item in outputs if item.kind != VALUES), None)
+        """Return the loss in the metric's unit: of top-1, points."""
+        return self.reference - self._measured(model)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, TimeLeft, silent
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
@@ -66,8 +66,9 @@ def scan(
     biases = Graph(partly)
     layers = placement.compute
     result = []
+    left = TimeLeft()
     for index, node in enumerate(layers):
-        progress(f"sensitivity: layer {index + 1} of {len(layers)}")
+        progress(f"sensitivity: layer {index + 1} of {len(layers)}{left(index / len(layers))}")
         if node.name in quantized.weights and len(node.input) > 2:
             biases.set_constant(node.input[2], repaired.constant(node.input[2]))
         result.append(

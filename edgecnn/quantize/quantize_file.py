@@ -14,13 +14,15 @@ from edgecnn import request_json
 from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
+from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.parity import demand, varies
+from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
-from edgecnn.quantize.graph.index import batch_of
+from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
 from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.prepare import prepare
@@ -42,7 +44,12 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Reference, as_given
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import image_sizes, image_spec
+from edgecnn.stages import Stages
+from edgecnn.tasks.compare import varies
 
+#: Images that show whether the prepared graph is still the network that was given.
+PREPARED_IMAGES = 16
 #: How the preparation is known that nobody said.
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
@@ -66,27 +73,37 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
-    progress("prepare")
-    source = _open(request)
-    finetune = trainer(source.model, source.preprocessing) if trainer else None
-    reduced = _reduce(request, source, progress, finetune)
-    sensitivity = _sensitivity(source, reduced, progress) if request.sensitivity else None
-    progress("check")
-    checked = _check(source, reduced)
-    notes = [*source.notes, *reduced.notes, *source.images.notes]
-    manifest = _manifest(request, source, reduced, checked, training_data or {})
-    written = write_model(request.output, reduced.model, manifest)
+    with Stages(progress) as stages:
+        stages("prepare")
+        source = _open(request, stages)
+        finetune = trainer(source.model, source.trained_on()) if trainer else None
+        reduced = _reduce(request, source, stages, finetune)
+        sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
+        stages("check")
+        checked = _check(source, reduced)
+        stages("write")
+        manifest = _manifest(request, source, reduced, checked, training_data or {})
+        written = write_model(request.output, reduced.model, manifest)
     seconds = time.perf_counter() - start
     return QuantizedFile(
         **vars(written),
         parity=checked.parity,
         seconds=seconds,
-        notes=notes,
+        notes=[*source.notes, *reduced.notes, *source.samples.notes],
+        stages=stages.taken,
         outcome=reduced.outcome,
         sensitivity=sensitivity,
         ruined=checked.ruined,
         met=checked.met,
     )
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How images become inputs, and where that is known from."""
+
+    preprocessing: Preprocessing
+    by: str
 
 
 @dataclass(frozen=True)
@@ -97,38 +114,57 @@ class _Source:
     #: Its graph, prepared, and what is known of it.
     model: onnx.ModelProto
     manifest: Manifest
-    preprocessing: Preprocessing
-    #: Where the preprocessing is known from.
-    said_by: str
-    images: ImageSource
+    #: How its images are prepared; None of a network that takes samples from files.
+    said: _Said | None
+    samples: SampleSource
     #: What it gives for the images that check.
     reference: Reference
     notes: list[str]
 
+    def trained_on(self) -> Preprocessing:
+        """Return how images are prepared for training; raises InvalidValueError where there are none."""
+        if self.said is None or len(self.model.graph.input) > 1:
+            raise InvalidValueError(
+                "`train` takes networks of one image input, and this one takes something else",
+                hint="leave `train` out: repairs need no labels",
+            )
+        return self.said.preprocessing
 
-def _open(request: QuantizeRequest) -> _Source:
+
+def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     """Read and prepare the file, and compute what the other form is compared with."""
     given = load(request.source)
-    known, model = given.manifest, prepare(given.model, request.preparation.size)
+    known = given.manifest
+    samples = request.calib if holds_samples(request.calib) else None
+    constants = request.inputs.constants
+    sizes = given_shapes(input_specs(given.model), constants, samples)
+    model = prepare(given.model, request.preparation.size, sizes)
+    inputs = tuple(input_specs(model))
     notes: list[str] = []
-    own = own_preparation(given.model)
-    preprocessing, said_by = _preprocessing(request, known, model, own, notes)
-    images = ImageSource.open(
-        preprocessing,
-        calib=request.calib,
-        count=request.calib_images,
-        checks=request.check_images,
-        batch=batch_of(model),
-        digits=known is not None and known.labels == "digits",
-        seed=request.seed,
-    )
-    if said_by == _ASSUMED and not request.yes:
-        assumed_preprocessing.check(model, given.model, images, str(request.source))
-    checks = preprocessing.normalize(images.check_frames())
-    reference = _reference(given.model, model, checks, notes)
+    how: dict[str, Any] = {
+        "count": request.calib_images,
+        "checks": request.check_images,
+        "batch": batch_of(model),
+        "seed": request.seed,
+    }
+    said = None
+    source: SampleSource
+    if samples is None:
+        own = own_preparation(given.model)
+        said = _preprocessing(request, known, image_spec(inputs), own, notes)
+        digits = known is not None and known.labels == "digits"
+        images = ImageSource.open(said.preprocessing, calib=request.calib, digits=digits, **how)
+        source = ImageSamples(images, inputs, constants)
+        if said.by == _ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
+            assumed_preprocessing.check(model, given.model, images, str(request.source))
+    else:
+        source = FileSamples.open(samples, inputs, **how)
+    progress("float outputs")
+    reference = _reference(given.model, model, source.checks(), notes)
     notes += _check_reference(request, reference, model)
-    manifest = replace(known or _manifest_of(model, preprocessing), layers=layer_table.layers(model))
-    return _Source(given.sha256, model, manifest, preprocessing, said_by, images, reference, notes)
+    manifest = known or _manifest_of(model, said.preprocessing if said else None)
+    manifest = replace(manifest, layers=layer_table.layers(model))
+    return _Source(given.sha256, model, manifest, said, source, reference, notes)
 
 
 def _reduce(
@@ -143,10 +179,13 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
+        time=request.time,
+        images=source.samples.most,
     )
     labelled = None
     if request.data:
-        labelled = Labelled.open(request.data, source.preprocessing, source.manifest, source.model)
+        prepared = source.said.preprocessing if source.said else None
+        labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(
@@ -157,7 +196,7 @@ def _reduce(
         drop=labelled.drop if labelled else None,
         finetune=finetune,
     )
-    return reduce_precision(source.model, how, source.images.calibration, choose, progress)
+    return reduce_precision(source.model, how, source.samples.calibration, choose, progress)
 
 
 def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[LayerSensitivity] | None:
@@ -168,8 +207,9 @@ def _sensitivity(source: _Source, reduced: Reduced, progress: Progress) -> list[
 
 
 def _check(source: _Source, reduced: Reduced) -> Checked:
-    images = source.images
-    why = accuracy_floor.causes(source.preprocessing, source.said_by, images.description, images.tally.count)
+    said = (source.said.preprocessing, source.said.by) if source.said else None
+    samples = source.samples
+    why = accuracy_floor.causes(said, samples.description, samples.recorded()["count"])
     outcome = reduced.outcome
     if outcome is not None and outcome.quantized.model is reduced.model:
         parity = outcome.verdict.parity  # against the same reference
@@ -197,8 +237,8 @@ def _manifest(
             **parameters,
             "asked": request_json.to_json(request, "source", "output", "sensitivity"),
             "target": request.target,
-            "images": source.images.description,
-            **source.images.tally.to_json(),
+            "images": source.samples.description,
+            **source.samples.recorded(),
         },
         request.seed,
         source.sha256,
@@ -228,7 +268,7 @@ def _reference(
         reference = Reference.of(model, checks)
     finite_outputs.check_outputs(model, reference.outputs, checks)
     what = "the prepared graph"
-    demand(reference.parity(model, what), MIN_SQNR_DB["float32"], what)
+    demand(reference.first(PREPARED_IMAGES).parity(model, what), MIN_SQNR_DB["float32"], what)
     return reference
 
 
@@ -247,19 +287,15 @@ def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx
     return notes
 
 
-def _input_shape(model: onnx.ModelProto) -> list[int]:
-    return [dim.dim_value or 1 for dim in model.graph.input[0].type.tensor_type.shape.dim]
-
-
 def _preprocessing(
     request: QuantizeRequest,
     known: Manifest | None,
-    model: onnx.ModelProto,
+    image: TensorSpec,
     own: OwnPreparation | None,
     notes: list[str],
-) -> tuple[Preprocessing, str]:
+) -> _Said:
     """Return how images become inputs, fitted to the input's shape, and where that is known from."""
-    _, channels, height, width = _input_shape(model)
+    height, width, channels = image_sizes(image, None, request.source.name)
     said, chosen = request.preparation, request.preprocessing
     said_by = said.said_by or (chosen and "`preprocessing`")
     if chosen is not None and chosen.channels != channels:
@@ -271,7 +307,7 @@ def _preprocessing(
         chosen = Preprocessing.from_json(known.preprocessing)
         said_by = said_by or "the file's manifest"
         if not said.says:
-            chosen.demand_input(_input_shape(model), "NCHW", request.source.name)
+            chosen.demand_input(image.shape, image.layout, request.source.name)
     if said_by is None and own is not None and own.preprocessing is not None:
         chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
         notes.append(assumed_preprocessing.note_of_graph(own))
@@ -283,21 +319,15 @@ def _preprocessing(
             f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
             f" {said_by or 'what is assumed'} prepares its images otherwise"
         )
-    return applied, said_by or _ASSUMED
+    return _Said(applied, said_by or _ASSUMED)
 
 
-def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Manifest:
+def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:
     """Return a manifest for a file that came without one."""
-
-    def spec(value: onnx.ValueInfoProto, layout: str) -> TensorSpec:
-        dims = value.type.tensor_type.shape.dim
-        shape = tuple(dim.dim_value or dim.dim_param or "batch" for dim in dims)
-        return TensorSpec(value.name, shape, "float32", layout)
-
     return Manifest(
-        inputs=(spec(model.graph.input[0], "NCHW"),),
-        outputs=tuple(spec(value, "NC") for value in model.graph.output),
-        preprocessing=preprocessing.to_json(),
-        resolution=preprocessing.size.said,
+        inputs=tuple(input_specs(model)),
+        outputs=tuple(map(spec_of, model.graph.output)),
+        preprocessing=preprocessing.to_json() if preprocessing else None,
+        resolution=preprocessing.size.said if preprocessing else None,
         macs=sum(macs_by_node(model).values()),
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
 from edgecnn.quantize.int8_options import Int8Options
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
+from edgecnn.tasks.metric import METRIC, UserFunction
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class QuantizeRequest(Int8Options):
     data: str | None = option(
         None, "Labelled images for `max_drop`: a folder of class folders, or a data set by name."
     )
+    metric: str | UserFunction | None = option(
+        None, f"{METRIC.removesuffix('.')}; in place of top-1 for `max_drop`."
+    )
+    inputs: InputOptions = group(InputOptions)
     train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
     train_epochs: int = option(10, "Passes over them.", least=1)
     preparation: PreparationOptions = group(PreparationOptions)
@@ -47,12 +53,16 @@ class QuantizeRequest(Int8Options):
             raise InvalidValueError(
                 "`max_drop` and `data` belong together", hint="`max_drop` 1 `data` FOLDER_OF_CLASS_FOLDERS"
             )
+        if self.metric is not None and self.data is None:
+            raise InvalidValueError("`metric` needs labelled images", hint="`data` FOLDER `max_drop` 0.5")
         if self.precision != "int8" and (self.train or self.budget.asks or self.effort or self.sensitivity):
             raise InvalidValueError(
                 "budgets, `effort`, `train` and `sensitivity` belong to int8", hint="leave them out"
             )
         if self.precision != "int8" and (self.force or self.exclude or self.only):
             raise InvalidValueError("`force`, `exclude` and `only` belong to int8", hint="leave them out")
+        if self.precision != "int8" and self.time is not None:
+            raise InvalidValueError("`time` belongs to int8", hint="leave it out")
 
     @property
     def resolved_effort(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx
 from threadpoolctl import threadpool_limits
 
 from edgecnn.errors import InvalidValueError
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, TimeLeft, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
@@ -29,7 +30,10 @@ from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
-from edgecnn.quantize.repair.walk import affordable, walk
+from edgecnn.quantize.repair.repair_cost import running_cost
+from edgecnn.quantize.repair.repair_network import RepairedNetwork, Work, repair_network
+from edgecnn.quantize.repair.walk import affordable
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.targets import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
@@ -65,6 +69,8 @@ class Quantized:
     int8_mac_share: float
     #: What the user left in float.
     chosen: ChosenNodes = field(default_factory=ChosenNodes)
+    #: Layers for whose full repair there was no time.
+    out_of_time: Sequence[str] = ()
 
     @property
     def float_nodes(self) -> dict[str, str]:
@@ -86,6 +92,7 @@ class Quantized:
             **self.chosen.to_json(),
             **({"own_scales": self.placement.own_scales} if self.placement.own_scales else {}),
             "float_nodes": self.float_nodes,
+            **({"out_of_time": list(self.out_of_time)} if self.out_of_time else {}),
             "int8_mac_share": self.int8_mac_share,
         }
 
@@ -94,8 +101,9 @@ class Quantizer:
     """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
 
     `batches` is called for each pass over the calibration images and gives inputs of the model,
-    (N, C, H, W) float32. `progress` is told what is being done. `chosen` says what stays float in every
-    recipe. Raises InvalidValueError for a choice that matches nothing, or leaves nothing to quantize.
+    (N, C, H, W) float32; there are at most `images` of them, if that is known. `progress` is told what is
+    being done, and `chosen` says what stays float in every recipe. Within `time`, repair stops where it is.
+    Raises InvalidValueError for a choice that matches nothing, or leaves nothing to quantize.
     """
 
     def __init__(
@@ -106,8 +114,15 @@ class Quantizer:
         method: str = "mse",
         progress: Progress = silent,
         chosen: ChosenNodes = ChosenNodes(),  # noqa: B008 - it is frozen
+        *,
+        images: int | None = None,
+        time: TimeBudget | None = None,
     ) -> None:
         self.model = model
+        self.time = time
+        self._count = images
+        #: Seconds here for what is expected to take one.
+        self._pace = 1.0
         self.scheme = scheme
         self.chosen = chosen
         self._float = self._left_float()
@@ -153,46 +168,44 @@ class Quantizer:
         if recipe.by_tensor:
             methods = self._methods(recipe, base, placement, seen)
             other = {name: method for name, method in methods.items() if method != self.method}
-            found = found | _ranges({name: seen[name] for name in other}, other)
-        weights: dict[str, QuantizedWeight] = {}
-        model = base
+            found = found | ranges.by_scheme({name: seen[name] for name in other}, other)
+        repaired = RepairedNetwork(base, {}, [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
             images = self._repair_images(base, recipe.images)
-            model, weights = walk(
-                base,
-                placement,
-                chosen,
-                self.scheme,
-                images,
+            repaired = repair_network(
+                Work(base, placement, chosen, self.scheme, images, self.macs),
                 recipe.repair,
-                lambda done, total: self._progress(f"{recipe.name}: layer {done} of {total}"),
+                recipe.name,
+                self._progress,
+                budget=self.time,
+                pace=self._pace,
             )
-        return self._written(base, model, recipe, placement, found, other, weights)
+        return self._written(base, repaired, recipe, placement, found, other)
 
     def _written(
         self,
         base: onnx.ModelProto,
-        model: onnx.ModelProto,
+        repaired: RepairedNetwork,
         recipe: Recipe,
         placement: Placement,
         found: dict[str, dict[str, ranges.Range]],
         other_methods: dict[str, str],
-        weights: dict[str, QuantizedWeight],
     ) -> Quantized:
         chosen = placement.ranges(self._of_scheme(found))
         share = sum(self.macs.get(node.name, 0) for node in placement.compute)
         return Quantized(
-            model=write_qdq.insert(model, placement, chosen, self.scheme, weights),
+            model=write_qdq.insert(repaired.model, placement, chosen, self.scheme, repaired.weights),
             base=base,
-            float_model=model,
+            float_model=repaired.model,
             scheme=self.scheme,
             recipe=recipe,
             method=self.method,
             other_methods=other_methods,
             placement=placement,
             ranges=found,
-            weights=weights,
+            weights=repaired.weights,
+            out_of_time=repaired.out_of_time,
             int8_mac_share=share / max(1, sum(self.macs.values())),
             chosen=self.chosen,
         )
@@ -254,9 +267,23 @@ class Quantizer:
         """Observe tensors that were not yet, in one pass over the images, and choose their ranges."""
         if missing := [name for name in dict.fromkeys(tensors) if name not in seen]:
             self._progress("calibrate")
-            new = calibrate.observe(model, missing, self._batches())
+            new = self._calibrated(model, missing)
             seen.update(new)
-            found.update(_ranges(new, dict.fromkeys(missing, self.method)))
+            found.update(ranges.by_scheme(new, dict.fromkeys(missing, self.method)))
+
+    def _calibrated(self, model: onnx.ModelProto, tensors: list[str]) -> Observed:
+        """Observe tensors over all the images, and take down how fast this machine is."""
+        left, start, seen = TimeLeft(), monotonic(), 0
+
+        def tell(done: int) -> None:
+            nonlocal seen
+            seen, total = done, self._count
+            share = left(min(1.0, done / total)) if total else ""
+            self._progress(f"calibrate: image {done}{f' of {total}' if total else ''}{share}")
+
+        observed = calibrate.observe(model, tensors, self._batches(), progress=tell)
+        self._pace = (monotonic() - start) / max(1e-9, running_cost(sum(self.macs.values()), seen))
+        return observed
 
     def _methods(
         self, recipe: Recipe, model: onnx.ModelProto, placement: Placement, observed: Mapping[str, Observer]
@@ -272,6 +299,7 @@ class Quantizer:
             for name in placement.observed
         }
         images = self._repair_images(model, METHOD_IMAGES)
+        left = TimeLeft()
         return method_by_tensor.choose(
             model,
             placement,
@@ -279,7 +307,9 @@ class Quantizer:
             self.method,
             self.scheme,
             images,
-            lambda done, total: self._progress(f"{recipe.name}: range {done} of {total}"),
+            lambda number, total: self._progress(
+                f"{recipe.name}: range {number} of {total}{left((number - 1) / total)}"
+            ),
         )
 
     def _repair_images(self, model: onnx.ModelProto, most: int) -> npt.NDArray[np.float32]:
@@ -300,24 +330,6 @@ def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[n
         seen += len(batch)
         if seen >= count:
             break
-
-
-def _ranges(
-    observed: Mapping[str, Observer], methods: Mapping[str, str]
-) -> dict[str, dict[str, ranges.Range]]:
-    """Return each tensor's range for each scheme, rounded as the manifest keeps it.
-
-    So a file that is written from the manifest is the same to the bit.
-    """
-    return {
-        name: {
-            known.name: ranges.short(
-                ranges.choose(observer, methods[name], symmetric=known.symmetric, levels=known.levels)
-            )
-            for known in SCHEMES
-        }
-        for name, observer in observed.items()
-    }
 
 
 def quantize(

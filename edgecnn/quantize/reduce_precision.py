@@ -11,7 +11,7 @@ import onnx
 
 from edgecnn.budget import Budget
 from edgecnn.parity import Parity, demand
-from edgecnn.progress import Progress, silent
+from edgecnn.progress import Progress, duration, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.accuracy_floor import Ruined, ruined
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
@@ -20,6 +20,7 @@ from edgecnn.quantize.layer_sensitivity import scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantizer import Batches, Quantizer
 from edgecnn.quantize.reference import Reference
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.targets import Target
 
 #: Least agreement with the float network, in decibels, below which nothing is written. A rewritten float32
@@ -47,6 +48,10 @@ class Reduction:
     accepted: bool = False
     #: What stays float in int8.
     chosen: ChosenNodes = field(default_factory=ChosenNodes)
+    #: Seconds that int8 may take; None for as many as it needs.
+    time: float | None = None
+    #: Calibration images, at most; None if that is not known.
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,26 @@ def reduce_precision(
 def _int8(
     model: onnx.ModelProto, how: Reduction, batches: Batches, choose: Choose, progress: Progress
 ) -> Reduced:
-    outcome = choose(Quantizer(model, batches, how.target.scheme, how.ranges, progress, how.chosen))
+    time = None if how.time is None else TimeBudget(how.time)
+    quantizer = Quantizer(
+        model, batches, how.target.scheme, how.ranges, progress, how.chosen, images=how.images, time=time
+    )
+    outcome = choose(quantizer)
     result = outcome.quantized.model
     if how.target.mixes_float16:
         result = float16_layers.with_float16(result, picked(outcome.quantized.float_nodes))
-    return Reduced(result, how, outcome)
+    return Reduced(result, how, outcome, notes=_of_time(outcome, time))
+
+
+def _of_time(outcome: Outcome, time: TimeBudget | None) -> list[str]:
+    """Return what is to be said of a run that had a time to keep."""
+    if time is None:
+        return []
+    missed = len(outcome.quantized.out_of_time)
+    done = "done in time" if not missed and not outcome.out_of_time else "stopped for time"
+    more = f"; {missed} layers more would have been repaired" if missed else ""
+    why = "what is repaired within a time depends on the clock, so that the same seed may give another file"
+    return [f"{done} ({duration(time.seconds)}){more}. Mind that {why}"]
 
 
 def by_escalation(
@@ -153,6 +173,9 @@ def check(reduced: Reduced, verdict: Verdict, why: Sequence[str]) -> Checked:
     if outcome is None:
         return Checked(verdict.parity, None, None, None)
     quantization = {**outcome.quantized.to_json(), **outcome.to_json(how.budget)}
+    if how.time is not None:
+        stopped = bool(outcome.out_of_time or outcome.quantized.out_of_time)
+        quantization["time"] = {"seconds": how.time, "stopped": stopped}
     poor = ruined(verdict.parity, how.budget, why, accepted=how.accepted, drop=verdict.drop)
     if poor is None:
         return Checked(verdict.parity, quantization, None, outcome.met)

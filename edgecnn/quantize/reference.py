@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,21 @@ from onnx import helper, inliner
 
 from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
-from edgecnn.parity import CLASS_SCORES, SCORE, Output, Parity, compare_outputs
-from edgecnn.quantize.graph import run_batches, shapes
+from edgecnn.parity import Output, Parity
+from edgecnn.quantize.graph import shapes
 from edgecnn.quantize.graph.edit import copy_of
-from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
-from edgecnn.runtime.ort_engine import open_session
+from edgecnn.runtime.ort_engine import open_session, run_session
+from edgecnn.runtime.sample_axis import BATCH, SampleAxes, declared
+from edgecnn.runtime.samples import feeds, image_spec
+from edgecnn.tasks import Task, task_of_values
+from edgecnn.tasks.compare import compare_outputs, same_outputs
 
 Array = npt.NDArray[Any]
+
+#: Pixels of the images that go through a network at a time.
+_PIXELS = 8 * 256 * 256
 
 
 class Network:
@@ -39,21 +46,58 @@ class Network:
         network._open(with_outputs(model, known), optimize=False)
         return network
 
+    @classmethod
+    def of_outputs(cls, model: onnx.ModelProto) -> Network:
+        """Open a model for all its outputs as they are, as an application reads them."""
+        network = cls.__new__(cls)
+        network.readouts = [Readout(value.name, value.name) for value in model.graph.output]
+        network._open(model, optimize=True)
+        return network
+
     def _open(self, model: onnx.ModelProto, *, optimize: bool) -> None:
         self._session = open_session(model.SerializeToString(), optimize=optimize)
+        self._inputs = input_specs(model)
+        image = image_spec(self._inputs)
+        batch = image.shape[0] if image.shape else 1
+        fixed = isinstance(batch, int)
+        declaring = {value.name: value.shape or [] for value in self._session.get_outputs()}
+        tensors = [readout.tensor for readout in self.readouts]
+        self._axes = SampleAxes(
+            [declared(declaring[name], batch) for name in tensors],
+            (batch, batch) if isinstance(batch, int) else (1, None),
+            fixed=fixed,
+        )
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether no output has an axis for the images; known once something was computed."""
+        return all(self._axes.without_axis)
 
     def __call__(self, images: Array, more: Mapping[str, Array] = {}) -> list[Output]:
-        """Return outputs for images, (N, C, H, W); `more` are the values of further inputs.
+        """Return outputs for samples (`runtime.samples`); `more` are the values of inputs beside them.
 
-        An output that has no axis for the images has one row for each inference instead of each image. Left
-        out is one whose shape depends on what is seen, as that of boxes that were picked does.
+        Of a fixed batch, an output that has no axis for the images has one row for each inference instead of
+        each image. Left out is one whose shape depends on what is seen, as that of picked boxes does.
         """
-        rows = run_batches.run(self._session, [readout.tensor for readout in self.readouts], images, more)
+        tensors = [readout.tensor for readout in self.readouts]
+
+        def infer(chosen: npt.NDArray[np.int64]) -> list[Array]:
+            return run_session(self._session, tensors, {**feeds(images[chosen], self._inputs), **more})
+
+        rows = self._axes.rows(infer, len(images), _at_a_time(images))
         return [
             Output(readout.name, _without_ones(values), readout.threshold)
             for readout, values in zip(self.readouts, rows, strict=True)
             if values is not None
         ]
+
+
+def _at_a_time(images: Array) -> int:
+    """Return how many samples go through a network at a time: fewer where their tensors are larger."""
+    kinds = [images.dtype[name] for name in images.dtype.names or ()]
+    shapes = [kind.shape for kind in kinds] or [images.shape[1:]]
+    pixels = max(int(np.prod(sorted(shape)[-2:])) for shape in shapes)
+    return max(1, min(BATCH, _PIXELS // max(1, pixels)))
 
 
 def _without_ones(values: Array) -> Array:
@@ -87,19 +131,27 @@ class Reference:
 
         Without `optimize` each node is computed as it stands in the graph.
         """
-        outputs = Network(model, optimize=optimize)(images)
+        network = Network(model, optimize=optimize)
+        outputs = network(images)
         if not outputs:
             raise ArtifactError(
                 "the shape of every output depends on the image, so nothing can be compared",
                 hint="export the network without picking boxes at its end",
             )
-        if all(len(item.values) != len(images) for item in outputs):
+        if network.mixes_images and len(images) != 1:
             names = ", ".join(repr(item.name) for item in outputs)
             raise ArtifactError(
                 f"output {names} has no axis for the images of a batch",
                 hint="export the network so that each output holds one entry per image",
             )
         return cls(outputs, images)
+
+    def first(self, count: int) -> Reference:
+        """Return the reference of so many of the images; of all, where an output has no row for each."""
+        if any(len(item.values) != len(self.images) for item in self.outputs):
+            return self
+        outputs = [replace(item, values=item.values[:count]) for item in self.outputs]
+        return Reference(outputs, self.images[:count])
 
     def not_compared(self, model: onnx.ModelProto) -> list[str]:
         """Return the names of a model's outputs that nothing here stands for."""
@@ -117,14 +169,15 @@ class Reference:
         """
         if budget.min_agreement is None:
             return
-        deciding = [(item, found) for item in self.outputs if (found := item.decisions()) is not None]
+        task = self.task
+        deciding = [(item, found) for item in self.outputs if (found := task.decisions(item)) is not None]
         if not deciding:
             raise InvalidValueError(
                 "no output of the network is class scores or a single score, so no agreement can be asked",
                 hint="give `min_sqnr` in place of `min_agreement`",
             )
         for item, decisions in deciding:
-            if item.kind == SCORE and len(np.unique(decisions)) == 1:
+            if not task.proves(decisions, item):
                 raise ParityError(
                     f"all {len(decisions)} images have a score on one side of {item.threshold:g} at output"
                     f" {item.name!r}, so that int8 keeps it there would prove nothing",
@@ -143,13 +196,14 @@ class Reference:
 
     def parity_of(self, outputs: list[Output], what: str, *, constant: bool = True) -> Parity:
         """Return how near outputs for the same images are."""
-        by_name = {item.name: item for item in outputs}
-        missing = [item.name for item in self.outputs if item.name not in by_name]
-        if missing:
-            raise ParityError(f"{what} does not give {', '.join(map(repr, missing))} as its reference does")
         return compare_outputs(
-            self.outputs, [by_name[item.name] for item in self.outputs], what, constant=constant
+            self.outputs, same_outputs(self.outputs, outputs, what), what, constant=constant, task=self.task
         )
+
+    @property
+    def task(self) -> Task:
+        """What the outputs mean, which they tell themselves."""
+        return task_of_values(self.outputs)
 
 
 def as_given(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -165,5 +219,5 @@ def as_given(model: onnx.ModelProto) -> onnx.ModelProto:
 def logits(model: onnx.ModelProto, images: Array) -> npt.NDArray[np.float32]:
     """Return the class scores of images, or of a network without any the first output, as (N, values)."""
     outputs = Network(model)(images)
-    chosen = next((item for item in outputs if item.kind == CLASS_SCORES), outputs[0])
-    return np.asarray(chosen.values.reshape(len(images), -1))
+    scores = task_of_values(outputs).class_scores(outputs)
+    return np.asarray(outputs[0].values.reshape(len(images), -1)) if scores is None else scores

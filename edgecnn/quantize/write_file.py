@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgecnn.quantize.accuracy_floor import Ruined
 from edgecnn.quantize.escalate import Outcome
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity
 from edgecnn.record import Record
+from edgecnn.stages import Stage, to_json
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class QuantizedFile(ModelFile, Record):
     parity: Parity | None
     seconds: float
     notes: list[str]
+    #: What each stage took, by name.
+    stages: Mapping[str, Stage] = field(default_factory=dict)
     outcome: Outcome | None = None
     sensitivity: list[LayerSensitivity] | None = None
     #: Set for int8 that is below the floor.
@@ -79,5 +83,6 @@ class QuantizedFile(ModelFile, Record):
             "quantization": quantization or None,
             "sensitivity": [layer.to_json() for layer in self.sensitivity] if self.sensitivity else None,
             "seconds": round(self.seconds, 3),
+            "stages": to_json(self.stages),
             "notes": self.notes,
         }

@@ -53,6 +53,8 @@ def read(field: Field, value: Any) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(value)
         return value
+    if field.option.read is not None and isinstance(value, str):
+        return value
     kind: Any = field.type if field.type in (bool, int, float) else str
     if kind is str and type(value) is int:  # a folder called 2024, a goal of 1000000
         return str(value)

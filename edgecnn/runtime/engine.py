@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import abc
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,14 +15,18 @@ import numpy.typing as npt
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
-from edgecnn.image_size import Size
-from edgecnn.runtime import labels
+from edgecnn.parity import Output
+from edgecnn.runtime import labels, sample_axis
 from edgecnn.runtime.compatibility import library_version
+from edgecnn.runtime.engine_inputs import Inputs, by_input, fitting
+from edgecnn.runtime.image_preparation import PreparesImages
 from edgecnn.runtime.image_stream import stream
-from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 from edgecnn.runtime.processor import processor
+from edgecnn.runtime.sample_axis import Infer, SampleAxes
+from edgecnn.runtime.samples import image_spec, is_batched
 from edgecnn.runtime.times import Times
+from edgecnn.tasks import Task, task_of
 
 Array = npt.NDArray[Any]
 
@@ -31,16 +34,7 @@ Array = npt.NDArray[Any]
 _MOST_THREADS = 1024
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One class of one image."""
-
-    index: int
-    label: str
-    probability: float
-
-
-class Engine(abc.ABC):
+class Engine(PreparesImages, abc.ABC):
     """A model that is ready to run. Safe to call from several threads.
 
     A backend fills in `_infer` and, if it holds something, `_release`.
@@ -57,32 +51,34 @@ class Engine(abc.ABC):
         self,
         path: Path,
         manifest: Manifest | None,
-        spec: TensorSpec,
-        outputs: int,
-        output: TensorSpec | None = None,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
     ) -> None:
+        if not inputs:
+            raise ArtifactError(f"{path} has no inputs, so there is nothing to run it on")
         self.path = path
         self.manifest = manifest
-        #: What the engine takes.
-        self.input = spec
-        #: Number of classes.
-        self.classes = outputs
-        #: What the network gives, before it becomes a row of float32 for each image; None if not known.
-        self.output = output
-        batch = spec.shape[0] if spec.shape else 1
+        #: What the engine takes, and what it gives, in the graph's order.
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._image_input = image_spec(self.inputs)
+        #: What the outputs mean.
+        self.task: Task = task_of(manifest.task if manifest else None, self.outputs)
+        batch = self.input.shape[0] if self.input.shape else 1
         #: Fewest and most images of one inference; None: any number.
         self.batches: tuple[int, int | None] = (batch, batch) if isinstance(batch, int) else (1, None)
         self._preprocessing = (
             Preprocessing.from_json(manifest.preprocessing) if manifest and manifest.preprocessing else None
         )
-        self._dtype = np.dtype(spec.dtype)
+        self._dtype = np.dtype(self.input.dtype)
         #: The shape of the last array that fitted: the usual next one needs no more than to be like it.
         self._fitted: tuple[int, ...] | None = None
+        self._found_axes: SampleAxes | None = None
         self._closed = False
 
     @abc.abstractmethod
-    def _infer(self, array: Array) -> Array:
-        """Run the model on a checked, contiguous array."""
+    def _infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """Run the model on checked, contiguous arrays, one for each input; return one for each output."""
 
     @classmethod
     def here(cls, backend: Backend) -> dict[str, str]:
@@ -92,25 +88,40 @@ class Engine(abc.ABC):
         """
         return {backend.title: library_version(backend), "processor": processor()}
 
-    def _release(self) -> None:  # noqa: B027 - a backend with nothing to release leaves it
+    def _release(self) -> None:
         """Give back what the backend holds."""
 
-    def __call__(self, array: Array) -> Array:
-        """Return logits, (N, classes) float32, of a batch with the shape and type of `engine.input`.
+    @property
+    def classes(self) -> int:
+        """Number of classes that the network tells apart; 0 where that is not known, or it tells none."""
+        return self.task.classes(self.outputs)
 
-        Raises InputError if the array does not fit, EngineError if the library fails.
+    def __call__(self, inputs: Inputs) -> Any:
+        """Return the network's outputs as they are: an array of one, of several a dictionary by name.
+
+        `inputs` is an array with the shape and type of `engine.input`, of several inputs a mapping by name.
+        Raises InputError if an array does not fit, EngineError if the library fails.
         """
-        self.check(array)
+        found = self._computed(inputs)
+        return found[0] if len(found) == 1 else self._named(found)
+
+    def infer(self, inputs: Inputs) -> dict[str, Array]:
+        """Return the outputs by name, however many there are; as calling does."""
+        return self._named(self._computed(inputs))
+
+    def _named(self, values: Sequence[Array]) -> dict[str, Array]:
+        return {spec.name: value for spec, value in zip(self.outputs, values, strict=True)}
+
+    def _computed(self, inputs: Inputs) -> Sequence[Array]:
+        arrays = self.check(inputs)
         try:
-            logits = self._infer(np.ascontiguousarray(array))
+            if len(arrays) == 1:
+                return self._infer((np.asarray(arrays[0], order="C"),))
+            return self._infer([np.asarray(array, order="C") for array in arrays])
         except Exception as error:
             if self._closed:  # by another thread, meanwhile
                 raise self._is_closed() from error
             raise
-        if logits.ndim == 2 and logits.dtype == np.float32:
-            return logits
-        # Foreign files: float16, or (N, classes, 1, 1) of a network that ends in a pooling.
-        return logits.reshape(*logits.shape[:1], -1).astype(np.float32)
 
     def _is_closed(self) -> EngineError:
         return EngineError(f"the engine of {self.path} is closed", hint="load it again")
@@ -125,144 +136,125 @@ class Engine(abc.ABC):
         """Whether a CUDA graph launches an inference; None where there is no such thing."""
         return None
 
-    def time(self, array: Array) -> Times | None:
+    def time(self, inputs: Inputs) -> Times | None:
         """Run a batch, and return how long its parts took; None, at once, where nothing is moved to a GPU.
 
         Raises as calling does.
         """
         return None
 
-    def check(self, array: Array) -> None:
-        """Raise unless the engine takes an array now: InputError, or EngineError if it is closed."""
+    def check(self, inputs: Inputs) -> Sequence[Array]:
+        """Return the arrays, one for each input, if the engine takes them now.
+
+        Raises InputError if it does not, EngineError if it is closed.
+        """
         if self._closed:
             raise self._is_closed()
-        if type(array) is np.ndarray and array.shape == self._fitted and array.dtype == self._dtype:
-            return
-        given: object = array
-        if not isinstance(given, np.ndarray | np.generic):
-            raise InputError(
-                f"{self.path.name} takes a NumPy array, not an object of type {type(given).__name__}",
-                hint="numpy.asarray(...) makes one; engine.predict(images) takes images",
-            )
-        expected = self.input.shape
-        if (
-            array.dtype != self._dtype
-            or array.ndim != len(expected)
-            or array.size == 0
-            or any(
-                isinstance(size, int) and size != given
-                for size, given in zip(expected, array.shape, strict=True)
-            )
-        ):
-            wanted = " x ".join(str(size) for size in expected)
-            shape = " x ".join(str(size) for size in array.shape) or "a scalar"
-            raise InputError(
-                f"{self.path.name} takes {wanted} {self.input.dtype}, not {shape} {array.dtype}",
-                hint="prepare images with engine.prepare(images), or call engine.predict(images)",
-            )
+        if type(inputs) is np.ndarray and inputs.shape == self._fitted and inputs.dtype == self._dtype:
+            return (inputs,)
+        arrays = fitting(inputs, self.inputs, self.path.name)
+        count = self._count(inputs)
         least, most = self.batches
-        if not least <= len(array) <= (most or len(array)):
+        if not least <= count <= (most or count):
             raise InputError(
-                f"{self.path.name} takes {least} to {most} images at a time, not {len(array)}",
+                f"{self.path.name} takes {least} to {most} images at a time, not {count}",
                 hint="engine.run takes any number; edgecnn compile --batch MIN:OPT:MAX sets the range",
             )
-        self._fitted = array.shape
+        if len(arrays) == 1:
+            self._fitted = arrays[0].shape
+        return arrays
 
-    def prepare_by(self, preparation: Preprocessing | PreparationOptions) -> None:
-        """Let images be prepared so, whatever the file says or does not say.
+    def run(self, inputs: Inputs) -> Any:
+        """Like calling the engine, for any number of images: a batch is filled up and cut again.
 
-        Options change what the file says. Raises InvalidValueError for those that do not fit its input.
+        Outputs are joined along the axis on which the images lie. Raises EngineError for an output whose
+        shape depends on what is seen.
         """
-        if isinstance(preparation, PreparationOptions):
-            preparation = preparation.applied(
-                self._preprocessing, *self._image(preparation.size), self.path.name
-            )
-        self._preprocessing = preparation
-
-    def _image(self, size: Size | None) -> tuple[int, Size | None]:
-        """Return channels and (height, width) of the images that the engine takes; `size`, where it is free.
-
-        Raises InvalidValueError if it takes none, or none of that size.
-        """
-        shape = self.input.shape
-        if len(shape) != 4:
-            raise InvalidValueError(
-                f"{self.path.name} takes no images, but {' x '.join(map(str, shape))}",
-                hint="leave out how they are prepared",
-            )
-        *sides, channels = shape[1:] if self.input.layout == "NHWC" else (*shape[2:], shape[1])
-        own = self._preprocessing.size if self._preprocessing is not None else None
-        free = size or own or (None, None)
-        fixed = [side if isinstance(side, int) else other for side, other in zip(sides, free, strict=True)]
-        if size is not None and tuple(fixed) != size:
-            raise InvalidValueError(
-                f"{self.path.name} takes images of {' x '.join(map(str, sides))} pixels, not {size}",
-                hint="leave `size` out",
-            )
-        known = self._preprocessing.channels if self._preprocessing is not None else 3
-        return (
-            channels if isinstance(channels, int) else known,
-            None if None in fixed else Size(*(side or 0 for side in fixed)),
-        )
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether it is known how images are prepared."""
-        return self._preprocessing is not None
-
-    def demand_own_preprocessing(self) -> None:
-        """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
-        if self._preprocessing is not None:
-            self._preprocessing.demand_input(self.input.shape, self.input.layout, self.path.name)
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From an image to the input; raises ArtifactError for a file that does not say."""
-        if self._preprocessing is None:
-            raise ArtifactError(
-                f"{self.path} carries no manifest, so how its images are prepared is not known",
-                hint="pass load(path, preprocessing=...), or export the network with edgecnn",
-            )
-        return self._preprocessing
-
-    def prepare(self, images: Sequence[ImageLike]) -> Array:
-        """Return images as an input array of this engine; one image that cannot be read is a DataError."""
-        if not len(images):
-            raise InputError("there are no images to prepare", hint="give at least one")
-        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
-
-    def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
-        """Return fitted images, (N, height, width, channels) uint8, as an input array."""
-        return self.input_of(frames, self.preprocessing)
-
-    def input_of(self, frames: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:
-        """Return frames in the type and layout of the input: uint8 as they are, floats normalized."""
-        nhwc = self.input.layout == "NHWC"
-        if self._dtype == np.uint8:
-            return frames if nhwc else frames.transpose(0, 3, 1, 2)
-        normalized = preprocessing.normalize(frames).astype(self._dtype, copy=False)
-        return normalized.transpose(0, 2, 3, 1) if nhwc else normalized
-
-    def run(self, array: Array) -> Array:
-        """Like calling the engine, for any number of images: a batch is filled up and cut again."""
+        count = self._count(inputs)
         least, most = self.batches
-        count = len(array) if isinstance(array, np.ndarray) and array.ndim else 0
         if count == 0 or least <= count <= (most or count):
-            return self(array)
-        size = most or least
-        parts = []
-        for start in range(0, count, size):
-            part = array[start : start + size]
-            padding = np.repeat(part[-1:], max(0, least - len(part)), axis=0)
-            parts.append(self(np.concatenate([part, padding]))[: len(part)])
-        return np.concatenate(parts)
+            return self(inputs)
+        found = self._axes.as_they_are(self._by_number(inputs), count)
+        for spec, value in zip(self.outputs, found, strict=True):
+            if value is None:
+                raise EngineError(
+                    f"the output {spec.name!r} of {self.path.name} has another shape for other images, and"
+                    " cannot be joined",
+                    hint="call the engine with as many images as it takes at a time",
+                )
+        return found[0] if len(found) == 1 else self._named(found)  # type: ignore[arg-type]
+
+    def rows(self, inputs: Inputs) -> list[Output]:
+        """Return each output for any number of images, (images, ...), wherever the network has that axis.
+
+        Of a batch of several images that is fixed, an output without such an axis has a row for each
+        inference. Left out is an output whose shape depends on what is seen. Raises as calling does.
+        """
+        found = self._axes.rows(self._by_number(inputs), self._count(inputs))
+        return [
+            Output(spec.name, value)
+            for spec, value in zip(self.outputs, found, strict=True)
+            if value is not None
+        ]
+
+    def _count(self, inputs: Inputs) -> int:
+        """Return the number of images; 0 for what cannot be counted, which a check refuses."""
+        first = inputs.get(self.input.name) if isinstance(inputs, Mapping) else inputs
+        if not self.input.shape:
+            return 1
+        return len(first) if isinstance(first, np.ndarray) and first.ndim else 0
+
+    def _by_number(self, inputs: Inputs) -> Infer:
+        """Return what computes the outputs of some of the images, by their numbers."""
+        arrays = by_input(inputs, self.inputs, self.path.name)
+        batched = [is_batched(spec, self.input) for spec in self.inputs]
+        names = [spec.name for spec in self.inputs]
+
+        def infer(chosen: npt.NDArray[np.int64]) -> Sequence[Array]:
+            parts = [
+                array[chosen] if of_images else array
+                for array, of_images in zip(arrays, batched, strict=True)
+            ]
+            return self._computed(parts[0] if len(parts) == 1 else dict(zip(names, parts, strict=True)))
+
+        return infer
+
+    @property
+    def _axes(self) -> SampleAxes:
+        if self._found_axes is None:
+            fixed = self.batches[0] == self.batches[1]
+            axes = [self._declared_axis(spec) for spec in self.outputs]
+            self._found_axes = SampleAxes(axes, self.batches, fixed=fixed)
+        return self._found_axes
+
+    def _declared_axis(self, spec: TensorSpec) -> int | None:
+        """Return the axis of images of an output that the file, or the one it was built from, declares."""
+        named = sample_axis.declared(spec.shape, self.input.shape[0] if self.input.shape else None)
+        if named is not None:
+            return named
+        if (axis := self._axis_in_manifest(spec)) is not None:
+            return axis
+        fixed, sizes = self.batches[0], [size for size in spec.shape if isinstance(size, int)]
+        known = fixed == self.batches[1] and len(sizes) == len(spec.shape)
+        return sample_axis.fixed_axis(tuple(sizes), fixed) if known else None
+
+    def _axis_in_manifest(self, spec: TensorSpec) -> int | None:
+        """Return the axis that the file declared which this one was built from."""
+        if self.manifest is None:
+            return None
+        source = next((item for item in self.manifest.outputs if item.name == spec.name), None)
+        first = self.manifest.inputs[0].shape
+        if source is None or not first or len(source.shape) != len(spec.shape):
+            return None
+        return sample_axis.declared(source.shape, first[0])
 
     def predict(
         self, images: ImageLike | Sequence[ImageLike], top: int = 5, batch: int | None = None
-    ) -> list[list[Prediction]]:
-        """Return the `top` most probable classes of each image, best first.
+    ) -> list[Any]:
+        """Return the task's answer for each image: of a classifier its `top` most probable classes.
 
-        Of many images the next ones are decoded while the engine computes, `batch` at a time (`stream`).
+        Of a network whose outputs mean nothing known, each image's part of every output, by name. Of many
+        images the next ones are decoded while the engine computes, `batch` at a time (`stream`).
         """
         if isinstance(images, (list, tuple)):
             several: Sequence[ImageLike] = images
@@ -270,30 +262,13 @@ class Engine(abc.ABC):
             several = [images]  # type: ignore[list-item]
         if not several:
             return []
-        self.demand_class_scores()
-        logits = list(stream(self, several, batch))
-        probabilities = softmax(np.concatenate(logits))
-        names = labels.names(self.manifest.labels if self.manifest else None, probabilities.shape[1])
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
+        self.task.demand_answers(self.outputs, self.path.name)
+        names = partial(labels.names, self.manifest.labels if self.manifest else None)
         return [
-            [Prediction(int(index), names[index], float(row[index])) for index in order]
-            for row, order in zip(probabilities, best, strict=True)
+            answer
+            for outputs in stream(self, several, batch, self.rows)
+            for answer in self.task.answers(outputs, names, top)
         ]
-
-    def demand_class_scores(self) -> None:
-        """Raise ArtifactError for a network whose output is known to be something else than class scores."""
-        if self.output is None or not self.output.shape:
-            return
-        sizes = [*self.output.shape[1:]]
-        while len(sizes) > 1 and sizes[-1] == 1:
-            sizes.pop()
-        if self.output.dtype.startswith("float") and len(sizes) == 1 and sizes[0] != 1:
-            return
-        shape = " x ".join(map(str, self.output.shape))
-        raise ArtifactError(
-            f"{self.path} is no image classifier: its output is {shape} {self.output.dtype}",
-            hint="a row of two or more class scores for each image is expected; engine.run gives the output",
-        )
 
     def close(self) -> None:
         """Release the engine; calling it afterwards is an EngineError. May be called twice."""
@@ -310,12 +285,6 @@ class Engine(abc.ABC):
         self.close()
 
 
-def image_layout(shape: Sequence[int | str]) -> str:
-    """Return the layout of a foreign file's input, which does not say: images have few channels."""
-    few = (1, 3, 4)
-    return "NHWC" if len(shape) == 4 and shape[3] in few and shape[1] not in few else "NCHW"
-
-
 def demand_threads(threads: int) -> None:
     """Raise InvalidValueError for a number of threads that no machine can start; 0: the library's choice."""
     if not 0 <= threads <= _MOST_THREADS:
@@ -323,15 +292,3 @@ def demand_threads(threads: int) -> None:
             f"{threads} threads cannot be used",
             hint=f"0 means the library's choice, and {_MOST_THREADS} are the most",
         )
-
-
-def count_classes(shape: Sequence[int | str | None]) -> int:
-    """Return the number of logits for one image by an output's shape; 0 where that does not say."""
-    sizes = [size for size in shape[1:] if isinstance(size, int)]
-    return math.prod(sizes) if sizes and len(sizes) == len(shape) - 1 else 0
-
-
-def softmax(logits: Array) -> Array:
-    """Return probabilities over the last axis, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

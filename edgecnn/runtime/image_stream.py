@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from edgecnn.artifact import TensorSpec
 from edgecnn.errors import InvalidValueError
 from edgecnn.operating_system import cores
 from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.sample_axis import BATCH
 
-#: Images per inference where the engine takes any number.
-BATCH = 8
+_Result = TypeVar("_Result")
+
 #: Most threads that decode: more than this, and reading the files is what limits.
 _MOST_DECODERS = 8
 
@@ -32,15 +33,19 @@ class Streamed(Protocol):
     def prepare(self, images: Sequence[ImageLike]) -> npt.NDArray[Any]:
         """Return images as an input array."""
 
-    def run(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the logits of an input array."""
+    def run(self, inputs: npt.NDArray[Any]) -> Any:
+        """Return the outputs for an input array, as they are."""
 
 
 def stream(
-    engine: Streamed, images: Iterable[ImageLike], batch: int | None = None
-) -> Iterator[npt.NDArray[Any]]:
-    """Yield logits, (N, classes) with N at most `batch`, of images in their order.
+    engine: Streamed,
+    images: Iterable[ImageLike],
+    batch: int | None = None,
+    infer: Callable[[npt.NDArray[Any]], _Result] | None = None,
+) -> Iterator[_Result]:
+    """Yield what the engine gives for images in their order, at most `batch` at a time.
 
+    That is what `infer` returns of an input array: `engine.run`'s outputs where it is left out.
     Images are opened, resized and normalized by threads of their own, a batch ahead of the engine; no
     more than two batches are in memory. `batch` is the engine's own where that is fixed. Raises DataError
     where the first image that cannot be read stands, InvalidValueError for a `batch` below one.
@@ -49,6 +54,7 @@ def stream(
         raise InvalidValueError(f"{batch} images at a time cannot be used", hint="give one or more")
     fixed = engine.input.shape[0]
     size = fixed if isinstance(fixed, int) else batch or BATCH
+    compute: Callable[[npt.NDArray[Any]], _Result] = infer or engine.run
     waiting: deque[Future[npt.NDArray[Any]]] = deque()
     source = iter(images)
     # Decoding leaves the interpreter's lock, so that these threads really run beside the engine.
@@ -62,6 +68,6 @@ def stream(
         while waiting:
             ready = [waiting.popleft().result() for _ in range(len(waiting))]
             waiting.extend(decoders.submit(prepare, image) for image in itertools.islice(source, size))
-            yield engine.run(np.concatenate(ready))
+            yield compute(np.concatenate(ready))
     finally:
         decoders.shutdown(wait=True, cancel_futures=True)

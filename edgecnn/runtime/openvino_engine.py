@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from edgecnn.artifact import Manifest, TensorSpec
-from edgecnn.errors import ArtifactError, EngineError
+from edgecnn.errors import EngineError
 from edgecnn.optional_packages import require
-from edgecnn.runtime.engine import Array, Engine, count_classes, demand_threads, image_layout
+from edgecnn.runtime.engine import Array, Engine, demand_threads
+from edgecnn.runtime.engine_inputs import known_layout, layout_of
 from edgecnn.runtime.openvino_int8 import demand_exact
 
-_DTYPES = ("float32", "float16", "uint8")
 #: How the lines of an error begin that say where in the library it arose, not what is wrong.
 _PLACES = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:", "Model wasn't fully converted")
 
@@ -47,35 +48,30 @@ class OpenVinoEngine(Engine):
                 f"OpenVINO {ov.__version__} refuses {path}: {what_is_wrong(error)}",
                 hint="the .xml and the .bin belong together, and need an OpenVINO as new as they are",
             ) from error
-        inputs, outputs = self._compiled.inputs, self._compiled.outputs
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ArtifactError(
-                f"{path} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs",
-                hint="one image input and one output of logits are expected",
-            )
-        # A request computes one input at a time. There are as many as calls that ran at the same time.
+        # A request computes one batch at a time. There are as many as calls that ran at the same time.
         self._idle: list[Any] = [self._compiled.create_infer_request()]
-        classes = count_classes(_shape(outputs[0].partial_shape))
-        logits = TensorSpec(
-            outputs[0].any_name if outputs[0].names else "output",
-            _shape(outputs[0].partial_shape),
-            str(np.dtype(outputs[0].element_type.to_dtype())),
-            "NC",
+        inputs, outputs = self._compiled.inputs, self._compiled.outputs
+        super().__init__(
+            path,
+            manifest,
+            [_input_spec(port, manifest) for port in inputs],
+            [_output_spec(port, index) for index, port in enumerate(outputs)],
         )
-        super().__init__(path, manifest, _spec(path, inputs[0], manifest), classes, logits)
-        batch = inputs[0].partial_shape[0]
-        most = batch.max_length  # -1: without a limit
-        self.batches = (max(1, batch.min_length), None if most < 0 else most)
+        first = inputs[0].partial_shape
+        if len(first):
+            most = first[0].max_length  # -1: without a limit
+            self.batches = (max(1, first[0].min_length), None if most < 0 else most)
 
-    def _infer(self, array: Array) -> Array:
+    def _infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
         try:
-            # The input is read where it lies; the output is copied out of the request. Finding it by its port
-            # would cost a fast network one percent.
-            return cast(Array, request.infer(array, share_inputs=True).to_tuple()[0])
+            # The inputs are read where they lie; the outputs are copied out of the request. Finding them by
+            # their ports would cost a fast network one percent.
+            given = inputs[0] if len(inputs) == 1 else dict(enumerate(inputs))
+            return cast("Sequence[Array]", request.infer(given, share_inputs=True).to_tuple())
         except Exception as error:  # as above
             raise EngineError(f"OpenVINO failed on {self.path.name}: {what_is_wrong(error)}") from error
         finally:
@@ -106,17 +102,27 @@ def what_is_wrong(error: Exception) -> str:
     return (said or lines or [type(error).__name__])[0]
 
 
-def _spec(path: Path, port: Any, manifest: Manifest | None) -> TensorSpec:
+def _input_spec(port: Any, manifest: Manifest | None) -> TensorSpec:
+    shape = _shape(port.partial_shape, "batch")
+    name = port.any_name if port.names else "input"
     dtype = str(np.dtype(port.element_type.to_dtype()))
-    if dtype not in _DTYPES:
-        raise ArtifactError(f"the input of {path} is {dtype}", hint=f"expected: {', '.join(_DTYPES)}")
-    shape = _shape(port.partial_shape)
-    layout = manifest.inputs[0].layout if manifest else image_layout(shape)
-    return TensorSpec(port.any_name if port.names else "input", shape, dtype, layout)
+    return TensorSpec(name, shape, dtype, known_layout(name, shape, manifest))
 
 
-def _shape(sizes: Any) -> tuple[int | str, ...]:
+def _output_spec(port: Any, index: int) -> TensorSpec:
+    # The library does not say which of the inputs' free sizes an output's is.
+    shape = tuple(
+        f"any{axis}" if isinstance(size, str) else size
+        for axis, size in enumerate(_shape(port.partial_shape, "batch"))
+    )
+    name = port.any_name if port.names else f"output{index}" if index else "output"
+    return TensorSpec(name, shape, str(np.dtype(port.element_type.to_dtype())), layout_of(shape))
+
+
+def _shape(sizes: Any, first: str) -> tuple[int | str, ...]:
+    if sizes.rank.is_dynamic:
+        return ()
     return tuple(
-        size.get_length() if size.is_static else f"size{axis}" if axis else "batch"
+        size.get_length() if size.is_static else f"size{axis}" if axis else first
         for axis, size in enumerate(sizes)
     )

@@ -5,28 +5,33 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgecnn.artifact import TensorSpec
 from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array
 from edgecnn.runtime.times import Times
 
+#: Types of outputs that NumPy and the library share.
+_BINDABLE = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
 #: Shapes whose buffers are kept; an engine that sees more of them starts over.
 _MOST_SHAPES = 8
 #: Shapes that get a CUDA graph. Each holds the network's weights once more.
 _MOST_GRAPHS = 4
+#: The shape of each input.
+_Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class _Buffers:
     session: Any
     binding: Any
-    source: Any
-    result: Any
+    sources: list[Any]
+    results: list[Any]
     options: Any
 
 
@@ -34,7 +39,7 @@ class BoundSession:
     """Runs a session on buffers of its own, one caller at a time.
 
     A copy goes in and a copy comes out, through memory that was allocated once; with a CUDA graph the
-    kernels between them are started as one. Each shape of input has its buffers, and its graph, in a
+    kernels between them are started as one. Each shape of inputs has its buffers, and its graph, in a
     session of its own: a session that runs another shape frees what a captured graph still reads, which
     answers wrongly then, or crashes (ONNX Runtime 1.31).
     """
@@ -43,54 +48,59 @@ class BoundSession:
         self,
         session: Any,
         device: str,
-        output: tuple[str, int],
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
         another: Callable[[bool], Any] | None = None,
     ) -> None:
-        """Bind a session's one output, by name and number of classes.
+        """Bind a session whose outputs are `bindable`.
 
         `another` opens the same network once more, with a CUDA graph or without. None: `session` captures
         no graph, and runs every shape.
         """
         self._ort = require("onnxruntime", "running an ONNX file")
         self._device = device
-        self._output, self._classes = output
+        self._inputs, self._outputs = inputs, outputs
         self._another = another
         #: Whose kernels are captured, each for one shape; the first is opened before any shape is known.
         self._waiting, self._captured = ([session], 0) if another else ([], 0)
         #: Runs the shapes that are not captured.
         self._plain = None if another else session
-        self._buffers: dict[tuple[int, ...], _Buffers] = {}
+        self._buffers: dict[_Shapes, _Buffers] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, name: str, array: Array) -> Array:
-        """Return the output, (N, classes), for one input by name."""
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """Return the outputs for an array of each input."""
         with self._lock:
-            buffers = self._ready(name, array)
-            buffers.source.update_inplace(array)
+            buffers = self._ready(arrays)
+            for source, array in zip(buffers.sources, arrays, strict=True):
+                source.update_inplace(array)
             buffers.session.run_with_iobinding(buffers.binding, buffers.options)
-            return np.array(buffers.result.numpy())
+            return [np.array(result.numpy()) for result in buffers.results]
 
-    def time(self, name: str, array: Array) -> Times:
+    def time(self, arrays: Sequence[Array]) -> Times:
         """Return how long the parts of an inference took. Each of the three calls waits for the GPU."""
         clock = time.perf_counter
         with self._lock:
-            buffers = self._ready(name, array)
+            buffers = self._ready(arrays)
             moments = [clock()]
-            buffers.source.update_inplace(array)
+            for source, array in zip(buffers.sources, arrays, strict=True):
+                source.update_inplace(array)
             moments.append(clock())
             buffers.session.run_with_iobinding(buffers.binding, buffers.options)
             moments.append(clock())
-            np.array(buffers.result.numpy())
+            for result in buffers.results:
+                np.array(result.numpy())
             moments.append(clock())
         copy_in, device, copy_out = (later - earlier for earlier, later in itertools.pairwise(moments))
         return Times(moments[-1] - moments[0], copy_in, device, copy_out)
 
-    def _ready(self, name: str, array: Array) -> _Buffers:
-        """Return the buffers of a shape; they are made when it is first met."""
-        found = self._buffers.get(array.shape)
+    def _ready(self, arrays: Sequence[Array]) -> _Buffers:
+        """Return the buffers of some shapes; they are made when these are first met."""
+        shapes = tuple([array.shape for array in arrays])
+        found = self._buffers.get(shapes)
         if found is None:
             self._make_room()
-            found = self._buffers[array.shape] = self._bind(self._session_of_its_own(), name, array)
+            found = self._buffers[shapes] = self._bind(self._session_of_its_own(), arrays)
         return found
 
     def _make_room(self) -> None:
@@ -109,12 +119,39 @@ class BoundSession:
             self._plain = self._another(False)
         return self._plain
 
-    def _bind(self, session: Any, name: str, array: Array) -> _Buffers:
+    def _bind(self, session: Any, arrays: Sequence[Array]) -> _Buffers:
         values = self._ort.OrtValue
-        # In the CPU's memory it would be the caller's array itself.
-        source = values.ortvalue_from_numpy(array.copy(), self._device, 0)
-        result = values.ortvalue_from_shape_and_type([len(array), self._classes], np.float32, self._device, 0)
         binding = session.io_binding()
-        binding.bind_ortvalue_input(name, source)
-        binding.bind_ortvalue_output(self._output, result)
-        return _Buffers(session, binding, source, result, self._ort.RunOptions())
+        sources, results = [], []
+        for spec, array in zip(self._inputs, arrays, strict=True):
+            # In the CPU's memory it would be the caller's array itself.
+            sources.append(values.ortvalue_from_numpy(array.copy(), self._device, 0))
+            binding.bind_ortvalue_input(spec.name, sources[-1])
+        sizes = _free_sizes(self._inputs, [array.shape for array in arrays])
+        for spec in self._outputs:
+            shape = [sizes[size] if isinstance(size, str) else size for size in spec.shape]
+            kind = np.dtype(spec.dtype).type
+            results.append(values.ortvalue_from_shape_and_type(shape, kind, self._device, 0))
+            binding.bind_ortvalue_output(spec.name, results[-1])
+        return _Buffers(session, binding, sources, results, self._ort.RunOptions())
+
+
+def bindable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+    """Return whether the shapes of the inputs tell those of all outputs, which can be bound before then."""
+    known = {size for spec in inputs for size in spec.shape if isinstance(size, str)}
+    return all(
+        bool(spec.shape)
+        and spec.dtype in _BINDABLE
+        and all(isinstance(size, int) or size in known for size in spec.shape)
+        for spec in outputs
+    )
+
+
+def _free_sizes(inputs: Sequence[TensorSpec], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """Return what the sizes are now that inputs leave free, by the names that outputs call them by too."""
+    return {
+        name: size
+        for spec, shape in zip(inputs, shapes, strict=True)
+        for name, size in zip(spec.shape, shape, strict=True)
+        if isinstance(name, str)
+    }

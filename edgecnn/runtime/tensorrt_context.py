@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from edgecnn.errors import EngineError
 from edgecnn.runtime.cuda import Buffer, Device, Event, Graph, Stream
 from edgecnn.runtime.tensorrt_kernels import Kernels
-from edgecnn.runtime.tensorrt_library import Library, Messages
+from edgecnn.runtime.tensorrt_library import Library, Messages, sizes
 from edgecnn.runtime.times import Times
 
 if TYPE_CHECKING:
@@ -25,18 +26,34 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Tensor:
-    """The input or the output of an engine."""
+    """An input or output of an engine."""
 
     name: str
-    #: With -1 for a batch that is free.
+    #: With -1 for a size that is free.
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
-class Context:
-    """Runs one batch size, for one thread at a time; the GPU's context must be current.
+Shape = tuple[int, ...]
+#: The shape of each input.
+Shapes = tuple[Shape, ...]
 
-    One size, because a captured graph is valid only while its execution context is not changed (TensorRT
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor's memory, and its shape."""
+
+    buffer: Buffer
+    shape: Shape
+
+    def write(self, array: Array) -> None:
+        np.copyto(self.buffer.array.reshape(self.shape), array)
+
+
+class Context:
+    """Runs inputs of one set of shapes, for one thread at a time; the GPU's context must be current.
+
+    One set, because a captured graph is valid only while its execution context is not changed (TensorRT
     developer guide, CUDA Graphs), and a new shape is a change.
     """
 
@@ -45,14 +62,15 @@ class Context:
         library: Library,
         engine: tensorrt.ICudaEngine,
         device: Device,
-        tensors: tuple[Tensor, Tensor],
-        batch: int,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        shapes: Shapes,
         messages: Messages,
         *,
         kernels: Kernels | None = None,
         profiler: Any = None,
     ) -> None:
-        self.batch = batch
+        self.shapes = shapes
         self._messages = messages
         self._resources = contextlib.ExitStack()
         self._graph: Graph | None = None
@@ -66,18 +84,17 @@ class Context:
             if profiler is not None:
                 self._context.profiler = profiler
             self._stream = made.enter_context(contextlib.closing(Stream()))
-            self._shapes = []
-            buffers = []
-            for tensor in tensors:
-                shape = (batch, *tensor.shape[1:])
-                buffer = Buffer(int(np.prod(shape)), tensor.dtype, shared=device.integrated)
-                made.callback(buffer.close)
-                buffers.append(buffer)
-                self._shapes.append(shape)
-                self._context.set_tensor_address(tensor.name, buffer.address)
-            self._input, self._output = buffers
-            if not self._context.set_input_shape(tensors[0].name, self._shapes[0]):
-                raise EngineError(f"{library} refuses {batch} images at a time: {messages}")
+            shared = device.integrated
+            self._inputs: list[_Place] = []
+            for tensor, shape in zip(inputs, shapes, strict=True):
+                self._inputs.append(self._place(made, tensor, shape, shared=shared))
+                # A tensor of a shape that is built in takes it too.
+                if not self._context.set_input_shape(tensor.name, shape):
+                    taken = " x ".join(map(str, shape))
+                    raise EngineError(f"{library} refuses {tensor.name!r} of {taken}: {messages}")
+            self._outputs = [
+                self._place(made, tensor, self._shape_now(tensor), shared=shared) for tensor in outputs
+            ]
             self._events = [made.enter_context(contextlib.closing(Event())) for _ in range(4)]
             made.callback(self._finish)  # before the buffers go
             # Before the first capture the library must have run once: it decides and loads things then.
@@ -87,42 +104,68 @@ class Context:
                 kernels.keep()
             self._resources = made.pop_all()
 
-    def run(self, array: Array, *, graph: bool) -> Array:
-        """Return the logits of a batch, a float32 array of its own."""
-        self._prepare(graph)
-        self._load(array)
-        self._input.to_device(array.size, self._stream)
-        self._launch(graph)
-        self._output.to_host(self._output.array.size, self._stream)
-        self._stream.synchronize()
-        return self._logits()
+    def _place(self, made: contextlib.ExitStack, tensor: Tensor, shape: Shape, *, shared: bool) -> _Place:
+        """Give a tensor its memory."""
+        buffer = Buffer(int(np.prod(shape)), tensor.dtype, shared=shared)
+        made.callback(buffer.close)
+        self._context.set_tensor_address(tensor.name, buffer.address)
+        return _Place(buffer, shape)
 
-    def time(self, array: Array, *, graph: bool) -> Times:
+    def _shape_now(self, tensor: Tensor) -> Shape:
+        """Return an output's shape for the inputs' that were set; raises EngineError if these do not tell."""
+        shape = tensor.shape
+        if any(size < 0 for size in shape):
+            shape = sizes(self._context.get_tensor_shape(tensor.name))
+        if any(size < 0 for size in shape):
+            raise EngineError(
+                f"the shape of the output {tensor.name!r} depends on what is seen",
+                hint="export the network without picking boxes at its end",
+            )
+        return shape
+
+    def run(self, arrays: Sequence[Array], *, graph: bool) -> list[Array]:
+        """Return the outputs for an array of each input, each an array of its own."""
+        self._prepare(graph)
+        self._load(arrays)
+        self._launch(graph)
+        self._fetch()
+        self._stream.synchronize()
+        return self._results()
+
+    def time(self, arrays: Sequence[Array], *, graph: bool) -> Times:
         """Run a batch and return how long its parts took."""
         self._prepare(graph)
         start = time.perf_counter()
-        self._load(array)
+        for place, array in zip(self._inputs, arrays, strict=True):
+            place.write(array)
         events = self._events
         events[0].record(self._stream)
-        self._input.to_device(array.size, self._stream)
+        for place in self._inputs:
+            place.buffer.to_device(place.buffer.array.size, self._stream)
         events[1].record(self._stream)
         self._launch(graph)
         events[2].record(self._stream)
-        self._output.to_host(self._output.array.size, self._stream)
+        self._fetch()
         events[3].record(self._stream)
         self._stream.synchronize()
-        self._logits()
+        self._results()
         host = time.perf_counter() - start
         copy_in, device, copy_out = (
             later.seconds_since(earlier) for earlier, later in itertools.pairwise(events)
         )
         return Times(host, copy_in, device, copy_out)
 
-    def _load(self, array: Array) -> None:
-        np.copyto(self._input.array.reshape(self._shapes[0]), array)
+    def _load(self, arrays: Sequence[Array]) -> None:
+        for place, array in zip(self._inputs, arrays, strict=True):
+            place.write(array)
+            place.buffer.to_device(array.size, self._stream)
 
-    def _logits(self) -> Array:
-        return self._output.array.reshape(self._shapes[1]).astype(np.float32)
+    def _fetch(self) -> None:
+        for place in self._outputs:
+            place.buffer.to_host(place.buffer.array.size, self._stream)
+
+    def _results(self) -> list[Array]:
+        return [place.buffer.array.reshape(place.shape).copy() for place in self._outputs]
 
     def _launch(self, graph: bool) -> None:
         if graph and self._graph is not None:

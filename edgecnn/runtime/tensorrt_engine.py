@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from edgecnn.errors import ArtifactError, EdgecnnWarning, EngineError, InvalidVa
 from edgecnn.runtime import compatibility
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.cuda import Device
-from edgecnn.runtime.engine import Array, Engine, count_classes
-from edgecnn.runtime.tensorrt_context import Context, Tensor
+from edgecnn.runtime.engine import Array, Engine
+from edgecnn.runtime.engine_inputs import Inputs, known_layout, layout_of
+from edgecnn.runtime.tensorrt_context import Context, Shapes, Tensor
 from edgecnn.runtime.tensorrt_inspector import clock as layer_clock
 from edgecnn.runtime.tensorrt_inspector import layers
 from edgecnn.runtime.tensorrt_kernels import Kernels
@@ -36,9 +37,9 @@ CONTEXTS = 4
 class TensorRtEngine(Engine):
     """Runs what `edgecnn compile` built with TensorRT or TensorRT-RTX, on GPU 0 of those that are visible.
 
-    Threads share up to `CONTEXTS` execution contexts, each for one batch size. Kernels are launched as one
-    CUDA graph where that can be; input and output pass through page-locked memory, on an integrated GPU
-    without copies.
+    Threads share up to `CONTEXTS` execution contexts, each for inputs of one set of shapes. Kernels are
+    launched as one CUDA graph where that can be; inputs and outputs pass through page-locked memory, on an
+    integrated GPU without copies.
     """
 
     def __init__(
@@ -66,14 +67,10 @@ class TensorRtEngine(Engine):
             # TensorRT's engines hold their kernels.
             compiles = self._library.backend.name == "tensorrt-rtx"
             self._kernels = Kernels(self._library, self._engine, files.sha256(path)) if compiles else None
-        self._tensors = _tensors(self._engine, self._library, path)
-        image, logits = self._tensors
-        batches = _batches(self._engine, image)
-        known = manifest.inputs[0]
-        batch = image.shape[0] if image.shape[0] >= 0 else str(known.shape[0])
-        spec = TensorSpec(image.name, (batch, *image.shape[1:]), str(image.dtype), known.layout)
-        output = TensorSpec(logits.name, tuple(logits.shape), str(logits.dtype), "NC")
-        super().__init__(path, manifest, spec, count_classes(logits.shape), output)
+        self._inputs, self._outputs = _tensors(self._engine, self._library)
+        batches = _batches(self._engine, self._inputs[0])
+        inputs = [_input_spec(tensor, manifest) for tensor in self._inputs]
+        super().__init__(path, manifest, inputs, [_output_spec(tensor) for tensor in self._outputs])
         self.batches = batches
         self._changed = threading.Condition()
         self._idle: list[Context] = []
@@ -94,11 +91,11 @@ class TensorRtEngine(Engine):
         """Whether inferences are launched as CUDA graphs; known once one has been tried."""
         return self.cuda_graph and not self.cuda_graph_refused
 
-    def time(self, array: Array) -> Times:
+    def time(self, inputs: Inputs) -> Times:
         """Run a batch that the engine takes, and return how long its parts took. Raises as calling does."""
-        self.check(array)
-        with self._lease(len(array)) as context:
-            return context.time(np.ascontiguousarray(array), graph=self.cuda_graph)
+        arrays = [np.asarray(array, order="C") for array in self.check(inputs)]
+        with self._lease(_shapes(arrays)) as context:
+            return context.time(arrays, graph=self.cuda_graph)
 
     def layers(self) -> list[dict[str, Any]]:
         """Return what the library's inspector says of each layer; as much as the engine was built to tell."""
@@ -106,20 +103,20 @@ class TensorRtEngine(Engine):
         return layers(self._engine.create_engine_inspector().get_engine_information(kind.ONELINE)) or []
 
     @contextlib.contextmanager
-    def profiled(self, batch: int) -> Iterator[Callable[[Array], dict[str, float]]]:
-        """Yield a function that runs `batch` images, and returns the seconds of each layer by its name.
+    def profiled(self, inputs: Inputs) -> Iterator[Callable[[Inputs], dict[str, float]]]:
+        """Yield a function that runs inputs of these shapes, and returns each layer's seconds by its name.
 
         The library's profiler tells them. It waits after each inference, and knows no CUDA graph.
         """
         clock = layer_clock(self._library.trt)
         with self._gpu.current():
-            context = self._context(batch, clock)
+            context = self._context(_shapes(self.check(inputs)), clock)
 
-        def run(array: Array) -> dict[str, float]:
-            self.check(array)
+        def run(inputs: Inputs) -> dict[str, float]:
+            arrays = [np.asarray(array, order="C") for array in self.check(inputs)]
             clock.seconds = {}
             with self._gpu.current():
-                context.run(np.ascontiguousarray(array), graph=False)
+                context.run(arrays, graph=False)
             return dict(clock.seconds)
 
         try:
@@ -128,9 +125,9 @@ class TensorRtEngine(Engine):
             with self._gpu.current():
                 context.close()
 
-    def _infer(self, array: Array) -> Array:
-        with self._lease(len(array)) as context:
-            return context.run(array, graph=self.cuda_graph)
+    def _infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        with self._lease(_shapes(inputs)) as context:
+            return context.run(inputs, graph=self.cuda_graph)
 
     def _deserialize(self, path: Path, record: EngineRecord) -> tuple[tensorrt.Runtime, tensorrt.ICudaEngine]:
         runtime: tensorrt.Runtime = self._library.trt.Runtime(self._library.log)
@@ -147,23 +144,23 @@ class TensorRtEngine(Engine):
             )
         return runtime, engine
 
-    def _context(self, batch: int, profiler: Any = None) -> Context:
+    def _context(self, shapes: Shapes, profiler: Any = None) -> Context:
         return Context(
-            *(self._library, self._engine, self._gpu, self._tensors, batch, self._messages),
+            *(self._library, self._engine, self._gpu, self._inputs, self._outputs, shapes, self._messages),
             kernels=self._kernels,
             profiler=profiler,
         )
 
     @contextlib.contextmanager
-    def _lease(self, batch: int) -> Iterator[Context]:
-        """Give the calling thread a context for a batch size; it waits while all are in use."""
+    def _lease(self, shapes: Shapes) -> Iterator[Context]:
+        """Give the calling thread a context for inputs of these shapes; it waits while all are in use."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._idle or self._open < CONTEXTS)
             if self._closed:
                 raise self._is_closed()
-            fitting = [context for context in self._idle if context.batch == batch]
+            fitting = [context for context in self._idle if context.shapes == shapes]
             found = fitting[-1] if fitting else None
-            # One that has not been used for long makes room for another batch size.
+            # One that has not been used for long makes room for other shapes.
             outdated = self._idle[0] if found is None and self._open >= CONTEXTS else None
             for taken in (found, outdated):
                 if taken is not None:
@@ -173,7 +170,7 @@ class TensorRtEngine(Engine):
             try:
                 if outdated is not None:
                     outdated.close()
-                context = found or self._context(batch)
+                context = found or self._context(shapes)
             except BaseException:
                 self._give_back(None)
                 raise
@@ -218,8 +215,8 @@ class TensorRtEngine(Engine):
         self._listening.close()
 
 
-def _tensors(engine: tensorrt.ICudaEngine, library: Library, path: Path) -> tuple[Tensor, Tensor]:
-    """Return input and output; raises ArtifactError if there is not one of each."""
+def _tensors(engine: tensorrt.ICudaEngine, library: Library) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs, in the library's order."""
     trt: Any = library.trt
     found: dict[Any, list[Tensor]] = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
     for index in range(engine.num_io_tensors):
@@ -228,16 +225,31 @@ def _tensors(engine: tensorrt.ICudaEngine, library: Library, path: Path) -> tupl
         shape = sizes(engine.get_tensor_shape(name))
         found[engine.get_tensor_mode(name)].append(Tensor(name, shape, dtype))
     inputs, outputs = found.values()
-    if len(inputs) != 1 or len(outputs) != 1 or any(size < 0 for size in inputs[0].shape[1:]):
-        raise ArtifactError(
-            f"{path} is no image classifier: it has {len(inputs)} inputs and {len(outputs)} outputs",
-            hint="one image input of a fixed size and one output of logits are expected",
-        )
-    return inputs[0], outputs[0]
+    return inputs, outputs
 
 
-def _batches(engine: tensorrt.ICudaEngine, image: Tensor) -> tuple[int, int]:
-    if image.shape[0] >= 0:
-        return image.shape[0], image.shape[0]
-    least, _, most = engine.get_tensor_profile_shape(image.name, 0)
+def _input_spec(tensor: Tensor, manifest: Manifest) -> TensorSpec:
+    source = next((spec for spec in manifest.inputs if spec.name == tensor.name), manifest.inputs[0])
+    names = source.shape if len(source.shape) == len(tensor.shape) else ()
+    shape = tuple(
+        size if size >= 0 else str(names[axis]) if names else f"size{axis}"
+        for axis, size in enumerate(tensor.shape)
+    )
+    return TensorSpec(tensor.name, shape, str(tensor.dtype), known_layout(tensor.name, shape, manifest))
+
+
+def _output_spec(tensor: Tensor) -> TensorSpec:
+    shape = tuple(size if size >= 0 else f"any{axis}" for axis, size in enumerate(tensor.shape))
+    return TensorSpec(tensor.name, shape, str(tensor.dtype), layout_of(shape))
+
+
+def _shapes(arrays: Sequence[Array]) -> Shapes:
+    return tuple([array.shape for array in arrays])
+
+
+def _batches(engine: tensorrt.ICudaEngine, first: Tensor) -> tuple[int, int]:
+    if not first.shape or first.shape[0] >= 0:
+        fixed = first.shape[0] if first.shape else 1
+        return fixed, fixed
+    least, _, most = engine.get_tensor_profile_shape(first.name, 0)
     return int(least[0]), int(most[0])

@@ -60,6 +60,7 @@ def compare_models(request: CompareRequest, progress: Progress = silent) -> Comp
         seconds=request.seconds,
         force=request.force,
         progress=progress,
+        choice=request.inputs.choice(),
     )
     found = measured.to_json()
     for row, model in zip(found["results"], models, strict=True):

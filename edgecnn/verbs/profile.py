@@ -58,11 +58,16 @@ def profile_models(request: ProfileRequest, progress: Progress = silent) -> Prof
     """Measure models in turns. Raises ArtifactError, EngineError, InvalidValueError."""
     several = request.batch is not None and len(request.batch) > 1
     with opened(request.models, request, progress) as engines:
-        measured = profile(engines, batch=request.batch, seconds=request.seconds, progress=progress)
+        choice = request.inputs.choice()
+        measured = profile(
+            engines, batch=request.batch, seconds=request.seconds, progress=progress, choice=choice
+        )
         layers = []
         if request.layers:
             layers = [
-                profile_layers(item.engine, batch=item.batch, seconds=request.seconds, progress=progress)
+                profile_layers(
+                    item.engine, batch=item.batch, seconds=request.seconds, progress=progress, choice=choice
+                )
                 for item in measured
             ]
     typed = {id(engine): model for engine, model in zip(engines, request.models, strict=True)}

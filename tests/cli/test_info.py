@@ -172,11 +172,15 @@ def test_a_file_without_a_manifest_is_looked_into():
     assert not found["manifest"] and found["inputs"][0]["shape"] == [1, 3, 224, 224]
 
 
-def test_a_file_that_is_no_classifier_says_why(tmp_path):
+def test_every_input_of_a_file_is_listed(tmp_path):
     path = tmp_path / "two.onnx"
-    parts = "agraph (float[1] x, float[1] z) => (float[1] y) { y = Add(x, z) }"
+    parts = "agraph (float[N, 3] x, int64[2] z) => (float[N, 3] y) { a = ReduceSum(x, z)\n y = Add(x, a) }"
     onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {parts}'), path)
-    assert "it has 2 inputs and 1 outputs" in run_here("info", str(path)).stdout
+    lines = run_here("info", str(path)).stdout.splitlines()
+    assert [line.split() for line in lines if line.endswith(("(x)", "(z)"))] == [
+        ["input", "float32", "NC", "N", "x", "3", "(x)"],
+        ["int64", "2", "(z)"],
+    ]
 
 
 def test_the_size_of_a_file_is_that_of_its_weights_beside_it_too(tmp_path):

@@ -172,7 +172,7 @@ def test_the_latency_gate_says_which_is_faster(network, tmp_path, monkeypatch, s
         engine = load(path)
         if (path == out) == (slowed == "int8"):
             infer = engine._infer
-            monkeypatch.setattr(engine, "_infer", lambda array: (time.sleep(0.05), infer(array))[1])
+            monkeypatch.setattr(engine, "_infer", lambda inputs: (time.sleep(0.05), infer(inputs))[1])
         return engine
 
     monkeypatch.setattr("edgecnn.runtime.load", load_slowed)

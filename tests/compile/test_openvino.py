@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecnn.artifact import METADATA_KEY, Manifest, TensorSpec, read_manifest
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import EngineError, InputError, InvalidValueError, OutputError
-from edgecnn.parity import compare
 from edgecnn.runtime import load
+from edgecnn.tasks.compare import compare
 
 openvino = pytest.importorskip("openvino")
 RNG = np.random.default_rng(0)

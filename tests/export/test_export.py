@@ -11,8 +11,8 @@ from program import SMALL, TRAINED, TRAINED_INT8, report, run
 from tensorrt_build import build
 
 from edgecnn.artifact import read_manifest
-from edgecnn.parity import compare
 from edgecnn.runtime import load
+from edgecnn.tasks.compare import compare
 
 FAST = ("--effort", "fast", "--calib-images", "16")
 NETWORKS = {

@@ -75,7 +75,7 @@ def test_the_answers_keep_their_images_when_one_cannot_be_read(tmp_path):
 def test_an_image_is_decoded_once_for_both(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(
-        "edgecnn.measure.accuracy.evaluate.open_image", lambda image: opened.append(image) or image
+        "edgecnn.measure.accuracy.engine_outputs.open_image", lambda image: opened.append(image) or image
     )
     table = np.eye(4)[[0, 1, 2]]
     engines = [TableEngine(tmp_path / name, table) for name in "ab"]

@@ -14,9 +14,9 @@ from edgecnn.measure.latency.profile_engines import profile
 class Batched(Stub):
     """An engine with milliseconds for each batch."""
 
-    def _infer(self, array):
-        self.seconds = self.spent[len(array)] / 1e3
-        return super()._infer(array)
+    def _infer(self, inputs):
+        self.seconds = self.spent[len(inputs[0])] / 1e3
+        return super()._infer(inputs)
 
 
 @pytest.fixture

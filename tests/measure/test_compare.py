@@ -13,10 +13,10 @@ from edgecnn.measure.latency.compare_engines import compare
 class Varying(Stub):
     """An engine on a machine whose speed wanders, with noise of its own."""
 
-    def _infer(self, array):
+    def _infer(self, inputs):
         wander = 1 + 0.3 * np.sin(self.clock.now / 0.7)
         self.seconds = self.base * wander * float(self.rng.lognormal(0, 0.03))
-        return super()._infer(array)
+        return super()._infer(inputs)
 
 
 @pytest.fixture

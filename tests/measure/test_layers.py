@@ -4,7 +4,7 @@ from program import SMALL
 from program import run_here as run
 
 from edgecnn import zoo
-from edgecnn.artifact import LayerRecord, read_manifest
+from edgecnn.artifact import LayerRecord, TensorSpec, read_manifest
 from edgecnn.errors import EngineError
 from edgecnn.measure.layers import layers_plot, ort_layers
 from edgecnn.measure.layers.layer_times import Kernel, LayerProfile, by_layer, profile_layers
@@ -193,6 +193,7 @@ def test_a_kernel_that_took_no_time_in_one_run_has_a_time_in_each():
 
     profiler = OpenVinoProfiler.__new__(OpenVinoProfiler)
     profiler._runs, profiler._operators, profiler._origins = [], {}, {}
+    profiler._specs = [TensorSpec("x", ("n",), "float32", "")]
     profiler._request = SimpleNamespace(infer=lambda array, share_inputs: None)
     for first, second in ((1.0, 0.0), (2.0, 3.0)):
         profiler._request.profiling_info = [Kernel("first", first), Kernel("second", second)]

@@ -9,10 +9,10 @@ from small_classifier import classifier
 
 from edgecnn.artifact import LayerRecord, read_manifest
 from edgecnn.compile import CompileRequest, compile_file
-from edgecnn.measure.latency.profile_engines import real_input
 from edgecnn.measure.layers import tensorrt_layers
 from edgecnn.measure.layers.layer_times import by_layer, profile_layers
 from edgecnn.measure.layers.tensorrt_layers import kernels
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import cuda, load
 from edgecnn.runtime.tensorrt_inspector import layers, nodes
 

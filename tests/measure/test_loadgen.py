@@ -23,15 +23,16 @@ class Sleeper(Engine):
 
     def __init__(self, path: Path, seconds: float = 0.002, batch: int | str = "batch") -> None:
         path.write_bytes(b"sleeper")
-        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
+        image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
+        super().__init__(path, None, [image], [TensorSpec("y", (batch, 10), "float32", "NC")])
         self.seconds, self.seen, self.took = seconds, [], []
 
-    def _infer(self, array):
-        self.seen.append(len(array))
+    def _infer(self, inputs):
+        self.seen.append(len(inputs[0]))
         start = time.perf_counter()
         time.sleep(self.seconds)
         self.took.append(time.perf_counter() - start)
-        return np.zeros((len(array), 10), np.float32)
+        return [np.zeros((len(inputs[0]), 10), np.float32)]
 
 
 @pytest.fixture
@@ -116,11 +117,11 @@ def test_the_search_gives_up_where_no_rate_is_valid(engine, tmp_path):
 def test_what_the_engine_raises_comes_through(engine, tmp_path, monkeypatch):
     infer, failures = engine._infer, []
 
-    def fail(array):
+    def fail(inputs):
         if len(engine.seen) > 100:
             failures.append(1)
             raise EngineError("out of memory")
-        return infer(array)
+        return infer(inputs)
 
     monkeypatch.setattr(mlperf_loadgen, "warm_up", lambda engine, data: None)
     engine._infer, engine.seconds = fail, 0.0001
@@ -152,12 +153,12 @@ class Sample:
         self.index = index
 
 
-def test_permutations_of_the_library_are_batches_that_lie_together():
-    system = System(None, None, np.zeros((6, 2)), 3)
+def test_permutations_of_the_library_are_batches_that_lie_together(engine):
+    system = System(None, engine, np.zeros((6, 2)), 3)
     query = [Sample(index) for index in (4, 0, 2, 1, 5, 3) * 2]
     order = [sample.index for sample in system.arranged(query)]
     assert order == [0, 1, 2, 3, 4, 5] * 2
-    assert np.shares_memory(system._array(order[3:6]), system._data)
+    assert np.shares_memory(system._inputs(order[3:6]), system._data)
 
 
 def test_the_command_knows_every_scenario():

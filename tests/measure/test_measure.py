@@ -11,7 +11,8 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.accuracy.evaluate import evaluate
 from edgecnn.measure.conditions.probes import Probe
-from edgecnn.measure.latency.profile_engines import profile, real_input
+from edgecnn.measure.latency.profile_engines import profile
+from edgecnn.measure.real_inputs import real_input
 from edgecnn.runtime import Preprocessing
 from edgecnn.runtime.engine import Engine
 
@@ -23,16 +24,17 @@ class Stub(Engine):
 
     def __init__(self, path: Path, clock=None, seconds: float = 0.0, batch: int | str = "batch") -> None:
         path.write_bytes(b"\x08\x0a")  # the least that is an ONNX file
-        super().__init__(path, None, TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC"), 10)
+        image = TensorSpec("input", (batch, 4, 4, 3), "uint8", "NHWC")
+        super().__init__(path, None, [image], [TensorSpec("y", (batch, 10), "float32", "NC")])
         self._preprocessing = Preprocessing(4, crop=1.0)
         self.clock, self.seconds = clock, seconds
 
-    def _infer(self, array):
+    def _infer(self, inputs):
         if self.clock:
             self.clock.advance(self)
         else:
             time.sleep(self.seconds)
-        return np.eye(10, dtype=np.float32)[array[:, 0, 0, 0] % 10]
+        return [np.eye(10, dtype=np.float32)[inputs[0][:, 0, 0, 0] % 10]]
 
 
 class Clock:
@@ -157,10 +159,10 @@ def test_accuracy_counts_the_right_images(tmp_path):
 class Cooling(Stub):
     """Slow at first, as an engine that still chooses kernels; slower after some runs, as a hot board."""
 
-    def _infer(self, array):
+    def _infer(self, inputs):
         runs = len(self.clock.worked)
         self.seconds = 0.004 * (1 + 3 * max(0, 1 - runs / 200)) * (1.3 if runs > self.hot_after else 1)
-        return super()._infer(array)
+        return super()._infer(inputs)
 
 
 def test_warming_up_lasts_until_the_latency_is_stable(tmp_path, clock):
@@ -183,9 +185,9 @@ def test_an_engine_that_is_never_stable_is_said_to_be(tmp_path, clock):
     rng = np.random.default_rng(0)
 
     class Noisy(Stub):
-        def _infer(self, array):
+        def _infer(self, inputs):
             self.seconds = float(rng.uniform(0.05, 0.5))
-            return super()._infer(array)
+            return super()._infer(inputs)
 
     (result,) = profile([Noisy(tmp_path / "a", clock)], seconds=1.0)
     assert not result.warm_up.stable and any("was not stable after" in note for note in result.notes)

@@ -22,16 +22,22 @@ class Listener(Engine):
         size, channels = preprocessing.size, preprocessing.channels
         shape = ("batch", *size, channels) if layout == "NHWC" else ("batch", channels, *size)
         dtype = "uint8" if layout == "NHWC" else "float32"
-        super().__init__(path, None, TensorSpec("input", shape, dtype, layout), 4)
+        super().__init__(
+            path,
+            None,
+            [TensorSpec("input", shape, dtype, layout)],
+            [TensorSpec("y", ("batch", 4), "float32", "NC")],
+        )
         self._preprocessing = preprocessing
         self.given = []
 
-    def _infer(self, array):
+    def _infer(self, inputs):
+        (array,) = inputs
         self.given.append(array)
         half = self.preprocessing.height // 2
         planes = array.mean(axis=3 if self.input.layout == "NHWC" else 1)
         corners = planes[:, :half, :half], planes[:, :half, half:], planes[:, half:, :half]
-        return np.stack([part.mean(axis=(1, 2)) for part in (*corners, planes)], axis=1)
+        return [np.stack([part.mean(axis=(1, 2)) for part in (*corners, planes)], axis=1)]
 
 
 def pictures(folder):

@@ -15,6 +15,7 @@ class Quantizer:
     """Gives results whose "model" is their quality in decibels: 10 by the best recipe, 30 with float."""
 
     macs = {"first": 10, "second": 90}  # noqa: RUF012
+    time = None
 
     def __call__(self, recipe, exclude=()):
         alone = 10.0 if recipe is FITTED else 0.0

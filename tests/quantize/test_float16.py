@@ -8,9 +8,9 @@ from onnx.reference import ReferenceEvaluator
 from tensorrt_build import build
 
 from edgecnn.errors import ArtifactError, DataError
-from edgecnn.parity import compare
 from edgecnn.quantize.float16.convert import extremes, to_float16
 from edgecnn.runtime.ort_engine import open_session
+from edgecnn.tasks.compare import compare
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(8, 3, 16, 16)).astype(np.float32)

@@ -49,7 +49,7 @@ def test_labelled_images_on_which_hardly_any_top1_is_lost_say_that_nothing_is_de
 
 
 def test_the_images_are_suspected_first_and_the_network_last():
-    first, second, last = causes(Preprocessing(), "assumption", "photos", 8)
+    first, second, last = causes((Preprocessing(), "assumption"), "photos", 8)
     assert "mean 0.485,0.456,0.406" in first and "8 of photos" in second and "layers" in last
 
 

@@ -6,10 +6,12 @@ from foreign_graphs import constant, convolution, head, images, model_of, node, 
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ParityError
+from edgecnn.parity import Output
 from edgecnn.quantize import quantize_file
 from edgecnn.quantize.graph import opset
 from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.prepare import prepare
+from edgecnn.quantize.reference import Reference
 
 SCALES = [
     (0.6, 0.6), (0.5, 2), (1.3, 0.7), (2, 2), (0.33, 0.9), (1, 0.4), (0.25, 0.25), (1.5, 1.5), (3, 0.51),
@@ -93,3 +95,12 @@ def test_a_file_that_does_not_run_as_it_is_is_compared_as_it_was_upgraded(tmp_pa
 def test_images_of_an_open_size_are_resized_by_the_same_rule():
     model = shrinking(["n", 3, "h", "w"])
     np.testing.assert_allclose(run(prepare(model, 32), images()), run(model, images()), atol=1e-5)
+
+
+def test_a_reference_of_the_first_images_is_that_of_all_but_where_an_output_has_no_row_for_each():
+    values = np.random.default_rng(0).normal(size=(6, 10))
+    reference = Reference([Output("y", values)], np.zeros((6, 3, 4, 4), np.float32))
+    few = reference.first(2)
+    assert len(few.images) == 2 and np.array_equal(few.outputs[0].values, values[:2])
+    odd = Reference([*reference.outputs, Output("z", values[:1])], reference.images)
+    assert odd.first(2) is odd

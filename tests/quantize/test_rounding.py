@@ -5,7 +5,8 @@ import pytest
 from small_layers import correlated, cost, second_moments
 
 from edgecnn.quantize.repair import scales
-from edgecnn.quantize.repair.rounding import round_weights
+from edgecnn.quantize.repair.layer_inputs import FewRows, SecondMoments
+from edgecnn.quantize.repair.rounding import round_by_rows, round_weights
 
 
 @pytest.mark.parametrize("size", [3, 40, 200])
@@ -53,10 +54,24 @@ def test_groups_are_rounded_independently(rng):
     np.testing.assert_array_equal(together, np.concatenate(apart))
 
 
+@pytest.mark.parametrize(("count", "inputs"), [(20, 90), (60, 600), (50, 40)])
+def test_few_rows_and_their_moments_round_alike(rng, count, inputs):
+    rows = np.stack([correlated(rng, count, inputs) for _ in range(2)])
+    rows -= rows.mean(axis=1, keepdims=True)
+    square = np.concatenate([second_moments(part) for part in rows])
+    target = rng.uniform(-100, 100, (2, 8, inputs))
+    by_rows, by_moments = round_by_rows(target, rows), round_weights(target, square)
+    assert np.mean(by_rows == by_moments) > 0.95
+    assert cost(by_rows, target, square).sum() < 1.02 * cost(by_moments, target, square).sum()
+    np.testing.assert_allclose(
+        FewRows(rows).cost(by_rows - target), cost(by_rows, target, square), rtol=1e-4, atol=1e-6
+    )
+
+
 def test_a_scale_is_found_at_which_all_weights_are_whole_steps(rng):
     square = second_moments(correlated(rng, 500, 4))
     target = np.array([[[100.0, -60.0, 20.0, 5.0]]]) * 0.01
-    found = scales.search(target, np.full((1, 1, 1), 1 / 90), square, (0.8, 0.9, 1.0))
+    found = scales.search(target, np.full((1, 1, 1), 1 / 90), SecondMoments(square).cost, (0.8, 0.9, 1.0))
     np.testing.assert_allclose(found, 0.01)
 
 
@@ -64,7 +79,7 @@ def test_scales_are_never_worse_than_as_they_were(rng):
     square = second_moments(correlated(rng, 500, 9))
     target = rng.normal(size=(1, 50, 9))
     scale = np.abs(target).max(axis=2, keepdims=True) / 127
-    found = scales.search(target, scale, square)
+    found = scales.search(target, scale, SecondMoments(square).cost)
     before, after = (
         cost(np.clip(np.rint(target / step), -127, 127) * step, target, square) for step in (scale, found)
     )

@@ -11,7 +11,6 @@ from edgecnn import targets
 from edgecnn.artifact import read_manifest
 from edgecnn.errors import ArtifactError
 from edgecnn.export.image_input import with_uint8_input
-from edgecnn.parity import compare
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import place
@@ -20,6 +19,7 @@ from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
+from edgecnn.tasks.compare import compare
 
 RNG = np.random.default_rng(0)
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)

@@ -12,7 +12,7 @@ from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError, UnknownNameError
 from edgecnn.measure.latency.profile_engines import profile
 from edgecnn.runtime import Preprocessing, load
-from edgecnn.runtime.engine import softmax
+from edgecnn.tasks.classification import softmax
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +148,14 @@ def test_a_foreign_model_runs_arrays_but_says_that_it_does_not_know_its_preproce
         assert engine.predict(coffee, top=1)[0][0].label.startswith("class ")
 
 
-def test_a_model_with_two_inputs_is_refused(tmp_path):
-    with pytest.raises(ArtifactError, match="no image classifier"):
-        load(_foreign(tmp_path / "f.onnx", inputs=2))
+def test_of_two_inputs_each_is_given_by_its_name(tmp_path):
+    one = np.ones((2, 3, 8, 8), np.float32)
+    with load(_foreign(tmp_path / "f.onnx", inputs=2)) as engine:
+        assert engine({"x1": one, "x0": 2 * one}).max() == 2
+        with pytest.raises(InputError, match="takes 'x0', 'x1', not 'x0'"):
+            engine(one)
+        with pytest.raises(InputError, match=r"input 'x1' of f\.onnx takes n x 3 x 8 x 8 float32, not 2 x 3"):
+            engine({"x0": one, "x1": one[:, :, :4]})
 
 
 def test_a_model_that_the_library_refuses_is_one_clear_error(tmp_path):
@@ -190,8 +195,11 @@ def test_foreign_models_of_many_forms_can_be_profiled(tmp_path, shape, kind):
         assert len(profile([engine], seconds=0.1)[0].samples) >= 20
 
 
-@pytest.mark.parametrize("shape", [["n", 784], ["n", 3, "h", "w"]])
-def test_a_foreign_model_without_a_fixed_image_runs_but_cannot_be_profiled(tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [(["n", 784], "takes no image at 'x'"), (["n", 3, "h", "w"], "takes images of any size")],
+)
+def test_a_foreign_model_without_a_fixed_image_runs_but_is_not_profiled_on_guesses(tmp_path, shape, why):
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"])], "g", [value], [out])
@@ -202,7 +210,7 @@ def test_a_foreign_model_without_a_fixed_image_runs_but_cannot_be_profiled(tmp_p
     with load(tmp_path / "f.onnx") as engine:
         given = np.ones([7 if isinstance(size, str) else size for size in shape], np.float32)
         assert engine(given).shape[0] == 7
-        with pytest.raises(InvalidValueError, match="no image of a fixed size"):
+        with pytest.raises(InvalidValueError, match=why):
             profile([engine], seconds=0.1)
 
 
@@ -257,8 +265,8 @@ def test_a_foreign_network_predicts_with_preprocessing_in_its_own_type_and_layou
     red[..., 0] = 255
     with load(path, preprocessing=Preprocessing(8, crop=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)) as engine:
         logits = engine(engine.prepare([red, red]))
-        assert logits.shape == (2, 3) and logits.dtype == np.float32 and engine.classes == 3
-        assert logits[0].tolist() == ([255, 0, 0] if kind == TensorProto.UINT8 else [1, 0, 0])
+        assert logits.shape == (2, 3, 1, 1) and logits.dtype == np.float16 and engine.classes == 3
+        assert logits[0].ravel().tolist() == ([255, 0, 0] if kind == TensorProto.UINT8 else [1, 0, 0])
         assert engine.predict(red)[0][0].index == 0
 
 

@@ -13,10 +13,10 @@ from onnx import numpy_helper, parser
 from edgecnn.artifact import Manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
-from edgecnn.parity import compare
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load, openvino_int8, ort_engine
 from edgecnn.targets import CPU, OPENVINO, OPENVINO_7BIT, PORTABLE
+from edgecnn.tasks.compare import compare
 
 SCRIPT = str(Path(__file__).with_name("int8_answers.py"))
 #: Float sums differ by their order; a code on the edge falls to either side.

@@ -9,9 +9,9 @@ import pytest
 
 from edgecnn.compile import BatchRange, CompileRequest, compile_file
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
-from edgecnn.parity import compare
 from edgecnn.runtime import load
 from edgecnn.runtime.processor import processor
+from edgecnn.tasks.compare import compare
 
 pytest.importorskip("openvino")
 

@@ -25,9 +25,9 @@ def engine(path):
 
 
 @pytest.fixture
-def bound(path):
+def bound(path, engine):
     session = open_session(str(path), threads=1)
-    return BoundSession(session, "cpu", (session.get_outputs()[0].name, 1000))
+    return BoundSession(session, "cpu", engine.inputs, engine.outputs)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,20 @@ def test_every_shape_gets_its_answers(engine, bound, images):
     for _ in range(2):
         for count in (1, 3, 2):
             part = np.ascontiguousarray(images[:count])
-            assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+            assert np.allclose(bound([part])[0], engine(part), rtol=1e-4, atol=1e-5)
 
 
 def test_an_answer_is_not_overwritten_by_the_next_call(engine, bound, images):
-    first = bound(engine.input.name, np.ascontiguousarray(images[:1]))
+    first = bound([np.ascontiguousarray(images[:1])])[0]
     before = first.copy()
-    bound(engine.input.name, np.ascontiguousarray(images[1:2]))
+    bound([np.ascontiguousarray(images[1:2])])
     assert np.array_equal(first, before)
 
 
 def test_more_shapes_than_are_kept_are_still_right(engine, bound, images):
     for count in range(1, _MOST_SHAPES + 3):
         part = np.repeat(images[:1], count, axis=0)
-        assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+        assert np.allclose(bound([part])[0], engine(part), rtol=1e-4, atol=1e-5)
     assert len(bound._buffers) <= _MOST_SHAPES
 
 
@@ -80,11 +80,11 @@ def test_a_captured_session_runs_one_shape_alone(path, engine, images):
         sessions.append(Opened(path, graph))
         return sessions[-1]
 
-    bound = BoundSession(sessions[0], "cpu", (engine.output.name, 1000), another)
+    bound = BoundSession(sessions[0], "cpu", engine.inputs, engine.outputs, another)
     counts = range(1, _MOST_GRAPHS + 4)
     for count in [*counts, *counts]:
         part = np.repeat(images[:1], count, axis=0)
-        assert np.allclose(bound(engine.input.name, part), engine(part), rtol=1e-4, atol=1e-5)
+        assert np.allclose(bound([part])[0], engine(part), rtol=1e-4, atol=1e-5)
     assert [session.graph for session in sessions] == [True] * _MOST_GRAPHS + [False]
     assert [len(session.shapes) for session in sessions] == [1] * _MOST_GRAPHS + [3]
 
@@ -92,19 +92,20 @@ def test_a_captured_session_runs_one_shape_alone(path, engine, images):
 class Clock:
     """A clock that moves by so much with each step of an inference."""
 
-    def __init__(self, session, bound, name, image) -> None:
+    def __init__(self, session, bound, image) -> None:
         self.now, self._session, self._bound = 0.0, session, bound
-        bound(name, image)
+        bound([image])
         (shape,) = bound._buffers
         self._buffers = bound._buffers[shape]
-        bound._buffers[shape] = dataclasses.replace(self._buffers, session=self, source=self, result=self)
+        changed = {"session": self, "sources": [self], "results": [self]}
+        bound._buffers[shape] = dataclasses.replace(self._buffers, **changed)
 
     def perf_counter(self) -> float:
         return self.now
 
     def update_inplace(self, array) -> None:
         self.now += 2
-        self._buffers.source.update_inplace(array)
+        self._buffers.sources[0].update_inplace(array)
 
     def run_with_iobinding(self, *arguments) -> None:
         self.now += 7
@@ -112,14 +113,14 @@ class Clock:
 
     def numpy(self):
         self.now += 1
-        return self._buffers.result.numpy()
+        return self._buffers.results[0].numpy()
 
 
 def test_each_part_of_an_inference_has_its_time(engine, bound, images, monkeypatch):
     image = np.ascontiguousarray(images[:1])
-    clock = Clock(bound._plain, bound, engine.input.name, image)
+    clock = Clock(bound._plain, bound, image)
     monkeypatch.setattr("edgecnn.runtime.ort_binding.time", clock)
-    assert bound.time(engine.input.name, image) == Times(host=10, copy_in=2, device=7, copy_out=1)
+    assert bound.time([image]) == Times(host=10, copy_in=2, device=7, copy_out=1)
 
 
 def test_on_a_cpu_nothing_is_copied_and_no_graph_is_launched(engine, images):
@@ -142,7 +143,7 @@ def test_threads_do_not_mix_their_images(engine, bound, images):
 
     def work(row: int) -> None:
         for _ in range(20):
-            answer = bound(engine.input.name, np.ascontiguousarray(images[row : row + 1]))
+            answer = bound([np.ascontiguousarray(images[row : row + 1])])[0]
             if not np.allclose(answer, expected[row], rtol=1e-4, atol=1e-5):
                 wrong.append(row)
 

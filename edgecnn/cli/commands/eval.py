@@ -11,11 +11,13 @@ from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.store_results import keep, store_option
 from edgecnn.cli.terminal import note, say
+from edgecnn.errors import InvalidValueError
 from edgecnn.measure.measure_options import EvalRequest
 
 if TYPE_CHECKING:
     from edgecnn.data.frame_cache import FrameCache
     from edgecnn.measure.accuracy.evaluate import Accuracy
+    from edgecnn.measure.accuracy.measured_outputs import Figure, MeasuredOutputs
     from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity
     from edgecnn.verbs.evaluate import Evaluated
 
@@ -46,7 +48,6 @@ def command(
 ) -> None:
     """Measure the accuracy of MODEL on labelled images, and where it differs from a reference."""
     from edgecnn import figure
-    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
     from edgecnn.verbs.evaluate import evaluate_model
 
     request = request_options.request(EvalRequest, values, model=model)
@@ -57,18 +58,35 @@ def command(
         done = evaluate_model(request, show)
     if not no_store:
         keep("eval", done.engine, done.to_json())
-    if plots:
-        accuracy_plot.draw(done.accuracy, plots[0])
-    if len(plots) == 2:
-        contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
+    _draw(done, plots)
     if as_json:
         common.print_json(done.to_json(), **dict(zip(("plot", "contact_sheet"), plots, strict=False)))
     else:
         _print(done, plots, per_class)
 
 
+def _draw(done: Evaluated, plots: list[Path]) -> None:
+    """Draw the plots that are asked for: of answers, and of images whose answer changed."""
+    from edgecnn.data.folder import LabelledImages
+    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
+    from edgecnn.measure.accuracy.evaluate import Accuracy
+
+    if not plots:
+        return
+    if not isinstance(done.accuracy, Accuracy) or not isinstance(done.dataset, LabelledImages):
+        raise InvalidValueError("--plot draws the answers of a classifier", hint="leave it out")
+    accuracy_plot.draw(done.accuracy, plots[0])
+    if len(plots) == 2:
+        contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
+
+
 def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
+    from edgecnn.measure.accuracy.evaluate import Accuracy
+
     accuracy, manifest = done.accuracy, done.engine.manifest
+    if not isinstance(accuracy, Accuracy):
+        _print_outputs(accuracy)
+        return
     common.print_facts(
         [
             *_facts(accuracy),
@@ -87,6 +105,25 @@ def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
         say("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
 
 
+def _print_outputs(measured: MeasuredOutputs) -> None:
+    """Print what was measured of a network without class scores."""
+    facts = _metric_facts(measured.metric)
+    if measured.parity is not None:
+        facts += common.parity_facts(measured.parity.to_json(), str(measured.reference))
+    facts.append(("data", f"{measured.n} of {measured.data}, {len(measured.skipped)} could not be read"))
+    facts.append(("time", f"{measured.seconds:.1f} s, {measured.n / measured.seconds:.0f} a second"))
+    common.print_facts(facts)
+    for remark in measured.notes:
+        note(remark, err=True)
+
+
+def _metric_facts(figure: Figure | None) -> list[tuple[str, str]]:
+    if figure is None:
+        return []
+    beside = "" if figure.reference is None else f"  (the reference {figure.reference:.6g})"
+    return [("metric", f"{figure.value:.6g}{beside}  {figure.name}")]
+
+
 def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
     (low, high), (low5, high5) = accuracy.top1_interval, accuracy.top5_interval
     counts, right = accuracy.confusion.sum(axis=1), accuracy.confusion.diagonal()
@@ -103,6 +140,7 @@ def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
         ("lowest", ", ".join(worst)),
         ("calibration", f"off by {accuracy.ece:.1%} (ECE, 15 bins), log-likelihood {-accuracy.nll:.3f} nats"),
     ]
+    facts += _metric_facts(accuracy.metric)
     if accuracy.agreement is not None:
         found = accuracy.agreement
         low, high = found.interval

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from edgecnn.cli.terminal import say
 from edgecnn.zoo.spec import NetworkSpec
 
 if TYPE_CHECKING:
-    from edgecnn.artifact import Manifest
+    from edgecnn.artifact import Manifest, TensorSpec
     from edgecnn.zoo.analysis.result import Layer, Study
 
 
@@ -142,7 +142,6 @@ _LONG = ("structure", "attempts", "asked", "training_images", "training_pixels")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    image = manifest.inputs[0]
     made = manifest.versions.items()
     steps = []
     for step in manifest.lineage:
@@ -165,15 +164,21 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("precision", manifest.precision + (f" for {manifest.target}" if manifest.target else "")),
         *_shortfalls(manifest.quantization or {}),
         *_prepared(manifest),
-        ("input", f"{image.dtype} {image.layout} {' x '.join(map(str, image.shape))}"),
-        *(
-            ("output" if index == 0 else "", f"{output.dtype} {' x '.join(map(str, output.shape))}{called}")
-            for index, output in enumerate(manifest.outputs)
-            for called in [f"  ({output.name})" if len(manifest.outputs) > 1 else ""]
-        ),
+        *_tensor_facts("input", manifest.inputs, layout=True),
+        *_tensor_facts("output", manifest.outputs),
         *(("lineage" if index == 0 else "", f"{index + 1}. {text}") for index, text in enumerate(steps)),
         *([("made by", ", ".join(f"{name} {version}" for name, version in made))] if made else []),
     ]
+
+
+def _tensor_facts(
+    title: str, specs: Sequence[TensorSpec], *, layout: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield a line for each input or output; of several with its name."""
+    for index, spec in enumerate(specs):
+        words = [spec.dtype, spec.layout if layout else "", " x ".join(map(str, spec.shape)) or "one number"]
+        called = f"  ({spec.name})" if len(specs) > 1 else ""
+        yield title if index == 0 else "", " ".join(filter(None, words)) + called
 
 
 def _prepared(manifest: Manifest) -> Iterator[tuple[str, str]]:

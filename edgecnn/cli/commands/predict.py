@@ -16,7 +16,7 @@ from edgecnn.measure.measure_options import EngineOptions
 from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
-    from edgecnn.runtime import Engine, Prediction
+    from edgecnn.runtime import Engine
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class _Failed:
 def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **values: Any) -> int:
     """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.
 
+    Of a network that is no classifier, say what each output holds.
+
     What cannot be read is named and left out; the exit code is then 1.
     """
     from edgecnn.cli import _report
@@ -59,21 +61,19 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
                 "predictions": [
                     {
                         "image": image,
-                        "classes": [
-                            {"index": p.index, "label": p.label, "probability": p.probability} for p in result
-                        ],
+                        **engine.task.to_json(answer),
                     }
-                    for image, result in predictions.items()
+                    for image, answer in predictions.items()
                 ],
                 "failed": [vars(item) for item in failed],
                 "notes": notes,
             }
         )
     else:
-        for image, result in predictions.items():
+        for image, answer in predictions.items():
             say(image)
-            for item in result:
-                say(f"  {item.probability:6.1%}  {item.label} ({item.index})")
+            for line in engine.task.lines(answer):
+                say(f"  {line}")
     for remark in notes:
         note(remark, err=True)
     for failure in failed:
@@ -106,8 +106,8 @@ def _listed(images: Sequence[str], notes: list[str]) -> tuple[list[str], list[_F
 
 def _predictions(
     engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Progress
-) -> dict[str, list[Prediction]]:
-    """Return the classes of every image that can be read; the others go into `failed`."""
+) -> dict[str, Any]:
+    """Return the answer for every image that can be read; the others go into `failed`."""
     from edgecnn.errors import DataError
 
     found: dict[str, Any] = {}

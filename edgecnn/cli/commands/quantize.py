@@ -60,6 +60,7 @@ def command(
         raise click.UsageError("give either SOURCE or --from")
     from edgecnn import figure
     from edgecnn.artifact import check_onnx_output
+    from edgecnn.data.sample_files import holds_samples
     from edgecnn.quantize import sensitivity_plot
     from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 
@@ -74,18 +75,18 @@ def command(
     else:
         request = asked = request_options.request(QuantizeRequest, values, model=source)
         check_onnx_output(asked.output)
-        if asked.preparation.said_by is None:
+        if asked.preparation.said_by is None and not holds_samples(asked.calib):
             said_before = common.note_preparation(asked.source)
     with common.progress(None) as show:
         written = _write(request, show)
-        speed = _faster(request.source, request.output, show) if gate else None
+        speed = _faster(request, show) if gate else None
     if plot is not None:
         title = f"{request.output.name}: what each layer's int8 costs"
         sensitivity_plot.draw(written.sensitivity or [], title, plot)
     if as_json:
         common.print_json({**written.to_json(), "gate": speed}, plot=plot)
     else:
-        _print(written, getattr(request, "budget", None), speed, said_before)
+        _print(written, request, speed, said_before)
         if plot is not None:
             say(f"plot       {plot}")
     failed = written.met is False or (speed is not None and not speed["met"])
@@ -111,13 +112,22 @@ def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Quan
     return requantize_model(request, show)
 
 
-def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
+def _faster(request: QuantizeRequest | RequantizeRequest, show: Any) -> dict[str, Any]:
     """Return how fast the result is beside its source, measured in turn on this machine."""
+    from edgecnn.data.sample_files import holds_samples
     from edgecnn.measure.latency.profile_engines import profile
+    from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice
+    from edgecnn.quantize.quantize_request import QuantizeRequest
     from edgecnn.runtime import load
 
-    with load(source) as plain, load(output) as reduced:
-        before, after = profile([plain, reduced], seconds=_GATE_SECONDS, progress=show)
+    choice = PHOTOGRAPHS
+    if isinstance(request, QuantizeRequest):
+        samples = request.calib if holds_samples(request.calib) else None
+        choice = InputChoice(None, request.inputs.constants, samples)
+    with load(request.source) as plain, load(request.output) as reduced:
+        if reduced.is_prepared:
+            plain.prepare_by(reduced.preprocessing)
+        before, after = profile([plain, reduced], seconds=_GATE_SECONDS, progress=show, choice=choice)
     times = [item.to_json()["latency_ms"]["p50"] for item in (before, after)]
     return {
         "gate": "latency",
@@ -129,7 +139,12 @@ def _faster(source: Path, output: Path, show: Any) -> dict[str, Any]:
     }
 
 
-def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None, said_before: str) -> None:
+def _print(
+    written: QuantizedFile,
+    request: QuantizeRequest | RequantizeRequest,
+    speed: dict[str, Any] | None,
+    said_before: str,
+) -> None:
     manifest, parity = written.manifest, written.parity
     quantization = manifest.quantization or {}
     facts = [("wrote", f"{written.path}  ({common.size(written.bytes)}, sha256 {written.sha256[:12]})")]
@@ -151,13 +166,13 @@ def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None, sa
             )
         )
     if written.outcome:
-        common.print_attempts([item.to_json() for item in written.outcome.attempts])
+        common.print_attempts([item.to_json() for item in written.outcome.attempts], _metric(request))
     common.print_facts(facts)
     if written.sensitivity:
         _print_sensitivity(written.sensitivity)
     if written.outcome and written.outcome.met is False:
         say(
-            f"the budget ({_asked(budget)}) was NOT met; written is the best without layers in float",
+            f"the budget ({_asked(request)}) was NOT met; written is the best without layers in float",
             fg="red",
         )
     if speed and not speed["met"]:
@@ -166,18 +181,23 @@ def _print(written: QuantizedFile, budget: Any, speed: dict[str, Any] | None, sa
     for remark in written.notes:
         if remark != said_before:
             note(remark)
-    # An engine has one output yet.
-    if (written.ruined is None or written.ruined.accepted) and len(manifest.outputs) == 1:
+    if written.ruined is None or written.ruined.accepted:
         common.print_next("profile", written.path)
 
 
-def _asked(budget: Any) -> str:
+def _metric(request: Any) -> str | None:
+    """Return the name of the user's metric, if there is one."""
+    metric = getattr(request, "metric", None)
+    return metric if metric is None or isinstance(metric, str) else str(metric.__name__)
+
+
+def _asked(request: Any) -> str:
     units = {
         "min_sqnr_db": "at least {:g} dB",
         "min_agreement": "agreement of {:.1%}",
-        "max_drop": "at most {:g} points lost",
+        "max_drop": f"at most {{:g}} {'of ' + metric if (metric := _metric(request)) else 'points'} lost",
     }
-    return ", ".join(units[key].format(value) for key, value in budget.to_json().items())
+    return ", ".join(units[key].format(value) for key, value in request.budget.to_json().items())
 
 
 #: Layers that are printed; the JSON has all of them.

@@ -36,7 +36,7 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
@@ -49,6 +49,7 @@ from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
+from edgecnn.tasks.compare import compare
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
@@ -88,7 +89,7 @@ def train_quantized(
     batches = partial(calibration, dataset, spec.preprocessing, options)
     parent = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     reduced = reduce_precision(model, how, batches, training, progress)
-    why = accuracy_floor.causes(spec.preprocessing, "the network", dataset.name, CALIBRATION_IMAGES)
+    why = accuracy_floor.causes((spec.preprocessing, "the network"), dataset.name, CALIBRATION_IMAGES)
     checked = check(reduced, training.verdict, why)
     manifest = replace(
         exported,

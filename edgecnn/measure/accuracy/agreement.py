@@ -17,7 +17,7 @@ from edgecnn.data.dataset import Images
 from edgecnn.data.unreadable import image_name
 from edgecnn.measure.accuracy.confidence_interval import wilson
 from edgecnn.measure.accuracy.reliability import confidence_and_loss
-from edgecnn.parity import Parity, compare
+from edgecnn.parity import Parity
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Agreement:
 
 
 def agree(
-    model: str,
     reference: Path,
+    parity: Parity,
     logits: npt.NDArray[np.float32],
     reference_logits: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
@@ -106,10 +106,8 @@ def agree(
 ) -> Agreement:
     """Compare logits, (N, classes), with the reference's; `rows` says which of `images` gave them.
 
-    `model` names the file in errors. Raises ParityError if the logits are not finite, if their shapes
-    differ, or if the reference's hardly depend on the image.
+    `parity` is that of all outputs.
     """
-    parity = compare(reference_logits, logits, model)
     answers, others = logits.argmax(axis=1), reference_logits.argmax(axis=1)
     right, other_right = answers == labels, others == labels
     sure, _ = confidence_and_loss(logits, labels)

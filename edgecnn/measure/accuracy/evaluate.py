@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +15,23 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
+from edgecnn.data.sample_files import read_labels
 from edgecnn.data.unreadable import Skipped
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
 from edgecnn.measure.accuracy.confidence_interval import wilson
-from edgecnn.measure.accuracy.infer_images import sweep
+from edgecnn.measure.accuracy.engine_outputs import of_images, of_samples
+from edgecnn.measure.accuracy.measured_outputs import Figure, MeasuredOutputs, parity_of
 from edgecnn.measure.accuracy.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.conditions.record_conditions import Watch
 from edgecnn.operating_system import cores
+from edgecnn.parity import Output
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels as label_sets
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.image_stream import BATCH
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
-
-#: An image as each preprocessing frames it, (H, W, C) uint8.
-_Frames = dict[Preprocessing, npt.NDArray[np.uint8]]
+from edgecnn.runtime.sample_axis import BATCH
+from edgecnn.tasks.classification import no_scores
+from edgecnn.tasks.metric import Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,8 @@ class Accuracy:
     training: TrainingImages = field(default_factory=TrainingImages)
     #: What was left out of the data, each in a sentence.
     notes: tuple[str, ...] = ()
+    #: A metric of the user's.
+    metric: Figure | None = None
 
     @property
     def n(self) -> int:
@@ -146,6 +149,7 @@ class Accuracy:
                 for label, answer in mistakes
             ],
             "agreement": self.agreement.to_json(self.names) if self.agreement else None,
+            "metric": dataclasses.asdict(self.metric) if self.metric else None,
             "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "training_images": self.training.to_json(),
             "notes": list(self.notes),
@@ -161,10 +165,12 @@ def evaluate(
     dataset: LabelledImages,
     *,
     reference: Engine | None = None,
+    metric: Metric | None = None,
     batch: int = BATCH,
     workers: int | None = None,
     cache: FrameCache | None = None,
     progress: Progress = silent,
+    constants: Mapping[str, Sequence[float]] | None = None,
 ) -> Accuracy:
     """Run every image through the engine's own preprocessing, and through that of `reference` too.
 
@@ -179,46 +185,112 @@ def evaluate(
     """
     engines = [engine, *([reference] if reference is not None else [])]
     _demand_same_question(engines)
-    fixed = [size for item in engines if isinstance(size := item.input.shape[0], int)]
-    size, workers = max(fixed, default=batch), workers or len(cores())
-    work = _Work(engines, cache)
+    size, workers = batch_for(engines, batch), workers or len(cores())
     with Watch() as watch:
-        found = sweep(dataset.images, work.read, work.infer, batch=size, workers=workers, progress=progress)
+        given = of_images(
+            engines,
+            dataset.images,
+            batch=size,
+            workers=workers,
+            cache=cache,
+            progress=progress,
+            constants=constants,
+        )
     conditions = {
         **watch.conditions(engine, size).to_json(),
         "input": dataset.name,
         "decoding": "included" if cache is None else f"of {cache.decoded} images included",
         "workers": workers,
     }
-    logits = [
-        _finite(item, np.concatenate(parts).astype(np.float32, copy=False))
-        for item, parts in zip(engines, zip(*found.results, strict=True), strict=True)
-    ]
-    labels = np.array(dataset.labels, np.int64)[found.rows]
+    logits = [_scores(item, outputs) for item, outputs in zip(engines, given.outputs, strict=True)]
+    labels = np.array(dataset.labels, np.int64)[given.rows]
     agreement = None
     if reference is not None:
-        agreement = agree(
-            engine.path.name, reference.path, logits[0], logits[1], labels, dataset.images, found.rows
-        )
+        parity = parity_of(engines, given.outputs)
+        agreement = agree(reference.path, parity, logits[0], logits[1], labels, dataset.images, given.rows)
     return Accuracy(
         engine.path,
         dataset.name,
         logits[0],
         labels,
         label_sets.names(engine.manifest.labels if engine.manifest else None, logits[0].shape[1]),
-        found.skipped,
-        found.seconds,
+        given.skipped,
+        given.seconds,
         conditions,
         agreement,
         dataset.training,
         dataset.notes,
+        None if metric is None else Figure.of(metric, given.outputs, labels),
     )
+
+
+def measure_outputs(
+    engine: Engine,
+    dataset: LabelledImages | Sequence[Path],
+    data: str,
+    *,
+    reference: Engine | None = None,
+    metric: Metric | None = None,
+    batch: int = BATCH,
+    workers: int | None = None,
+    cache: FrameCache | None = None,
+    progress: Progress = silent,
+    constants: Mapping[str, Sequence[float]] | None = None,
+) -> MeasuredOutputs:
+    """Measure a network of any outputs on images, or on samples from files, against a reference or labels.
+
+    Raises as `evaluate` does, and InvalidValueError where there is neither.
+    """
+    if reference is None and metric is None:
+        raise InvalidValueError(
+            f"{engine.path.name} gives no class scores, so that labels alone say nothing of it",
+            hint="`reference` FLOAT.onnx compares its outputs; `metric` FILE.py:FUNCTION measures them",
+        )
+    engines = [engine, *([reference] if reference is not None else [])]
+    size, workers = batch_for(engines, batch), workers or len(cores())
+    with Watch() as watch:
+        if isinstance(dataset, LabelledImages):
+            given = of_images(
+                engines,
+                dataset.images,
+                batch=size,
+                workers=workers,
+                cache=cache,
+                progress=progress,
+                constants=constants,
+            )
+        else:
+            given = of_samples(engines, dataset)
+    labels: Any = None
+    if metric is not None and isinstance(dataset, LabelledImages):
+        labels = np.array(dataset.labels, np.int64)[given.rows]
+    elif metric is not None:
+        labels = read_labels(list(dataset), engine.inputs)  # type: ignore[arg-type]
+    return MeasuredOutputs(
+        engine.path,
+        data,
+        len(given.rows),
+        given.seconds,
+        {**watch.conditions(engine, size).to_json(), "input": data, "workers": workers},
+        parity_of(engines, given.outputs) if reference is not None else None,
+        reference.path if reference is not None else None,
+        None if metric is None else Figure.of(metric, given.outputs, labels),
+        given.skipped,
+        dataset.notes if isinstance(dataset, LabelledImages) else (),
+    )
+
+
+def batch_for(engines: Sequence[Engine], batch: int) -> int:
+    """Return how many images the engines get at a time: their own number where that is fixed."""
+    fixed = [least for engine in engines if (least := engine.batches[0]) == engine.batches[1]]
+    return max(fixed, default=batch)
 
 
 def _demand_same_question(engines: Sequence[Engine]) -> None:
     """Raise ArtifactError or InvalidValueError where engines give no scores, or of other classes."""
     for item in engines:
-        item.demand_class_scores()
+        if not item.task.answers_classes(item.outputs):
+            raise no_scores(item.outputs, item.path.name)
     first, *others = engines
     for reference in others:
         if reference.classes != first.classes:
@@ -228,26 +300,12 @@ def _demand_same_question(engines: Sequence[Engine]) -> None:
             )
 
 
-class _Work:
-    """What is done with each image, and with each batch, for all engines at once."""
-
-    def __init__(self, engines: Sequence[Engine], cache: FrameCache | None) -> None:
-        self._engines, self._cache = engines, cache
-        self._preprocessings = {item.preprocessing for item in engines}
-
-    def read(self, image: Any) -> _Frames:
-        """Return an image as each engine takes it, decoded once."""
-        if self._cache is not None:
-            return {item: self._cache.frame(image, item) for item in self._preprocessings}
-        picture = open_image(image)
-        return {item: item.frame(picture) for item in self._preprocessings}
-
-    def infer(self, frames: list[_Frames]) -> list[npt.NDArray[Any]]:
-        """Return the logits of each engine, (N, classes) each."""
-        return [
-            item.run(item.prepare_frames(np.stack([frame[item.preprocessing] for frame in frames])))
-            for item in self._engines
-        ]
+def _scores(engine: Engine, outputs: Sequence[Output]) -> npt.NDArray[np.float32]:
+    """Return the class scores, (N, classes); raises EngineError for values that are not finite."""
+    scores = engine.task.class_scores(outputs)
+    if scores is None:
+        raise no_scores(engine.outputs, engine.path.name)
+    return _finite(engine, scores)
 
 
 def _finite(engine: Engine, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

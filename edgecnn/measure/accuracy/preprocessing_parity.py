@@ -19,8 +19,8 @@ from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import open_unprepared
-from edgecnn.runtime.image_stream import BATCH
 from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime.sample_axis import BATCH
 
 #: What torchvision resizes: a Pillow image, or a tensor. The two do not give the same pixels.
 KINDS = ("pil", "tensor")
@@ -97,7 +97,7 @@ def compare_preprocessing(
         return _Seen(frames, inputs + [_torch_input(frame, preprocessing) for frame in frames[1:]])
 
     def infer(seen: list[_Seen]) -> list[npt.NDArray[np.float64]]:
-        logits = [engine.run(np.concatenate([one.inputs[way] for one in seen])) for way in range(3)]
+        logits = [_logits(engine, np.concatenate([one.inputs[way] for one in seen])) for way in range(3)]
         return [_differences(seen, logits, way) for way in (1, 2)]
 
     found = sweep(images, read, infer, batch=batch, workers=workers, progress=progress)
@@ -128,6 +128,13 @@ def _differences(seen: Sequence[_Seen], logits: list[npt.NDArray[Any]], way: int
         ],
         np.float64,
     )
+
+
+def _logits(engine: Engine, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the class scores, or of a network without any its first output, (N, values)."""
+    outputs = engine.rows(inputs)
+    scores = engine.task.class_scores(outputs)
+    return outputs[0].values.reshape(len(inputs), -1) if scores is None else scores
 
 
 def _largest(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:

@@ -63,6 +63,8 @@ class Conditions:
     before: Snapshot
     after: Snapshot
     during: Summary
+    #: What the engine was given.
+    input: str = "real photograph"
 
     @classmethod
     def of(
@@ -113,7 +115,7 @@ class Conditions:
             "device": self.device,
             "threads": self.threads or "library's choice",
             "batch": self.batch,
-            "input": "real photograph",
+            "input": self.input,
             "transfers": "included",
             "cuda_graph": self.cuda_graph,
             "load": self.before.load,

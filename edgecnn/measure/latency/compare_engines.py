@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from edgecnn import files
 from edgecnn.errors import ConditionsError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch, differences
 from edgecnn.measure.latency import statistics
-from edgecnn.measure.latency.profile_engines import WarmUp, real_input, warm_up
+from edgecnn.measure.latency.profile_engines import WarmUp, warm_up
+from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
 
 #: Seconds and runs of one turn: long enough to time, short enough that the machine stays as it is.
 _TURN_SECONDS, _TURN_RUNS = 0.03, 3
@@ -92,6 +95,7 @@ def compare(
     seconds: float = 5.0,
     force: bool = False,
     progress: Progress = silent,
+    choice: InputChoice = PHOTOGRAPHS,
 ) -> Compared:
     """Measure engines in turns of a few runs, in an order that changes, for `seconds` each and longer.
 
@@ -109,7 +113,7 @@ def compare(
     with Watch() as watch:
         measured = 0.0
         while not _enough(turns, measured / (seconds * len(loaders))):
-            with _Loaded(loaders, batch, next(loads), progress) as loaded:
+            with _Loaded(loaders, batch, choice, next(loads), progress) as loaded:
                 if first is None:
                     first, unlike = loaded, _unlike(loaded, force)
                 loaded.warm_up(first)
@@ -119,7 +123,8 @@ def compare(
                 measured += time.perf_counter() - before
     assert first is not None
     found = [
-        watch.conditions(engine, len(data)) for engine, data in zip(first.engines, first.inputs, strict=True)
+        dataclasses.replace(watch.conditions(engine, size), input=choice.description)
+        for engine, size in zip(first.engines, first.batches, strict=True)
     ]
     return Compared(first.engines, turns, found, unlike, first.warm)
 
@@ -127,8 +132,8 @@ def compare(
 def _unlike(loaded: _Loaded, force: bool) -> list[str]:
     """Return what makes the conditions of engines unlike; raises ConditionsError, unless `force`."""
     asked = [
-        {"batch": len(data), "device": engine.device, "threads": engine.threads or "library's choice"}
-        for engine, data in zip(loaded.engines, loaded.inputs, strict=True)
+        {"batch": size, "device": engine.device, "threads": engine.threads or "library's choice"}
+        for engine, size in zip(loaded.engines, loaded.batches, strict=True)
     ]
     unlike = list(dict.fromkeys(line for item in asked[1:] for line in differences(asked[0], item)))
     if unlike and not force:
@@ -154,6 +159,7 @@ class _Loaded:
         self,
         loaders: Sequence[Callable[[], Engine]],
         batch: int | None,
+        choice: InputChoice,
         order: Sequence[int],
         progress: Progress,
     ) -> None:
@@ -164,7 +170,10 @@ class _Loaded:
             for index in order:
                 engines[index] = stack.enter_context(loaders[index]())
             self.engines = [engines[index] for index in range(len(loaders))]
-            self.inputs = [real_input(engine, batch) for engine in self.engines]
+            self.inputs = [real_input(engine, batch, choice) for engine in self.engines]
+            self.batches = [
+                batch_of(engine, inputs) for engine, inputs in zip(self.engines, self.inputs, strict=True)
+            ]
             self._stack = stack.pop_all()
         self.warm: list[WarmUp] = []
 
@@ -212,7 +221,7 @@ def _ratio(turns: Sequence[npt.NDArray[np.float64]], index: int) -> statistics.R
     return statistics.paired_ratio([each[:, index] for each in pairs], [each[:, 0] for each in pairs])
 
 
-def _turn(engine: Engine, data: npt.NDArray[Any]) -> float:
+def _turn(engine: Engine, data: Inputs) -> float:
     """Return the median latency of a few runs, after one that fills the caches."""
     clock = time.perf_counter
     engine(data)

@@ -19,10 +19,12 @@ from edgecnn import files
 from edgecnn.errors import EngineError, InvalidValueError, OutputError
 from edgecnn.measure.conditions.record_conditions import EMULATED, Conditions, Watch
 from edgecnn.measure.latency.mlperf_system import QueuedSystem, System
-from edgecnn.measure.latency.profile_engines import real_images, warm_up
+from edgecnn.measure.latency.profile_engines import warm_up
+from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, real_samples
 from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.samples import unpack
 
 #: Name here: name of LoadGen.
 SCENARIOS = {
@@ -155,6 +157,7 @@ def run_scenario(
     qps: float | None = None,
     latency_ms: float = SERVER_LATENCY_MS,
     progress: Progress = silent,
+    choice: InputChoice = PHOTOGRAPHS,
 ) -> ScenarioResult:
     """Measure an engine in a scenario for at least `seconds`, with LoadGen's logs in `log_folder`.
 
@@ -174,9 +177,9 @@ def run_scenario(
     fixed = engine.input.shape[0]
     usual = _STREAMS if scenario == "multi-stream" else 1
     size = batch or (fixed if isinstance(fixed, int) else usual)
-    data = real_images(engine, max(_SAMPLES, size), batch)
+    data = real_samples(engine, max(_SAMPLES, size), batch, choice)
     progress("warm up")
-    warm_up(engine, data[:size] if len(data) >= size else data)
+    warm_up(engine, unpack(data[:size], engine.inputs))
     rate = _rate(engine, data, size)
     run = _Run(loadgen, engine, data, size, scenario, seconds, rate, latency_ms)
     trials: list[Trial] = []
@@ -192,10 +195,11 @@ def run_scenario(
 
 def _rate(engine: Engine, data: npt.NDArray[Any], size: int) -> float:
     """Return about how many images per second an engine manages, `size` at a time."""
+    inputs = unpack(data[:size], engine.inputs)
     samples = []
     for _ in range(10):
         start = time.perf_counter()
-        engine.run(data[:size])
+        engine.run(inputs)
         samples.append(time.perf_counter() - start)
     return size / float(np.median(samples))
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy.typing as npt
 
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
+from edgecnn.runtime.samples import unpack
 
 
 class System:
@@ -47,16 +49,16 @@ class System:
             part = samples[start : start + self._batch]
             try:
                 if self.failure is None:
-                    self._engine.run(self._array([sample.index for sample in part]))
+                    self._engine.run(self._inputs([sample.index for sample in part]))
             except BaseException as error:
                 self.failure = error  # the samples are answered all the same, or LoadGen waits for ever
             response = self._loadgen.QuerySampleResponse
             self._loadgen.QuerySamplesComplete([response(sample.id, 0, 0) for sample in part])
 
-    def _array(self, rows: list[int]) -> npt.NDArray[Any]:
+    def _inputs(self, rows: list[int]) -> Inputs:
         if rows == list(range(rows[0], rows[0] + len(rows))):
-            return self._data[rows[0] : rows[0] + len(rows)]
-        return self._data[rows]
+            return unpack(self._data[rows[0] : rows[0] + len(rows)], self._engine.inputs)
+        return unpack(self._data[rows], self._engine.inputs)
 
 
 class QueuedSystem(System):

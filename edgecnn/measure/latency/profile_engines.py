@@ -13,15 +13,13 @@ import numpy.typing as npt
 
 from edgecnn import files
 from edgecnn.artifact import Manifest
-from edgecnn.data.crops import random_crops
-from edgecnn.errors import InvalidValueError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch
 from edgecnn.measure.latency import statistics
+from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
 from edgecnn.model_content import content_bytes
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.image_files import sample_photo
-from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.engine_inputs import Inputs
 from edgecnn.runtime.times import Times
 
 #: Warming up: pieces of so many seconds and runs, until this many in a row have medians that differ by less.
@@ -134,66 +132,93 @@ def profile(
     batch: int | Sequence[int] | None = None,
     seconds: float = 3.0,
     progress: Progress = silent,
+    choice: InputChoice = PHOTOGRAPHS,
 ) -> list[Latency]:
-    """Measure one inference of each engine, on real images, for `seconds` each.
+    """Measure one inference of each engine, on real images or what `choice` says, for `seconds` each.
 
-    The clock runs from the prepared input array to the logits. Engines take turns, and so do the batches of
+    The clock runs from the prepared inputs to the outputs. Engines take turns, and so do the batches of
     each if several are given: the results are all batches of the first engine, then those of the next. Raises
     InvalidValueError if a batch is not the fixed one of a model, InputError if it is beyond its range.
     """
     batches = batch if isinstance(batch, Sequence) else [batch]
-    cases = [(engine, real_input(engine, size)) for engine in engines for size in batches]
-    for engine, data in cases:
-        engine.check(data)  # before the first is warmed up for nothing
+    cases = [
+        _Case.of(engine, real_input(engine, size, choice), several=len(batches) > 1)
+        for engine in engines
+        for size in batches
+    ]
+    for case in cases:
+        case.engine.check(case.inputs)  # before the first is warmed up for nothing
     warm = []
-    for engine, data in cases:
-        progress(f"warm up {_named(engine, data, batches)}")
-        warm.append(warm_up(engine, data))
-    samples: list[list[float]] = [[] for _ in cases]
-    starts: list[list[float]] = [[] for _ in cases]
-    spans: list[list[tuple[float, float]]] = [[] for _ in cases]
-    parts: list[list[Times]] = [[] for _ in cases]
+    for case in cases:
+        progress(f"warm up {case}")
+        warm.append(warm_up(case.engine, case.inputs))
     with Watch() as watch:
         for _ in range(_TURNS):
-            for number, (engine, data) in enumerate(cases):
-                progress(f"measure {_named(engine, data, batches)}")
-                engine(data)  # the other cases' data has left the caches
-                start = time.perf_counter()
-                begun, taken = _run(engine, data, seconds / _TURNS, -(-_MIN_SAMPLES // _TURNS))
-                spans[number].append((start, time.perf_counter()))
-                samples[number] += taken
-                starts[number] += begun
-                parts[number] += _parts(engine, data)
+            for case in cases:
+                progress(f"measure {case}")
+                case.measure(seconds / _TURNS)
     return [
         Latency(
-            engine,
-            np.array(samples[number]),
-            np.array(starts[number]) - starts[number][0],
-            len(data),
-            watch.conditions(engine, len(data), spans[number]),
-            warm[number],
-            tuple(parts[number]),
+            case.engine,
+            np.array(case.samples),
+            np.array(case.starts) - case.starts[0],
+            case.batch,
+            dataclasses.replace(
+                watch.conditions(case.engine, case.batch, case.spans), input=choice.description
+            ),
+            before,
+            tuple(case.parts),
         )
-        for number, (engine, data) in enumerate(cases)
+        for case, before in zip(cases, warm, strict=True)
     ]
 
 
-def _named(engine: Engine, data: npt.NDArray[Any], batches: Sequence[int | None]) -> str:
-    return engine.path.name + (f", batch {len(data)}" if len(batches) > 1 else "")
+@dataclass
+class _Case:
+    """One engine with one batch, and what was measured of it so far."""
+
+    engine: Engine
+    inputs: Inputs
+    batch: int
+    #: What it is called.
+    name: str
+    samples: list[float] = dataclasses.field(default_factory=list)
+    starts: list[float] = dataclasses.field(default_factory=list)
+    spans: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    parts: list[Times] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, engine: Engine, inputs: Inputs, *, several: bool) -> _Case:
+        """Return a case of its own; `several` says that the same engine has others."""
+        batch = batch_of(engine, inputs)
+        return cls(engine, inputs, batch, engine.path.name + (f", batch {batch}" if several else ""))
+
+    def __str__(self) -> str:
+        return self.name
+
+    def measure(self, seconds: float) -> None:
+        """Add the samples of one turn."""
+        self.engine(self.inputs)  # the other cases' data has left the caches
+        start = time.perf_counter()
+        begun, taken = _run(self.engine, self.inputs, seconds, -(-_MIN_SAMPLES // _TURNS))
+        self.spans.append((start, time.perf_counter()))
+        self.samples += taken
+        self.starts += begun
+        self.parts += _parts(self.engine, self.inputs)
 
 
-def _parts(engine: Engine, data: npt.NDArray[Any]) -> list[Times]:
+def _parts(engine: Engine, inputs: Inputs) -> list[Times]:
     """Return the parts of a few inferences, apart from the samples: reading more clocks takes time too."""
-    found = (engine.time(data) for _ in range(_TIMED))
+    found = (engine.time(inputs) for _ in range(_TIMED))
     return [times for times in found if times is not None]
 
 
-def warm_up(engine: Engine, data: npt.NDArray[Any]) -> WarmUp:
+def warm_up(engine: Engine, inputs: Inputs) -> WarmUp:
     """Run an engine until its latency is stable: caches are filled, clocks are up, kernels are chosen."""
     medians: list[float] = []
     runs, seconds = 0, 0.0
     while seconds < _WARM_LIMIT:
-        _, taken = _run(engine, data, _WARM_SECONDS, _WARM_RUNS)
+        _, taken = _run(engine, inputs, _WARM_SECONDS, _WARM_RUNS)
         runs += len(taken)
         seconds += sum(taken)
         medians.append(float(np.median(taken)))
@@ -203,45 +228,7 @@ def warm_up(engine: Engine, data: npt.NDArray[Any]) -> WarmUp:
     return WarmUp(runs, seconds, False)
 
 
-def real_input(engine: Engine, batch: int | None) -> npt.NDArray[Any]:
-    """Return an input of `batch` images; raises as `real_images` does."""
-    return real_images(engine, batch or engine.batches[0], batch)
-
-
-def real_images(engine: Engine, count: int, batch: int | None) -> npt.NDArray[Any]:
-    """Return `count` crops of a photograph that comes with the package, as the engine takes them.
-
-    Never zeros or noise: what flows through a network can change how fast it runs. A foreign model
-    is given ImageNet's normalization, which changes its answers and not its speed. Raises InvalidValueError
-    if `batch` is not the fixed batch of the model, or it takes no image of a fixed size.
-    """
-    image, fixed = engine.input, engine.input.shape[0] if isinstance(engine.input.shape[0], int) else None
-    if batch is not None and fixed is not None and batch != fixed:
-        raise InvalidValueError(
-            f"{engine.path.name} takes {fixed} image{'' if fixed == 1 else 's'} at a time, not {batch}",
-            hint="export it without `batch` for any number",
-        )
-    order = (1, 2, 3) if image.layout == "NHWC" else (2, 3, 1)
-    sizes = [image.shape[axis] for axis in order] if len(image.shape) == 4 else []
-    if sizes and engine.is_prepared:
-        made = (*engine.preprocessing.size, engine.preprocessing.channels)
-        sizes = [size if isinstance(size, int) else own for size, own in zip(sizes, made, strict=True)]
-    if not sizes or not all(isinstance(size, int) for size in sizes):
-        raise InvalidValueError(
-            f"{engine.path.name} takes no image of a fixed size, but {' x '.join(map(str, image.shape))}",
-            hint="say which: `size` 224, or 192x256",
-        )
-    height, width, channels = map(int, sizes)
-    preprocessing = Preprocessing(height, width).with_channels(channels)
-    if engine.is_prepared:
-        preprocessing = engine.preprocessing
-    crops = random_crops([sample_photo()], preprocessing, count, seed=0)
-    return engine.input_of(np.stack(list(crops)), preprocessing)
-
-
-def _run(
-    engine: Engine, data: npt.NDArray[Any], seconds: float, at_least: int
-) -> tuple[list[float], list[float]]:
+def _run(engine: Engine, inputs: Inputs, seconds: float, at_least: int) -> tuple[list[float], list[float]]:
     """Return when each inference began, and how long it took."""
     clock = time.perf_counter
     starts: list[float] = []
@@ -249,7 +236,7 @@ def _run(
     end = clock() + seconds
     while len(samples) < at_least or clock() < end:
         start = clock()
-        engine(data)
+        engine(inputs)
         samples.append(clock() - start)
         starts.append(start)
     return starts, samples

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from edgecnn.artifact import LayerRecord
 from edgecnn.backends import BACKENDS, attribute
 from edgecnn.errors import EngineError
-from edgecnn.measure.latency.profile_engines import real_input, warm_up
+from edgecnn.measure.latency.profile_engines import warm_up
+from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
 
 #: What belongs to no layer: the layout or the type of a tensor is changed between two.
 BETWEEN = "between layers"
@@ -42,7 +44,7 @@ class Kernel:
 class Profiler(Protocol):
     """A second copy of an engine, with the library's clock running."""
 
-    def run(self, array: npt.NDArray[Any]) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run one inference."""
 
     def kernels(self) -> list[Kernel]:
@@ -113,6 +115,7 @@ def profile_layers(
     batch: int | None = None,
     seconds: float = 3.0,
     progress: Progress = silent,
+    choice: InputChoice = PHOTOGRAPHS,
 ) -> LayerProfile:
     """Measure the layers of an engine for `seconds`, on real images.
 
@@ -126,7 +129,7 @@ def profile_layers(
             f"{engine.backend} on {engine.device} does not say how long its kernels take",
             hint=f"layers are timed by: {known}",
         )
-    data = real_input(engine, batch)
+    data = real_input(engine, batch, choice)
     progress(f"layers of {engine.path.name}")
     warm_up(engine, data)
     clock = time.perf_counter
@@ -141,7 +144,7 @@ def profile_layers(
             profiler.run(data)
         kernels = profiler.kernels()
     records = engine.manifest.layers if engine.manifest else None
-    rows = by_layer(kernels, records or {}, len(data))
+    rows = by_layer(kernels, records or {}, batch_of(engine, data))
     return LayerProfile(engine, rows, _middle(np.array(plain), np.array(plain)), len(plain))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn.errors import EngineError
 from edgecnn.measure.layers.layer_times import Kernel
 from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs, by_input
 from edgecnn.runtime.openvino_engine import settings, what_is_wrong
 
 
@@ -28,6 +28,7 @@ class OpenVinoProfiler:
             )
         except Exception as error:  # the library's errors are RuntimeErrors, as anything's are
             raise EngineError(f"OpenVINO does not time {engine.path.name}: {what_is_wrong(error)}") from error
+        self._specs = engine.inputs
         self._request = compiled.create_infer_request()
         #: Kernel: the nodes that were fused into it.
         self._origins = {
@@ -38,9 +39,10 @@ class OpenVinoProfiler:
         self._runs: list[dict[str, float]] = []
         self._operators: dict[str, str] = {}
 
-    def run(self, array: npt.NDArray[Any]) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run one inference."""
-        self._request.infer(array, share_inputs=True)
+        arrays = by_input(inputs, self._specs, "the network")
+        self._request.infer(dict(enumerate(arrays)), share_inputs=True)
         executed = [
             kernel for kernel in self._request.profiling_info if kernel.status == type(kernel).Status.EXECUTED
         ]

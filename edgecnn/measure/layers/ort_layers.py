@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn.leftovers import TemporaryFolder
 from edgecnn.measure.layers.layer_times import Kernel
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs, by_input
 from edgecnn.runtime.ort_engine import open_session
 
 _ENDING = "_kernel_time"
@@ -29,11 +29,13 @@ class OrtProfiler:
             threads=engine.threads,
             trace=Path(self._folder.name) / "trace",
         )
-        self._input = engine.input.name
+        self._specs = engine.inputs
 
-    def run(self, array: npt.NDArray[Any]) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run one inference."""
-        self._session.run(None, {self._input: array})
+        arrays = by_input(inputs, self._specs, "the network")
+        names = [spec.name for spec in self._specs]
+        self._session.run(None, dict(zip(names, arrays, strict=True)))
 
     def kernels(self) -> list[Kernel]:
         """Return each node that ran, in order; ends the trace. Raises OutputError if that found no room."""

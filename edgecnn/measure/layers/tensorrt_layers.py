@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecnn.artifact import LayerRecord
 from edgecnn.measure.layers.layer_times import Kernel
 from edgecnn.runtime.engine import Engine
+from edgecnn.runtime.engine_inputs import Inputs
 from edgecnn.runtime.tensorrt_engine import TensorRtEngine
 from edgecnn.runtime.tensorrt_inspector import nodes
 
@@ -25,14 +25,14 @@ class TensorRtProfiler:
     def __init__(self, engine: Engine) -> None:
         self._engine = cast(TensorRtEngine, engine)
         self._opened = contextlib.ExitStack()
-        self._run: Callable[[npt.NDArray[Any]], dict[str, float]] | None = None
+        self._run: Callable[[Inputs], dict[str, float]] | None = None
         self._seconds: list[dict[str, float]] = []
 
-    def run(self, array: npt.NDArray[Any]) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run one inference."""
         if self._run is None:
-            self._run = self._opened.enter_context(self._engine.profiled(len(array)))
-        self._seconds.append(self._run(array))
+            self._run = self._opened.enter_context(self._engine.profiled(inputs))
+        self._seconds.append(self._run(inputs))
 
     def kernels(self) -> list[Kernel]:
         """Return each layer of the engine that ran, in order."""

@@ -76,7 +76,7 @@ def extremes(model: onnx.ModelProto, batches: Iterable[npt.NDArray[np.float32]])
 
     Raises DataError if there are no batches, or if values are not finite.
     """
-    produced = [model.graph.input[0].name, *(name for node in model.graph.node for name in node.output)]
+    produced = [*Graph(model).inputs, *(name for node in model.graph.node for name in node.output)]
     types, infinite = _types(model), infinite_tensors(Graph(model))
     wanted = [name for name in produced if types.get(name) == TensorProto.FLOAT and name not in infinite]
     observers = calibrate.observe(model, wanted, batches)

@@ -10,7 +10,11 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.runtime.engine_inputs import layout_of
+from edgecnn.runtime.samples import image_spec
 
 T = TypeVar("T")
 
@@ -95,18 +99,63 @@ _VALUES: dict[type, Callable[[onnx.AttributeProto], Any]] = {
 }
 
 
+#: Values of a constant that can stand for a shape; what has more is a weight.
+_MOST_SIZES = 64
+
+
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which weights are further inputs: inferring shapes copies all that a model holds."""
+    probe = onnx.ModelProto(ir_version=model.ir_version)
+    probe.opset_import.extend(model.opset_import)
+    probe.functions.extend(model.functions)
+    graph, given = probe.graph, model.graph
+    graph.name = given.name
+    for copied in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, copied).extend(getattr(given, copied))
+    inputs = {value.name for value in given.input}
+    for tensor in given.initializer:
+        if math.prod(tensor.dims) <= _MOST_SIZES:
+            graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return probe
+
+
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     """Return the shapes of the tensors whose rank can be inferred; 0 stands for an unknown size."""
-    inferred = onnx.shape_inference.infer_shapes(model)
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model))
     return {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
+        for value in [*inferred.graph.value_info, *_inputs(inferred, model), *inferred.graph.output]
     }
+
+
+def input_specs(model: onnx.ModelProto) -> list[TensorSpec]:
+    """Return what a model takes, in the graph's order."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [spec_of(value) for value in model.graph.input if value.name not in constants]
+
+
+def spec_of(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Return what is declared of an input or output."""
+    dims = value.type.tensor_type.shape.dim
+    shape = tuple(
+        dim.dim_value or dim.dim_param or (f"size{axis}" if axis else "batch")
+        for axis, dim in enumerate(dims)
+    )
+    dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return TensorSpec(value.name, shape, str(dtype), layout_of(shape))
+
+
+def _inputs(inferred: onnx.ModelProto, model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs that are a model's own: those that stand for its weights come after them."""
+    return list(inferred.graph.input[: len(model.graph.input)])
 
 
 def batch_of(model: onnx.ModelProto) -> int | None:
     """Return the fixed batch of a model; None if it takes any number of images."""
-    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or None
+    shape = image_spec(input_specs(model)).shape
+    return shape[0] if shape and isinstance(shape[0], int) else None
 
 
 def sizes(model: onnx.ModelProto) -> dict[str, int]:
@@ -114,17 +163,17 @@ def sizes(model: onnx.ModelProto) -> dict[str, int]:
 
     Tensors whose shapes cannot be inferred are left out. A fixed batch is divided by.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
+    probe = without_weights(model)
     graph, batch = probe.graph, batch_of(model)
-    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    dims = [value.type.tensor_type.shape.dim for value in graph.input]
+    free = {dim[0].dim_param for dim in dims if dim and dim[0].dim_param}
     for value in (*graph.input, *graph.value_info, *graph.output):
         for dim in value.type.tensor_type.shape.dim:
-            if free and dim.dim_param == free:
+            if dim.dim_param in free:
                 dim.dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(probe, data_prop=True)
     found = {}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+    for value in (*_inputs(inferred, model), *inferred.graph.value_info, *inferred.graph.output):
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in shape.dim):
             found[value.name] = math.prod(dim.dim_value for dim in shape.dim) // (batch or 1)

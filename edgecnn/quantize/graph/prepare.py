@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import TensorProto
@@ -27,25 +28,27 @@ _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def prepare(model: onnx.ModelProto, size: SizeLike | None = None) -> onnx.ModelProto:
+def prepare(
+    model: onnx.ModelProto, size: SizeLike | None = None, samples: Mapping[str, Sequence[int]] | None = None
+) -> onnx.ModelProto:
     """Return a float model that computes the same, in operator set 18 or later, simplified and with names.
 
     Its constants are initializers, its batch normalizations are folded (`simplify.py`), and the shapes
-    inside it are known. `size` is the height and width of an input that leaves them open. A batch
-    size that is fixed stays so. The metadata of the file are kept. What other libraries compute of a model
-    beforehand has an end (`limited.py`).
+    inside it are known. `size` is the height and width of images that are left open, `samples` the shapes of
+    other inputs (`shapes.fix_inputs`). A batch size that is fixed stays so. The metadata of the file are
+    kept. What other libraries compute of a model beforehand has an end (`limited.py`).
 
-    Raises ArtifactError for a model that is no float network of one image input with weights of its
-    own, and InvalidValueError for a `size` that is missing or is not the input's.
+    Raises ArtifactError for a model that is no float network with weights of its own, and InvalidValueError
+    for a `size` that is missing or is not the input's.
     """
     size = None if size is None else Size.of(size)
     check_size(model)
-    _refuse(model)
+    _refuse(model, samples or {})
     not_finite.check_weights(model)
     if _has_work(model):
-        result = limited_process.call(rewritten, model, size, what="preparing the graph")
+        result = limited_process.call(rewritten, model, size, samples, what="preparing the graph")
     else:
-        result = rewritten(model, size)
+        result = rewritten(model, size, samples)
     _refuse_what_is_left(result)
     try:
         onnx.checker.check_model(result, full_check=True)
@@ -74,11 +77,13 @@ def _has_work(model: onnx.ModelProto) -> bool:
     return bool(model.functions)
 
 
-def rewritten(model: onnx.ModelProto, size: Size | None) -> onnx.ModelProto:
+def rewritten(
+    model: onnx.ModelProto, size: Size | None, samples: Mapping[str, Sequence[int]] | None = None
+) -> onnx.ModelProto:
     """Return the model upgraded and simplified, without an end to what that takes; else as `prepare`."""
     given = copy_of(model)
     shapes.forget_declared(given)
-    shapes.fix_input(given, size)
+    shapes.fix_inputs(given, size, samples)
     contrib_operators.use_standard(given)
     result = upgrade(given)
     contrib_operators.use_standard(result)  # those from inside of the model's functions
@@ -91,8 +96,8 @@ def rewritten(model: onnx.ModelProto, size: Size | None) -> onnx.ModelProto:
     return result
 
 
-def _refuse(model: onnx.ModelProto) -> None:
-    """Raise ArtifactError for what no rewriting makes a float network of one image input."""
+def _refuse(model: onnx.ModelProto, samples: Mapping[str, Sequence[int]]) -> None:
+    """Raise ArtifactError for what no rewriting makes a float network."""
     graph = model.graph
     quantized = next((node for node in graph.node if _QUANTIZED.match(node.op_type)), None)
     if quantized is not None:
@@ -100,14 +105,15 @@ def _refuse(model: onnx.ModelProto) -> None:
             f"the model is quantized already: it has a {quantized.op_type}",
             hint="give the float32 model that it was made from",
         )
-    source = shapes.image_input(model)
-    types = {value.name: value.type.tensor_type.elem_type for value in (source, *graph.output)}
+    inputs = shapes.inputs_of(model)
+    types = {value.name: value.type.tensor_type.elem_type for value in (*inputs, *graph.output)}
     if any(tensor.data_type in _HALF for tensor in graph.initializer) or set(types.values()) & set(_HALF):
         raise ArtifactError("the model is float16 already", hint="give the float32 model it was made from")
-    if types[source.name] != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(types[source.name]).lower()
+    wrong = [item for item in inputs if item.name not in samples and types[item.name] != TensorProto.FLOAT]
+    if wrong:
+        kind = TensorProto.DataType.Name(types[wrong[0].name]).lower()
         raise ArtifactError(
-            f"the input {source.name!r} is {kind}; float32 is expected",
+            f"the input {wrong[0].name!r} is {kind}; float32 is expected",
             hint="export the network without the conversion from pixels",
         )
     readouts(model)  # raises for outputs that nothing can be said of

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+
 import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.errors import ArtifactError, EngineError, InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.quantize.graph.edit import copy_of
-from edgecnn.quantize.graph.index import Graph, is_standard
+from edgecnn.quantize.graph.index import Graph, input_specs, is_standard
 from edgecnn.quantize.graph.weighted_layer import view_of
+from edgecnn.runtime.engine_inputs import layout_of
 from edgecnn.runtime.ort_engine import open_session, run_session
+from edgecnn.runtime.samples import feeds, zeros
 
 _TYPES = {
     f"tensor({name})": TensorProto.DataType.Value(kind)
@@ -20,25 +23,25 @@ _TYPES = {
         ("int64", "INT64"), ("int32", "INT32"), ("int8", "INT8"), ("uint8", "UINT8"),
     )
 }  # fmt: skip
-#: Channels that an image has; more of them in the second place and these in the last mean NHWC.
-_IMAGE_CHANNELS = (1, 3, 4)
+
+
+def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs that are no constants; raises ArtifactError if there are none."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if not inputs:
+        raise ArtifactError("the model has no inputs", hint="export the network with its image as an input")
+    return inputs
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """Return the one input that is no constant; raises ArtifactError if there are others, or none."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise ArtifactError(
-            f"the model has {len(inputs)} inputs ({names}); one image input is expected",
-            hint="export the network with its other inputs as constants",
-        )
-    return inputs[0]
+    """Return the first input of four sizes, else the first one; raises as `inputs_of` does."""
+    inputs = inputs_of(model)
+    return next((value for value in inputs if len(value.type.tensor_type.shape.dim) == 4), inputs[0])
 
 
 def forget_declared(model: onnx.ModelProto) -> None:
-    """Drop, in place, all shapes that a file declares but its input's, of which sizes below 1 are freed.
+    """Drop, in place, all shapes that a file declares but its inputs', of which sizes below 1 are freed.
 
     They may be out of date, and inference gives them anew. Converters write -1, and some 0, for a size that
     is free.
@@ -46,25 +49,45 @@ def forget_declared(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
-    for dim in image_input(model).type.tensor_type.shape.dim:
-        if dim.HasField("dim_value") and dim.dim_value < 1:
-            dim.Clear()
+    for value in inputs_of(model):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value < 1:
+                dim.Clear()
 
 
-def fix_input(model: onnx.ModelProto, size: Size | None) -> None:
-    """Give the input's height and width numbers and its batch a number or a name, in place.
+def fix_inputs(
+    model: onnx.ModelProto, size: Size | None, samples: Mapping[str, Sequence[int]] | None = None
+) -> None:
+    """Give all sizes of the inputs numbers, and their batch a number or a name, in place.
 
-    Raises InvalidValueError for a `size` that is missing or is not the input's, ArtifactError for an input
-    that is no image in NCHW.
+    `samples` are the shapes of inputs that somebody gives, without the axis of the batch where they have
+    one; the others have to be images. Raises InvalidValueError for a `size` that is missing or is not the
+    input's, ArtifactError for an input that is no image and that nobody gives.
     """
-    source = image_input(model)
+    for value in inputs_of(model):
+        if samples is not None and value.name in samples:
+            _fix_given(value, samples[value.name])
+        else:
+            _fix_image(model, value, size)
+
+
+def _fix_given(value: onnx.ValueInfoProto, shape: Sequence[int]) -> None:
+    """Give an input's sizes the numbers of what is given; its batch, if it is free, has a name."""
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) == len(shape) + 1 and not dims[0].dim_value and not dims[0].dim_param:
+        dims[0].dim_param = "batch"
+    for dim, number in zip(reversed(dims), reversed(shape), strict=False):
+        if not dim.dim_value:
+            dim.Clear()
+            dim.dim_value = number
+
+
+def _fix_image(model: onnx.ModelProto, source: onnx.ValueInfoProto, size: Size | None) -> None:
+    """Give an image's height and width numbers, and its batch a number or a name."""
     _complete(model, source)
-    batch, channels, *sides = source.type.tensor_type.shape.dim
-    if channels.dim_value not in _IMAGE_CHANNELS and sides[-1].dim_value in _IMAGE_CHANNELS:
-        raise ArtifactError(
-            f"the input {source.name!r} is NHWC; NCHW is expected",
-            hint="tf2onnx makes it so with --inputs-as-nchw",
-        )
+    batch, *inner = source.type.tensor_type.shape.dim
+    nhwc = layout_of([dim.dim_value for dim in source.type.tensor_type.shape.dim]) == "NHWC"
+    *sides, channels = inner if nhwc else [*inner[1:], inner[0]]
     fixed = [side.dim_value for side in sides]
     if size is not None and any(side and side != own for side, own in zip(fixed, size, strict=True)):
         raise InvalidValueError(
@@ -97,8 +120,8 @@ def _complete(model: onnx.ModelProto, source: onnx.ValueInfoProto) -> None:
         shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in range(4))
     if len(shape.dim) != 4:
         raise ArtifactError(
-            f"the input {source.name!r} has {len(shape.dim)} dimensions; an image has four, NCHW",
-            hint="export the network for images of a known shape",
+            f"the input {source.name!r} has {len(shape.dim)} dimensions; an image has four, NCHW or NHWC",
+            hint="`calib` FOLDER of .npz samples, or `input` NAME=VALUE, says what the network takes there",
         )
     channels = shape.dim[1]
     if not channels.dim_value and filters is not None:
@@ -151,10 +174,9 @@ def declare_outputs(model: onnx.ModelProto) -> None:
     unknown = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
     if not unknown:
         return
-    source = image_input(model)
-    image = np.zeros([dim.dim_value or 1 for dim in source.type.tensor_type.shape.dim], np.float32)
+    specs = input_specs(model)
     session = open_session(model.SerializeToString(), optimize=False)
-    found = run_session(session, [value.name for value in unknown], {source.name: image})
+    found = run_session(session, [value.name for value in unknown], feeds(zeros(specs), specs))
     for value, result in zip(unknown, found, strict=True):
         free = [None] * result.ndim
         kind = value.type.tensor_type.elem_type

@@ -10,9 +10,11 @@ import onnx
 
 from edgecnn.errors import DataError
 from edgecnn.quantize.graph.edit import copy_of
+from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.runtime.ort_engine import open_session, run_session
+from edgecnn.runtime.samples import feeds
 
 
 class Observed(dict[str, Observer]):
@@ -31,7 +33,7 @@ def observe(
     channels: Sequence[str] = (),
     progress: Callable[[int], object] | None = None,
 ) -> Observed:
-    """Return an observer per tensor after the model has seen all batches, each (N, C, H, W) float32.
+    """Return an observer per tensor after the model has seen all batches, each samples (`runtime.samples`).
 
     Tensors named in `channels`, which need not be among the others, are observed channel by channel as well.
     `progress` is called after each batch with the number of images done. All the tensors of one batch
@@ -40,13 +42,16 @@ def observe(
     """
     observed = Observed(tensors, channels)
     names = list(dict.fromkeys([*tensors, *channels]))
-    input_name = model.graph.input[0].name
-    inner = [name for name in names if name != input_name]
+    specs = input_specs(model)
+    given = [spec.name for spec in specs if spec.name in names]
+    inner = [name for name in names if name not in given]
     session = open_session(_with_outputs(model, inner))
     done = 0
     for batch in batches:
-        _take_in(observed, input_name, batch)
-        values = run_session(session, inner[::-1], {input_name: batch}) if inner else []
+        inputs = feeds(batch, specs)
+        for name in given:
+            _take_in(observed, name, inputs[name])
+        values = run_session(session, inner[::-1], inputs) if inner else []
         # In the graph's order, so that an error names the first tensor that went wrong. Each is let go once
         # it was observed, so that none is left when the next batch is computed.
         for name in inner:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgecnn.artifact import TensorSpec
 from edgecnn.runtime.ort_engine import open_session, run_session
+from edgecnn.runtime.samples import feeds
 
 Array = npt.NDArray[np.float32]
 
@@ -48,17 +50,17 @@ class Kept:
     whatever that axis counts: images, or steps of a sequence, or heads of an attention.
     """
 
-    def __init__(self, source: str, images: Array, parts: int, buffers: Buffers) -> None:
-        """Keep the network's input `source` alone; `images`, (N, ...), are `parts` parts."""
+    def __init__(self, specs: Sequence[TensorSpec], images: Array, parts: int, buffers: Buffers) -> None:
+        """Keep the network's inputs, those of `specs`, alone; `images`, samples, are `parts` parts."""
         self.parts = 0
-        self._images = np.split(images, parts)
-        self._whole, self._source = images, source
+        self._given = [feeds(part, specs) for part in np.split(images, parts)]
+        self._whole, self._size = feeds(images, specs), len(images) // parts
         self._buffers = buffers
         self._values: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
-        if name == self._source:
-            return self._whole[: self.parts * len(self._images[0])]
+        if name in self._whole:
+            return self._whole[name][: self.parts * self._size]
         return self._values[name]
 
     @property
@@ -69,13 +71,13 @@ class Kept:
     def join(self, before: onnx.ModelProto | None, parts: int) -> None:
         """Let more parts take part, so that there are `parts`.
 
-        `before` computes all `names` from the network's input; None if there are none yet.
+        `before` computes all `names` from the network's inputs; None if there are none yet.
         """
         if before is not None and self._values:
             names = self.names
-            more = self._computed(
-                before, names, [{self._source: part} for part in self._images[self.parts : parts]]
-            )
+            read = [value.name for value in before.graph.input]
+            given = [{name: part[name] for name in read} for part in self._given[self.parts : parts]]
+            more = self._computed(before, names, given)
             for name in names:
                 old, new = self._values[name], more[name]
                 both = self._buffers.take((len(old) + len(new), *old.shape[1:]), old.dtype)
@@ -98,6 +100,8 @@ class Kept:
 
     def _part(self, name: str, index: int) -> Array:
         """Return the view of one part of a tensor."""
+        if name in self._whole:
+            return self._given[index][name]
         value = self[name]
         size = len(value) // self.parts
         return value[index * size : (index + 1) * size]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.quantize.repair.patches import Patches, Rows
-from edgecnn.quantize.repair.walk import Layer
+from edgecnn.quantize.repair.walk import Layer, LayerShape
 
 Single = npt.NDArray[np.float32]
 
@@ -54,13 +54,18 @@ class Moments:
         return np.einsum("gkk->gk", self.square).mean(axis=1)[:, None, None] + np.float32(1e-20)
 
 
-def sample(layer: Layer) -> Rows:
-    """Return the rows that a layer is repaired by."""
-    groups, _, inputs = layer.view.as_matrix(layer.weight).shape
-    count = int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS))
-    count = max(_FEWEST, min(count, _VALUES // (groups * inputs)))
-    positions = Patches(layer.view, layer.inexact.shape, count)
+def sample(layer: Layer, most: int | None = None) -> Rows:
+    """Return the rows that a layer is repaired by, at most so many."""
+    count = row_count(layer.shape)
+    positions = Patches(layer.view, layer.inexact.shape, min(count, most or count))
     return Rows(positions(layer.exact), layer.quantized_input(positions(layer.inexact)))
+
+
+def row_count(layer: LayerShape) -> int:
+    """Return how many rows a layer is repaired by, if there are as many."""
+    groups, _, inputs = layer.matrix
+    count = int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS))
+    return max(_FEWEST, min(count, _VALUES // (groups * inputs)))
 
 
 def collect(layer: Layer, rows: Rows) -> Moments:
@@ -72,13 +77,13 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     if not rows.count:
         raise ValueError("no positions to take moments from")
     matrix = layer.view.as_matrix(layer.weight).astype(np.float32).transpose(0, 2, 1)
-    groups, inputs, outputs = matrix.shape
+    groups, _, outputs = matrix.shape
     # Squares of numbers far from zero leave no digits of float32 for what they vary by.
     origin = rows.given.mean(axis=1, keepdims=True)
-    unit = _unit(layer.range)
+    unit = unit_of(layer)
     given = (rows.given - origin) / unit
     lacking = np.asarray((rows.wanted - rows.given) / unit @ matrix, np.float32)
-    if layer.clip is None or groups * outputs * inputs**2 > _OWN_MOMENTS:
+    if layer.clip is None or not has_own(layer.shape):
         sums = _plain_sums(given, lacking)
     else:
         bias = np.zeros(groups * outputs, np.float32) if layer.bias is None else layer.bias
@@ -87,6 +92,17 @@ def collect(layer: Layer, rows: Rows) -> Moments:
     moments = _centred(*sums)
     shift = np.repeat(origin[:, 0] / unit, len(moments.weight) // groups, axis=0)
     return replace(moments, given=moments.given + shift)
+
+
+def has_own(layer: LayerShape) -> bool:
+    """Return whether each output of a layer has moments of its own: its outputs are clipped, and few."""
+    groups, outputs, inputs = layer.matrix
+    return layer.clipped and groups * outputs * inputs**2 <= _OWN_MOMENTS
+
+
+def unit_of(layer: Layer) -> np.float32:
+    """Return a power of two in which a layer's inputs have squares within float32; 1 for most layers."""
+    return _unit(layer.range)
 
 
 def _plain_sums(given: Single, lacking: Single) -> list[Single]:

@@ -11,7 +11,7 @@ What is solved for is the change W' - W, in float32: it is small beside W, and i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ RIDGES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 #: Those of a layer with many inputs, where each costs seconds.
 _COARSE_RIDGES = (10.0, 1.0, 0.1)
 _MANY = 1024
+_ONE = np.float32(1)
 
 
 class Problem(Protocol):
@@ -45,13 +46,18 @@ class Problem(Protocol):
         ...
 
 
+def ridges(inputs: int) -> tuple[float, ...]:
+    """Return the ridges that are tried for a layer with so many inputs per output."""
+    return RIDGES if inputs <= _MANY else _COARSE_RIDGES
+
+
 def refit(weight: Array, problem: Problem) -> tuple[Array, float]:
     """Return fitted weights, (g, outputs, k), and the ridge that was chosen: infinite where they stay."""
-    ridges = RIDGES if weight.shape[2] <= _MANY else _COARSE_RIDGES
-    losses = [problem.loss(ridge) for ridge in ridges]
+    tried = ridges(weight.shape[2])
+    losses = [problem.loss(ridge) for ridge in tried]
     if min(losses) >= 0:
         return weight, np.inf
-    ridge = ridges[int(np.argmin(losses))]
+    ridge = tried[int(np.argmin(losses))]
     # What rows are fitted to does not care which outputs have moments of their own.
     return weight + problem.change(ridge).reshape(weight.shape), ridge
 
@@ -97,15 +103,17 @@ def _moments_loss(change: Single, test: Moments) -> float:
 class ByRows:
     """A layer with more inputs than rows: equations in the rows, which give the same weights."""
 
-    def __init__(self, weight: Array, parts: Sequence[Rows]) -> None:
-        """Take the layer's weight, (g, outputs, k), and rows in two parts; each tests what the other fits."""
+    def __init__(self, weight: Array, parts: Sequence[Rows], unit: np.float32 = _ONE) -> None:
+        """Take the layer's weight, (g, outputs, k), and rows in two parts; each tests what the other fits.
+
+        `unit` is that of `moments.unit_of`.
+        """
         turned = weight.astype(np.float32).transpose(0, 2, 1)
-        self._given = np.concatenate(
-            [part.given - part.given.mean(1, keepdims=True) for part in parts], axis=1
-        )
-        lacking = [(part.wanted - part.given) @ turned for part in parts]
-        self._lacking = np.concatenate([part - part.mean(1, keepdims=True) for part in lacking], axis=1)
-        self._products = self._given @ self._given.transpose(0, 2, 1)
+        #: What enters the layer, about the means of each part, (g, n, k).
+        self.given = np.concatenate([_about_mean(part.given / unit) for part in parts], axis=1)
+        lacking = [(part.wanted - part.given) / unit @ turned for part in parts]
+        self._lacking = np.concatenate([_about_mean(part) for part in lacking], axis=1)
+        self._products = self.given @ self.given.transpose(0, 2, 1)
         half = parts[0].count
         self._halves = slice(half), slice(half, None)
 
@@ -121,11 +129,15 @@ class ByRows:
 
     def change(self, ridge: float) -> Single:
         """See `Problem`."""
-        return self._by_row(slice(None), ridge).transpose(0, 2, 1) @ self._given
+        return self._by_row(slice(None), ridge).transpose(0, 2, 1) @ self.given
 
     def _by_row(self, part: slice, ridge: float) -> Single:
         """Return what each row adds to the weights' change, (g, rows, outputs)."""
         damped = self._products[:, part, part].copy()
         diagonal = np.einsum("gnn->gn", damped)
-        diagonal += np.float32(ridge / self._given.shape[2]) * diagonal.sum(axis=1, keepdims=True) + 1e-20
+        diagonal += np.float32(ridge / self.given.shape[2]) * diagonal.sum(axis=1, keepdims=True) + 1e-20
         return np.asarray(np.linalg.solve(damped, self._lacking[:, part]))
+
+
+def _about_mean(rows: npt.NDArray[Any]) -> Single:
+    return np.asarray(rows - rows.mean(axis=1, keepdims=True), np.float32)

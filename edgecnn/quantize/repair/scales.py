@@ -7,6 +7,8 @@ to whole steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,14 +21,14 @@ FACTORS = tuple(float(factor) for factor in np.linspace(0.9, 1.2, 31).round(2))
 def search(
     target: Array,
     scale: Array,
-    square: npt.NDArray[np.floating],
+    cost: Callable[[Array], Array],
     factors: tuple[float, ...] = FACTORS,
     limit: int = 127,
 ) -> Array:
     """Return scales (g, outputs, 1), each `scale` times a factor.
 
     The one is taken that gives the smallest error of rounding `target` (g, outputs, k) to the nearest of
-    -limit..limit, for inputs with second moments `square`, (g, k, k).
+    -limit..limit; `cost` gives what such errors cost each output, (g, outputs).
     """
     best = scale.copy()
     least = np.full(scale.shape, np.inf)
@@ -34,7 +36,7 @@ def search(
     for factor in sorted(factors, key=lambda factor: abs(factor - 1)):
         tried = scale * factor
         difference = np.clip(np.rint(target / tried), -limit, limit) * tried - target
-        error = np.einsum("gok,gok->go", difference @ square, difference)[:, :, None]
+        error = cost(difference)[:, :, None]
         better = error < least
         best, least = np.where(better, tried, best), np.where(better, error, least)
     return best

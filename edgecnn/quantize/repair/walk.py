@@ -6,6 +6,7 @@ repaired. Both networks are computed once for all layers, instead of once for ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecnn.quantize.graph.edit import copy_of
-from edgecnn.quantize.graph.index import Graph, batch_of, sizes
+from edgecnn.quantize.graph.index import Graph, batch_of, input_specs, sizes
 from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer, view_of
 from edgecnn.quantize.placement import write_qdq
@@ -26,8 +27,10 @@ from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
 from edgecnn.targets import Scheme
 
 Array = npt.NDArray[np.float32]
-#: Images that go through a piece of a network at a time: few, so that its own tensors stay in the caches.
+#: Images that go through a piece of a network at a time, and their pixels: few, so that its own tensors stay
+#: in the caches.
 _CHUNK = 4
+_PIXELS = 4 * 256 * 256
 #: Bytes that kept tensors may take where so many images fit at least.
 _MEMORY = 128 << 20
 _FEWEST = 8
@@ -41,6 +44,29 @@ class Repaired:
 
     weight: QuantizedWeight | None = None
     bias: Array | None = None
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What can be said of a weighted layer without its values."""
+
+    #: Groups, outputs per group, inputs per output.
+    matrix: tuple[int, int, int]
+    #: Whether an activation that clips follows.
+    clipped: bool
+
+    @classmethod
+    def of(cls, graph: Graph, node: onnx.NodeProto) -> LayerShape:
+        """Return the shape of a layer of a graph."""
+        view = view_of(graph, node)
+        groups, outputs, inputs = view.as_matrix(np.broadcast_to(np.int8(0), view.shape)).shape
+        return cls((groups, outputs, inputs), _clip(graph, node) is not None)
+
+
+def _clip(graph: Graph, node: onnx.NodeProto) -> tuple[float, float] | None:
+    """Return the bounds of the activation that follows a layer and clips; None if there is none."""
+    following = graph.only_consumer(node.output[0])
+    return None if following is None else clip_bounds(graph, following)
 
 
 @dataclass(frozen=True)
@@ -75,8 +101,12 @@ class Layer:
     @property
     def clip(self) -> tuple[float, float] | None:
         """Bounds of the activation that follows the layer and clips; None if there is none."""
-        following = self.graph.only_consumer(self.node.output[0])
-        return None if following is None else clip_bounds(self.graph, following)
+        return _clip(self.graph, self.node)
+
+    @property
+    def shape(self) -> LayerShape:
+        """What it is without its values."""
+        return LayerShape.of(self.graph, self.node)
 
     @property
     def input_scale(self) -> float:
@@ -103,7 +133,8 @@ class Layer:
 def affordable(model: onnx.ModelProto) -> int:
     """Return how many images a walk may hold as inputs of a network, at least 8, a multiple of its batch."""
     batch = batch_of(model) or 1
-    values = sizes(model).get(model.graph.input[0].name, 1)
+    known = sizes(model)
+    values = sum(known.get(name, 1) for name in Graph(model).inputs)
     return max(1, max(_FEWEST, _MEMORY // (4 * max(1, values))) // batch) * batch
 
 
@@ -114,12 +145,11 @@ def walk(
     scheme: Scheme,
     images: Array,
     repair: Callable[[Layer], Repaired],
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
     """Call `repair` for each quantized layer in the graph's order.
 
-    Returns the float model with the new biases, and the new integer weights by node. `images` is one input of
-    the model, (N, C, H, W). Where tensors are large a few of the images are enough, and as many as fit
+    Returns the float model with the new biases, and the new integer weights by node. `images` are samples
+    of the model's inputs. Where tensors are large a few of the images are enough, and as many as fit
     into a fixed memory take part; the others join where the tensors are smaller.
     """
     result = copy_of(model)
@@ -127,16 +157,16 @@ def walk(
     weights: dict[str, QuantizedWeight] = {}
     pieces = list(_pieces(graph, placement))
     # Parts of one size: of a tensor whose first axis counts something else, each image's share depends on it.
-    size = batch_of(model) or max(size for size in range(1, _CHUNK + 1) if len(images) % size == 0)
+    most = max(1, min(_CHUNK, _PIXELS // max(1, math.prod(images.shape[2:]))))
+    size = batch_of(model) or max(size for size in range(1, most + 1) if len(images) % size == 0)
     total = len(images) // size
     buffers = Buffers()
-    exact, inexact = (Kept(graph.inputs[0], images, total, buffers) for _ in range(2))
+    exact, inexact = (Kept(input_specs(model), images, total, buffers) for _ in range(2))
 
     def quantized(piece: _Piece) -> onnx.ModelProto:
         return write_qdq.insert(piece.model(graph, result), piece.place(placement), ranges, scheme, weights)
 
     for index, (piece, parts) in enumerate(zip(pieces, _parts(model, pieces, size, total), strict=True)):
-        progress(index, len(pieces))
         if parts > exact.parts:
             for kept, computed in ((exact, lambda whole: whole.model(graph, model)), (inexact, quantized)):
                 whole = _joined(pieces[:index], kept.names)

@@ -7,9 +7,9 @@ from edgecnn import zoo
 from edgecnn.compress.prune.goal import Goal
 from edgecnn.compress.prune.prune_network import prune
 from edgecnn.export.trace import trace
-from edgecnn.parity import compare
 from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.reference import logits
+from edgecnn.tasks.compare import compare
 from edgecnn.zoo.initialize import settle
 
 LONG = (

@@ -18,7 +18,6 @@ from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data.builtin import digits
 from edgecnn.export.trace import trace
-from edgecnn.parity import compare
 from edgecnn.quantize.effort_levels import FITTED, PLAIN
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.simplify import simplify
@@ -26,6 +25,7 @@ from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reference import logits
 from edgecnn.targets import CPU, PORTABLE
+from edgecnn.tasks.compare import compare
 
 #: Name: width.
 NETWORKS = {"lenet5": 1.0, "mobilenet_v1": 0.25, "resnet18": 0.125}

@@ -5,7 +5,9 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from any_graphs import CASES
 from PIL import Image
 from program import run_here
 from small_classifier import classifier
@@ -319,3 +321,19 @@ def test_a_data_set_by_name_is_refused_before_connecting(known):
         "error: there is no digits here, and a board has no data sets of its own",
         "hint: give a folder of images",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["image and vector from files, batch n", "3 outputs, batch n"])
+def test_networks_of_any_inputs_and_outputs_are_taken_with_their_samples(board, made, tmp_path, name):
+    case = CASES[name]()
+    path = tmp_path / "any.onnx"
+    onnx.save(case.model, path)
+    samples = ["--samples", str(case.write_samples(tmp_path / "samples"))] if case.samples else []
+    found = json_of("profile", str(path), *QUICK, *samples)
+    assert found["n"] >= 20 and found["path"] == str(path)
+    if case.samples:
+        data = ("--data", samples[1], "--reference", str(path))
+        (line,) = on_board("eval", str(path), *data, "--json").stdout.splitlines()
+        parity = json.loads(line)["agreement"]["parity"]
+        assert [item["name"] for item in parity["outputs"]] == ["y"] and parity["max_abs_diff"] == 0

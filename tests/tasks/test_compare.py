@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from edgecnn.errors import ParityError
-from edgecnn.parity import CLASS_SCORES, SCORE, VALUES, Output, compare, compare_outputs, demand
+from edgecnn.parity import Output, demand
+from edgecnn.tasks.classification import CLASS_SCORES, SCORE, Classification
+from edgecnn.tasks.compare import compare, compare_outputs
+from edgecnn.tasks.task import VALUES
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.normal(size=(16, 10)).astype(np.float32)
@@ -64,8 +67,9 @@ def test_too_far_from_the_reference_is_an_error():
 )  # fmt: skip
 def test_the_shape_says_what_an_output_decides(shape, kind):
     output = Output("y", np.zeros(shape, np.float32))
-    assert output.kind == kind
-    assert (output.decisions() is None) == (kind == VALUES)
+    task = Classification()
+    assert task.kind(output) == kind
+    assert (task.decisions(output) is None) == (kind == VALUES)
 
 
 @pytest.mark.parametrize(("threshold", "agreement"), [(0.0, 0.75), (0.5, 0.5)])

@@ -1,0 +1,79 @@
+"""What an engine does with images: it knows how they are prepared, and makes its input of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.errors import ArtifactError, InputError
+from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+
+Array = npt.NDArray[Any]
+
+
+class PreparesImages:
+    """From images to the arrays that an engine takes."""
+
+    path: Path
+    #: What the engine takes, in the graph's order.
+    inputs: tuple[TensorSpec, ...]
+    _image_input: TensorSpec
+    _preprocessing: Preprocessing | None
+
+    @property
+    def input(self) -> TensorSpec:
+        """The input whose first axis counts the images: the first image, else the first input."""
+        return self._image_input
+
+    def prepare_by(self, preprocessing: Preprocessing) -> None:
+        """Let images be prepared so, whatever the file says or does not say."""
+        self._preprocessing = preprocessing
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it is known how images are prepared."""
+        return self._preprocessing is not None
+
+    def demand_own_preprocessing(self) -> None:
+        """Raise ArtifactError if the file's manifest prepares other images than its input takes."""
+        if self._preprocessing is not None:
+            self._preprocessing.demand_input(self.input.shape, self.input.layout, self.path.name)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From an image to the input; raises ArtifactError for a file that does not say."""
+        if self._preprocessing is None:
+            raise ArtifactError(
+                f"{self.path} carries no manifest, so how its images are prepared is not known",
+                hint="pass load(path, preprocessing=...), or export the network with edgecnn",
+            )
+        return self._preprocessing
+
+    def prepare(self, images: Sequence[ImageLike]) -> Array:
+        """Return images as an input array of this engine; one image that cannot be read is a DataError."""
+        if not len(images):
+            raise InputError("there are no images to prepare", hint="give at least one")
+        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
+
+    def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
+        """Return fitted images, (N, height, width, channels) uint8, as an input array."""
+        return self.input_of(frames, self.preprocessing)
+
+    def input_of(
+        self, frames: npt.NDArray[np.uint8], preprocessing: Preprocessing, spec: TensorSpec | None = None
+    ) -> Array:
+        """Return frames in the type and layout of an input: uint8 as they are, floats normalized.
+
+        That is `engine.input` where none is given.
+        """
+        spec = spec or self.input
+        nhwc = spec.layout == "NHWC"
+        if spec.dtype == "uint8":
+            return frames if nhwc else frames.transpose(0, 3, 1, 2)
+        normalized = preprocessing.normalize(frames).astype(spec.dtype, copy=False)
+        return normalized.transpose(0, 2, 3, 1) if nhwc else normalized

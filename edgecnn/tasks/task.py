@@ -1,0 +1,87 @@
+"""What every task answers of a network's outputs."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecnn.artifact import TensorSpec
+from edgecnn.parity import MIN_SPREAD, Output, spread
+
+if TYPE_CHECKING:
+    from edgecnn.tasks.metric import Metric
+
+#: What an output is of which nothing is known: a map, boxes, an embedding.
+VALUES = "values"
+
+#: Returns one name for each of so many classes.
+Names = Callable[[int], Sequence[str]]
+
+
+class Task(abc.ABC):
+    """A row: what outputs are, what they decide, how they become answers, and which metric counts."""
+
+    #: As it stands in manifests.
+    name: str
+    title: str
+
+    @abc.abstractmethod
+    def suits(self, outputs: Sequence[TensorSpec]) -> bool:
+        """Return whether a network with these outputs, of which nothing else is known, is of this task."""
+
+    def kind(self, output: Output) -> str:
+        """Return what an output is."""
+        return VALUES
+
+    def decisions(self, output: Output) -> npt.NDArray[np.int64] | None:
+        """Return what an output decides for each image, (images,); None for one that decides nothing."""
+        return None
+
+    def proves(self, decisions: npt.NDArray[np.int64], output: Output) -> bool:
+        """Return whether it says something that decisions, (images,), of an output are kept."""
+        return True
+
+    def varies(self, output: Output) -> bool:
+        """Return whether an output depends on the image."""
+        values = output.values.reshape(len(output.values), -1)
+        return len(values) > 1 and spread(values) > MIN_SPREAD
+
+    def deciding(self, outputs: Sequence[Output]) -> Output | None:
+        """Return the first output that decides something."""
+        return next((item for item in outputs if self.decisions(item) is not None), None)
+
+    def answers_classes(self, outputs: Sequence[TensorSpec]) -> bool:
+        """Return whether images with the index of their class say how good a network is."""
+        return False
+
+    def classes(self, outputs: Sequence[TensorSpec]) -> int:
+        """Return how many classes a network tells apart; 0 where it tells none, or its shapes do not say."""
+        return 0
+
+    def class_scores(self, outputs: Sequence[Output]) -> npt.NDArray[np.float32] | None:
+        """Return the scores of classes, (images, classes), out of a network's outputs; None without any."""
+        return None
+
+    @property
+    def metric(self) -> Metric | None:
+        """What labelled images measure; None where labels say nothing."""
+        return None
+
+    def demand_answers(self, outputs: Sequence[TensorSpec], name: str) -> None:  # noqa: B027 - most give any
+        """Raise ArtifactError for a network, of a file called `name`, whose outputs give no answers."""
+
+    @abc.abstractmethod
+    def answers(self, outputs: Sequence[Output], names: Names, top: int) -> list[Any]:
+        """Return the answer for each image; `top`: how many at most, of answers that are ranked."""
+
+    @abc.abstractmethod
+    def lines(self, answer: Any) -> list[str]:
+        """Return an answer as it is printed."""
+
+    @abc.abstractmethod
+    def to_json(self, answer: Any) -> dict[str, Any]:
+        """Return an answer as JSON values."""
