@@ -11,7 +11,7 @@ from small_classifier import classifier
 
 from edgecnn.artifact import read_manifest
 from edgecnn.runtime import Preprocessing, load
-from edgecnn.runtime.engine import softmax
+from edgecnn.tasks.classification import softmax
 
 SAID = ("--prepare", "caffe", "--fit", "letterbox", "--pad", "9", "--interpolation", "bilinear")
 MEANT = Preprocessing(
