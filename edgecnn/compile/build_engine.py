@@ -28,6 +28,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.record import Record
 from edgecnn.runtime import load
 from edgecnn.runtime.image_folder import demand_images, list_folder
+from edgecnn.runtime.preparation_options import prepared_for
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
         demand_known(known.inputs, request.inputs.constants, path.name)
     if request.preparation.says:
         with load(path, device="cpu") as engine:
-            engine.prepare_by(request.preparation)
-            known = dataclasses.replace(known, preprocessing=engine.preprocessing.to_json())
+            prepared = prepared_for(engine, request.preparation)
+        known = dataclasses.replace(known, preprocessing=prepared.to_json())
     if request.dla is not None and known.precision == "int8":
         raise EngineError(
             f"a deep-learning accelerator takes no Q/DQ file: {path.name} has its int8 scales in such pairs,"

@@ -22,6 +22,13 @@ _LABELS = ("labels", "label", "targets", "target", "y")
 #: Weight of each auxiliary classifier's loss (Szegedy 2015, section 5).
 AUXILIARY_WEIGHT = 0.3
 
+#: Layers that work otherwise in training than when a network is used, and which a measurement keeps as used.
+_MEASURED = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+
 
 def one_hot(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
     """Return labels, (N,) integers, as target distributions, (N, classes) float32.
@@ -76,9 +83,8 @@ def _several(given: Any) -> bool:
 def measuring(network: nn.Module) -> Iterator[None]:
     """Let a network give its losses as it is: in training mode, but for normalizations and dropout."""
     before = {module: module.training for module in network.modules()}
-    frozen = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
     for module in before:
-        module.training = not isinstance(module, frozen)
+        module.training = not isinstance(module, _MEASURED)
     try:
         yield
     finally:

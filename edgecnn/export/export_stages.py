@@ -91,7 +91,8 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
     network = opened.network
     lineage.steps += opened.lineage
     if opened.origin == "random":
-        initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
+        with fitting(spec.size):
+            initialize.settle(network, torch.from_numpy(images.builtin(SETTLE_IMAGES)))
         lineage.add("settle", {"images": images.builtin_description})
     if folded := reparameterize.fold(network):
         lineage.add("fold branches", {"blocks": folded})

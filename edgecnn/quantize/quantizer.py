@@ -168,7 +168,7 @@ class Quantizer:
         if recipe.by_tensor:
             methods = self._methods(recipe, base, placement, seen)
             other = {name: method for name, method in methods.items() if method != self.method}
-            found = found | _ranges({name: seen[name] for name in other}, other)
+            found = found | ranges.by_scheme({name: seen[name] for name in other}, other)
         repaired = RepairedNetwork(base, {}, [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
@@ -269,7 +269,7 @@ class Quantizer:
             self._progress("calibrate")
             new = self._calibrated(model, missing)
             seen.update(new)
-            found.update(_ranges(new, dict.fromkeys(missing, self.method)))
+            found.update(ranges.by_scheme(new, dict.fromkeys(missing, self.method)))
 
     def _calibrated(self, model: onnx.ModelProto, tensors: list[str]) -> Observed:
         """Observe tensors over all the images, and take down how fast this machine is."""
@@ -330,24 +330,6 @@ def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[n
         seen += len(batch)
         if seen >= count:
             break
-
-
-def _ranges(
-    observed: Mapping[str, Observer], methods: Mapping[str, str]
-) -> dict[str, dict[str, ranges.Range]]:
-    """Return each tensor's range for each scheme, rounded as the manifest keeps it.
-
-    So a file that is written from the manifest is the same to the bit.
-    """
-    return {
-        name: {
-            known.name: ranges.short(
-                ranges.choose(observer, methods[name], symmetric=known.symmetric, levels=known.levels)
-            )
-            for known in SCHEMES
-        }
-        for name, observer in observed.items()
-    }
 
 
 def quantize(

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.errors import ArtifactError, InputError, InvalidValueError
-from edgecnn.image_size import Size
-from edgecnn.runtime.preparation_options import PreparationOptions
+from edgecnn.errors import ArtifactError, InputError
 from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
 
 Array = npt.NDArray[Any]
@@ -32,42 +30,9 @@ class PreparesImages:
         """The input whose first axis counts the images: the first image, else the first input."""
         return self._image_input
 
-    def prepare_by(self, preparation: Preprocessing | PreparationOptions) -> None:
-        """Let images be prepared so, whatever the file says or does not say.
-
-        Options change what the file says. Raises InvalidValueError for those that do not fit its input.
-        """
-        if isinstance(preparation, PreparationOptions):
-            preparation = preparation.applied(
-                self._preprocessing, *self._image(preparation.size), self.path.name
-            )
-        self._preprocessing = preparation
-
-    def _image(self, size: Size | None) -> tuple[int, Size | None]:
-        """Return channels and (height, width) of the images that the engine takes; `size`, where it is free.
-
-        Raises InvalidValueError if it takes none, or none of that size.
-        """
-        shape = self.input.shape
-        if len(shape) != 4:
-            raise InvalidValueError(
-                f"{self.path.name} takes no images, but {' x '.join(map(str, shape))}",
-                hint="leave out how they are prepared",
-            )
-        *sides, channels = shape[1:] if self.input.layout == "NHWC" else (*shape[2:], shape[1])
-        own = self._preprocessing.size if self._preprocessing is not None else None
-        free = size or own or (None, None)
-        fixed = [side if isinstance(side, int) else other for side, other in zip(sides, free, strict=True)]
-        if size is not None and tuple(fixed) != size:
-            raise InvalidValueError(
-                f"{self.path.name} takes images of {' x '.join(map(str, sides))} pixels, not {size}",
-                hint="leave `size` out",
-            )
-        known = self._preprocessing.channels if self._preprocessing is not None else 3
-        return (
-            channels if isinstance(channels, int) else known,
-            None if None in fixed else Size(*(side or 0 for side in fixed)),
-        )
+    def prepare_by(self, preprocessing: Preprocessing) -> None:
+        """Let images be prepared so, whatever the file says or does not say."""
+        self._preprocessing = preprocessing
 
     @property
     def is_prepared(self) -> bool:

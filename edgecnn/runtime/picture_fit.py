@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgecnn.image_size import Size
 
 
-@dataclass(frozen=True)
-class Fitted:
+class Fitted(NamedTuple):
     """A picture that is resized, and where the input's corner lies in it: before it, where it is padded."""
 
     resized: Size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.image_size import Size
@@ -14,6 +14,9 @@ from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 from edgecnn.runtime.picture_fit import FITS
 from edgecnn.runtime.preprocessing import COLORS, PIXELS, Preprocessing
 from edgecnn.runtime.resampling import INTERPOLATIONS
+
+if TYPE_CHECKING:
+    from edgecnn.runtime.engine import Engine
 
 #: Of these one is enough to know what a network's values mean.
 _NORMALIZATION = ("prepare", "pixels", "mean", "std")
@@ -132,3 +135,27 @@ class PreparationOptions(Request):
                 hint="give `mean` and `std` one number per channel",
             )
         return {"mean": said.mean, "std": said.std}
+
+
+def prepared_for(engine: Engine, said: PreparationOptions) -> Preprocessing:
+    """Return what options say of an engine's images, over what its file says.
+
+    Raises InvalidValueError for what does not fit its input.
+    """
+    known = engine.preprocessing if engine.is_prepared else None
+    shape, name = engine.input.shape, engine.path.name
+    if len(shape) != 4:
+        raise InvalidValueError(
+            f"{name} takes no images, but {' x '.join(map(str, shape))}",
+            hint="leave out how they are prepared",
+        )
+    *sides, channels = shape[1:] if engine.input.layout == "NHWC" else (*shape[2:], shape[1])
+    free = said.size or (known.size if known else (None, None))
+    size = [side if isinstance(side, int) else other for side, other in zip(sides, free, strict=True)]
+    if said.size is not None and tuple(size) != said.size:
+        raise InvalidValueError(
+            f"{name} takes images of {' x '.join(map(str, sides))} pixels, not {said.size}",
+            hint="leave `size` out",
+        )
+    count = channels if isinstance(channels, int) else known.channels if known else 3
+    return said.applied(known, count, None if None in size else [side or 0 for side in size], name)

@@ -17,6 +17,7 @@ from edgecnn.record import Record
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.labels import label_set
+from edgecnn.runtime.preparation_options import prepared_for
 from edgecnn.verbs.describe_request import DescribeRequest
 
 Labels = str | tuple[str, ...]
@@ -105,7 +106,7 @@ def _described(
                 f"{request.source.name} does not say what its values mean, and that is not said either",
                 hint="`prepare` imagenet, `pixels` 255, or `mean` and `std`",
             )
-        engine.prepare_by(said)
+        engine.prepare_by(prepared_for(engine, said))
     if engine.is_prepared:
         prepared = engine.preprocessing
         size = prepared.size.said if manifest.resolution is None else manifest.resolution

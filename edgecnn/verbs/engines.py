@@ -59,9 +59,11 @@ def opened(
 
 def _prepared(load: Callable[[], Engine], preparation: PreparationOptions) -> Engine:
     """Return an engine that prepares its images as is said, where its file says otherwise or nothing."""
+    from edgecnn.runtime.preparation_options import prepared_for
+
     engine = load()
     try:
-        engine.prepare_by(preparation)
+        engine.prepare_by(prepared_for(engine, preparation))
     except EdgecnnError:
         engine.close()
         raise

@@ -14,8 +14,8 @@ SIDES = {
     "alexnet": 67,
     **dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 96),
 }
-#: At 0.25 a gate of four hidden units may be left with none that is above zero.
-ALPHAS = {"ghostnet": 0.5}
+#: At 0.25 a gate of two or four hidden units may be left with none that is above zero.
+ALPHAS = {"ghostnet": 0.5, **{f"regnet_y_{size}": 0.5 for size in ("600mf", "800mf", "1_6gf", "3_2gf")}}
 NAMES = [row.name for row in zoo.ARCHITECTURES]
 
 

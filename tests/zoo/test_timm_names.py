@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from deep_networks import named
 
 from edgecnn import zoo
 from edgecnn.errors import WeightsError
@@ -21,12 +20,9 @@ NAMES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
     "vit_base": "vit_base_patch16_224",
 }
-LONG = {"swin_tiny", "vit_base", "efficientnet_b0", "mobilenet_v2"}
+LONG = {*NAMES} - {"mobilenet_v3_small"}
 CASES = [
-    pytest.param(*item, id=item[0], marks=[pytest.mark.slow] * (item[0] in LONG))
-    if item[0] in LONG
-    else named(item[0], *item)
-    for item in NAMES.items()
+    pytest.param(*item, id=item[0], marks=[pytest.mark.slow] * (item[0] in LONG)) for item in NAMES.items()
 ]
 
 

@@ -23,7 +23,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgecnn.compress.losses import has_losses
 from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
-from edgecnn.errors import PruningError
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.network_outputs import named
 from edgecnn.zoo.structure import layer_type
@@ -54,8 +53,6 @@ def trace(network: nn.Module, example: Tensor) -> Channels:
     with torch.no_grad(), fitting(example.shape[2:]):
         try:
             return _traced(network, example, "meta")
-        except PruningError:
-            raise
         except Exception:  # it makes tensors of its own on another device; a real run has any other error too
             return _traced(network, example, "cpu")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from edgecnn.errors import UnknownNameError
 from edgecnn.quantize.ranges import entropy
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.registry import suggest
+from edgecnn.targets import SCHEMES
 
 #: Low and high end of a range; zero lies inside, so that padding and ReLU's zeros are exact.
 Range = tuple[float, float]
@@ -185,3 +188,17 @@ class _Tail:
         split = np.searchsorted(self._values, edge, side="right")
         n, x, xx = (total[-1] - total[split] for total in (self._n, self._x, self._xx))
         return np.asarray(xx - 2 * edge * x + edge * edge * n)
+
+
+def by_scheme(observed: Mapping[str, Observer], methods: Mapping[str, str]) -> dict[str, dict[str, Range]]:
+    """Return each tensor's range for each scheme, rounded as the manifest keeps it.
+
+    So a file that is written from the manifest is the same to the bit.
+    """
+    return {
+        name: {
+            known.name: short(choose(observer, methods[name], symmetric=known.symmetric, levels=known.levels))
+            for known in SCHEMES
+        }
+        for name, observer in observed.items()
+    }

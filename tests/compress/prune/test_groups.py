@@ -40,6 +40,25 @@ def graph_of(network, example):
         yield group, members
 
 
+class Scaled(nn.Module):
+    """Two convolutions, and between them a factor for each channel, which the module holds itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 10, 1)
+        self.gamma = nn.Parameter(torch.rand(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = (self.first(x).permute(0, 2, 3, 1) * self.gamma).permute(0, 3, 1, 2)
+        return self.second(x).mean((2, 3))
+
+
+def test_a_vector_of_factors_goes_with_the_channels_that_it_scales():
+    axes = Groups(Scaled(), torch.zeros(1, 3, 8, 8), 1).axes
+    assert (axes["gamma", 0] == axes["first.weight", 0]).all()
+    assert (axes["gamma", 0] == axes["second.weight", 1]).all()
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_groups_are_those_of_torch_pruning(name):
     network, example = opened(name)

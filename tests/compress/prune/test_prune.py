@@ -38,13 +38,12 @@ STRUCTURES = {
     **dict.fromkeys(("shufflenet_v1_g8", "shufflenet_v2_x1_0"), 0.5),
     **dict.fromkeys(("vgg11_bn", "vit_base", "swin_tiny"), 0.25),
     "vit_tiny": 1.0,
-    "convnext_tiny": 0.17,
 }
 #: Those of other families, whose structure another one stands for.
 OTHERS = (
     "zfnet", "inception_v3", "inception_resnet_v2", "se_resnet50", "densenet121", "xception", "nasnet_mobile",
     "mobilenet_v4_conv_small", "mnasnet0_5", "efficientnet_b0", "efficientnet_lite0",
-    "regnet_y_200mf", "repvgg_a0", "mobileone_s0", "ghostnet", "efficientnet_v2_b0",
+    "regnet_y_200mf", "repvgg_a0", "mobileone_s0", "ghostnet", "efficientnet_v2_b0", "convnext_tiny",
 )  # fmt: skip
 
 
