@@ -20,7 +20,7 @@ from edgecnn import figure
 from edgecnn.artifact import read_manifest
 
 PLOT = Path(__file__).parents[1] / "docs/quantize-growth.svg"
-EFFORTS = {"fast": figure.SKY, "default": figure.BLUE}
+EFFORTS = {"default": figure.BLUE}
 #: What --large asserts.
 LARGE, MOST_GB = ("resnet18@1024", 0.75, 256), 4.0
 
@@ -37,14 +37,12 @@ class Point:
 
 
 SERIES = {
-    "GMACs (ResNet-18, width 0.25 to 1)": [Point("resnet18", alpha) for alpha in (0.25, 0.5, 0.75, 1.0)],
+    "GMACs (ResNet-18, width 0.25 to 1)": [Point("resnet18", alpha) for alpha in (0.25, 0.5, 1.0)],
     "side of the image (MobileNetV2 x 0.5)": [
-        Point(f"mobilenet_v2@{side}", 0.5, at=side) for side in (224, 448, 736, 1024)
+        Point(f"mobilenet_v2@{side}", 0.5, 32, side) for side in (224, 608, 1024)
     ],
-    "images (MobileNetV2 x 0.5)": [
-        Point("mobilenet_v2@224", 0.5, count, count) for count in (32, 256, 512, 1024)
-    ],
-    "layers (ResNet x 0.25)": [Point(f"resnet{depth}", 0.25, at=depth) for depth in (18, 34, 50, 101)],
+    "images (MobileNetV2 x 0.5)": [Point("mobilenet_v2@224", 0.5, count, count) for count in (32, 256, 1024)],
+    "layers (ResNet x 0.25)": [Point(f"resnet{depth}", 0.25, at=depth) for depth in (18, 50, 101)],
 }
 
 

@@ -144,3 +144,40 @@ def test_fewer_images_repair_where_there_is_no_time_for_all(monkeypatch):
     one = repair_network.running_cost(10**9, repair_network._RUNS)
     assert images(1 + 128.5 * one) == 128
     assert [images(1 + count * one) for count in (127, 33, 20, 0)] == [32, 32, 8, 8]
+
+
+def test_layers_that_win_most_are_repaired_fully_while_there_is_time(monkeypatch):
+    costs = {"first": RepairCost(0.0, 10.0), "second": RepairCost(0.0, 1.0), "third": RepairCost(0.0, 4.0)}
+    shares = {"first": 0.9, "second": 0.5, "third": 0.1}
+    said, now = [], [100.0]
+
+    class Full:
+        full = True
+
+        def __call__(self, layer):
+            now[0] += costs[layer.node.name].full
+            return layer.node.name
+
+    def walk(model, placement, ranges, scheme, images, repair):
+        return [repair(SimpleNamespace(node=SimpleNamespace(name=name))) for name in costs], {}
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(repair_network.Work, "costs", lambda work: costs)
+    monkeypatch.setattr(repair_network, "batch_of", lambda model: None)
+    monkeypatch.setattr(repair_network, "_survey", lambda work: shares)
+    monkeypatch.setattr(repair_network, "CHEAP", lambda layer: None)
+    monkeypatch.setattr(repair_network, "walk", walk)
+    work = repair_network.Work(None, None, {}, None, np.zeros((8, 1, 1, 1)), {})
+
+    def repaired(seconds):
+        budget = None if seconds is None else TimeBudget(seconds)
+        found = repair_network.repair_network(work, Full(), "repair", said.append, budget=budget)
+        return found.model, found.out_of_time
+
+    assert repaired(None) == (["first", "second", "third"], [])
+    assert "repair (about 15 s): layer 1 of 3, 15 s left" in said and "survey" not in said
+    assert repaired(12.0) == (["first", "second", None], ["third"])
+    assert "survey" in said
+    assert repaired(6.0) == ([None, "second", "third"], ["first"])
+    assert repaired(0.5) == ([None, None, None], ["first", "second", "third"])
+    assert repaired(100.0) == (["first", "second", "third"], [])
