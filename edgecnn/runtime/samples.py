@@ -108,7 +108,7 @@ def image_sizes(spec: TensorSpec, size: tuple[int, int] | None, name: str) -> tu
     if size is None and not all(isinstance(side, int) for side in sides):
         raise InvalidValueError(
             f"{name} takes images of any size ({' x '.join(map(str, spec.shape))})",
-            hint="say which: `size` 224, or 48x320 (height x width)",
+            hint="say which: `size` 224, or 192x256 (height x width)",
         )
     wanted = size or (0, 0)
     found = [side if isinstance(side, int) else own for side, own in zip(sides, wanted, strict=True)]

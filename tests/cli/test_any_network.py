@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from any_graphs import CASES, Case
 from PIL import Image
 from program import run_here
 
+from edgecnn.artifact import read_manifest
 from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.data.input_options import InputOptions, words
 from edgecnn.data.sample_files import list_samples, read_samples
@@ -157,7 +159,7 @@ def test_what_is_told_of_every_output_is_so(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_every_command_takes_any_network(name, tmp_path, short_warm_up):
+def test_every_command_takes_any_network(name, tmp_path):
     network = check(name, tmp_path)
     models = (str(network.float), str(network.int8), str(tmp_path / "int8.ort"), str(tmp_path / "int8.xml"))
     inputs = SampleOptions(network.constants.input, samples=network.samples)
@@ -167,3 +169,34 @@ def test_every_command_takes_any_network(name, tmp_path, short_warm_up):
     assert all(len(item.samples) >= 20 for item in done.latencies)
     compared = compare_models(CompareRequest(models=models[:2], force=True, **how))
     assert compared.found["results"][1]["ratio"]["value"] > 0
+
+
+METRIC = """
+def best(outputs, labels):
+    return float((outputs["scores"].argmax(axis=1) == labels).mean())
+"""
+
+
+def test_a_metric_of_the_users_measures_and_is_kept_to(tmp_path):
+    case = CASES["2 outputs, batch n"]()
+    path = tmp_path / "float.onnx"
+    onnx.save(case.model, path)
+    with load(path) as engine:
+        rng = np.random.default_rng(0)
+        blocks = np.kron(rng.normal(size=(12, 3, 8, 8)), np.ones((4, 4))).astype(np.float32)
+        labels = engine(blocks)["scores"].argmax(axis=1)
+    (tmp_path / "samples").mkdir()
+    for row, (image, label) in enumerate(zip(blocks, labels, strict=True)):
+        # Half of the labels are wrong: of these the float network has none right.
+        np.savez(tmp_path / f"samples/{row}.npz", x=image, label=label if row % 2 else (label + 1) % 10)
+    (tmp_path / "metrics.py").write_text(METRIC)
+    samples, metric = str(tmp_path / "samples"), f"{tmp_path / 'metrics.py'}:best"
+    asked = ("--calib", samples, "--data", samples, "--metric", metric, "--effort", "fast", "--json")
+    done = run_here("quantize", str(path), "-o", str(tmp_path / "int8.onnx"), "--max-drop", "0.2", *asked)
+    assert done.returncode == 0, done.stderr
+    found = run_here(
+        "eval", str(path), "--data", samples, "--reference", str(path), "--metric", metric, "--json"
+    )
+    assert json.loads(found.stdout)["metric"] == {"name": metric, "value": 0.5, "reference": 0.5}
+    record = read_manifest(tmp_path / "int8.onnx").quantization
+    assert record["attempts"][-1]["top1_drop"] <= 0.2 and record["budget"] == {"max_drop": 0.2, "met": True}

@@ -30,6 +30,7 @@ COMMANDS = {
     "predict openvino": "predict e.xml picture.jpg",
     "export": "export lenet5 --int8 -o x.onnx",
     "quantize": "quantize known.onnx -o q.onnx --plot plot.png",
+    "describe": "describe m.onnx --prepare half -o described.onnx",
     "train": f"train lenet5 {_TRAINING} -o t.safetensors",
     "prune": f"prune lenet5 --weights random --ratio 0.3 {_TRAINING} --seconds 0.1 -o p.safetensors",
     "distill": f"distill lenet5 --teacher t.safetensors {_TRAINING} -o d.safetensors",

@@ -36,7 +36,7 @@ def test_the_tutorial_does_what_it_says(tmp_path, monkeypatch):
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     monkeypatch.chdir(tmp_path)
     trained, fast = (read_manifest(tmp_path / name) for name in ("trained.safetensors", "fast.onnx"))
-    assert trained.lineage[-1].metrics["loss"] < 1
+    assert trained.lineage[-1].metrics["loss"] < 2  # of about 3 at the beginning
     assert fast.precision == "int8" and fast.macs < trained.macs
     pruning = next(step for step in fast.lineage if step.what == "prune")
     assert pruning.metrics["latency_ratio"] <= 0.6

@@ -143,20 +143,19 @@ def test_every_preparation_has_the_bytes_of_the_runtimes(tmp_path, program, prep
         **{name: row.at((96, 128)) for name, row in NAMED_PREPARATIONS.items()},
     }
     preprocessing, rng = said[preparation], np.random.default_rng(0)
-    for shape in ((53, 71), (192, 256), (301, 97), (17, 240)):
+    for shape, dtype in (((301, 97), "uint8"), ((53, 71), "float32")):
         small = Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8))
         photo = small.resize(shape[::-1], Image.Resampling.BICUBIC)
-        for dtype in ("uint8", "float32"):
-            path = manifest_file(tmp_path, preprocessing, dtype)
-            if preparation == "first":  # as the first manifests have it
-                values = json.loads(path.read_text())
-                kept = ("size", "crop", "interpolation", "mean", "std")
-                values["preprocessing"] = {key: values["preprocessing"][key] for key in kept}
-                path.write_text(json.dumps(values))
-            got = program(path, photo).stdout
-            frame = preprocessing.frame(photo)
-            expected = frame if dtype == "uint8" else preprocessing.normalize(frame[None])
-            assert got == expected.tobytes(), (shape, dtype)
+        path = manifest_file(tmp_path, preprocessing, dtype)
+        if preparation == "first":  # as the first manifests have it
+            values = json.loads(path.read_text())
+            kept = ("size", "crop", "interpolation", "mean", "std")
+            values["preprocessing"] = {key: values["preprocessing"][key] for key in kept}
+            path.write_text(json.dumps(values))
+        got = program(path, photo).stdout
+        frame = preprocessing.frame(photo)
+        expected = frame if dtype == "uint8" else preprocessing.normalize(frame[None])
+        assert got == expected.tobytes(), (shape, dtype)
 
 
 @pytest.mark.slow

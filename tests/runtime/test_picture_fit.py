@@ -11,6 +11,7 @@ from edgecnn.image_size import Size
 from edgecnn.runtime.image_files import sample_photo
 from edgecnn.runtime.picture_fit import FITS
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.resampling import vertical_first
 
 NOISE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 
@@ -78,6 +79,7 @@ def test_the_order_of_the_passes_does_not_depend_on_the_version_of_pillow():
     expected, other = (each.resize((45, 139), Image.Resampling.BILINEAR) for each in (expected, other))
     np.testing.assert_array_equal(frame, np.asarray(expected))
     assert not np.array_equal(frame, np.asarray(other))
+    assert vertical_first(Size(301, 97), Size(139, 45)) and not vertical_first(Size(200, 100), Size(100, 50))
 
 
 @pytest.mark.parametrize(
