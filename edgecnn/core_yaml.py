@@ -12,7 +12,21 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader with the core schema (YAML 1.2.2, section 10.3.2), less octals, infinities and NaN."""
+    """A safe loader with the core schema (YAML 1.2.2, section 10.3.2), less octals, infinities and NaN.
+
+    It counts how deeply a document is nested: Python's own limit is another one in each process.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node. Raises yaml.YAMLError for one that lies deeper than `MAX_DEPTH`."""
+        if self._depth == MAX_DEPTH:
+            raise yaml.YAMLError("it is nested too deeply")
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -34,6 +48,8 @@ for _tag, _pattern, _first in (
 
 #: Most values that a document may come to when every alias is written out: aliases of aliases multiply.
 MAX_VALUES = 10_000
+#: Most sequences and mappings within each other.
+MAX_DEPTH = 64
 
 
 def load(text: str) -> Any:
@@ -46,8 +62,6 @@ def load(text: str) -> Any:
         if _values(node, {}) > MAX_VALUES:
             raise yaml.YAMLError(f"it says more than {MAX_VALUES} values, aliases written out")
         return loader.construct_document(node)
-    except RecursionError as error:
-        raise yaml.YAMLError("it is nested too deeply") from error
     except ValueError as error:  # a number of thousands of digits
         raise yaml.YAMLError(f"what it says cannot be read: {error}") from error
     finally:
