@@ -18,7 +18,7 @@ Single = npt.NDArray[np.float32]
 #: more than so many values, unless these are fewer rows than the last number.
 _ROWS_PER_INPUT = 8
 _ROWS = (4096, 8192)
-_VALUES = 1 << 22
+_VALUES = 1 << 23
 _FEWEST = 512
 #: Where each output is to have moments of its own, they take at most this many numbers.
 _OWN_MOMENTS = 1 << 22
