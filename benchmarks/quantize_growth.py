@@ -76,11 +76,11 @@ def draw(found: list[tuple[str, str, float, float, float]]) -> None:
                 places, *values = zip(*of, strict=True)
                 for panel, heights in zip(panels[:, column], values, strict=True):
                     panel.plot(places, heights, "o-", color=colour, label=effort, markersize=4)
-            for panel in panels[:, column]:
-                panel.set_ylim(bottom=0)
-                panel.set_xlim(left=0)
-                panel.grid(alpha=0.3)
             panels[1, column].set_xlabel(title.replace(" (", "\n("))
+        for panel in panels.flat:  # once all is drawn: rows share their axis
+            panel.set_ylim(bottom=0)
+            panel.set_xlim(left=0)
+            panel.grid(alpha=0.3)
         panels[0, 0].set_ylabel("processor seconds")
         panels[1, 0].set_ylabel("peak memory, GB")
         panels[0, 0].legend()
