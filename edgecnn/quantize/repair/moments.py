@@ -64,8 +64,10 @@ def sample(layer: Layer, most: int | None = None) -> Rows:
 def row_count(layer: LayerShape) -> int:
     """Return how many rows a layer is repaired by, if there are as many."""
     groups, _, inputs = layer.matrix
-    count = int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS))
-    return max(_FEWEST, min(count, _VALUES // (groups * inputs)))
+    count = min(int(np.clip(_ROWS_PER_INPUT * inputs, *_ROWS)), _VALUES // (groups * inputs))
+    if count < 2 * inputs:  # its equations are in the rows, whose cube they cost
+        count //= 2
+    return max(_FEWEST, count)
 
 
 def collect(layer: Layer, rows: Rows) -> Moments:
