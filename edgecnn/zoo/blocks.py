@@ -42,6 +42,31 @@ def conv_bn_act(
     )
 
 
+class ConvNormAct(nn.Module):
+    """A convolution with batch normalization, and ReLU if `act`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.act = nn.ReLU() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        return self.act(self.bn(self.conv(x)))
+
+
+def pooled_head(channels: int, classes: int) -> nn.Sequential:
+    """Return global pooling and one linear layer, (N, channels, H, W) to (N, classes), by timm's names."""
+    head = nn.Sequential()
+    head.add_module("global_pool", nn.AdaptiveAvgPool2d(1))
+    head.add_module("flatten", nn.Flatten())
+    head.add_module("fc", nn.Linear(channels, classes))
+    return head
+
+
 class GlobalPool(nn.Module):
     """Global average pooling: (N, C, H, W) to (N, C)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgecnn.zoo.blocks import ConvNormAct
 from edgecnn.zoo.width import scale
 
 
@@ -44,21 +45,6 @@ class FusedBottleneck(nn.Module):
         return x + out if self.residual else out
 
 
-class _Unit(nn.Module):
-    """A convolution with batch normalization, and ReLU if `act`."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = False
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-        self.act = nn.ReLU() if act else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv(x)))
-
-
 class UniversalInvertedBottleneck(nn.Module):
     """Expand and project, with a depthwise convolution before, between, both or neither (figure 4).
 
@@ -74,15 +60,11 @@ class UniversalInvertedBottleneck(nn.Module):
         # The stride belongs to the depthwise convolution in the middle, if there is one.
         strides = (1, stride) if middle else (stride, 1)
         self.dw_start = (
-            _Unit(inputs, inputs, start, stride=strides[0], groups=inputs) if start else nn.Identity()
+            ConvNormAct(inputs, inputs, start, strides[0], inputs, act=False) if start else nn.Identity()
         )
-        self.pw_exp = _Unit(inputs, hidden, 1, act=True)
-        self.dw_mid = (
-            _Unit(hidden, hidden, middle, stride=strides[1], groups=hidden, act=True)
-            if middle
-            else nn.Identity()
-        )
-        self.pw_proj = _Unit(hidden, outputs, 1)
+        self.pw_exp = ConvNormAct(inputs, hidden, 1)
+        self.dw_mid = ConvNormAct(hidden, hidden, middle, strides[1], hidden) if middle else nn.Identity()
+        self.pw_proj = ConvNormAct(hidden, outputs, 1, act=False)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:

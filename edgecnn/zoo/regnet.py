@@ -11,24 +11,8 @@ from itertools import groupby
 
 from torch import Tensor, nn
 
-from edgecnn.zoo.blocks import SqueezeExcitation
+from edgecnn.zoo.blocks import ConvNormAct, SqueezeExcitation, pooled_head
 from edgecnn.zoo.width import scale
-
-
-class ConvNorm(nn.Module):
-    """A convolution with batch normalization, and ReLU if `act`."""
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-        self.act = nn.ReLU() if act else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        return self.act(self.bn(self.conv(x)))
 
 
 class Bottleneck(nn.Module):
@@ -39,12 +23,12 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, groups: int, squeeze: bool) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(inputs, outputs, 1)
-        self.conv2 = ConvNorm(outputs, outputs, 3, stride, groups)
+        self.conv1 = ConvNormAct(inputs, outputs, 1)
+        self.conv2 = ConvNormAct(outputs, outputs, 3, stride, groups)
         self.se = SqueezeExcitation(outputs, max(1, round(inputs / 4))) if squeeze else nn.Identity()
-        self.conv3 = ConvNorm(outputs, outputs, 1, act=False)
+        self.conv3 = ConvNormAct(outputs, outputs, 1, act=False)
         same = stride == 1 and inputs == outputs
-        self.downsample = nn.Identity() if same else ConvNorm(inputs, outputs, 1, stride, act=False)
+        self.downsample = nn.Identity() if same else ConvNormAct(inputs, outputs, 1, stride, act=False)
         self.act3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +68,7 @@ class RegNet(nn.Module):
     ) -> None:
         super().__init__()
         channels = scale(32, alpha)
-        self.stem = ConvNorm(in_channels, channels, 3, 2)
+        self.stem = ConvNormAct(in_channels, channels, 3, 2)
         for number, (wanted, blocks) in enumerate(stages(depth, initial, slope, multiplier), 1):
             # Groups of one stage that is narrower than the group width are as wide as the stage.
             group = min(group_width, wanted)
@@ -95,10 +79,7 @@ class RegNet(nn.Module):
                 stage.add_module(f"b{index + 1}", block)
                 channels = outputs
             self.add_module(f"s{number}", stage)
-        self.head = nn.Sequential()
-        self.head.add_module("global_pool", nn.AdaptiveAvgPool2d(1))
-        self.head.add_module("flatten", nn.Flatten())
-        self.head.add_module("fc", nn.Linear(channels, num_classes))
+        self.head = pooled_head(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to logits (N, classes)."""

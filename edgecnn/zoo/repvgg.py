@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edgecnn.zoo.blocks import pooled_head
 from edgecnn.zoo.reparameterize import Branch, Reparameterized
 from edgecnn.zoo.width import scale
 
@@ -59,10 +60,7 @@ class RepVGG(nn.Module):
                 channels = outputs
             stages.append(nn.Sequential(*modules))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential()
-        self.head.add_module("global_pool", nn.AdaptiveAvgPool2d(1))
-        self.head.add_module("flatten", nn.Flatten())
-        self.head.add_module("fc", nn.Linear(channels, num_classes))
+        self.head = pooled_head(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to logits (N, classes)."""
