@@ -4,7 +4,7 @@ from small_layers import correlated, layer_of, on_grid
 
 from edgecnn.quantize.repair import moments
 from edgecnn.quantize.repair.moments import Moments
-from edgecnn.quantize.repair.walk import Layer
+from edgecnn.quantize.repair.walk import Layer, LayerShape
 
 
 def direct(wanted: np.ndarray, given: np.ndarray, weights: np.ndarray, matrix: np.ndarray) -> Moments:
@@ -84,3 +84,18 @@ def test_products_in_blocks_are_those_of_all_rows(rng, monkeypatch):
     whole = moments.collect(layer, moments.sample(layer))
     monkeypatch.setattr(moments, "_BLOCK", 25 * 7)  # seven rows of 5 x 5 products
     assert_same(moments.collect(layer, moments.sample(layer)), whole)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rows"),
+    [
+        ((1, 64, 27), 4096),
+        ((1, 256, 1024), 8192),
+        ((1, 256, 2048), 4096),
+        # Equations in the rows cost by their cube: a layer with more inputs gets half of what there is room for.
+        ((1, 512, 4608), 910),
+        ((1000, 1, 9), 932),
+    ],
+)
+def test_no_more_rows_repair_a_layer_than_its_equations_are_worth(matrix, rows):
+    assert moments.row_count(LayerShape(matrix, clipped=False)) == rows
