@@ -92,7 +92,7 @@ def test_products_in_blocks_are_those_of_all_rows(rng, monkeypatch):
         ((1, 64, 27), 4096),
         ((1, 256, 1024), 8192),
         ((1, 256, 2048), 4096),
-        # Equations in the rows cost by their cube: a layer with more inputs gets half of what there is room for.
+        # Equations in the rows cost by their cube: with more inputs half of what there is room for.
         ((1, 512, 4608), 910),
         ((1000, 1, 9), 932),
     ],
