@@ -11,14 +11,17 @@ from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.runtime.preprocessing import Preprocessing, open_image
 
-datasets = pytest.importorskip("datasets")
+
+def library():
+    """The package, once a test needs it: it takes seconds to import."""
+    return pytest.importorskip("datasets")
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    datasets.disable_progress_bars()
+    monkeypatch.setattr(library().config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    monkeypatch.setattr(library().config, "HF_HUB_OFFLINE", True)
+    library().disable_progress_bars()
 
 
 def png(value, mode="RGB"):
@@ -30,17 +33,19 @@ def png(value, mode="RGB"):
 def save(folder, split, labels, image="img", label="kind", mode="RGB", extra=None):
     """Write a parquet file with one picture per label, whose brightness is its row."""
     folder.mkdir(exist_ok=True)
-    columns = {"id": datasets.Value("int64"), image: datasets.Image()}
+    columns = {"id": library().Value("int64"), image: library().Image()}
     rows = {
         "id": list(range(len(labels))),
         image: [{"bytes": png(row, mode), "path": None} for row in range(len(labels))],
     }
     if label:
-        columns[label], rows[label] = datasets.ClassLabel(names=["cat", "dog"]), labels
+        columns[label], rows[label] = library().ClassLabel(names=["cat", "dog"]), labels
     if extra:
-        columns[extra], rows[extra] = datasets.ClassLabel(names=["a", "b", "c"]), labels
-    features = datasets.Features(columns)
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+        columns[extra], rows[extra] = library().ClassLabel(names=["a", "b", "c"]), labels
+    features = library().Features(columns)
+    library().Dataset.from_dict(rows, features=features).to_parquet(
+        folder / f"{split}-00000-of-00001.parquet"
+    )
 
 
 @pytest.fixture
