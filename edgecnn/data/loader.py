@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import applied, prepared
+from edgecnn.data.augmentations import Augmentation
 from edgecnn.data.dataset import Examples
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: A finished frame (H, W, C), or the picture that the augmentation starts from.
@@ -148,10 +150,10 @@ class Loader:
                 assert self._augmentation is not None
                 # Never the numbers that made the order: those have no third word.
                 rng = np.random.default_rng([self._seed, epoch, 1 + position])
-                source = self._augmentation.apply(source, self._preprocessing, rng)
+                source = applied(self._augmentation, source, self._preprocessing, rng)
             frames[len(rows)] = source
             rows.append(row)
-        return self._preprocessing.normalize(frames[: len(rows)]), self._examples.labels[rows]
+        return prepare.normalize(self._preprocessing, frames[: len(rows)]), self._examples.labels[rows]
 
     def _readable(self, row: int) -> tuple[int, _Source] | None:
         """Return the example of this row, or of the next readable one; None where none takes its place."""
@@ -173,9 +175,9 @@ class Loader:
             image = self._examples.images[row]
             name = image_name(image, row)
             if self._augmentation is not None:
-                source: _Source = self._augmentation.prepare(image, self._preprocessing)
+                source: _Source = prepared(self._augmentation, image, self._preprocessing)
             else:
-                source = self._preprocessing.frame(image)
+                source = prepare.frame(self._preprocessing, image)
         except DataError as error:
             self._skips.add(row, name, error)
             return None
