@@ -15,7 +15,7 @@ from edgecnn.image_size import SizeLike
 from edgecnn.zoo.head_settings import RETINANET
 from edgecnn.zoo.heads import pyramid
 from edgecnn.zoo.heads.backbone import feature_maps
-from edgecnn.zoo.heads.detector import PRIOR, Detector, Typical, flattened
+from edgecnn.zoo.heads.detector import PRIOR, Detector, OtherNames, Typical, flattened
 from edgecnn.zoo.width import scale
 
 #: Width of all maps, and 3x3 convolutions before a prediction.
