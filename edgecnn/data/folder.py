@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import list_images, part_folders
@@ -91,6 +93,10 @@ class LabelledImages:
     #: What was left out, each in a sentence.
     notes: tuple[str, ...] = ()
     training: TrainingImages = field(default_factory=TrainingImages)
+
+    def labels_of(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Any:
+        """Return the labels of some images: (N,) int64 of classes."""
+        return np.array([self.labels[int(row)] for row in rows], np.int64)
 
 
 def labelled(

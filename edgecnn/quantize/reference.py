@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, inliner
 
 from edgecnn.budget import Budget
-from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
+from edgecnn.errors import ArtifactError
 from edgecnn.parity import Output, Parity
 from edgecnn.quantize.graph import shapes
 from edgecnn.quantize.graph.edit import copy_of
@@ -124,9 +124,13 @@ class Reference:
     outputs: list[Output]
     #: (N, C, H, W), or (N, H, W, C) of a model that takes frames.
     images: Array
+    #: What the outputs mean; None for what they tell themselves.
+    meaning: Task | None = None
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, images: Array, *, optimize: bool = True) -> Reference:
+    def of(
+        cls, model: onnx.ModelProto, images: Array, *, optimize: bool = True, meaning: Task | None = None
+    ) -> Reference:
         """Run a model; raises ArtifactError if none of its outputs can be compared.
 
         Without `optimize` each node is computed as it stands in the graph.
@@ -144,14 +148,14 @@ class Reference:
                 f"output {names} has no axis for the images of a batch",
                 hint="export the network so that each output holds one entry per image",
             )
-        return cls(outputs, images)
+        return cls(outputs, images, meaning)
 
     def first(self, count: int) -> Reference:
         """Return the reference of so many of the images; of all, where an output has no row for each."""
         if any(len(item.values) != len(self.images) for item in self.outputs):
             return self
         outputs = [replace(item, values=item.values[:count]) for item in self.outputs]
-        return Reference(outputs, self.images[:count])
+        return Reference(outputs, self.images[:count], self.meaning)
 
     def not_compared(self, model: onnx.ModelProto) -> list[str]:
         """Return the names of a model's outputs that nothing here stands for."""
@@ -169,20 +173,7 @@ class Reference:
         """
         if budget.min_agreement is None:
             return
-        task = self.task
-        deciding = [(item, found) for item in self.outputs if (found := task.decisions(item)) is not None]
-        if not deciding:
-            raise InvalidValueError(
-                "no output of the network is class scores or a single score, so no agreement can be asked",
-                hint="give `min_sqnr` in place of `min_agreement`",
-            )
-        for item, decisions in deciding:
-            if not task.proves(decisions, item):
-                raise ParityError(
-                    f"all {len(decisions)} images have a score on one side of {item.threshold:g} at output"
-                    f" {item.name!r}, so that int8 keeps it there would prove nothing",
-                    hint="give images of both kinds (`calib` FOLDER), or `min_sqnr`",
-                )
+        self.task.demand_decisions(self.outputs)
 
     def parity(
         self, model: onnx.ModelProto, what: str, *, images: Array | None = None, constant: bool = True
@@ -202,8 +193,8 @@ class Reference:
 
     @property
     def task(self) -> Task:
-        """What the outputs mean, which they tell themselves."""
-        return task_of_values(self.outputs)
+        """What the outputs mean."""
+        return self.meaning or task_of_values(self.outputs)
 
 
 def as_given(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, InputError
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.image_size import Size
+from edgecnn.runtime.preprocessing import ImageLike, Preprocessing, open_image
+from edgecnn.tasks.view import View
 
 Array = npt.NDArray[Any]
 
@@ -59,6 +61,11 @@ class PreparesImages:
         if not len(images):
             raise InputError("there are no images to prepare", hint="give at least one")
         return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
+
+    def prepare_viewed(self, image: ImageLike) -> tuple[Array, View]:
+        """Return an image as an input array, and where it lies in that; decoded once."""
+        picture = open_image(image)
+        return self.prepare([picture]), self.preprocessing.view(Size(picture.height, picture.width))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return fitted images, (N, height, width, channels) uint8, as an input array."""

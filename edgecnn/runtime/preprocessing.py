@@ -16,8 +16,9 @@ from edgecnn.image_size import Size, SizeLike
 from edgecnn.registry import suggest
 from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.image_limits import pixel_limit, too_large
-from edgecnn.runtime.picture_fit import FITS, covering
+from edgecnn.runtime.picture_fit import FITS, Fitted, covering
 from edgecnn.runtime.resampling import INTERPOLATIONS, resample, resize
+from edgecnn.tasks.view import View
 
 #: Channels that an image may have.
 _MOST_CHANNELS = 1024
@@ -265,7 +266,7 @@ class Preprocessing:
     def picture(self, image: ImageLike) -> Image.Image:
         """Return an image fitted into the input's size, grey or in RGB, as people see it."""
         picture = open_image(image)
-        fitted = FITS[self.fit].place(Size(picture.height, picture.width), self.size, self.crop)
+        fitted = self._fitted(Size(picture.height, picture.width))
         if fitted.resized.pixels > pixel_limit():
             raise too_large(
                 "the image",
@@ -281,6 +282,13 @@ class Preprocessing:
             return canvas
         left, top = fitted.left, fitted.top
         return picture.crop((left, top, left + self.width, top + self.height))
+
+    def view(self, picture: Size) -> View:
+        """Return where a picture of a size, as `open_image` gives it, lies in the input."""
+        return self._fitted(picture).view(picture, self.size)
+
+    def _fitted(self, picture: Size) -> Fitted:
+        return FITS[self.fit].place(picture, self.size, self.crop)
 
     @property
     def _padding(self) -> int | tuple[int, ...]:
