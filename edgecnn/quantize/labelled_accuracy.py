@@ -63,12 +63,12 @@ class Labelled:
             )
         # Of a score, the first class is below its threshold and the second above.
         classes = None if metric is not None else task.classes([item.spec for item in outputs]) or 2
-        found = test_images(manifest, data, classes)
-        if not found.labels:
+        found = test_images(manifest, data, classes, task=None if metric is not None else task.name)
+        if not len(found.images):
             raise DataError(f"{data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
         return cls(
             preprocessing.batch(found.images[row] for row in range(len(found.images))),
-            np.array(found.labels),
+            found.labels_of(range(len(found.images))),
             model,
             chosen,
             as_they_are=metric is not None,
