@@ -101,10 +101,6 @@ class LabelledImages:
         """Return the labels of some images, opened: (N,) int64 of classes, else a list."""
         return LABEL_KINDS.get(self.task).batch([self.labels[int(row)] for row in rows])
 
-    def labels_of(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Any:
-        """Return the labels of some images: (N,) int64 of classes."""
-        return np.array([self.labels[int(row)] for row in rows], np.int64)
-
 
 def labelled(
     source: str,

@@ -11,6 +11,7 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.measure.real_inputs import InputChoice
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
+from edgecnn.tasks.decoder_options import DecoderOptions
 from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
@@ -30,6 +31,7 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOptions = group(DecoderOptions)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        help="Folder with one folder per class, of boxes or of masks; or: digits, mnist, cifar10,"
+        " hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,17 +11,20 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, inliner
 
+from edgecnn.artifact import Manifest
 from edgecnn.budget import Budget
 from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 from edgecnn.parity import Output, Parity
 from edgecnn.quantize.graph import shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
+from edgecnn.runtime import labels
 from edgecnn.runtime.ort_engine import open_session, run_session
 from edgecnn.runtime.sample_axis import BATCH, SampleAxes, declared
 from edgecnn.runtime.samples import feeds, image_spec
-from edgecnn.tasks import Task, task_of_values
+from edgecnn.tasks import NetworkEnd, Task, task_of, task_of_values
 from edgecnn.tasks.compare import compare_outputs, same_outputs
 
 Array = npt.NDArray[Any]
@@ -195,6 +198,12 @@ class Reference:
     def task(self) -> Task:
         """What the outputs mean."""
         return self.meaning or task_of_values(self.outputs)
+
+
+def task_of_network(manifest: Manifest, outputs: Sequence[Output], size: Size | None) -> Task:
+    """Return the task of a network that gave outputs for inputs of a size, by what its manifest says."""
+    end = NetworkEnd([item.spec for item in outputs], size, labels.count(manifest.labels))
+    return task_of(manifest.task, end, manifest.decoder)
 
 
 def as_given(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -64,8 +64,9 @@ class PreparesImages:
 
     def prepare_viewed(self, image: ImageLike) -> tuple[Array, View]:
         """Return an image as an input array, and where it lies in that; decoded once."""
+        preprocessing = self.preprocessing
         picture = open_image(image)
-        return self.prepare([picture]), self.preprocessing.view(Size(picture.height, picture.width))
+        return self.prepare([picture]), preprocessing.view(Size(picture.height, picture.width))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return fitted images, (N, height, width, channels) uint8, as an input array."""

@@ -149,7 +149,7 @@ class _Top1(Metric):
         scores = self._task.deciding(outputs)
         if scores is None:
             raise ValueError("what decided once goes on doing so")
-        right = np.equal(self._task.decisions(scores), labels)
+        right = np.equal(np.asarray(self._task.decisions(scores)), labels)
         return int(right.sum()), len(right)
 
     def figure(self, parts: Sequence[tuple[int, int]]) -> float:

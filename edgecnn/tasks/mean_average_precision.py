@@ -35,6 +35,7 @@ class MeanAveragePrecision(Metric):
 
     name = "mAP"
     unit = "points of mAP"
+    needs_views = True
 
     def __init__(self, boxes: Callable[[Sequence[Output]], list[Boxes]]) -> None:
         """Measure what `boxes` makes of outputs."""

@@ -25,6 +25,7 @@ class MeanIou(Metric):
 
     name = "mIoU"
     unit = "points of mIoU"
+    needs_views = True
 
     def __init__(self, masks: Callable[[Sequence[Output]], list[Mask]]) -> None:
         """Measure what `masks` makes of outputs."""

@@ -63,6 +63,8 @@ class Metric(abc.ABC):
     #: As it is called, and what a difference of it is counted in.
     name: str
     unit: str = ""
+    #: Whether it is measured in the picture, so that each image needs a view.
+    needs_views: bool = False
 
     @abc.abstractmethod
     def part(self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None) -> Any:

@@ -50,8 +50,8 @@ def sweep(
     and no core is idle: both leave the interpreter's lock. Engines of one thread share the cores best,
     because none waits for the threads of another. At most `workers` batches are in memory.
 
-    `infer` is told which images they are. Where `read` raises DataError the image is left out and listed. Raises DataError if that are more than
-    5 % of the images, and more than 10, or if none can be read.
+    `infer` is told which images they are. Where `read` raises DataError the image is left out and listed.
+    Raises DataError if that are more than 5 % of the images, and more than 10, or if none can be read.
     """
     start = time.perf_counter()
     workers = workers or len(cores())

@@ -118,7 +118,9 @@ def parts(outputs: Sequence[Output], names: Sequence[str], decoder: str) -> list
         found = list(outputs)
     if len(found) != len(names):
         raise wrong_outputs(outputs, decoder)
-    return [np.asarray(item.values, np.float32) for item in found]
+    # Where networks are compared, a size of 1 at the end is left out.
+    values = [np.asarray(item.values, np.float32) for item in found]
+    return [item[..., None] if item.ndim == 2 else item for item in values]
 
 
 def wrong_outputs(outputs: Sequence[Output], decoder: str) -> ArtifactError:
