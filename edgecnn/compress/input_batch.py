@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 
@@ -16,7 +17,7 @@ class InputBatch:
     """Makes a network's input of frames, on its device.
 
     A quarter of the bytes of float32 cross to a GPU, and nobody waits for them; what comes out is
-    `Preprocessing.normalize`'s to the bit.
+    `prepare.normalize`'s to the bit.
     """
 
     def __init__(
@@ -26,7 +27,12 @@ class InputBatch:
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._device, self._format = torch.device(device), memory_format
-        scale, offset = (torch.from_numpy(values)[:, None, None] for values in preprocessing.affine())
+        scale, offset = (
+            torch.from_numpy(values)[:, None, None]
+            for values in prepare.affine(
+                preprocessing,
+            )
+        )
         self._scale, self._offset = scale.to(self._device), offset.to(self._device)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Tensor:

@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import applied, prepared
+from edgecnn.data.augmentations import Augmentation
 from edgecnn.data.dataset import Examples
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: A finished frame (H, W, C), or the picture that the augmentation starts from.
 _Source = npt.NDArray[np.uint8] | Image.Image
 
-#: Frames, (n, H, W, C) uint8, that `Preprocessing.normalize` makes a network's input of, and the classes
+#: Frames, (n, H, W, C) uint8, that `prepare.normalize` makes a network's input of, and the classes
 #: (n,) int64.
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 #: So many batches are prepared while one is used.
@@ -176,7 +178,7 @@ class Loader:
                     assert self._augmentation is not None
                     # Never the numbers that made the order: those have no third word.
                     rng = np.random.default_rng([self._seed, epoch, 1 + position])
-                    source = self._augmentation.apply(source, self.preprocessing, rng)
+                    source = applied(self._augmentation, source, self.preprocessing, rng)
                 frames[number] = source
             rows.append(None if found is None else row)
         return rows
@@ -201,9 +203,9 @@ class Loader:
             image = self._examples.images[row]
             name = image_name(image, row)
             if self._augmentation is not None:
-                source: _Source = self._augmentation.prepare(image, self.preprocessing)
+                source: _Source = prepared(self._augmentation, image, self.preprocessing)
             else:
-                source = self.preprocessing.frame(image)
+                source = prepare.frame(self.preprocessing, image)
         except DataError as error:
             self._skips.add(row, name, error)
             return None

@@ -13,12 +13,15 @@ from edgecnn.data.sample_files import holds_samples, list_samples, read_labels, 
 from edgecnn.data.trained_on import test_images
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.image_size import Size
+from edgecnn.metric_option import UserFunction
 from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.reference import Network, task_of_network
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.sample_axis import BATCH
 from edgecnn.runtime.samples import zeros
-from edgecnn.tasks.metric import Metric, UserFunction, users
+from edgecnn.tasks.metric import Metric, users
 from edgecnn.tasks.view import View
 
 
@@ -85,9 +88,12 @@ class Labelled:
         frames, views = [], []
         for row in range(len(found.images)):
             picture = open_image(found.images[row])
-            frames.append(preprocessing.frame(picture))
-            views.append(preprocessing.view(Size(picture.height, picture.width)))
-        inputs, labels = preprocessing.normalize(np.stack(frames)), found.labels_of(range(len(frames)))
+            frames.append(prepare.frame(preprocessing, picture))
+            views.append(prepare.view(preprocessing, Size(picture.height, picture.width)))
+        inputs, labels = (
+            prepare.normalize(preprocessing, np.stack(frames)),
+            found.labels_of(range(len(frames))),
+        )
         return cls(inputs, labels, model, chosen, as_they_are=as_they_are, views=views)
 
     def _measured(self, model: onnx.ModelProto) -> float:

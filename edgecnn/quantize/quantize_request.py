@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
+from edgecnn.metric_option import METRIC, UserFunction
 from edgecnn.options import Request, group, option
 from edgecnn.quantize.int8_options import Int8Options
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
-from edgecnn.tasks.decoder_options import DecoderOptions
-from edgecnn.tasks.metric import METRIC, UserFunction
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class QuantizeRequest(Int8Options):
     train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
     train_epochs: int = option(10, "Passes over them.", least=1)
     preparation: PreparationOptions = group(PreparationOptions)
-    decoding: DecoderOptions = group(DecoderOptions)
+    decoding: DecoderOption = group(DecoderOption)
     #: In place of what the file's manifest says; None for that.
     preprocessing: Preprocessing | None = None
     yes: bool = option(False, "Assume ImageNet's mean and deviation, though the file seems to want others.")

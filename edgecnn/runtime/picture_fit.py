@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgecnn.image_size import Size
-from edgecnn.tasks.view import View
 
 
 class Fitted(NamedTuple):
@@ -16,11 +15,6 @@ class Fitted(NamedTuple):
     resized: Size
     top: int
     left: int
-
-    def view(self, picture: Size, size: Size) -> View:
-        """Return where the pixels of a picture that was fitted into an input lie in that."""
-        scale = (self.resized.width / picture.width, self.resized.height / picture.height)
-        return View(picture, size, scale, (-float(self.left), -float(self.top)))
 
 
 @dataclass(frozen=True)

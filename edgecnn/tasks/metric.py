@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.metric_option import UserFunction
 from edgecnn.parity import Output
 from edgecnn.tasks.view import View
-
-#: Help of the option that names one.
-METRIC = (
-    "Metric of your own, package.module:function or file.py:function: gets outputs and labels, gives a"
-    " number; higher is better."
-)
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,6 @@ class Metric(abc.ABC):
     def __call__(self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None = None) -> float:
         """Return the figure of images that are one part."""
         return self.figure([self.part(outputs, labels, views)])
-
-
-#: A metric of the user's: from the output, or of several a dictionary by name, and the labels to a number.
-UserFunction = Callable[[Any, Any], Any]
 
 
 def users(metric: str | UserFunction) -> Metric:
@@ -154,7 +145,7 @@ def _found(text: str) -> UserFunction:
     where, _, name = text.rpartition(":")
     if not where or not name.isidentifier():
         raise InvalidValueError(
-            f"{text!r} names no function", hint="package.module:function, or file.py:function"
+            f"`metric` {text!r} names no function", hint="package.module:function, or file.py:function"
         )
     try:
         module = _module_of_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.tasks.decoder_options import DecoderOptions
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DescribeRequest(Request):
         None, "Names of the classes: a file with one a line, or: imagenet, digits.", path="read"
     )
     preparation: PreparationOptions = group(PreparationOptions)
-    decoding: DecoderOptions = group(DecoderOptions)
+    decoding: DecoderOption = group(DecoderOption)
     #: In place of what the file says itself.
     preprocessing: Preprocessing | None = None
 

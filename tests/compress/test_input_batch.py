@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from edgecnn.compress.input_batch import InputBatch
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 PREPARED = {
@@ -18,7 +19,7 @@ def test_a_network_gets_what_the_preprocessing_makes_to_the_bit(name, memory_for
     preprocessing = PREPARED[name]
     frames = np.random.default_rng(0).integers(0, 256, (3, 12, 12, preprocessing.channels), np.uint8)
     batch = InputBatch(preprocessing, "cpu", memory_format)(frames)
-    np.testing.assert_array_equal(batch.numpy(), preprocessing.normalize(frames))
+    np.testing.assert_array_equal(batch.numpy(), prepare.normalize(preprocessing, frames))
     assert batch.is_contiguous(memory_format=memory_format)
 
 
@@ -27,4 +28,4 @@ def test_on_a_gpu_too():
     preprocessing = PREPARED["imagenet"]
     frames = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 3), np.uint8)
     batch = InputBatch(preprocessing, "cuda", torch.channels_last)(frames)
-    np.testing.assert_array_equal(batch.cpu().numpy(), preprocessing.normalize(frames))
+    np.testing.assert_array_equal(batch.cpu().numpy(), prepare.normalize(preprocessing, frames))

@@ -9,7 +9,8 @@ from PIL import Image
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.preprocessing import Preprocessing
 
 datasets = pytest.importorskip("datasets")
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.data.augment import augmentation
+from edgecnn.data.augment import augmented
+from edgecnn.data.augmentations import augmentation
 from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 GREY = Preprocessing(8, crop=1.0, mean=(0.5,), std=(0.25,))
@@ -47,7 +49,8 @@ def loader_threads():
 def test_a_batch_is_the_preprocessing_of_its_images():
     examples = numbered()
     for frames, labels in Loader(examples, GREY, 16).epoch(0):
-        np.testing.assert_array_equal(GREY.normalize(frames), GREY.batch(examples.images[labels]))
+        expected = prepare.batch(GREY, examples.images[labels])
+        np.testing.assert_array_equal(prepare.normalize(GREY, frames), expected)
         assert frames.dtype == np.uint8 and labels.dtype == np.int64
 
 
@@ -281,5 +284,5 @@ def test_augmented_colour_files_give_the_views_of_their_generators(tmp_path):
         for frames, labels in loader.epoch(epoch):
             for frame, label in zip(frames, labels, strict=True):
                 rng = np.random.default_rng([7, epoch, 1 + position])
-                np.testing.assert_array_equal(frame, chosen(files[label], preprocessing, rng))
+                np.testing.assert_array_equal(frame, augmented(chosen, files[label], preprocessing, rng))
                 position += 1

@@ -31,6 +31,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime import prepare
 from edgecnn.zoo import checkpoint, cost, reparameterize
 from edgecnn.zoo.open_network import bare, open_network
 from edgecnn.zoo.structure import differences
@@ -199,7 +200,7 @@ class _Job:
             self.network,
             self.example,
             scheme=scheme,
-            images=self._preprocessing.normalize(np.stack(list(frames))),
+            images=prepare.normalize(self._preprocessing, np.stack(list(frames))),
             seconds=request.seconds,
             threads=request.threads,
             progress=self._progress,

@@ -17,8 +17,10 @@ from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.measure.real_inputs import inputs_of_frames
 from edgecnn.parity import Output
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime import prepare
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: An image as each preprocessing frames it, (H, W, C) uint8.
 _Frames = dict[Preprocessing, npt.NDArray[np.uint8]]
@@ -81,7 +83,7 @@ class Work:
         if self._cache is not None:
             return {item: self._cache.frame(image, item) for item in self._preprocessings}
         picture = open_image(image)
-        return {item: item.frame(picture) for item in self._preprocessings}
+        return {item: prepare.frame(item, picture) for item in self._preprocessings}
 
     def infer(self, frames: list[_Frames], rows: list[int]) -> list[list[Output]]:
         """Return the outputs of each engine."""

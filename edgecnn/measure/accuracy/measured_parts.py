@@ -19,8 +19,9 @@ from edgecnn.measure.accuracy.engine_outputs import Work, joined_outputs
 from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.parity import Output
 from edgecnn.progress import Progress
+from edgecnn.runtime import prepare
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.preprocessing import ImageLike, open_image
+from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.sample_axis import BATCH
 from edgecnn.runtime.samples import unpack
 from edgecnn.tasks.metric import Metric
@@ -97,7 +98,7 @@ def of_images(
         labels = dataset.labels_of(rows)
         sizes = [size for _, size in found if size is not None]
         return [
-            metric.part(given, labels, [engine.preprocessing.view(size) for size in sizes] or None)
+            metric.part(given, labels, [prepare.view(engine.preprocessing, size) for size in sizes] or None)
             for engine, given in zip(work.engines, outputs, strict=True)
         ]
 
