@@ -73,7 +73,7 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
         }
         dataset = _dataset(engine, request, metric, progress)
         accuracy: Accuracy | MeasuredOutputs
-        if isinstance(dataset, LabelledImages) and dataset.labels and _answers_classes(engine):
+        if isinstance(dataset, LabelledImages) and len(dataset.labels) and _answers_classes(engine):
             accuracy = evaluate(engine, dataset, **how)
         else:
             accuracy = measure_outputs(engine, dataset, request.data, **how)
@@ -94,7 +94,7 @@ def _dataset(
     if _answers_classes(engine) and not unlabelled:
         return test_images(engine.manifest, request.data, engine.classes, progress)
     if metric is not None or not Path(request.data).is_dir():
-        return test_images(engine.manifest, request.data, None, progress)
+        return test_images(engine.manifest, request.data, None, progress, task=None)
     # A reference's outputs need no labels: any images will do.
     found = demand_images(list_folder(request.data))
     return LabelledImages(request.data, found.images, [], tuple(found.notes))

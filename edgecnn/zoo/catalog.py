@@ -341,7 +341,9 @@ def architecture(name: str, phi: float | None = None, backbone: str | None = Non
     if phi is None:
         return row
     if "phi" not in row.arguments:
-        raise InvalidValueError(f"{row.name} has no compound scaling", hint="phi is for: efficientnet")
+        raise InvalidValueError(
+            f"{row.name} takes no `phi`: it has no compound scaling", hint="efficientnet does"
+        )
     size = row.size.scaled(compound(phi)[2])
     return dataclasses.replace(
         row,

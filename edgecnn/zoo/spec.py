@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +42,7 @@ class NetworkSpec(Request):
     resolution: Size | None = option(
         None, "Side of the input in pixels, or HEIGHTxWIDTH, instead of `rho`.", read=Size.of
     )
-    rho: float | None = option(None, "Resolution multiplier.")
+    rho: float | None = option(None, "Resolution multiplier.", above=0, most=8)
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
     backbone: str | None = option(
         None, "Network under a detector's or segmenter's head, of: ssdlite, retinanet, unet and other heads."
@@ -92,10 +91,6 @@ class NetworkSpec(Request):
             )
         if self.rho is not None and self.resolution is not None:
             raise InvalidValueError("`rho` and `resolution` say the same thing", hint="give one of them")
-        if self.rho is not None and not (math.isfinite(self.rho) and 0 < self.rho <= 8):
-            raise InvalidValueError(
-                f"rho must be above 0 and at most 8, not {self.rho:g}", hint="rho scales the input's sides"
-            )
         if self.weights == "auto":
             object.__setattr__(self, "weights", self._known_weights())
         if self.is_checkpoint:
@@ -103,8 +98,10 @@ class NetworkSpec(Request):
         self._check_code()
         _ = self.architecture  # its name, and phi
         if not 8 <= min(self.size) <= max(self.size) <= MAX_RESOLUTION:
+            said = "".join(f"`{name}`: " for name in ("resolution", "rho") if getattr(self, name) is not None)
             raise InvalidValueError(
-                f"an input of {self.size} pixels cannot be used", hint=f"8 to {MAX_RESOLUTION} pixels a side"
+                f"{said}an input of {self.size} pixels cannot be used",
+                hint=f"8 to {MAX_RESOLUTION} pixels a side",
             )
 
     def _take_size(self) -> None:
@@ -159,7 +156,7 @@ class NetworkSpec(Request):
         reference.demand()
         read_arguments(self.args)
         if self.phi is not None:
-            raise InvalidValueError(f"{reference.name} has no compound scaling", hint="leave out `phi`")
+            raise InvalidValueError(f"{reference.name} takes no `phi`", hint="leave it out")
         if self.backbone is not None:
             raise InvalidValueError(
                 f"{reference.name} is built by its own code",

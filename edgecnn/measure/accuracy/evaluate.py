@@ -203,7 +203,7 @@ def evaluate(
         "workers": workers,
     }
     logits = [_scores(item, outputs) for item, outputs in zip(engines, given.outputs, strict=True)]
-    labels = np.array(dataset.labels, np.int64)[given.rows]
+    labels = dataset.labels_of(given.rows)
     agreement = None
     if reference is not None:
         parity = parity_of(engines, given.outputs)
@@ -263,7 +263,7 @@ def measure_outputs(
             given = of_samples(engines, dataset)
     labels: Any = None
     if metric is not None and isinstance(dataset, LabelledImages):
-        labels = np.array(dataset.labels, np.int64)[given.rows]
+        labels = dataset.labels_of(given.rows)
     elif metric is not None:
         labels = read_labels(list(dataset), engine.inputs)  # type: ignore[arg-type]
     return MeasuredOutputs(
