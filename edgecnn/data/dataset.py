@@ -14,9 +14,8 @@ import numpy.typing as npt
 from edgecnn.data.label_kinds import LABEL_KINDS, LabelKind
 from edgecnn.data.sequences import ByIndex, Picked
 from edgecnn.errors import DataError
-from edgecnn.runtime.image_files import read_header
+from edgecnn.runtime.image_files import ImageLike, read_header
 from edgecnn.runtime.labels import label_set
-from edgecnn.runtime.preprocessing import ImageLike
 
 #: So many images say whether they all are grey.
 _PEEKED = 32

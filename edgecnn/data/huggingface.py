@@ -16,7 +16,7 @@ from edgecnn.data.label_faults import Faults
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike
 
 
 class EncodedImages:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from edgecnn.backends import listed
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.real_inputs import InputChoice
+from edgecnn.measure.input_choice import InputChoice
+from edgecnn.metric_option import METRIC, UserFunction
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
-from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
@@ -30,6 +31,7 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOption = group(DecoderOption)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class CompareRequest(EngineOptions):
 
     models: tuple[str, ...] = option(help="Model files, the baseline first.", path="read", argument=True)
     batch: int | None = option(
-        None, "Images per inference.", title="a batch", unset="1, or the model's", least=1, most=_MOST_IMAGES
+        None, "Images per inference.", unset="1, or the model's", least=1, most=_MOST_IMAGES
     )
     seconds: float = option(5.0, "Time per model, at least.", least=0.1, most=3600)
     inputs: SampleOptions = group(SampleOptions)
@@ -102,7 +104,8 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        help="Folder with one folder per class, of boxes or of masks; or: digits, mnist, cifar10,"
+        " hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)
@@ -110,7 +113,7 @@ class EvalRequest(EngineOptions):
     reference: Path | None = option(
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )
-    batch: int = option(8, "Images per inference.", title="a batch", least=1, most=_MOST_IMAGES)
+    batch: int = option(8, "Images per inference.", least=1, most=_MOST_IMAGES)
     cache: bool = option(
         False,
         "Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",

@@ -11,7 +11,8 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.sample_files import holds_samples, list_samples
 from edgecnn.data.trained_on import test_images
-from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate, measure_outputs
+from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
+from edgecnn.measure.accuracy.measure_outputs import measure_outputs
 from edgecnn.measure.accuracy.measured_outputs import MeasuredOutputs
 from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity, compare_preprocessing
 from edgecnn.measure.measure_options import EvalRequest
@@ -72,10 +73,12 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
             "progress": progress,
         }
         dataset = _dataset(engine, request, metric, progress)
+        labelled = isinstance(dataset, LabelledImages) and len(dataset.labels) > 0
         accuracy: Accuracy | MeasuredOutputs
-        if isinstance(dataset, LabelledImages) and len(dataset.labels) and _answers_classes(engine):
+        if isinstance(dataset, LabelledImages) and labelled and _answers_classes(engine):
             accuracy = evaluate(engine, dataset, **how)
         else:
+            how["metric"] = metric or (engine.task.metric if labelled else None)
             accuracy = measure_outputs(engine, dataset, request.data, **how)
         parities: tuple[PreprocessingParity, ...] = ()
         if request.preprocessing_parity and isinstance(dataset, LabelledImages):
@@ -93,6 +96,10 @@ def _dataset(
     unlabelled = request.reference is not None and _holds_images_alone(request.data)
     if _answers_classes(engine) and not unlabelled:
         return test_images(engine.manifest, request.data, engine.classes, progress)
+    task = engine.task
+    if metric is None and task.metric is not None and task.metric.needs_views and not unlabelled:
+        task.demand_answers(engine.outputs, engine.path.name)
+        return test_images(engine.manifest, request.data, engine.classes or None, progress, task=task.name)
     if metric is not None or not Path(request.data).is_dir():
         return test_images(engine.manifest, request.data, None, progress, task=None)
     # A reference's outputs need no labels: any images will do.

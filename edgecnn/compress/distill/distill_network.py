@@ -18,6 +18,7 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import has_losses
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
@@ -118,7 +119,8 @@ class FromTeacher:
             shuffle=False,
             drop_last=False,
         )
-        answers = [self.opened(torch.from_numpy(images))[0].argmax(1) for images, _ in loader.epoch(0)]
+        to_input = InputBatch(self.opened.preprocessing)
+        answers = [self.opened(to_input(frames))[0].argmax(1) for frames, _ in loader.epoch(0)]
         if loader.skipped:
             raise DataError(f"{loader.skipped[0]} cannot be read", hint="leave it out")
         test = Examples(held_out, torch.cat(answers).numpy())
