@@ -39,6 +39,7 @@ from edgecnn.quantize.reference import Network, Reference
 from edgecnn.quantize.write_file import versions
 from edgecnn.runtime import prepare
 from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
+from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
@@ -248,6 +249,8 @@ def describe(
             network_outputs.spec(name, (batch, *values.shape[1:]), values.dtype)
             for name, values in built.outputs.items()
         ),
+        task=task(spec),
+        decoder=decoder(spec, built.network),
         preprocessing=spec.preprocessing.to_json(),
         labels=spec.labels,
         architecture=spec.architecture.name,

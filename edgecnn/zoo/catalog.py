@@ -9,6 +9,7 @@ from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
 from edgecnn.zoo.catalog_backbones import BACKBONES
+from edgecnn.zoo.catalog_heads import HEADS
 from edgecnn.zoo.compound import compound
 from edgecnn.zoo.torchvision_files import FILES
 
@@ -322,18 +323,21 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     see="edgecnn models lists them",
     more=lambda table: add_plugins(table, PLUGIN_GROUP, Architecture),
 )
-for _row in (*_ROWS, *BACKBONES):
+for _row in (*_ROWS, *BACKBONES, *HEADS):
     if _row.name in FILES:
         _row = dataclasses.replace(_row, imagenet=f"torchvision:{FILES[_row.name]}")
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
 
 
-def architecture(name: str, phi: float | None = None) -> Architecture:
+def architecture(name: str, phi: float | None = None, backbone: str | None = None) -> Architecture:
     """Return the row of `name` or of an alias; raises UnknownNameError with suggestions.
 
-    `phi` scales a network that has compound scaling, and with it the resolution of the row.
+    `phi` scales a network that has compound scaling, and with it the resolution of the row; `backbone` is
+    what a detector's or segmenter's head stands on, whose means and deviations its images then have.
     """
     row = ARCHITECTURES.get(name)
+    if backbone is not None:
+        row = _over(row, ARCHITECTURES.get(backbone))
     if phi is None:
         return row
     if "phi" not in row.arguments:
@@ -346,4 +350,26 @@ def architecture(name: str, phi: float | None = None) -> Architecture:
         arguments={**row.arguments, "phi": phi},
         resolution=size.said,
         preprocessing=row.preprocessing.at(size),
+    )
+
+
+def _over(row: Architecture, backbone: Architecture) -> Architecture:
+    """Return a head's row over another backbone. Raises InvalidValueError for what is no head or backbone."""
+    if row.backbone is None:
+        heads = ", ".join(item.name for item in ARCHITECTURES if item.backbone is not None)
+        raise InvalidValueError(
+            f"{row.name} has no backbone that could be another", hint=f"`backbone` is for: {heads}"
+        )
+    if backbone.task != "classification":
+        raise InvalidValueError(
+            f"{backbone.name} is no backbone: it has a head of its own", hint="a classifier, as mobilenet_v2"
+        )
+    own = backbone.preprocessing
+    return dataclasses.replace(
+        row,
+        backbone=backbone.name,
+        arguments={**row.arguments, "backbone": backbone.name},
+        preprocessing=dataclasses.replace(
+            row.preprocessing, mean=own.mean, std=own.std, color=own.color, pixels=own.pixels
+        ),
     )
