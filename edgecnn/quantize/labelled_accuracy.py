@@ -74,6 +74,11 @@ class Labelled:
             as_they_are=metric is not None,
         )
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._inputs)
+
     def _measured(self, model: onnx.ModelProto) -> float:
         return self._metric(self._open(model)(self._inputs), self._labels)
 
