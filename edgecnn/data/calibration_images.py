@@ -38,7 +38,7 @@ class Tally:
         """Count samples that come after so many others in a pass; all passes begin with the same."""
         for sample in itertools.islice(samples, max(0, self.count - before), None):
             self.count += 1
-            self._digest.update(sample)
+            self._digest.update(sample if isinstance(sample, bytes) else sample.tobytes())
 
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage records."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,7 @@ class Quantizer:
 
     def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
         exclude = {**exclude, **self._float}
+        self._expected.measure(self._batches())
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
@@ -222,8 +224,8 @@ class Quantizer:
             found.update(ranges.by_scheme(new, dict.fromkeys(missing, self.method)))
 
     def _calibrated(self, recipe: Recipe, model: onnx.ModelProto, tensors: list[str]) -> Observed:
-        """Observe tensors over all images that there is time for; take down how fast this machine is."""
-        left, start, seen = TimeLeft(), self._expected.clock(), 0
+        """Observe tensors over all images that there is time for, and see how fast this machine is."""
+        left, start, seen = TimeLeft(), monotonic(), 0
         batches = self._expected.calibrating(self._batches(), recipe, self._most_images(recipe.images))
 
         def tell(done: int) -> None:
@@ -234,7 +236,8 @@ class Quantizer:
             self._progress(f"calibrate: image {done}{total}{share}")
 
         observed = calibrate.observe(model, tensors, batches, progress=tell)
-        self._expected.learn((self._expected.clock() - start) / seen)
+        if self.time is None:
+            self._expected.learn((monotonic() - start) / seen)
         self._calibrated_images = max(self._calibrated_images, seen)
         self._cut_short |= batches.cut_short
         return observed

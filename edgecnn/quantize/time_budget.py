@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,19 +34,14 @@ class TimeBudget:
         #: What the time is, in seconds.
         self.clock = clock
         self._start = clock()
-        #: Images that the result is run on when all else is done, and the seconds that one takes.
+        #: Images that the result is run on when all else is done, and seconds that are kept for that.
         self.checks = 0
-        self.image = 0.0
+        self.reserved = 0.0
 
     @property
     def passed(self) -> float:
         """Seconds since it began."""
         return self.clock() - self._start
-
-    @property
-    def reserved(self) -> float:
-        """Seconds that checking will take."""
-        return self.checks * self.image
 
     @property
     def left(self) -> float:
@@ -60,19 +56,20 @@ class InTime:
         self,
         batches: Iterable[Batch],
         fewest: int,
-        seconds: Callable[[float], float],
+        seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds` is the time for all of them, where an image takes so many."""
         self._batches, self._fewest, self._seconds, self._clock = batches, fewest, seconds, clock
         #: Whether there were more, once all were taken.
         self.cut_short = False
 
     def __iter__(self) -> Iterator[Batch]:
-        start, seen = self._clock(), 0
+        start, seen = math.inf, 0
         for batch in self._batches:
+            # From the first one on: what comes before is done once.
+            start = min(start, self._clock())
             image = (self._clock() - start) / max(1, seen)
-            if seen >= self._fewest and image * (seen + len(batch)) > self._seconds(image):
+            if seen >= self._fewest and image * (seen + len(batch)) > self._seconds:
                 self.cut_short = True
                 return
             yield batch

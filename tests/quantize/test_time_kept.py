@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from foreign_graphs import head, model_of, stem
 
+from edgecnn.quantize import expected_time
 from edgecnn.quantize.effort_levels import Recipe
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantizer import Quantizer
@@ -38,6 +39,12 @@ class Machine:
                 self.images += len(batch)
 
         return observe(model, tensors, running(), **more)
+
+    def network(self, model):
+        def run(images):
+            self.now += IMAGE * len(images)
+
+        return run
 
     def repair(self, layer, full):
         images = len(layer.exact)
@@ -73,6 +80,7 @@ def quantized(model, monkeypatch):
                 return super().__call__(layer)
 
         monkeypatch.setattr(calibrate, "observe", machine.observe)
+        monkeypatch.setattr(expected_time, "Network", machine.network)
         monkeypatch.setattr(repair_network, "CHEAP", Repair(refit=False, rounding="nearest"))
         images = np.random.default_rng(0).normal(size=(IMAGES, 3, SIDE, SIDE)).astype(np.float32)
         budget = TimeBudget(seconds, lambda: machine.now)
@@ -113,7 +121,7 @@ def test_batches_end_before_the_one_that_would_take_too_long():
     clock = itertools.count()  # a second from each look at it to the next
 
     def taken(seconds, fewest):
-        batches = InTime([np.zeros(2)] * 10, fewest, lambda image: seconds, lambda: next(clock))
+        batches = InTime([np.zeros(2)] * 10, fewest, seconds, lambda: next(clock) / 2)
         return len(list(batches)), batches.cut_short
 
     assert taken(100, 2) == (10, False)
