@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgecnn.data import builtin
 from edgecnn.quantize.graph.load_model import load
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Scans, of which the upper half calibrates and the lower half checks.
@@ -131,8 +132,8 @@ def pictures(network: Network, count: int, *, check: bool) -> np.ndarray:
         crops = [partial(_crop, half, network.preparation.size, rng, 0.6) for half in halves]
         sources += crops * (len(sources) // 2)
     order = [sources[index % len(sources)] for index in rng.permutation(max(count, len(sources)))[:count]]
-    frames = np.stack([network.preparation.frame(make()) for make in order])
-    return np.ascontiguousarray(network.preparation.normalize(frames))
+    frames = np.stack([prepare.frame(network.preparation, make()) for make in order])
+    return np.ascontiguousarray(prepare.normalize(network.preparation, frames))
 
 
 def _open(path: Path | str) -> Image.Image:

@@ -16,7 +16,9 @@ from edgecnn.data import builtin, folder
 from edgecnn.data.dataset import DataSet, Images
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import ImageLike
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Pixels that go through the calibration at a time, four images of 224 x 224: what all the tensors of
 #: a network take at once grows with them.
@@ -123,7 +125,7 @@ class ImageSource:
 
     def builtin(self, count: int) -> Batch:
         """Return built-in images that may calibrate, as one input."""
-        return self.preprocessing.normalize(np.stack(list(self._stream(count, check=False))))
+        return prepare.normalize(self.preprocessing, np.stack(list(self._stream(count, check=False))))
 
     def check_frames(self) -> Frames:
         """Return the images for comparisons, (N, H, W, C) uint8; those that cannot be read are left out."""
@@ -147,7 +149,7 @@ class ImageSource:
             filled = part
             if self.batch:
                 filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            yield self.preprocessing.normalize(filled)
+            yield prepare.normalize(self.preprocessing, filled)
             # Who comes back for more has used it.
             self.tally.add(part, seen)
             seen += len(part)
@@ -158,7 +160,7 @@ class ImageSource:
         for row, file in enumerate(files):
             name = image_name(file, row)
             try:
-                frame = self.preprocessing.frame(file)
+                frame = prepare.frame(self.preprocessing, file)
             except DataError as error:
                 skips.add(row, name, error)
                 self.skipped[name] = Skipped(name, str(error))

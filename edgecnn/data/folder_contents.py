@@ -93,8 +93,8 @@ def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -
             notes = list(dataset.notes)
             split = {}
             for part in ("train", "validation", "test"):
-                labels = getattr(dataset, part).labels
-                counts = np.bincount(labels, minlength=dataset.classes).tolist()
+                examples = getattr(dataset, part)
+                counts = examples.kind.counts(examples.labels, dataset.classes).tolist()
                 split[part] = dict(zip(dataset.class_names, counts, strict=True))
     copies = identity.find_copies(files, [file_size(file) for file in files])
     if copies.note and copies.note not in notes:

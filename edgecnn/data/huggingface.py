@@ -14,7 +14,7 @@ from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike
 
 
 class EncodedImages:

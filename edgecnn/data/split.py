@@ -87,7 +87,7 @@ def complete(
     originals = np.unique(firsts)
     parts = np.zeros(len(train), np.int64)
     parts[originals] = assign(
-        train.labels[originals],
+        train.kind.strata(train.labels)[originals],
         keys[originals],
         (0.0 if test is not None else TEST_SHARE, 0.0 if validation is not None else split.validation),
     )

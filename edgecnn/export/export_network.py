@@ -109,7 +109,7 @@ def _images(request: ExportRequest, progress: Progress) -> ImageSource:
     """List the images that calibrate and check. Raises DataError."""
     network, dataset = request.network, None
     if request.data is not None:
-        dataset = open_for([network.manifest], request.data, progress=progress)
+        dataset = open_for([network.manifest], request.data, task=None, progress=progress)
     return ImageSource.open(
         network.preprocessing,
         calib=request.calib,

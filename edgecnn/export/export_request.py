@@ -34,7 +34,7 @@ class ExportRequest(Int8Options):
         },
     )
     batch: int | None = option(
-        None, "Number of images per inference, fixed.", title="a batch", unset="any", least=1, most=1024
+        None, "Number of images per inference, fixed.", unset="any", least=1, most=1024
     )
     opset: int = option(DEFAULT_OPSET, "ONNX operator set.", least=OPSETS.start, most=OPSETS.stop - 1)
     #: "float32": normalised (N, C, H, W). "uint8": raw (N, H, W, C) frames.

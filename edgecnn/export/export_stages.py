@@ -38,7 +38,9 @@ from edgecnn.quantize.reduce_precision import (
 from edgecnn.quantize.reference import Network, Reference
 from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import versions
+from edgecnn.runtime import prepare
 from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
+from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
@@ -99,7 +101,7 @@ def build(spec: NetworkSpec, images: ImageSource, lineage: Lineage) -> Built:
         lineage.add("fold branches", {"blocks": folded})
     spent = cost.count(network, spec.preprocessing.channels, spec.size)
     frames = images.check_frames()
-    inputs = torch.from_numpy(spec.preprocessing.normalize(frames))
+    inputs = torch.from_numpy(prepare.normalize(spec.preprocessing, frames))
     with torch.inference_mode(), fitting(spec.size):
         parts = [_rows(network(part), len(part)) for part in inputs.split(8)]
     outputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -251,6 +253,8 @@ def describe(
             network_outputs.spec(name, (batch, *values.shape[1:]), values.dtype)
             for name, values in built.outputs.items()
         ),
+        task=task(spec),
+        decoder=decoder(spec, built.network),
         preprocessing=spec.preprocessing.to_json(),
         labels=spec.labels,
         architecture=spec.architecture.name,

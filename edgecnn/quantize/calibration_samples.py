@@ -16,6 +16,7 @@ from edgecnn.data.calibration_images import ImageSource, Tally
 from edgecnn.data.folder import CHECK_SHARE, MIN_IMAGES
 from edgecnn.data.sample_files import list_samples, read_samples
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, pack, views
 
 Array = npt.NDArray[Any]
@@ -72,7 +73,7 @@ class ImageSamples:
 
     def checks(self) -> Array:
         """Return the images for comparisons, as samples."""
-        return self.samples(self.images.preprocessing.normalize(self.images.check_frames()))
+        return self.samples(prepare.normalize(self.images.preprocessing, self.images.check_frames()))
 
     @property
     def most(self) -> int:

@@ -11,12 +11,14 @@ from edgecnn.artifact import Manifest
 from edgecnn.data.sample_files import holds_samples, list_samples, read_labels, read_samples
 from edgecnn.data.trained_on import test_images
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.metric_option import UserFunction
 from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.reference import Network
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import zeros
 from edgecnn.tasks import TASKS, task_of_values
-from edgecnn.tasks.metric import Metric, UserFunction, users
+from edgecnn.tasks.metric import Metric, users
 
 
 class Labelled:
@@ -63,12 +65,12 @@ class Labelled:
             )
         # Of a score, the first class is below its threshold and the second above.
         classes = None if metric is not None else task.classes([item.spec for item in outputs]) or 2
-        found = test_images(manifest, data, classes)
-        if not found.labels:
+        found = test_images(manifest, data, classes, task=None if metric is not None else task.name)
+        if not len(found.images):
             raise DataError(f"{data} holds no images", hint="expected: FOLDER/CLASS/image.jpg")
         return cls(
-            preprocessing.batch(found.images[row] for row in range(len(found.images))),
-            np.array(found.labels),
+            prepare.batch(preprocessing, (found.images[row] for row in range(len(found.images)))),
+            found.labels_of(range(len(found.images))),
             model,
             chosen,
             as_they_are=metric is not None,

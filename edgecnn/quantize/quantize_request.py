@@ -7,12 +7,12 @@ from pathlib import Path
 
 from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
+from edgecnn.metric_option import METRIC, UserFunction
 from edgecnn.options import Request, group, option
 from edgecnn.quantize.int8_options import Int8Options
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
-from edgecnn.tasks.metric import METRIC, UserFunction
 
 
 @dataclass(frozen=True)

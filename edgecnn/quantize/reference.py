@@ -102,9 +102,7 @@ def _at_a_time(images: Array) -> int:
 
 def _without_ones(values: Array) -> Array:
     """Return (N, C, 1, 1) as (N, C): scores that were pooled, which a rewritten graph may have flattened."""
-    while values.ndim > 2 and values.shape[-1] == 1:
-        values = values[..., 0]
-    return values
+    return values[..., 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
 
 
 def with_outputs(model: onnx.ModelProto, wanted: list[Readout]) -> onnx.ModelProto:
@@ -124,6 +122,10 @@ class Reference:
     outputs: list[Output]
     #: (N, C, H, W), or (N, H, W, C) of a model that takes frames.
     images: Array
+
+    def __post_init__(self) -> None:
+        same = [replace(item, values=_without_ones(item.values)) for item in self.outputs]
+        object.__setattr__(self, "outputs", same)
 
     @classmethod
     def of(cls, model: onnx.ModelProto, images: Array, *, optimize: bool = True) -> Reference:

@@ -19,9 +19,10 @@ from edgecnn.parity import Output
 from edgecnn.runtime import labels, sample_axis
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine_inputs import Inputs, by_input, fitting
+from edgecnn.runtime.image_files import ImageLike
 from edgecnn.runtime.image_preparation import PreparesImages
 from edgecnn.runtime.image_stream import stream
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.sample_axis import Infer, SampleAxes
 from edgecnn.runtime.samples import image_spec, is_batched

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, InputError
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import ImageLike
+from edgecnn.runtime.preprocessing import Preprocessing
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +60,7 @@ class PreparesImages:
         """Return images as an input array of this engine; one image that cannot be read is a DataError."""
         if not len(images):
             raise InputError("there are no images to prepare", hint="give at least one")
-        return self.prepare_frames(np.stack([self.preprocessing.frame(image) for image in images]))
+        return self.prepare_frames(np.stack([prepare.frame(self.preprocessing, image) for image in images]))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return fitted images, (N, height, width, channels) uint8, as an input array."""
@@ -75,5 +77,5 @@ class PreparesImages:
         nhwc = spec.layout == "NHWC"
         if spec.dtype == "uint8":
             return frames if nhwc else frames.transpose(0, 3, 1, 2)
-        normalized = preprocessing.normalize(frames).astype(spec.dtype, copy=False)
+        normalized = prepare.normalize(preprocessing, frames).astype(spec.dtype, copy=False)
         return normalized.transpose(0, 2, 3, 1) if nhwc else normalized

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import InvalidValueError
 from edgecnn.operating_system import cores
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike
 from edgecnn.runtime.sample_axis import BATCH
 
 _Result = TypeVar("_Result")

@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
+from edgecnn.metric_option import UserFunction
 from edgecnn.parity import Output
-
-#: Help of the option that names one.
-METRIC = (
-    "Metric of your own, package.module:function or file.py:function: gets outputs and labels, gives a"
-    " number; higher is better."
-)
 
 
 @dataclass(frozen=True)
@@ -34,10 +29,6 @@ class Metric:
     def __call__(self, outputs: Sequence[Output], labels: Any) -> float:
         """Return the figure."""
         return self.function(outputs, labels)
-
-
-#: A metric of the user's: from the output, or of several a dictionary by name, and the labels to a number.
-UserFunction = Callable[[Any, Any], Any]
 
 
 def users(metric: str | UserFunction) -> Metric:
@@ -81,7 +72,7 @@ def _found(text: str) -> UserFunction:
     where, _, name = text.rpartition(":")
     if not where or not name.isidentifier():
         raise InvalidValueError(
-            f"{text!r} names no function", hint="package.module:function, or file.py:function"
+            f"`metric` {text!r} names no function", hint="package.module:function, or file.py:function"
         )
     try:
         module = _module_of_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)

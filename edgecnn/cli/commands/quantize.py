@@ -115,8 +115,8 @@ def _write(request: QuantizeRequest | RequantizeRequest, show: Progress) -> Quan
 def _faster(request: QuantizeRequest | RequantizeRequest, show: Any) -> dict[str, Any]:
     """Return how fast the result is beside its source, measured in turn on this machine."""
     from edgecnn.data.sample_files import holds_samples
+    from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
     from edgecnn.measure.latency.profile_engines import profile
-    from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice
     from edgecnn.quantize.quantize_request import QuantizeRequest
     from edgecnn.runtime import load
 

@@ -20,8 +20,10 @@ from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.measure.real_inputs import inputs_of_frames
 from edgecnn.parity import Output
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime import prepare
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.sample_axis import BATCH
 from edgecnn.runtime.samples import unpack
 
@@ -97,7 +99,7 @@ class _Work:
         if self._cache is not None:
             return {item: self._cache.frame(image, item) for item in self._preprocessings}
         picture = open_image(image)
-        return {item: item.frame(picture) for item in self._preprocessings}
+        return {item: prepare.frame(item, picture) for item in self._preprocessings}
 
     def infer(self, frames: list[_Frames]) -> list[list[Output]]:
         """Return the outputs of each engine."""

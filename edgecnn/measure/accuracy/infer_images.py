@@ -16,7 +16,7 @@ from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError
 from edgecnn.operating_system import cores
 from edgecnn.progress import Progress, silent
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike
 
 _Read = TypeVar("_Read")
 _Result = TypeVar("_Result")
