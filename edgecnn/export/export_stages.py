@@ -36,6 +36,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Network, Reference
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import versions
 from edgecnn.runtime import prepare
 from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
@@ -179,6 +180,9 @@ def reduce_graph(
     progress: Progress,
 ) -> Reduced:
     """Return the graph in the precision and with the input that are asked for."""
+    within = None if request.time is None else TimeBudget(request.time)
+    if within is not None:
+        within.checks = 2 * len(reference.images)  # as it is chosen, and as it is written
     how = Reduction(
         request.precision,
         request.resolved_target,
@@ -186,7 +190,7 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=images.most,
     )
     parent = None
