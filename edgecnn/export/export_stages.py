@@ -37,7 +37,8 @@ from edgecnn.quantize.reduce_precision import (
 )
 from edgecnn.quantize.reference import Network, Reference
 from edgecnn.quantize.write_file import versions
-from edgecnn.runtime import prepare
+from edgecnn.runtime import labels, prepare
+from edgecnn.tasks import NetworkEnd, task_of
 from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
 from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.input_errors import fitting
@@ -140,7 +141,10 @@ def simplify_graph(
     """Return the graph simplified, its layers, and PyTorch's outputs, which its other forms have to give."""
     model = simplify.simplify(model)
     lineage.add("simplify", {"nodes": len(model.graph.node)})
-    reference = Reference(_references(model, built), built.inputs.numpy())
+    outputs, spec = _references(model, built), request.network
+    end = NetworkEnd([item.spec for item in outputs], spec.size, labels.count(spec.labels))
+    meaning = task_of(task(spec), end, decoder(spec, built.network))
+    reference = Reference(outputs, built.inputs.numpy(), meaning)
     reference.check_budget(request.budget)
     if request.precision != "float32":  # else the check at the end is this one
         what = "the float32 graph"
