@@ -9,6 +9,7 @@ import onnx
 
 from edgecnn.quantize.graph import patterns
 from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.integer_activations import swish_floor
 from edgecnn.quantize.graph.not_finite import infinite_tensors
 from edgecnn.quantize.graph.patterns import (
     ACTIVATION,
@@ -76,6 +77,8 @@ class Placement:
     pooled: dict[str, str]
     #: Weighted nodes that are quantized.
     compute: list[onnx.NodeProto]
+    #: Quantized sum or product by a constant: that constant.
+    constants: dict[str, str]
     #: Node that stays float: the rule that says so. Activations belong to the node that they follow and
     #: are not listed beside it; neither are nodes that only move values, or compute shapes.
     float_nodes: dict[str, str]
@@ -140,6 +143,7 @@ def place(
         own_scales=placer.own_scales(),
         pooled=placer.pooled(),
         compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
+        constants=placer.constants(),
         float_nodes=dict(placer.left_float()),
     )
 
@@ -167,6 +171,8 @@ class _Placer:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
                 far = pattern.node.name in apart
                 pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
+                if len(pattern.inputs) < len(pattern.node.input) and pattern.op in ("Add", "Mul"):
+                    pattern.kind = POINTWISE
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _gaining(self) -> set[str]:
@@ -300,14 +306,36 @@ class _Placer:
 
     def floors(self, shares: Mapping[str, str]) -> dict[str, float]:
         """Return for what only an activation reads the value below which that gives all but zero."""
-        grouped = {*shares, *shares.values()}
+        if self.scheme.symmetric:
+            return {}
+        fit = self.wanted - {*shares, *shares.values(), *self.graph.outputs}
         return {
-            item.inputs[0]: _FLOORS[item.op]
+            name: floor
             for item in self.patterns
-            if item.kind == ACTIVATION and item.op in _FLOORS and not self.scheme.symmetric
-            if item.inputs[0] in self.wanted - grouped and item.inputs[0] not in self.graph.outputs
-            if all(reader in item.parts for reader in self.graph.consumers(item.inputs[0]))
+            for name, floor, parts in self._floor(item)
+            if name in fit and all(reader in parts for reader in self.graph.consumers(name))
         }
+
+    def _floor(self, item: patterns.Pattern) -> Iterator[tuple[str, float, list[onnx.NodeProto]]]:
+        """Yield what an activation reads, below what it is all but zero, and the nodes of the activation."""
+        low = swish_floor(self.graph, item.node) if item.node.op_type == "Mul" else None
+        if low is not None:
+            clip = next(node for node in self._before(item.node) if node.op_type == "Clip")
+            (addition,) = self._before(clip)
+            source = next(name for name in item.node.input if name in addition.input)
+            yield source, low, [addition, item.node]
+        elif item.kind == ACTIVATION and item.op in _FLOORS:
+            yield item.inputs[0], _FLOORS[item.op], item.parts
+
+    def _before(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        made = (self.graph.producer(name) for name in node.input)
+        return [maker for maker in made if maker is not None]
+
+    def constants(self) -> dict[str, str]:
+        """Return the constants that quantized sums and products read."""
+        arithmetic = [item.node for item in self.patterns if item.kind == ARITHMETIC]
+        found = {node.name: patterns.integer_constant(self.graph, node) for node in arithmetic}
+        return {name: constant for name, constant in found.items() if constant is not None}
 
     def sharing(self) -> Iterator[Sharing]:
         """Yield the nodes by which tensors share a scale."""

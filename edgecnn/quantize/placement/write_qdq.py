@@ -63,6 +63,8 @@ def insert(
     for node in writer.graph.nodes:
         if node.name in computed:
             nodes += writer.weights(node)
+        elif node.name in placement.constants:
+            nodes.append(writer.constant(node, placement.constants[node.name]))
         elif writer.would_be_rounded(node):
             nodes += writer.shield(node)
         node.input[:] = [writer.read(node, name) for name in node.input]
@@ -174,13 +176,26 @@ class _Writer:
             quantized = make_room_for_bias(quantized, bias, input_scale)
         nodes = [
             self._stored(
-                node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis
+                node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis, "weight"
             )
         ]
         if bias is not None and self.scheme.quantize_bias:
             values, scale = quantize_bias(bias, input_scale, quantized.scale)
-            nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0))
+            nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0, "bias"))
         return nodes
+
+    def constant(self, node: onnx.NodeProto, name: str) -> onnx.NodeProto:
+        """Turn the constant of a sum or a product into codes of the scheme's activations, behind one scale."""
+        value = self.graph.constant(name)
+        low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
+        if value.size == 1:  # a code of one step is exact
+            scale, zero = np.float32(high - low), np.array(int(low < 0), self.scheme.activation)
+        else:
+            scale, zero = scale_and_zero(low, high, self.scheme)
+        limits = np.iinfo(zero.dtype)
+        codes = np.clip(np.rint(value / scale) + zero, limits.min, limits.max).astype(zero.dtype)
+        position = list(node.input).index(name)
+        return self._stored(node, position, codes, np.array(scale), zero, None, "constant")
 
     def _bias(self, node: onnx.NodeProto, channels: int) -> npt.NDArray[np.float32] | None:
         """Return a constant bias of one value per channel; None if the node has no such bias."""
@@ -196,10 +211,11 @@ class _Writer:
         values: npt.NDArray[np.integer],
         scale: npt.NDArray[np.float32],
         zero: npt.NDArray[np.integer],
-        axis: int,
+        axis: int | None,
+        what: str,
     ) -> onnx.NodeProto:
         # Named by the reading node: two nodes may read one weight and scale its bias differently.
-        tensor = f"{node.name}/{'weight' if position == 1 else 'bias'}"
+        tensor = f"{node.name}/{what}"
         inputs = [
             self._constant(f"{tensor}_quantized", values),
             self._constant(f"{tensor}_scale", scale),

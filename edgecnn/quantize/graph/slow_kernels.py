@@ -1,0 +1,37 @@
+"""Layers that ONNX Runtime computes slower in int8 than in float on x86, conversions on either side included.
+
+Measured with ONNX Runtime 1.31 on AVX-512 VNNI, one thread, between quantized neighbours (benchmarks/slow_kernels.py):
+its int8 convolution gathers the bytes under the kernel for each pixel, and multiplies four of them at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+
+from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.weighted_layer import view_of
+
+#: Images have one channel or three: gathering so few bytes at a time takes longer than float's multiplications,
+#: unless there are many outputs for each. 3 to 32 take 1.2 to 1.5 times as long as in float, 3 to 64 less.
+_CHANNELS = 3
+_PRODUCTS = 96
+#: The depthwise kernel takes 16 channels at a time, and what is left over one by one. From 25 taps on, as many
+#: as 5 x 5 has, that is slower than float; with 9 it comes to the same.
+_TOGETHER = 16
+_TAPS = 25
+FEW_CHANNELS = "slower in int8: few input channels"
+LEFT_OVER = f"slower in int8: depthwise, channels no multiple of {_TOGETHER}"
+
+
+def slow_kernel(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """Return the rule by which a layer with constant weights is better left in float; None for others."""
+    layer = view_of(graph, node)
+    if node.op_type != "Conv" or len(layer.shape) != 4:
+        return None
+    taps = math.prod(layer.shape[2:])
+    if layer.groups == 1 and layer.inputs <= _CHANNELS and taps > 1:
+        return FEW_CHANNELS if layer.inputs * layer.outputs <= _PRODUCTS else None
+    depthwise = layer.groups == layer.inputs == layer.outputs
+    return LEFT_OVER if depthwise and taps >= _TAPS and layer.inputs % _TOGETHER else None
