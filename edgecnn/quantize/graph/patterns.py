@@ -49,7 +49,7 @@ PATTERNS: dict[str, str] = {
 #: A tensor times a function of itself is an activation with a name: by the first of these in the function.
 _GATES = {
     "Softplus": "Mish", "Log": "Mish", "Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu",
-    "Tanh": "Gelu", "Clip": "HardSwish",
+    "Tanh": "Gelu", "Clip": "HardSwish", "Relu": "PRelu",
 }  # fmt: skip
 _GATED = "gated activation"
 #: What a function of one tensor is that divides by a root of its means, and what tells that it does.
@@ -134,8 +134,7 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
     if kind in (ARITHMETIC, JOIN) and variable < len(node.input):
         if kind == ARITHMETIC and scheme.integer_constants and integer_constant(graph, node):
             return kind, None
-        does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
-        return (FLOAT if kind == JOIN else POINTWISE), f"it {does} a constant"
+        return (FLOAT if kind == JOIN else POINTWISE), by_constant(op)
     if op == "ReduceMean" and not over_height_and_width(graph, node):
         return FLOAT, no_form
     if op in ("Resize", "Upsample") and (mode := attribute(node, "mode", "nearest")) != "nearest":
@@ -145,6 +144,11 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
     if op == "Pad" and not pads_with_range(graph, node):
         return FLOAT, "it pads with a value other than zero"
     return (POINTWISE, no_form) if kind == POOL and op in scheme.left_float else (kind, None)
+
+
+def by_constant(op: str) -> str:
+    """Return the rule by which an Add, Mul or Concat with a constant stays float."""
+    return f"it {dict(Add='adds', Mul='multiplies by', Concat='joins')[op]} a constant"
 
 
 def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
@@ -199,9 +203,11 @@ def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
         operators = {part.op_type for part in gate}
         # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
         alone = len(gate) == 1 and gate[0].op_type in scheme.needs_output
-        alone |= scheme.integer_constants and swish_floor(graph, node) is not None
+        leak = node.op_type == "Add" and any(part.op_type == "Mul" and is_slope(graph, part) for part in gate)
+        if scheme.integer_constants and (leak or swish_floor(graph, node) is not None):
+            continue
         activation = node.op_type == "Mul" and gate and not alone and not operators & _REDUCTIONS
-        if activation or _name_of(gate) == _NORMALIZATION:
+        if activation or leak or _name_of(gate) == _NORMALIZATION:
             gates[node.name] = gate
             inner.update(part.name for part in gate)
     return gates

@@ -11,7 +11,7 @@ import math
 import onnx
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.graph.weighted_layer import view_of
+from edgecnn.quantize.graph.weighted_layer import is_weighted, view_of
 
 #: Images have one channel or three: gathering so few bytes at a time takes longer than float's multiplications,
 #: unless there are many outputs for each. 3 to 32 take 1.2 to 1.5 times as long as in float, 3 to 64 less.
@@ -31,7 +31,17 @@ def slow_kernel(graph: Graph, node: onnx.NodeProto) -> str | None:
     if node.op_type != "Conv" or len(layer.shape) != 4:
         return None
     taps = math.prod(layer.shape[2:])
-    if layer.groups == 1 and layer.inputs <= _CHANNELS and taps > 1:
+    if layer.groups == 1 and layer.inputs <= _CHANNELS and taps > 1 and _is_first(graph, node):
         return FEW_CHANNELS if layer.inputs * layer.outputs <= _PRODUCTS else None
     depthwise = layer.groups == layer.inputs == layer.outputs
     return LEFT_OVER if depthwise and taps >= _TAPS and layer.inputs % _TOGETHER else None
+
+
+def _is_first(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether no layer with weights stands before a node: it reads an image, perhaps a prepared one."""
+    before = graph.producer(node.input[0])
+    while before is not None:
+        if is_weighted(graph, before):
+            return False
+        before = next((made for made in map(graph.producer, before.input) if made is not None), None)
+    return True

@@ -166,14 +166,31 @@ class _Placer:
         for pattern in self.patterns:
             if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
                 pattern.kind, pattern.rule = FLOAT, FAR_APART
+        for pattern in self.patterns:
+            if (
+                pattern.kind == ARITHMETIC
+                and self._adds_constant(pattern)
+                and not self._made_of_codes(pattern)
+            ):
+                pattern.kind, pattern.rule = POINTWISE, patterns.by_constant(pattern.op)
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
                 far = pattern.node.name in apart
                 pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
-                if len(pattern.inputs) < len(pattern.node.input) and pattern.op in ("Add", "Mul"):
+                if pattern.op in ("Add", "Mul") and self._adds_constant(pattern):
                     pattern.kind = POINTWISE
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
+
+    def _adds_constant(self, pattern: patterns.Pattern) -> bool:
+        return len(pattern.inputs) < len(pattern.node.input)
+
+    def _made_of_codes(self, pattern: patterns.Pattern) -> bool:
+        """Return whether an integer kernel makes what a sum or product by a constant reads."""
+        before = self._made_by.get(pattern.inputs[0])
+        while before is not None and before.kind == ACTIVATION and before.op in self.scheme.fuses:
+            before = self._made_by.get(before.inputs[0])
+        return before is not None and before.kind in (COMPUTE, ARITHMETIC, POOL, JOIN, KEEP_SCALE)
 
     def _gaining(self) -> set[str]:
         """Return the tensors for which int8 pays: their values reach a quantized weighted sum in it."""

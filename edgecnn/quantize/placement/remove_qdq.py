@@ -209,8 +209,10 @@ class _Reader:
         if not self.graph.is_constant(node.input[0]):
             raise _foreign(f"{node.name or node.op_type} reads {node.input[0]!r}, which nothing quantizes")
         scale, zero = self._constants(node)
-        if zero.dtype == np.uint8 and not scale.ndim and is_ours(
-            node.name, f"{self.graph.consumers(node.output[0])[0].name}/constant/dequantize"
+        if (
+            zero.dtype == np.uint8
+            and not scale.ndim
+            and is_ours(node.name, f"{self.graph.consumers(node.output[0])[0].name}/constant/dequantize")
         ):
             self.stored[node.output[0]] = node
             return

@@ -176,7 +176,13 @@ class _Writer:
             quantized = make_room_for_bias(quantized, bias, input_scale)
         nodes = [
             self._stored(
-                node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis, "weight"
+                node,
+                1,
+                quantized.values,
+                quantized.scale,
+                np.zeros(quantized.scale.shape, np.int8),
+                axis,
+                "weight",
             )
         ]
         if bias is not None and self.scheme.quantize_bias:
