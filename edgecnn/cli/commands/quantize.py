@@ -17,6 +17,7 @@ from edgecnn.quantize.quantize_request import QuantizeRequest, RequantizeRequest
 if TYPE_CHECKING:
     from edgecnn.quantize.write_file import QuantizedFile
 
+
 @click.command("quantize")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
 @request_options.options(QuantizeRequest)

@@ -1,11 +1,11 @@
 """Activations of straight pieces as the sums and products that an engine has integer kernels for.
 
-ONNX Runtime computes HardSwish and PRelu in floats: between two quantized tensors that is a DequantizeLinear, two
-slow operators and a QuantizeLinear. Sums and products of codes it has, and what a clip cuts off a QuantizeLinear does.
+ONNX Runtime computes HardSwish and PRelu in floats: between two quantized tensors that is a DequantizeLinear,
+two slow operators and a QuantizeLinear. Sums and products of codes it has; clips come with a QuantizeLinear.
 
-- HardSigmoid after a layer, clip(a x + b, 0, 1), is a clip of that layer with its weights times a, and b in its bias.
-- HardSwish after a layer, x clip(a x + b, 0, 1), is z clip(z + b / sqrt(a), 0, 1 / sqrt(a)) of z = sqrt(a) x: that
-  factor is the layer's, too.
+- HardSigmoid after a layer, clip(a x + b, 0, 1), is a clip of that layer, a in its weights, b in its bias.
+- HardSwish after a layer, x clip(a x + b, 0, 1), is z clip(z + b / sqrt(a), 0, 1 / sqrt(a)) of z = sqrt(a) x:
+  that factor is the layer's, too.
 - PRelu with the slopes s is x + relu((s - 1) x) where none is above 1, else x + (1 - s) relu(-x).
 """
 

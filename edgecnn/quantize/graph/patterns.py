@@ -58,7 +58,7 @@ _REDUCTIONS = frozenset({"ReduceMean", "GlobalAveragePool", "ReduceSum", "Reduce
 _ROOTS = frozenset({"Sqrt", "Pow", "ReduceL2"})
 #: Such functions have so many nodes at most: GELU's by tanh nine, a normalization with its factors fourteen.
 _LONGEST = 16
-#: By how many times factors may differ that are rounded to eight bits with one scale: a hundredth at most then.
+#: By how many times factors may differ that are rounded to eight bits with one scale: to a hundredth then.
 _ALIKE = 4
 
 
@@ -148,7 +148,8 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
 
 def by_constant(op: str) -> str:
     """Return the rule by which an Add, Mul or Concat with a constant stays float."""
-    return f"it {dict(Add='adds', Mul='multiplies by', Concat='joins')[op]} a constant"
+    does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
+    return f"it {does} a constant"
 
 
 def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:

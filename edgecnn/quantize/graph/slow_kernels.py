@@ -1,7 +1,8 @@
 """Layers that ONNX Runtime computes slower in int8 than in float on x86, conversions on either side included.
 
-Measured with ONNX Runtime 1.31 on AVX-512 VNNI, one thread, between quantized neighbours (benchmarks/slow_kernels.py):
-its int8 convolution gathers the bytes under the kernel for each pixel, and multiplies four of them at a time.
+Measured with ONNX Runtime 1.31 on AVX-512 VNNI, one thread, between quantized neighbours
+(benchmarks/slow_kernels.py): its int8 convolution gathers the bytes under the kernel for each pixel, and
+multiplies four of them at a time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import onnx
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.weighted_layer import is_weighted, view_of
 
-#: Images have one channel or three: gathering so few bytes at a time takes longer than float's multiplications,
+#: Images have one channel or three: gathering so few bytes at a time takes longer than float's products,
 #: unless there are many outputs for each. 3 to 32 take 1.2 to 1.5 times as long as in float, 3 to 64 less.
 _CHANNELS = 3
 _PRODUCTS = 96
-#: The depthwise kernel takes 16 channels at a time, and what is left over one by one. From 25 taps on, as many
-#: as 5 x 5 has, that is slower than float; with 9 it comes to the same.
+#: The depthwise kernel takes 16 channels at a time, and what is left over one by one. From 25 taps on (5 x 5)
+#: that is slower than float; with 9 it comes to the same.
 _TOGETHER = 16
 _TAPS = 25
 FEW_CHANNELS = "slower in int8: few input channels"
@@ -38,7 +39,7 @@ def slow_kernel(graph: Graph, node: onnx.NodeProto) -> str | None:
 
 
 def _is_first(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Return whether no layer with weights stands before a node: it reads an image, perhaps a prepared one."""
+    """Return whether no layer with weights stands before a node: it reads an image, or a prepared one."""
     before = graph.producer(node.input[0])
     while before is not None:
         if is_weighted(graph, before):

@@ -9,7 +9,6 @@ import onnx
 
 from edgecnn.quantize.graph import patterns
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.graph.integer_activations import swish_floor
 from edgecnn.quantize.graph.not_finite import infinite_tensors
 from edgecnn.quantize.graph.patterns import (
     ACTIVATION,
@@ -21,6 +20,7 @@ from edgecnn.quantize.graph.patterns import (
     POINTWISE,
     POOL,
 )
+from edgecnn.quantize.placement.floors import floors
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import CLIPS, Scheme
 
@@ -29,18 +29,12 @@ _FUSED = "fused"  # into the quantized node before it
 _BELONGS = "belongs"  # to a float node before it, or is exact
 _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
-
-
-#: Where activations end that are zero below: HardSwish to the bit, the others to less than 0.003.
-_FLOORS = {"HardSwish": -3.0, "Swish": -8.0, "Mish": -8.0, "Gelu": -4.0}
 #: Operators whose outputs hold some of the values of their input.
 _PARTING = ("Split", "Slice", "Gather")
 #: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
 _FINEST = 1 / 128
 #: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
 NOT_FINITE = "its values are not finite"
-
-
 #: Why tensors that meet in a concatenation, or come out of one, do not share a scale (`shared_scales.apart`).
 FAR_APART = "ranges that differ more than 16-fold"
 
@@ -167,26 +161,22 @@ class _Placer:
             if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
                 pattern.kind, pattern.rule = FLOAT, FAR_APART
         for pattern in self.patterns:
-            if (
-                pattern.kind == ARITHMETIC
-                and self._adds_constant(pattern)
-                and not self._made_of_codes(pattern)
-            ):
+            if self._with_constant(pattern) and not self._reads_codes(pattern):
                 pattern.kind, pattern.rule = POINTWISE, patterns.by_constant(pattern.op)
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
                 far = pattern.node.name in apart
-                pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
-                if pattern.op in ("Add", "Mul") and self._adds_constant(pattern):
-                    pattern.kind = POINTWISE
+                rule = FAR_APART if far else f"no int8 after it: {pattern.op}"
+                pattern.kind, pattern.rule = POINTWISE if self._with_constant(pattern) else FLOAT, rule
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
-    def _adds_constant(self, pattern: patterns.Pattern) -> bool:
-        return len(pattern.inputs) < len(pattern.node.input)
+    def _with_constant(self, pattern: patterns.Pattern) -> bool:
+        """Return whether a node is a sum or product by a constant, in integers."""
+        return pattern.kind == ARITHMETIC and len(pattern.inputs) < len(pattern.node.input)
 
-    def _made_of_codes(self, pattern: patterns.Pattern) -> bool:
-        """Return whether an integer kernel makes what a sum or product by a constant reads."""
+    def _reads_codes(self, pattern: patterns.Pattern) -> bool:
+        """Return whether an integer kernel makes what a node reads."""
         before = self._made_by.get(pattern.inputs[0])
         while before is not None and before.kind == ACTIVATION and before.op in self.scheme.fuses:
             before = self._made_by.get(before.inputs[0])
@@ -325,28 +315,8 @@ class _Placer:
         """Return for what only an activation reads the value below which that gives all but zero."""
         if self.scheme.symmetric:
             return {}
-        fit = self.wanted - {*shares, *shares.values(), *self.graph.outputs}
-        return {
-            name: floor
-            for item in self.patterns
-            for name, floor, parts in self._floor(item)
-            if name in fit and all(reader in parts for reader in self.graph.consumers(name))
-        }
-
-    def _floor(self, item: patterns.Pattern) -> Iterator[tuple[str, float, list[onnx.NodeProto]]]:
-        """Yield what an activation reads, below what it is all but zero, and the nodes of the activation."""
-        low = swish_floor(self.graph, item.node) if item.node.op_type == "Mul" else None
-        if low is not None:
-            clip = next(node for node in self._before(item.node) if node.op_type == "Clip")
-            (addition,) = self._before(clip)
-            source = next(name for name in item.node.input if name in addition.input)
-            yield source, low, [addition, item.node]
-        elif item.kind == ACTIVATION and item.op in _FLOORS:
-            yield item.inputs[0], _FLOORS[item.op], item.parts
-
-    def _before(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        made = (self.graph.producer(name) for name in node.input)
-        return [maker for maker in made if maker is not None]
+        grouped = {*shares, *shares.values()}
+        return floors(self.graph, self.patterns, self.wanted - grouped.union(self.graph.outputs))
 
     def constants(self) -> dict[str, str]:
         """Return the constants that quantized sums and products read."""

@@ -174,24 +174,15 @@ class _Writer:
             # Whatever the scheme: ONNX Runtime makes an int32 of a float bias, too, and does not look
             # whether it fits.
             quantized = make_room_for_bias(quantized, bias, input_scale)
-        nodes = [
-            self._stored(
-                node,
-                1,
-                quantized.values,
-                quantized.scale,
-                np.zeros(quantized.scale.shape, np.int8),
-                axis,
-                "weight",
-            )
-        ]
+        zero = np.zeros(quantized.scale.shape, np.int8)
+        nodes = [self._stored(node, 1, quantized.values, quantized.scale, zero, axis, "weight")]
         if bias is not None and self.scheme.quantize_bias:
             values, scale = quantize_bias(bias, input_scale, quantized.scale)
             nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0, "bias"))
         return nodes
 
     def constant(self, node: onnx.NodeProto, name: str) -> onnx.NodeProto:
-        """Turn the constant of a sum or a product into codes of the scheme's activations, behind one scale."""
+        """Turn the constant of a sum or a product into codes of the scheme's activations, with one scale."""
         value = self.graph.constant(name)
         low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
         if value.size == 1:  # a code of one step is exact
