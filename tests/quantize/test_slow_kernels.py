@@ -1,12 +1,14 @@
 """Layers that ONNX Runtime computes slower in int8 stay float, by a rule with a name."""
 
 import numpy as np
+import onnx
 import pytest
 from foreign_graphs import decibels, drawn, head, images, model_of, node, run
 
 from edgecnn.quantize.graph.index import Graph
-from edgecnn.quantize.graph.slow_kernels import FEW_CHANNELS, LEFT_OVER
+from edgecnn.quantize.graph.slow_kernels import FEW_CHANNELS, LAST_POOL, LEFT_OVER
 from edgecnn.quantize.placement.place import place
+from edgecnn.quantize.placement.remove_qdq import strip
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.targets import CPU, OPENVINO, PORTABLE
 
@@ -74,3 +76,39 @@ def test_a_layer_of_few_channels_inside_is_no_first_layer():
     model = model_of((nodes, [drawn("w1", 2, 3, 1, 1), drawn("w2", 8, 2, 3, 3)]), head())
     assert np.isfinite(run(model, images())).all()
     assert place(Graph(model), CPU).float_nodes == {}
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_pooling_behind_the_last_convolution_is_float_between_tensors_of_one_scale(last, tmp_path):
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], name="first"),
+        node("Relu", ["a"], ["r"], name="r1"),
+        node("MaxPool", ["r"], ["m"], name="maxpool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["m", "w2"], ["b"], name="second", pads=[1] * 4),
+        node("Relu", ["b"], ["f"], name="r2"),
+    ]
+    weights = [drawn("w1", 8, 3, 1, 1), drawn("w2", 8, 8, 3, 3)]
+    if last:
+        pool = node("MaxPool", ["r"], ["f"], name="maxpool", kernel_shape=[2, 2])
+        nodes, weights = [*nodes[:2], pool], weights[:1]
+    model = model_of((nodes, weights), head())
+    placement = place(Graph(model), CPU)
+    assert placement.float_nodes == ({"maxpool": LAST_POOL} if last else {})
+    assert placement.shares["f" if last else "m"] == "r"
+    made = quantize(model, [images(16)], CPU, "minmax").model
+    assert decibels(run(model, images()), run(made, images())) > 25
+    found = optimized(made, tmp_path / "optimized.onnx")
+    pool = next(item for item in found.graph.node if "MaxPool" in item.op_type)
+    before = next(item for item in found.graph.node if pool.input[0] in item.output)
+    assert (before.op_type == "DequantizeLinear") is last
+    assert [item.name for item in strip(made).model.graph.node] == [item.name for item in model.graph.node]
+
+
+def optimized(model, path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load(path)

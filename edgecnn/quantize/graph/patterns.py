@@ -7,7 +7,7 @@ Runtime's QDQ selectors, which name the operators with an integer kernel.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -190,6 +190,14 @@ def integer_constant(graph: Graph, node: onnx.NodeProto) -> str | None:
         return constants[0]
     alike = np.abs(value).min() * _ALIKE >= np.abs(value).max()
     return constants[0] if node.op_type == "Mul" and (alike or is_slope(graph, node)) else None
+
+
+def integer_constants(graph: Graph, matched: Iterable[Pattern]) -> dict[str, str]:
+    """Return the constants that sums and products read which are quantized, by the name of the node."""
+    found = {
+        item.node.name: integer_constant(graph, item.node) for item in matched if item.kind == ARITHMETIC
+    }
+    return {name: constant for name, constant in found.items() if constant is not None}
 
 
 def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:

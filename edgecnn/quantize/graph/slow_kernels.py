@@ -22,6 +22,9 @@ _PRODUCTS = 96
 #: that is slower than float; with 9 it comes to the same.
 _TOGETHER = 16
 _TAPS = 25
+#: The pooling kernel for bytes is fast where channels lie side by side, as convolutions want them; behind the
+#: last one they do not, and it takes eight times as long as float's.
+LAST_POOL = "slower in int8: max pooling behind the last convolution"
 FEW_CHANNELS = "slower in int8: few input channels"
 LEFT_OVER = f"slower in int8: depthwise, channels no multiple of {_TOGETHER}"
 
@@ -36,6 +39,20 @@ def slow_kernel(graph: Graph, node: onnx.NodeProto) -> str | None:
         return FEW_CHANNELS if layer.inputs * layer.outputs <= _PRODUCTS else None
     depthwise = layer.groups == layer.inputs == layer.outputs
     return LEFT_OVER if depthwise and taps >= _TAPS and layer.inputs % _TOGETHER else None
+
+
+def slow_pool(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether a node is a max pooling whose values reach no convolution any more."""
+    if node.op_type != "MaxPool":
+        return False
+    seen, waiting = set[str](), [node.output[0]]
+    while waiting:
+        for reader in graph.consumers(waiting.pop()):
+            if reader.op_type == "Conv":
+                return False
+            waiting += [name for name in reader.output if name not in seen]
+            seen.update(reader.output)
+    return True
 
 
 def _is_first(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -20,6 +20,7 @@ from edgecnn.quantize.graph.patterns import (
     POINTWISE,
     POOL,
 )
+from edgecnn.quantize.graph.slow_kernels import LAST_POOL, slow_pool
 from edgecnn.quantize.placement.floors import floors
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.targets import CLIPS, Scheme
@@ -73,6 +74,8 @@ class Placement:
     compute: list[onnx.NodeProto]
     #: Quantized sum or product by a constant: that constant.
     constants: dict[str, str]
+    #: Nodes that compute in float between tensors of one scale.
+    aside: frozenset[str]
     #: Node that stays float: the rule that says so. Activations belong to the node that they follow and
     #: are not listed beside it; neither are nodes that only move values, or compute shapes.
     float_nodes: dict[str, str]
@@ -137,7 +140,8 @@ def place(
         own_scales=placer.own_scales(),
         pooled=placer.pooled(),
         compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
-        constants=placer.constants(),
+        constants=patterns.integer_constants(graph, placer.patterns),
+        aside=frozenset(item.node.name for item in placer.active if item.rule == LAST_POOL),
         float_nodes=dict(placer.left_float()),
     )
 
@@ -274,6 +278,9 @@ class _Placer:
             self.active += ready
             waiting = [item for item in waiting if item not in ready]
             changed = bool(ready)
+        for item in self.active:
+            if self.scheme.skips_slow_kernels and slow_pool(self.graph, item.node):
+                item.rule = LAST_POOL
 
     def _carries(self, item: patterns.Pattern) -> bool:
         source, results = item.inputs[0], self._inner(item.outputs)
@@ -317,12 +324,6 @@ class _Placer:
             return {}
         grouped = {*shares, *shares.values()}
         return floors(self.graph, self.patterns, self.wanted - grouped.union(self.graph.outputs))
-
-    def constants(self) -> dict[str, str]:
-        """Return the constants that quantized sums and products read."""
-        arithmetic = [item.node for item in self.patterns if item.kind == ARITHMETIC]
-        found = {node.name: patterns.integer_constant(self.graph, node) for node in arithmetic}
-        return {name: constant for name, constant in found.items() if constant is not None}
 
     def sharing(self) -> Iterator[Sharing]:
         """Yield the nodes by which tensors share a scale."""

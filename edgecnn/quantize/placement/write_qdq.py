@@ -65,6 +65,8 @@ def insert(
             nodes += writer.weights(node)
         elif node.name in placement.constants:
             nodes.append(writer.constant(node, placement.constants[node.name]))
+        elif node.name in placement.aside:
+            nodes += writer.aside(node)
         elif writer.would_be_rounded(node):
             nodes += writer.shield(node)
         node.input[:] = [writer.read(node, name) for name in node.input]
@@ -160,6 +162,26 @@ class _Writer:
         ]
         shielded, name = self._shielded[node.name], f"{node.name}/input/dequantize"
         return [self._node("DequantizeLinear", inputs, shielded, name, axis=1)]
+
+    def aside(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Let a node that only moves values do so in float: by its integer kernel both scales are the same.
+
+        So what it reads has a scale of the next larger number.
+        """
+        source = node.input[0]
+        if source not in self._codes:
+            return []
+        scale, zero = self._scales[source]
+        read = self._shielded[node.name] = self._tensors.fresh(f"{node.name}/input_dequantized")
+        constants = [
+            self._constant(f"{node.name}/input_scale", np.nextafter(scale, np.float32(np.inf))),
+            self._constant(f"{node.name}/input_zero", zero),
+        ]
+        return [
+            self._node(
+                "DequantizeLinear", [self._codes[source], *constants], read, f"{node.name}/input/dequantize"
+            )
+        ]
 
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
