@@ -19,7 +19,7 @@ from edgecnn.quantize.placement.remove_qdq import exclusions, strip, to_scheme
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE, SCHEMES
 from edgecnn.tasks.compare import compare
 
 RNG = np.random.default_rng(0)

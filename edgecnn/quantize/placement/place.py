@@ -23,7 +23,7 @@ from edgecnn.quantize.graph.patterns import (
 from edgecnn.quantize.graph.slow_kernels import LAST_POOL, slow_pool
 from edgecnn.quantize.placement.floors import floors
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
