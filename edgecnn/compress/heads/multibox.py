@@ -21,7 +21,7 @@ _LEAST, _NEGATIVES = 0.5, 3
 
 
 class MultiBoxLoss(HeadLoss):
-    """Cross entropy over the classes and the background, whose hardest anchors count, and smooth L1 of offsets."""
+    """Cross entropy over classes and background, whose hardest anchors count, and smooth L1 of offsets."""
 
     def __init__(self, settings: Mapping[str, Any], size: Size) -> None:
         super().__init__(settings, size, tiling.ssd)
@@ -40,7 +40,9 @@ class MultiBoxLoss(HeadLoss):
             wanted = encoded(truth.corners[found[taken]], self.anchors[taken], self.settings["coding"])
             of_boxes = of_boxes + F.smooth_l1_loss(boxes[row, taken], wanted, reduction="sum")
         taken = columns > 0
-        losses = F.cross_entropy(scores.flatten(0, 1), columns.flatten(), reduction="none").view(columns.shape)
+        losses = F.cross_entropy(scores.flatten(0, 1), columns.flatten(), reduction="none").view(
+            columns.shape
+        )
         counted = taken | self._hardest(losses.detach(), taken, free)
         return (of_boxes + losses[counted].sum()) / taken.sum().clamp_min(1)
 
