@@ -103,7 +103,7 @@ def train(data, seed: int) -> dict[str, onnx.ModelProto]:
     images, labels = (torch.from_numpy(part[::2]) for part in data)
     torch.manual_seed(seed)
     network = Small().train()
-    rounds, batch = 12, 32
+    rounds, batch = 6, 32
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1e-2, total_steps=rounds * (len(images) // batch)
