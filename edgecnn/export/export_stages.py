@@ -36,6 +36,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Network, Reference
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import versions
 from edgecnn.runtime import labels, prepare
 from edgecnn.tasks import NetworkEnd, task_of
@@ -185,6 +186,9 @@ def reduce_graph(
     progress: Progress,
 ) -> Reduced:
     """Return the graph in the precision and with the input that are asked for."""
+    within = None if request.time is None else TimeBudget(request.time)
+    if within is not None:
+        within.checks = 2 * len(reference.images)  # as it is chosen, and as it is written
     how = Reduction(
         request.precision,
         request.resolved_target,
@@ -192,7 +196,7 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=images.most,
     )
     parent = None

@@ -28,12 +28,11 @@ from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparati
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
-from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
-    SCAN_IMAGES,
     Checked,
     Reduced,
     Reduction,
@@ -42,6 +41,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given, task_of_network
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import image_sizes, image_spec
@@ -73,11 +73,12 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
+    within = None if request.time is None else TimeBudget(request.time)
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
         finetune = trainer(source.model, source.trained_on()) if trainer else None
-        reduced = _reduce(request, source, stages, finetune)
+        reduced = _reduce(request, source, stages, within, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
         checked = _check(source, reduced)
@@ -174,7 +175,11 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
 
 
 def _reduce(
-    request: QuantizeRequest, source: _Source, progress: Progress, finetune: Finetune | None
+    request: QuantizeRequest,
+    source: _Source,
+    progress: Progress,
+    within: TimeBudget | None,
+    finetune: Finetune | None,
 ) -> Reduced:
     """Return the float16 form, or the int8 form that keeps the budget or else most of the network."""
     how = Reduction(
@@ -185,13 +190,15 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=source.samples.most,
     )
     labelled = None
     if request.data:
         prepared = source.said.preprocessing if source.said else None
         labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
+    if within is not None:
+        within.checks = len(source.reference.images) + (labelled.count if labelled else 0)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(

@@ -57,7 +57,7 @@ def command(
         figure.check(path)
     with common.progress(None) as show:
         done = evaluate_model(request, show)
-    if not no_store:
+    if not no_store and done.is_plain:
         keep("eval", done.engine, done.to_json())
     _draw(done, plots)
     if as_json:
@@ -96,6 +96,7 @@ def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
     common.print_facts(
         [
             *_facts(accuracy),
+            *_averaged_facts(done),
             *_cache_facts(done.cache),
             *_parity_facts(done.parities),
             *(("wrote", str(path)) for path in plots),
@@ -205,6 +206,13 @@ def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
         ("images", f"{accuracy.n} of {accuracy.data}{left_out}"),
         ("time", f"{accuracy.seconds:.1f} s, {rate:.0f} images/s, decoding {decoding}"),
     ]
+
+
+def _averaged_facts(done: Evaluated) -> list[tuple[str, str]]:
+    if done.is_plain:
+        return []
+    models = f" and {1 + len(done.request.ensemble)} models" if done.request.ensemble else ""
+    return [("averaged", f"class probabilities of {done.views.count} views{models}; not stored")]
 
 
 def _cache_facts(cache: FrameCache | None) -> list[tuple[str, str]]:
