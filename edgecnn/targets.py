@@ -45,6 +45,10 @@ class Scheme:
       quantized, so that ONNX Runtime leaves its weights alone (`write_qdq.insert`): the codes through a
       DequantizeLinear of its own, or else the tensor as it is before its QuantizeLinear. The latter takes
       the integer kernel from the node before in ONNX Runtime, and costs TensorRT nothing.
+    - `integer_constants`: whether Add and Mul have an integer kernel for a constant beside a feature map.
+      Where they have, activations of straight pieces are written so (`graph.integer_activations`).
+    - `skips_slow_kernels`: whether layers stay float that an engine computes slower in int8
+      (`graph.slow_kernels`).
     """
 
     name: str
@@ -58,6 +62,8 @@ class Scheme:
     needs_output: frozenset[str]
     left_float: frozenset[str]
     float_reads_codes: bool
+    integer_constants: bool
+    skips_slow_kernels: bool
     weight_bits: int = 8
 
     @property
@@ -91,6 +97,8 @@ PORTABLE = Scheme(
     needs_output=frozenset(),
     left_float=frozenset(),
     float_reads_codes=False,
+    integer_constants=False,
+    skips_slow_kernels=False,
 )  # fmt: skip
 #: The fast form on x86 with VNNI for ONNX Runtime, and good for OpenVINO; TensorRT refuses it.
 #: The operators are those that ONNX Runtime's QDQ selectors turn into QLinearConv and its like.
@@ -107,6 +115,8 @@ CPU = Scheme(
     | {"Sigmoid", "LeakyRelu"},
     left_float=frozenset({"ReduceMean", "Resize", "Upsample", "ConvTranspose"}),
     float_reads_codes=True,
+    integer_constants=True,
+    skips_slow_kernels=True,
 )
 #: The fast form for OpenVINO, which joins pointwise operators as TensorRT does, and takes asymmetric ranges.
 #: The pairs inside of a Swish that give ONNX Runtime integer kernels cost OpenVINO what int8 saves.

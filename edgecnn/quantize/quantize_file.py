@@ -16,6 +16,7 @@ from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
@@ -139,7 +140,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
     sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size, sizes)
+    model = prepare(given.model, request.preparation.size or _described_size(known, given.model), sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -172,6 +173,15 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
         manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
     notes += _check_reference(request, reference, model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes)
+
+
+def _described_size(known: Manifest | None, model: onnx.ModelProto) -> Size | None:
+    """Return the size of the images that a manifest says for a file which leaves it open; else None."""
+    inputs = [spec for spec in input_specs(model) if len(spec.shape) == 4]
+    open_ended = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
+    if known is None or known.preprocessing is None or not open_ended:
+        return None
+    return Preprocessing.from_json(known.preprocessing).size
 
 
 def _reduce(

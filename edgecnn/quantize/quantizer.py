@@ -19,6 +19,7 @@ from edgecnn.quantize.graph.index import Graph, batch_of
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
+from edgecnn.quantize.placement.engine_form import in_engine_form
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.placement.shared_scales import measured, place_by_ranges
 from edgecnn.quantize.quantized import Quantized
@@ -66,13 +67,15 @@ class Quantizer:
         images: int | None = None,
         time: TimeBudget | None = None,
     ) -> None:
-        self.model = model
         self.time = time
         self._count = images
         self._expected = ExpectedTime(model, scheme, time)
         self.scheme = scheme
         self.chosen = chosen
+        self.model = model
         self._float = self._left_float()
+        if not chosen.only:
+            self.model = model = in_engine_form(model, scheme, self._float)
         self.method = method
         self.macs = macs_by_node(model)
         self._batches = batches

@@ -13,9 +13,7 @@ BACKGROUND, UNDECIDED = -1, -2
 
 
 @torch.no_grad()
-def matched(
-    truth: Truth, anchors: Tensor, *, least: float, background: float, best: str
-) -> Tensor:
+def matched(truth: Truth, anchors: Tensor, *, least: float, background: float, best: str) -> Tensor:
     """Return the object of each anchor, (anchors,) int64, or `BACKGROUND`, or `UNDECIDED`.
 
     An object takes the anchors that overlap it by `least`, and none those below `background`. So that no

@@ -40,7 +40,9 @@ class MultiBoxLoss(HeadLoss):
             wanted = encoded(truth.corners[found[taken]], self.anchors[taken], self.settings["coding"])
             of_boxes = of_boxes + F.smooth_l1_loss(boxes[row, taken], wanted, reduction="sum")
         taken = columns > 0
-        losses = F.cross_entropy(scores.flatten(0, 1), columns.flatten(), reduction="none").view(columns.shape)
+        losses = F.cross_entropy(scores.flatten(0, 1), columns.flatten(), reduction="none").view(
+            columns.shape
+        )
         counted = taken | self._hardest(losses.detach(), taken, free)
         return (of_boxes + losses[counted].sum()) / taken.sum().clamp_min(1)
 

@@ -135,7 +135,8 @@ def test_simota(truths, torchvision):
     strides = loss.anchors[None, :, 2]
     raw = outputs["boxes"]
     decoded = torch.cat(
-        [(raw[..., :2] + loss.anchors[:, :2]) * strides[..., None], raw[..., 2:].exp() * strides[..., None]], 2
+        [(raw[..., :2] + loss.anchors[:, :2]) * strides[..., None], raw[..., 2:].exp() * strides[..., None]],
+        2,
     )
     labels = torch.zeros(len(truths), 4, 5)
     for row, item in enumerate(truths):
