@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgecnn.data import builtin
 from edgecnn.quantize.graph.load_model import load
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preparation_options import PreparationOptions, levels, numbers
 from edgecnn.runtime.preprocessing import Preprocessing
 
@@ -161,8 +162,8 @@ def pictures(network: Network, count: int, *, check: bool) -> list[Image.Image]:
 def prepared(network: Network, images: list[Image.Image]) -> np.ndarray:
     """Return pictures as the network takes them, (N, channels, height, width) float32."""
     preparation = network.preparation
-    frames = np.stack([preparation.frame(image) for image in images])
-    return np.ascontiguousarray(preparation.normalize(frames))
+    frames = np.stack([prepare.frame(preparation, image) for image in images])
+    return np.ascontiguousarray(prepare.normalize(preparation, frames))
 
 
 def _open(path: Path | str) -> Image.Image:

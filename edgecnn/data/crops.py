@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 
@@ -26,7 +27,7 @@ def random_crops(
         photo = photos[index % len(photos)]
         box = random_box(photo.size, (0.2, 1.0), rng)
         view = photo.resize((preprocessing.width, preprocessing.height), Image.Resampling.BILINEAR, box=box)
-        frame = preprocessing.frame_of(view)
+        frame = prepare.frame_of(preprocessing, view)
         yield frame[:, ::-1] if rng.random() < 0.5 else frame
 
 

@@ -17,8 +17,9 @@ import PIL
 
 from edgecnn import files
 from edgecnn.errors import DataError, OutputError
-from edgecnn.runtime.image_files import BACKGROUND, read_file
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import BACKGROUND, ImageLike, read_file
+from edgecnn.runtime.preprocessing import Preprocessing
 
 
 class FrameCache:
@@ -38,7 +39,7 @@ class FrameCache:
         """
         content = _content(image)
         if content is None:
-            return preprocessing.frame(image)
+            return prepare.frame(preprocessing, image)
         shape = (*preprocessing.size, preprocessing.channels)
         path = self._path(content, preprocessing)
         try:
@@ -50,7 +51,7 @@ class FrameCache:
             with self._lock:
                 self.found += 1
             return pixels.reshape(shape)
-        frame = preprocessing.frame(image)
+        frame = prepare.frame(preprocessing, image)
         self._keep(path, frame)
         with self._lock:
             self.decoded += 1

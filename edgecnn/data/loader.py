@@ -6,28 +6,36 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgecnn.data.augment import Augmentation
+from edgecnn.data.augment import applied, prepared
+from edgecnn.data.augmentations import Augmentation
 from edgecnn.data.dataset import Examples
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 #: A finished frame (H, W, C), or the picture that the augmentation starts from.
 _Source = npt.NDArray[np.uint8] | Image.Image
 
-#: A network's input (n, C, H, W) float32, and the classes (n,) int64.
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+#: Frames, (n, H, W, C) uint8, that `prepare.normalize` makes a network's input of, and the classes
+#: (n,) int64.
+Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+#: So many batches are prepared while one is used.
+_AHEAD = 3
 
 
 class Loader:
     """Batches of `examples`, prepared in a few threads that stay a bounded number of batches ahead.
+
+    The threads share each batch, so that the first one of an epoch is soon there.
 
     Batch k of epoch e, augmentation included, depends on the seed, e and k alone, so a resumed run sees
     what an uninterrupted one would have seen.
@@ -69,7 +77,8 @@ class Loader:
                 f"a batch of {batch} is more than the {len(examples)} images", hint="make the batch smaller"
             )
         self._examples = examples
-        self._preprocessing = preprocessing
+        #: How the images became frames, and what is still to do with those.
+        self.preprocessing = preprocessing
         self._size = batch
         self._augmentation = augmentation if augmentation is not None and augmentation.changes else None
         self._seed = seed
@@ -111,16 +120,15 @@ class Loader:
         stop = threading.Event()
         with ThreadPoolExecutor(self._workers, "edgecnn-loader") as pool:
             pending = deque(
-                pool.submit(self._batch, order, epoch, span, stop)
-                for span in itertools.islice(spans, self._workers + 1)
+                self._started(pool, order, epoch, span, stop) for span in itertools.islice(spans, _AHEAD)
             )
             try:
                 while pending:
-                    inputs, labels = pending.popleft().result()
+                    frames, labels = pending.popleft().result()
                     for span in itertools.islice(spans, 1):
-                        pending.append(pool.submit(self._batch, order, epoch, span, stop))
+                        pending.append(self._started(pool, order, epoch, span, stop))
                     if len(labels):
-                        yield inputs, labels
+                        yield frames, labels
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
@@ -131,27 +139,49 @@ class Loader:
         count = min(self._size, len(self._examples) - first)
         return range(first + rank * count // world, first + (rank + 1) * count // world)
 
-    def _batch(
-        self, order: npt.NDArray[np.int64], epoch: int, positions: range, stop: threading.Event
-    ) -> Batch:
-        shape = (*self._preprocessing.size, self._preprocessing.channels)
+    def _started(
+        self,
+        pool: ThreadPoolExecutor,
+        order: npt.NDArray[np.int64],
+        epoch: int,
+        positions: range,
+        stop: threading.Event,
+    ) -> _Unfinished:
+        """Return a batch of which each thread prepares a part."""
+        shape = (*self.preprocessing.size, self.preprocessing.channels)
         frames = np.empty((len(positions), *shape), np.uint8)
-        rows: list[int] = []
-        for position in positions:
+        parts = min(self._workers, len(positions))
+        ends = [len(positions) * part // parts for part in range(parts + 1)] if parts else []
+        futures = [
+            pool.submit(self._prepare, order, epoch, positions[first:last], frames[first:last], stop)
+            for first, last in itertools.pairwise(ends)
+        ]
+        return _Unfinished(frames, futures, self._examples)
+
+    def _prepare(
+        self,
+        order: npt.NDArray[np.int64],
+        epoch: int,
+        positions: range,
+        frames: npt.NDArray[np.uint8],
+        stop: threading.Event,
+    ) -> list[int | None]:
+        """Fill frames by the images at these positions; return their rows, None where nothing is."""
+        rows: list[int | None] = []
+        for number, position in enumerate(positions):
             if stop.is_set():
                 break
             found = self._readable(int(order[position]))
-            if found is None:
-                continue
-            row, source = found
-            if isinstance(source, Image.Image):
-                assert self._augmentation is not None
-                # Never the numbers that made the order: those have no third word.
-                rng = np.random.default_rng([self._seed, epoch, 1 + position])
-                source = self._augmentation.apply(source, self._preprocessing, rng)
-            frames[len(rows)] = source
-            rows.append(row)
-        return self._preprocessing.normalize(frames[: len(rows)]), self._examples.labels[rows]
+            if found is not None:
+                row, source = found
+                if isinstance(source, Image.Image):
+                    assert self._augmentation is not None
+                    # Never the numbers that made the order: those have no third word.
+                    rng = np.random.default_rng([self._seed, epoch, 1 + position])
+                    source = applied(self._augmentation, source, self.preprocessing, rng)
+                frames[number] = source
+            rows.append(None if found is None else row)
+        return rows
 
     def _readable(self, row: int) -> tuple[int, _Source] | None:
         """Return the example of this row, or of the next readable one; None where none takes its place."""
@@ -173,9 +203,9 @@ class Loader:
             image = self._examples.images[row]
             name = image_name(image, row)
             if self._augmentation is not None:
-                source: _Source = self._augmentation.prepare(image, self._preprocessing)
+                source: _Source = prepared(self._augmentation, image, self.preprocessing)
             else:
-                source = self._preprocessing.frame(image)
+                source = prepare.frame(self.preprocessing, image)
         except DataError as error:
             self._skips.add(row, name, error)
             return None
@@ -192,3 +222,20 @@ class Loader:
             if size <= self._room and row not in self._kept:
                 self._room -= size
                 self._kept[row] = source
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """A batch whose frames are being filled, a part by each of `futures`."""
+
+    frames: npt.NDArray[np.uint8]
+    futures: Sequence[Future[list[int | None]]]
+    examples: Examples
+
+    def result(self) -> Batch:
+        """Return the batch when it is whole, without the images that could not be read."""
+        rows = [row for future in self.futures for row in future.result()]
+        there = [row for row in rows if row is not None]
+        full = len(there) == len(self.frames)
+        frames = self.frames if full else self.frames[[row is not None for row in rows]]
+        return frames, self.examples.labels[there]

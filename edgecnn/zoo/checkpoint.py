@@ -21,6 +21,7 @@ from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import cost, network_outputs, own_network, reparameterize
 from edgecnn.zoo.create import build
+from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.reference import read_arguments
 from edgecnn.zoo.spec import NetworkSpec
@@ -60,6 +61,8 @@ def describe(
             network_outputs.spec(name, ("batch", *values.shape[1:]), values.dtype)
             for name, values in tried.outputs.items()
         ),
+        task=task(spec),
+        decoder=decoder(spec, network),
         preprocessing=preprocessing.to_json(),
         labels=labels,
         architecture=spec.recorded_name,

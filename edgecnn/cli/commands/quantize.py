@@ -137,8 +137,8 @@ def _speed(
 
 def _measured(request: QuantizeRequest | RequantizeRequest) -> dict[str, Any]:
     from edgecnn.data.sample_files import holds_samples
+    from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
     from edgecnn.measure.latency.quick_ratio import quick_ratio
-    from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice
     from edgecnn.quantize.quantize_request import QuantizeRequest
     from edgecnn.runtime import load
 

@@ -18,13 +18,15 @@ from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import has_losses
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
+from edgecnn.data.dataset import DataSet, Examples, Images, file_size
 from edgecnn.data.loader import Loader
+from edgecnn.data.sequences import Joined, Picked
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.image_folder import demand_images, list_folder
@@ -117,7 +119,8 @@ class FromTeacher:
             shuffle=False,
             drop_last=False,
         )
-        answers = [self.opened(torch.from_numpy(images))[0].argmax(1) for images, _ in loader.epoch(0)]
+        to_input = InputBatch(self.opened.preprocessing)
+        answers = [self.opened(to_input(frames))[0].argmax(1) for frames, _ in loader.epoch(0)]
         if loader.skipped:
             raise DataError(f"{loader.skipped[0]} cannot be read", hint="leave it out")
         test = Examples(held_out, torch.cat(answers).numpy())
@@ -148,8 +151,8 @@ def _with(labelled: DataSet, folder: Path) -> DataSet:
 
 def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], list[str]]:
     """Return the files that are no copies of images that validate or test, and what to say of the others."""
-    held_out = Joined([labelled.validation.images, labelled.test.images])
-    every = Joined([held_out, files])
+    held_out: Images = Joined([labelled.validation.images, labelled.test.images])
+    every: Images = Joined([held_out, files])
     sizes = [identity.size(every[row]) for row in range(len(every))]
     found = identity.find_copies(every, sizes)
     rest = [

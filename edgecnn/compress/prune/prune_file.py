@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edgecnn import files, targets
 from edgecnn.artifact import Manifest, Step
 from edgecnn.compress.class_scores import demand_trainable, gives_scores
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timer, Timing
 from edgecnn.compress.prune.prune_network import Finetune, Pruned, prune
@@ -30,6 +31,7 @@ from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime import prepare
 from edgecnn.zoo import checkpoint, cost, reparameterize
 from edgecnn.zoo.open_network import bare, open_network
 from edgecnn.zoo.structure import differences
@@ -198,7 +200,7 @@ class _Job:
             self.network,
             self.example,
             scheme=scheme,
-            images=self._preprocessing.normalize(np.stack(list(frames))),
+            images=prepare.normalize(self._preprocessing, np.stack(list(frames))),
             seconds=request.seconds,
             threads=request.threads,
             progress=self._progress,
@@ -265,7 +267,8 @@ class _Job:
         assert self._dataset is not None
         size = min(64, len(self._dataset.train))
         loader = Loader(self._dataset.train, self._preprocessing, size, seed=self.spec.seed)
-        for number, (images, classes) in enumerate(loader.epoch(0)):
+        to_input = InputBatch(self._preprocessing)
+        for number, (frames, classes) in enumerate(loader.epoch(0)):
             if number * size >= _IMAGES:
                 break
-            yield torch.from_numpy(images), torch.from_numpy(classes)
+            yield to_input(frames), torch.from_numpy(classes)

@@ -25,7 +25,7 @@ from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.quantizer import Quantized
+from edgecnn.quantize.quantized import Quantized
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.range_methods import Range
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.compress.class_scores import scores
+from edgecnn.compress.input_batch import InputBatch, to_device
 from edgecnn.compress.losses import measuring, own_loss
 from edgecnn.data.loader import Loader
 from edgecnn.zoo.code_errors import told
@@ -28,12 +29,13 @@ def evaluate(
     training = network.training
     network.eval().to(device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
+    to_input = InputBatch(loader.preprocessing, device)
     measure = _classified if classifies else _own
     with torch.inference_mode(), contextlib.nullcontext() if classifies else measuring(network):
-        for images, labels in loader.epoch(0, rank=rank, world=world):
-            wanted = torch.from_numpy(labels).to(device)
+        for frames, labels in loader.epoch(0, rank=rank, world=world):
+            images, wanted = to_input(frames), to_device(labels, device)
             with told():
-                sums += measure(network, torch.from_numpy(images).to(device), wanted).to(sums)
+                sums += measure(network, images, wanted).to(sums)
     network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
     return hits / max(1, count) if classifies else None, total / max(1, count), int(count)

@@ -24,7 +24,7 @@ from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data import trained_on
-from edgecnn.data.augment import augmentation
+from edgecnn.data.augmentations import augmentation
 from edgecnn.data.dataset import DataSet
 from edgecnn.data.loader import Loader
 from edgecnn.data.trained_on import open_for

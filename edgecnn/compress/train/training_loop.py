@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from edgecnn.compress.input_batch import InputBatch, to_device
 from edgecnn.compress.losses import one_hot
 from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train import resume_state as states
@@ -138,6 +140,7 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.precision = MixedPrecision(self.options.amp, accelerator.device)
         self._format = torch.channels_last if self.options.channels_last else torch.contiguous_format
+        self._input = InputBatch(task.train.preprocessing, accelerator.device, self._format)
         task.network.to(accelerator.device).to(memory_format=self._format)  # type: ignore[call-overload]
         task.objective.to(accelerator.device)
         self.steps = sum(stage.epochs for stage in task.stages) * len(task.train)
@@ -157,7 +160,7 @@ class _Run:
         return self.history
 
     def batch(
-        self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], stage: int, step: int
+        self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], stage: int, step: int
     ) -> tuple[Tensor, Tensor]:
         """Return images and target distributions on the device, mixed if that is asked."""
         options, device = self.options, self.accelerator.device
@@ -167,10 +170,14 @@ class _Run:
         torch.default_generator.manual_seed(drawn)  # torch.manual_seed takes a millisecond
         if device.type == "cuda":
             torch.cuda.manual_seed(drawn)
-        # Moved first: a processor takes longer to reorder a batch than a GPU to get it.
-        given = torch.from_numpy(images).to(device).to(memory_format=self._format)
-        targets = one_hot(torch.from_numpy(labels).to(device), self.task.classes, options.label_smoothing)
-        return mix(given, targets, np.random.default_rng(seed), mixup=options.mixup, cutmix=options.cutmix)
+        targets = one_hot(to_device(labels, device), self.task.classes, options.label_smoothing)
+        return mix(
+            self._input(frames),
+            targets,
+            np.random.default_rng(seed),
+            mixup=options.mixup,
+            cutmix=options.cutmix,
+        )
 
 
 class _RunningStage:
@@ -221,10 +228,10 @@ class _RunningStage:
         offset = max(0, self._first - epoch * self._per_epoch)
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         batches = self._task.train.epoch(self._before + epoch, start=offset, rank=rank, world=world)
-        for number, (images, labels) in enumerate(batches, start=offset):
+        for number, (frames, labels) in enumerate(batches, start=offset):
             step = epoch * self._per_epoch + number
-            self._take_step(images, labels, step)
-            self._clock.images += len(images) * world
+            self._take_step(frames, labels, step)
+            self._clock.images += len(frames) * world
             if self._clock.due("report", REPORT_SECONDS):
                 self._report(step + 1, self._losses.item() / (number + 1))
             within = number + 1 < self._per_epoch
@@ -232,9 +239,9 @@ class _RunningStage:
                 self._check(self._losses.item(), epoch)
                 self._save(step + 1)
 
-    def _take_step(self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], step: int) -> None:
+    def _take_step(self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], step: int) -> None:
         optimizers.set_rate(self._optimizer, step, self._steps, self._warmup)
-        loss = self._model(*self._run.batch(images, labels, self._index, step))
+        loss = self._model(*self._run.batch(frames, labels, self._index, step))
         self._run.precision.backward(loss, self._optimizer)
         if self._options.clip is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._options.clip)

@@ -46,6 +46,9 @@ PATTERNS: dict[str, str] = {
     **dict.fromkeys(("Pow", "Log", "Reciprocal"), POINTWISE),
     **dict.fromkeys(("Shape", "Size", "ConstantOfShape", "Range"), SHAPE),
 }
+#: Why a weighted sum of a softmax's shares stays float, such as the mean of a box's side over 16 bins: a step
+#: of its int8 weights moves the side by a tenth of a cell, and it costs next to nothing.
+AVERAGES = "it averages a distribution: Softmax"
 #: A tensor times a function of itself is an activation with a name: by the first of these in the function.
 _GATES = {
     "Softplus": "Mish", "Log": "Mish", "Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu",
@@ -163,6 +166,8 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
         return "its weights are a vector"
     if node.op_type == "MatMul" and weight.ndim > 2:
         return "its weights are more than one matrix"
+    if view_of(graph, node).outputs == 1 and _is_distribution(graph, node.input[0]):
+        return AVERAGES
     # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
     # disagree on which scale is whose.
     if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
@@ -198,6 +203,14 @@ def integer_constants(graph: Graph, matched: Iterable[Pattern]) -> dict[str, str
         item.node.name: integer_constant(graph, item.node) for item in matched if item.kind == ARITHMETIC
     }
     return {name: constant for name, constant in found.items() if constant is not None}
+
+
+def _is_distribution(graph: Graph, tensor: str) -> bool:
+    """Return whether the values of a tensor are those of a softmax, moved at most."""
+    maker = graph.producer(tensor)
+    while maker is not None and PATTERNS.get(maker.op_type) == KEEP_SCALE:
+        maker = graph.producer(maker.input[0])
+    return maker is not None and maker.op_type == "Softmax"
 
 
 def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
