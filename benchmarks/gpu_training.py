@@ -20,11 +20,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train.train_options import PRECISIONS, TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.loader import Batch, Loader
 from edgecnn.data.open_dataset import open_dataset
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import NetworkSpec
 from edgecnn.zoo.open_network import open_network
 
@@ -45,7 +47,8 @@ def rows() -> list[list[str]]:
         spec = NetworkSpec(name, resolution=size, num_classes=10, **options)
         loader = Loader(data, spec.preprocessing, BATCH, workers=12)
         batches = list(loader.epoch(0))
-        images = torch.cat([torch.from_numpy(batch) for batch, _ in batches]).cuda()
+        to_input = InputBatch(spec.preprocessing, "cuda")
+        images = torch.cat([to_input(frames) for frames, _ in batches])
         labels = torch.cat([torch.from_numpy(batch) for _, batch in batches]).cuda()
         alone = loading(loader)
         for precision in PRECISIONS:
@@ -56,7 +59,7 @@ def rows() -> list[list[str]]:
                 if number:  # the first round compiles kernels and fills the loader's memory
                     pairs.append((mine, plain))
             ratio = statistics.median(a / b for a, b in pairs)
-            ready, _ = ours(open_network(spec).network, Ready(batches), precision)
+            ready, _ = ours(open_network(spec).network, Ready(batches, spec.preprocessing), precision)
             figures = [f"{statistics.median(column):.0f}" for column in zip(*pairs, strict=True)]
             figures += [f"{ratio:.2f}", f"{loss:.3f}", f"{ready:.0f}", f"{alone:.0f}"]
             made.append([name, str(size), precision, *figures])
@@ -67,7 +70,8 @@ def rows() -> list[list[str]]:
 class Ready:
     """Batches that lie in memory, in place of a loader."""
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[Batch], preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
         self._batches = [batch for batch in batches if len(batch[1]) == BATCH]
 
     def __len__(self) -> int:

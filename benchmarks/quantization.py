@@ -29,6 +29,7 @@ from edgecnn.quantize.escalate import Verdict, escalate
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reference import logits
+from edgecnn.runtime import prepare
 from edgecnn.runtime.image_folder import find_images
 from edgecnn.targets import target
 from edgecnn.tasks.compare import compare
@@ -52,10 +53,12 @@ def images(folder: Path | None, preprocessing) -> tuple[np.ndarray, np.ndarray, 
             builtin.frames(preprocessing, count, check=check, digit_images=False)
             for count, check in ((CALIBRATION, False), (CHECKS, True))
         ]
-        return *(preprocessing.normalize(part) for part in frames), "crops of the built-in photographs"
+        return *(
+            prepare.normalize(preprocessing, part) for part in frames
+        ), "crops of the built-in photographs"
     files = find_images(folder)
     order = np.random.default_rng(0).permutation(len(files))
-    batch = preprocessing.batch([files[index] for index in order])
+    batch = prepare.batch(preprocessing, [files[index] for index in order])
     return batch[:CALIBRATION], batch[CALIBRATION:], f"{len(files)} pictures of a folder"
 
 

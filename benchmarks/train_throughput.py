@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import Supervised
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
@@ -64,7 +65,8 @@ def main() -> None:
         spec = NetworkSpec(name, resolution=size, num_classes=10, **options)
         loader = Loader(data, spec.preprocessing, BATCH)
         batches = list(loader.epoch(0))
-        images = torch.cat([torch.from_numpy(batch) for batch, _ in batches])
+        to_input = InputBatch(spec.preprocessing)
+        images = torch.cat([to_input(frames) for frames, _ in batches])
         labels = torch.cat([torch.from_numpy(batch) for _, batch in batches])
         ratios = []
         for number in range(rounds + 1):

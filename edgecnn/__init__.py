@@ -12,8 +12,7 @@ What stands in `__all__` is the public interface, see docs/api.md; importing the
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from edgecnn.on_demand import exports
 
 __version__ = "0.1.0"
 
@@ -60,15 +59,9 @@ _PUBLIC = {
         "WeightsError",
     ),
 }
-_MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'edgecnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__all__ = sorted(name for names in _PUBLIC.values() for name in names)
+__getattr__ = exports(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *__all__})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option
-from edgecnn.parity import Parity
+
+if TYPE_CHECKING:
+    from edgecnn.parity import Parity
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,14 @@ class Budget(Request):
     """What an int8 model must keep, on images that did not calibrate it. What is None is not asked."""
 
     min_sqnr_db: float | None = option(None, "Decibels of the output that must be kept.", name="min_sqnr")
-    #: Share of the images, 0 to 1.
+    #: Share of the images, 0 to 1; of a detector's boxes, of a segmenter's pixels.
     min_agreement: float | None = option(
-        None, "Images, in percent, whose class must stay the same.", percent=True
+        None, "Images, boxes or pixels whose class must stay the same, in percent.", percent=True
     )
     #: On labelled images.
-    max_drop: float | None = option(None, "Points of top-1, of 100, that may be lost on labelled images.")
+    max_drop: float | None = option(
+        None, "Points of top-1, mAP or mIoU, of 100, that may be lost on labelled images."
+    )
 
     def __post_init__(self) -> None:
         for name in ("min_agreement", "max_drop", "min_sqnr_db"):
@@ -30,15 +35,17 @@ class Budget(Request):
                 )
         if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
             raise InvalidValueError(
-                f"an agreement of {100 * self.min_agreement:g} % cannot be asked", hint="0 to 100"
+                f"`min_agreement` of {100 * self.min_agreement:g} % cannot be asked", hint="0 to 100"
             )
         if self.min_agreement is not None and 0 < self.min_agreement <= 0.01:
             raise InvalidValueError(
-                f"an agreement of {100 * self.min_agreement:g} % asks for nothing",
+                f"`min_agreement` of {100 * self.min_agreement:g} % asks for nothing",
                 hint=f"in percent: {1e4 * self.min_agreement:g}",
             )
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
-            raise InvalidValueError(f"a drop of {self.max_drop:g} points cannot be asked", hint="0 to 100")
+            raise InvalidValueError(
+                f"`max_drop` of {self.max_drop:g} points cannot be asked", hint="0 to 100"
+            )
         super().__post_init__()
 
     @property

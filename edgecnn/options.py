@@ -12,6 +12,7 @@ of the recipe's step, the keyword arguments of the Python API and the reference 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -20,12 +21,12 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgecnn.errors import InvalidValueError
+from edgecnn.errors import InvalidValueError, UnknownNameError
 from edgecnn.registry import suggest
 
 T = TypeVar("T")
@@ -41,8 +42,6 @@ class Option:
     help: str
     #: What the doors call it; None for the field's own name.
     name: str | None = None
-    #: What a value is called in an error; None for the name.
-    title: str | None = None
     #: Values that are known, or what returns them.
     choices: tuple[str, ...] | Callable[[], Iterable[str]] = ()
     #: Least and greatest value; `above` is one that is itself too small.
@@ -151,15 +150,27 @@ class Request:
             if kind is Path and isinstance(value, (str, os.PathLike)):
                 object.__setattr__(self, name, Path(value))
             elif kind in _WHAT and kind is not Path:
-                check(value, kind, settings, settings.title or (settings.name or name).replace("_", " "))
+                check(value, kind, settings, f"`{settings.name or name}`")
 
 
 def _defaults_to_none(kind: type, name: str) -> bool:
     return bool(kind.__dataclass_fields__[name].default is None)  # type: ignore[attr-defined]
 
 
+@contextlib.contextmanager
+def about(*names: str) -> Iterator[None]:
+    """Let errors about a value say which fields it is of, by the names that the doors use."""
+    try:
+        yield
+    except (InvalidValueError, UnknownNameError) as error:
+        if not names:
+            raise
+        said = " and ".join(f"`{name}`" for name in names)
+        raise type(error)(f"{said}: {error}", hint=error.hint) from error
+
+
 def check(value: Any, kind: Any, settings: Option, title: str) -> None:
-    """Raise InvalidValueError for a value that an option cannot have."""
+    """Raise InvalidValueError for a value that an option, which the message calls `title`, cannot have."""
     good: Any = {bool: bool, int: numbers.Integral, float: numbers.Real, str: str}[kind]
     if not isinstance(value, good) or (kind is not bool and isinstance(value, bool)):
         raise InvalidValueError(f"{title} is {value!r}", hint=f"it takes {_WHAT[kind]}")
@@ -280,10 +291,8 @@ def from_text(field: Field, value: Any) -> Any:
     if field.option.percent:
         return value / 100
     if field.option.read is not None and isinstance(value, (str, int)):
-        try:
+        with about(field.name):
             return field.option.read(str(value))
-        except InvalidValueError as error:
-            raise InvalidValueError(f"`{field.name}`: {error}", hint=error.hint) from error
     return value
 
 

@@ -108,3 +108,12 @@ def torchvision():
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     yield pytest.importorskip("torchvision")
     del library
+
+
+@pytest.fixture
+def detectors(torchvision, monkeypatch: pytest.MonkeyPatch):
+    """torchvision with a non-maximum suppression, which it has only where it is compiled."""
+    from suppression_oracle import nms
+
+    monkeypatch.setattr(torchvision.ops.boxes, "nms", nms)
+    return torchvision

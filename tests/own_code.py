@@ -24,7 +24,8 @@ class TwoHeads(nn.Module):
         self.bright = nn.Linear(width, 1)
 
     def forward(self, x, labels=None):
-        ramp = torch.linspace(0, 1, x.shape[3])  # of its own, on no device that anybody named
+        # of its own, on no device that anybody named, unless there is a GPU
+        ramp = torch.linspace(0, 1, x.shape[3], device=x.device if x.is_cuda else None)
         x = self.body(self.stem(x + ramp)).mean((2, 3))
         kind, bright = self.kind(x), self.bright(x)
         if self.training:

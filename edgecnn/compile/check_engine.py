@@ -17,7 +17,8 @@ from edgecnn.compile.float_reference import AgainstFloat
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import ArtifactError, ParityError
-from edgecnn.measure.real_inputs import InputChoice, inputs_of_frames, real_input
+from edgecnn.measure.input_choice import InputChoice
+from edgecnn.measure.real_inputs import inputs_of_frames, real_input, samples_at_most
 from edgecnn.parity import Output, Parity, demand
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
@@ -64,7 +65,7 @@ def check_engine(
     elif far:
         raise ParityError(
             f"{what} does not agree with {source.path.name}: {parity.sqnr_db:.1f} dB, at least {coarsest:g}"
-            f" dB expected ({parity.top1_agreement:.0%} of {parity.images} images agree)",
+            f" dB expected" + (f" ({parity.agreeing})" if parity.agreeing else ""),
             hint="both are int8, and may be as near to the float file: `reference` FLOAT.onnx lets it decide",
         )
     else:
@@ -109,7 +110,7 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
         if samples is None:
             notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if engine.input.shape else 1
-        count = size if isinstance(size, int) else choice.at_most(_CHECK_IMAGES)
+        count = size if isinstance(size, int) else samples_at_most(choice, _CHECK_IMAGES)
         return real_input(engine, count, choice)
     digits = engine.manifest is not None and engine.manifest.labels == "digits"
     source = ImageSource.open(engine.preprocessing, checks=_CHECK_IMAGES, digits=digits)

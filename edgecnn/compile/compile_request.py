@@ -11,7 +11,7 @@ from edgecnn.backends import BACKENDS, for_other_gpus, listed
 from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.image_size import Size
-from edgecnn.options import Request, group, option
+from edgecnn.options import Request, about, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
 from edgecnn.targets import target
 
@@ -154,13 +154,15 @@ class CompileRequest(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.backend != AUTO:
-            BACKENDS.get(self.backend)
+            with about("backend"):
+                BACKENDS.get(self.backend)
         if self.target is not None:
-            target(self.target)
+            with about("target"):
+                target(self.target)
         for value in self.sm:
             if not re.fullmatch(r"\d{1,2}\.\d", value):
                 raise InvalidValueError(
-                    f"{value!r} is no compute capability", hint="as in `sm` 8.9, or `sm` 75,86,89"
+                    f"`sm` {value!r} is no compute capability", hint="as in `sm` 8.9, or `sm` 75,86,89"
                 )
 
     @property
@@ -185,8 +187,8 @@ class CompileRequest(Request):
 
 
 def _plain(name: str) -> str:
-    """Return a field as the command line calls it."""
-    return name.removesuffix("_mib").replace("_", " ")
+    """Return a field by the name that the doors use, marked as one."""
+    return f"`{name.removesuffix('_mib')}`"
 
 
 def _defaults() -> dict[str, Any]:

@@ -1,165 +1,186 @@
-"""Random changes of training images that leave their class what it is."""
+"""Random changes of training images that leave what they show what it is; labels move along."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
-from edgecnn.data.crops import random_box
+from edgecnn.data.augmentations import Augmentation
+from edgecnn.data.crops import box_around, random_box
+from edgecnn.data.framing import Framing, Matrix
 from edgecnn.data.randaugment import Fill, move, randaugment
-from edgecnn.errors import UnknownNameError
-from edgecnn.registry import suggest
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing, open_image
+from edgecnn.image_size import Size
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import ImageLike, open_image
+from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.resampling import resample
 
 #: Attempts to place an erased rectangle inside the picture.
 _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """What may happen to an image on its way to a network's input, in the order of the fields."""
+class Prepared:
+    """A picture as far as it is the same each time, and where it comes from."""
 
-    name: str
-    #: Smallest and largest area of a random crop, as shares of the image (Szegedy et al. 2014, section 6);
-    #: None for the preprocessing's own resizing and central crop.
-    crop: tuple[float, float] | None = None
-    #: Half of the images are mirrored.
-    flip: bool = False
-    #: Largest shift along each axis, in whole pixels, as a share of the size.
-    shift: float = 0.0
-    #: Largest rotation, in degrees.
-    rotate: float = 0.0
-    #: Largest change of size, as a share.
-    zoom: float = 0.0
-    #: Largest change of brightness, contrast and saturation, as a share, in random order.
-    jitter: float = 0.0
-    #: RandAugment's number of operations and strength (0 to 10); None for none.
-    randaugment: tuple[int, float] | None = None
-    #: Share of the images in which a rectangle becomes noise (Zhong et al. 2017).
-    erase: float = 0.0
-    #: Grey value, 0..255, of what moving uncovers; None for the preprocessing's mean colour.
-    fill: int | None = None
+    picture: Image.Image
+    framing: Framing
 
-    @property
-    def changes(self) -> bool:
-        """Whether it does anything."""
-        return self != Augmentation(self.name, fill=self.fill)
 
-    def prepare(self, image: ImageLike, preprocessing: Preprocessing) -> Image.Image:
-        """Return the part of the work that is the same each time: decoding, and resizing as far as it goes.
+def prepared(augmentation: Augmentation, image: ImageLike, preprocessing: Preprocessing) -> Prepared:
+    """Return the part of the work that is the same each time: decoding, and resizing as far as it goes.
 
-        Images of which crops are taken keep a shorter side with which the smallest crop fills the input.
-        Raises DataError for an image that cannot be read.
-        """
-        if self.crop is None:
-            return preprocessing.picture(image)
-        picture = preprocessing.colour(open_image(image))
-        largest = math.ceil(max(preprocessing.size) / math.sqrt(self.crop[0]))
-        if min(picture.size) <= largest:
-            return picture
+    Images of which crops are taken keep a shorter side with which the smallest crop fills the input.
+    Raises DataError for an image that cannot be read.
+    """
+    opened = open_image(image)
+    size = Size(opened.height, opened.width)
+    if augmentation.crop is None:
+        fitted = prepare.picture(preprocessing, opened)
+        return Prepared(fitted, Framing.of(prepare.view(preprocessing, size)))
+    picture = prepare.colour(preprocessing, opened)
+    largest = math.ceil(max(preprocessing.size) / math.sqrt(augmentation.crop[0]))
+    if min(picture.size) > largest:
         scale = largest / min(picture.size)
-        return picture.resize(
+        picture = picture.resize(
             (round(scale * picture.width), round(scale * picture.height)),
-            preprocessing.resample,
+            resample(preprocessing.interpolation),
         )
-
-    def apply(
-        self, picture: Image.Image, preprocessing: Preprocessing, rng: np.random.Generator
-    ) -> npt.NDArray[np.uint8]:
-        """Return the random view (H, W, C) uint8 of what `prepare` returned; `rng` decides everything."""
-        size = (preprocessing.width, preprocessing.height)
-        if self.crop is not None:
-            box = random_box(picture.size, self.crop, rng)
-            picture = picture.resize(size, preprocessing.resample, box=box)
-        if self.flip and rng.random() < 0.5:
-            picture = ImageOps.mirror(picture)
-        if self.shift or self.rotate or self.zoom:
-            picture = self._moved(picture, self._fill(preprocessing), rng)
-        if self.jitter:
-            picture = self._jittered(picture, rng)
-        if self.randaugment is not None:
-            picture = randaugment(picture, *self.randaugment, self._fill(preprocessing), rng)
-        frame = preprocessing.frame_of(picture)
-        if self.erase and rng.random() < self.erase:
-            frame = _erased(frame, rng)
-        return frame
-
-    def __call__(
-        self, image: ImageLike, preprocessing: Preprocessing, rng: np.random.Generator
-    ) -> npt.NDArray[np.uint8]:
-        """Return a random view of an image, (H, W, C) uint8; raises DataError if it cannot be read."""
-        return self.apply(self.prepare(image, preprocessing), preprocessing, rng)
-
-    def _fill(self, preprocessing: Preprocessing) -> Fill:
-        grey = preprocessing.color == "grey"
-        if self.fill is not None:
-            return self.fill if grey else (self.fill,) * 3
-        levels = [min(255, max(0, round(255 // preprocessing.pixels * mean))) for mean in preprocessing.mean]
-        if grey:
-            return levels[0]
-        one, two, three = itertools.islice(itertools.cycle(levels), 3)
-        return (three, two, one) if preprocessing.color == "bgr" else (one, two, three)
-
-    def _moved(self, picture: Image.Image, fill: Fill, rng: np.random.Generator) -> Image.Image:
-        limits = np.rint(np.multiply(picture.size, self.shift)).astype(int)
-        right, down = rng.integers(-limits, limits + 1).tolist()
-        if not self.rotate and not self.zoom:
-            return move(picture, (1, 0, -right, 0, 1, -down), fill, Image.Resampling.NEAREST)
-        turn, grow = rng.uniform(-1, 1, 2).tolist()
-        angle, scale = math.radians(turn * self.rotate), 1 + grow * self.zoom
-        cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
-        # The centre of the picture stays where the shift puts it.
-        x, y = picture.width / 2, picture.height / 2
-        across = x - cosine * (x + right) - sine * (y + down)
-        along = y + sine * (x + right) - cosine * (y + down)
-        return move(picture, (cosine, sine, across, -sine, cosine, along), fill)
-
-    def _jittered(self, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-        kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-        for row in rng.permutation(len(kinds)):
-            picture = kinds[row](picture).enhance(1 + rng.uniform(-self.jitter, self.jitter))
-        return picture
+    return Prepared(picture, Framing.whole(size, Size(picture.height, picture.width)))
 
 
-def _erased(frame: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Fill a rectangle of 2 to 40 % of the area, with sides as 0.3 to 1/0.3, with noise."""
+def applied(
+    augmentation: Augmentation,
+    source: Prepared,
+    preprocessing: Preprocessing,
+    rng: np.random.Generator,
+    corners: npt.NDArray[np.float32] | None = None,
+) -> tuple[npt.NDArray[np.uint8], Framing]:
+    """Return a random frame (H, W, C) uint8 of what `prepared` returned, and where its pixels come from.
+
+    `rng` decides everything. Where `corners`, (n, 4) in pixels of the picture as it was opened, are given,
+    crops show some of these objects.
+    """
+    picture, framing = source.picture, source.framing
+    if augmentation.crop is not None:
+        picture, framing = _cropped(augmentation, source, preprocessing, rng, corners)
+    if augmentation.flip and rng.random() < 0.5:
+        picture, framing = ImageOps.mirror(picture), framing.then((-1, 0, picture.width, 0, 1, 0))
+    if augmentation.shift or augmentation.rotate or augmentation.zoom:
+        matrix, resampling = _movement(augmentation, picture.size, rng)
+        picture = move(picture, matrix, _fill(augmentation, preprocessing), resampling)
+        framing = framing.then(matrix)
+    if augmentation.jitter:
+        picture = _jittered(augmentation, picture, rng)
+    if augmentation.randaugment is not None:
+        fill = _fill(augmentation, preprocessing)
+        picture, matrices = randaugment(picture, *augmentation.randaugment, fill, rng)
+        for matrix in matrices:
+            framing = framing.then(matrix)
+    frame = prepare.frame_of(preprocessing, picture)
+    if augmentation.erase and rng.random() < augmentation.erase:
+        frame, erased = _erased(frame, rng)
+        framing = replace(framing, erased=erased)
+    return frame, framing
+
+
+def _cropped(
+    augmentation: Augmentation,
+    source: Prepared,
+    preprocessing: Preprocessing,
+    rng: np.random.Generator,
+    corners: npt.NDArray[np.float32] | None,
+) -> tuple[Image.Image, Framing]:
+    """Return a crop of a picture, or the picture on a larger canvas, at the input's size."""
+    assert augmentation.crop is not None
+    picture, size = source.picture, preprocessing.size
+    if augmentation.expand > 1 and rng.random() < 0.5:
+        return _on_canvas(augmentation, source, preprocessing, rng)
+    if corners is None:
+        box = random_box(picture.size, augmentation.crop, rng)
+    else:
+        x, _, _, _, y, _ = source.framing.matrix
+        shrunk = np.divide(corners, (x, y, x, y)).astype(np.float32)
+        box = box_around(picture.size, augmentation.crop, shrunk, rng)
+    left, top, right, bottom = box
+    picture = picture.resize((size.width, size.height), resample(preprocessing.interpolation), box=box)
+    matrix = ((right - left) / size.width, 0, left, 0, (bottom - top) / size.height, top)
+    return picture, source.framing.then(matrix, size)
+
+
+def _on_canvas(
+    augmentation: Augmentation, source: Prepared, preprocessing: Preprocessing, rng: np.random.Generator
+) -> tuple[Image.Image, Framing]:
+    picture, size = source.picture, preprocessing.size
+    share = 1 / rng.uniform(1, augmentation.expand)
+    wide, high = max(1, round(share * size.width)), max(1, round(share * size.height))
+    left, top = (int(rng.integers(0, room + 1)) for room in (size.width - wide, size.height - high))
+    canvas = Image.new(picture.mode, (size.width, size.height), _fill(augmentation, preprocessing))
+    canvas.paste(picture.resize((wide, high), resample(preprocessing.interpolation)), (left, top))
+    x, y = picture.width / wide, picture.height / high
+    return canvas, source.framing.then((x, 0, -left * x, 0, y, -top * y), size)
+
+
+def augmented(
+    augmentation: Augmentation, image: ImageLike, preprocessing: Preprocessing, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Return a random view of an image, (H, W, C) uint8; raises DataError if it cannot be read."""
+    return applied(augmentation, prepared(augmentation, image, preprocessing), preprocessing, rng)[0]
+
+
+def _fill(augmentation: Augmentation, preprocessing: Preprocessing) -> Fill:
+    grey = preprocessing.color == "grey"
+    if augmentation.fill is not None:
+        return augmentation.fill if grey else (augmentation.fill,) * 3
+    levels = [min(255, max(0, round(255 // preprocessing.pixels * mean))) for mean in preprocessing.mean]
+    if grey:
+        return levels[0]
+    one, two, three = itertools.islice(itertools.cycle(levels), 3)
+    return (three, two, one) if preprocessing.color == "bgr" else (one, two, three)
+
+
+def _movement(
+    augmentation: Augmentation, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[Matrix, Image.Resampling]:
+    """Return what shifts, turns and zooms a picture of (width, height), and how it is resampled."""
+    limits = np.rint(np.multiply(size, augmentation.shift)).astype(int)
+    right, down = rng.integers(-limits, limits + 1).tolist()
+    if not augmentation.rotate and not augmentation.zoom:
+        return (1, 0, -right, 0, 1, -down), Image.Resampling.NEAREST
+    turn, grow = rng.uniform(-1, 1, 2).tolist()
+    angle, scale = math.radians(turn * augmentation.rotate), 1 + grow * augmentation.zoom
+    cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
+    # The centre of the picture stays where the shift puts it.
+    x, y = size[0] / 2, size[1] / 2
+    across = x - cosine * (x + right) - sine * (y + down)
+    along = y + sine * (x + right) - cosine * (y + down)
+    return (cosine, sine, across, -sine, cosine, along), Image.Resampling.BILINEAR
+
+
+def _jittered(augmentation: Augmentation, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for row in rng.permutation(len(kinds)):
+        picture = kinds[row](picture).enhance(1 + rng.uniform(-augmentation.jitter, augmentation.jitter))
+    return picture
+
+
+def _erased(
+    frame: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int] | None]:
+    """Fill a rectangle of 2 to 40 % of the area, with sides as 0.3 to 1/0.3, with noise; return where."""
     high, wide = frame.shape[:2]
     for _ in range(_ATTEMPTS):
         area, ratio = rng.uniform(0.02, 0.4) * high * wide, rng.uniform(0.3, 1 / 0.3)
         height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < height < high and 0 < width < wide:
-            top, left = rng.integers(0, high - height), rng.integers(0, wide - width)
+            top, left = int(rng.integers(0, high - height)), int(rng.integers(0, wide - width))
             frame = frame.copy()
             noise = rng.integers(0, 256, (height, width, frame.shape[2]), np.uint8)
             frame[top : top + height, left : left + width] = noise
-            return frame
-    return frame
-
-
-_PRESETS = {
-    preset.name: preset
-    for preset in (
-        Augmentation("none"),
-        # Digits change their meaning when mirrored, and stand on black.
-        Augmentation("digits", shift=0.08, rotate=10.0, zoom=0.1, fill=0),
-        # Four pixels of 32, and mirrored: He et al. 2015, section 4.2.
-        Augmentation("light", flip=True, shift=0.125),
-        # Small networks learn less from very small crops: Howard et al. 2017, section 3.2.
-        Augmentation("standard", crop=(0.25, 1.0), flip=True, jitter=0.3),
-        # And weaker operations: RandAugment's section 4.1.
-        Augmentation("strong", crop=(0.25, 1.0), flip=True, jitter=0.3, randaugment=(2, 5.0), erase=0.25),
-    )
-}
-AUGMENTATIONS = tuple(_PRESETS)
-
-
-def augmentation(name: str) -> Augmentation:
-    """Return a preset: `none`, `digits`, `light`, `standard` or `strong`; raises UnknownNameError."""
-    if name not in _PRESETS:
-        raise UnknownNameError(f"unknown augmentation {name!r}", hint=suggest(name, list(_PRESETS)))
-    return _PRESETS[name]
+            return frame, (left, top, left + width, top + height)
+    return frame, None

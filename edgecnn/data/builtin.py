@@ -17,7 +17,9 @@ from edgecnn.data.dataset import DataSet, Examples, fingerprint
 from edgecnn.data.split import Split, complete
 from edgecnn.optional_packages import package_folder
 from edgecnn.progress import Progress
-from edgecnn.runtime.preprocessing import Preprocessing, open_image
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import open_image
+from edgecnn.runtime.preprocessing import Preprocessing
 
 #: Photographs for calibration and for batch-norm statistics: package folder / file.
 CALIBRATION_PHOTOS = (
@@ -78,7 +80,7 @@ def stream(
     if digit_images:
         images, _ = digits_part(check=check)
         chosen = np.random.default_rng(seed).permutation(len(images))[:count]
-        return (preprocessing.frame(images[index]) for index in chosen)
+        return (prepare.frame(preprocessing, images[index]) for index in chosen)
     photos = [open_image(photo(name)) for name in (CHECK_PHOTOS if check else CALIBRATION_PHOTOS)]
     return random_crops(photos, preprocessing, count, seed=seed + int(check))
 

@@ -17,8 +17,9 @@ import PIL
 
 from edgecnn import files
 from edgecnn.errors import DataError, OutputError
-from edgecnn.runtime.image_files import BACKGROUND, read_file
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import BACKGROUND, ImageLike, read_file
+from edgecnn.runtime.preprocessing import Preprocessing
 
 
 class FrameCache:
@@ -31,14 +32,14 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def frame(self, image: ImageLike, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-        """Return `preprocessing.frame(image)`, (H, W, C) uint8, from the cache if it is there.
+        """Return `prepare.frame(preprocessing, image)`, (H, W, C) uint8, from the cache if it is there.
 
         Images that are no files are in memory already, and are not kept. Raises DataError as `frame` does,
         OutputError if the cache cannot be written.
         """
         content = _content(image)
         if content is None:
-            return preprocessing.frame(image)
+            return prepare.frame(preprocessing, image)
         shape = (*preprocessing.size, preprocessing.channels)
         path = self._path(content, preprocessing)
         try:
@@ -50,7 +51,7 @@ class FrameCache:
             with self._lock:
                 self.found += 1
             return pixels.reshape(shape)
-        frame = preprocessing.frame(image)
+        frame = prepare.frame(preprocessing, image)
         self._keep(path, frame)
         with self._lock:
             self.decoded += 1

@@ -23,8 +23,7 @@ import numpy.typing as npt
 
 from edgecnn.data.dataset import Images, file_size
 from edgecnn.errors import ArtifactError, DataError
-from edgecnn.runtime.image_files import open_image, read_file, read_header
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike, open_image, read_file, read_header
 
 #: Bytes of a hash that tell one image from all others of a set: a mistake in 10,000 sets of the most images.
 _BYTES = 5

@@ -39,9 +39,11 @@ class InputOptions(Request):
                 numbers = tuple(float(number) for number in value.split(","))
             except ValueError as error:
                 raise InvalidValueError(
-                    f"{part!r} gives no input a value", hint="`input` NAME=0.5, or NAME=1,2,3"
+                    f"`input` {part!r} gives none a value", hint="`input` NAME=0.5, or NAME=1,2,3"
                 ) from error
             if not name:
-                raise InvalidValueError(f"{part!r} names no input", hint="`input` NAME=0.5, or NAME=1,2,3")
+                raise InvalidValueError(
+                    f"`input` {part!r} names none", hint="`input` NAME=0.5, or NAME=1,2,3"
+                )
             found[name] = numbers
         return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.errors import DataError
-from edgecnn.runtime.preprocessing import ImageLike
+from edgecnn.runtime.image_files import ImageLike
 
 #: Unreadable images that are put up with: this share of all, or this many.
 _SHARE, _COUNT = 0.05, 10

@@ -34,7 +34,7 @@ class ExportRequest(Int8Options):
         },
     )
     batch: int | None = option(
-        None, "Number of images per inference, fixed.", title="a batch", unset="any", least=1, most=1024
+        None, "Number of images per inference, fixed.", unset="any", least=1, most=1024
     )
     opset: int = option(DEFAULT_OPSET, "ONNX operator set.", least=OPSETS.start, most=OPSETS.stop - 1)
     #: "float32": normalised (N, C, H, W). "uint8": raw (N, H, W, C) frames.
@@ -43,6 +43,7 @@ class ExportRequest(Int8Options):
         "Type of the input: uint8 for raw NHWC frames, normalised inside the graph.",
         choices=("float32", "uint8"),
     )
+    nms: bool = option(False, "Decode boxes and suppress those that overlap inside the graph, of a detector.")
     data: str | None = option(None, "Data set it was trained with, instead of `calib`: test images check.")
 
     def __post_init__(self) -> None:
@@ -60,6 +61,13 @@ class ExportRequest(Int8Options):
         if self.precision != "int8" and self.budget.asks:
             raise InvalidValueError(
                 "`min_sqnr` and `min_agreement` are budgets of `int8`", hint="leave them out"
+            )
+
+        row = self.network.architecture if self.network.in_catalogue else None
+        if self.nms and (row is None or row.decoder is None):
+            raise InvalidValueError(
+                f"`nms` is for detectors of the catalogue, and {self.network.stem} is none",
+                hint="leave it out; `edgecnn models` lists them",
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -7,13 +7,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgecnn.quantize.graph import front_end
 from edgecnn.quantize.graph.free_names import Names
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 
 def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
     """Return a copy that takes uint8 (N, H, W, C) frames instead of normalised float32 (N, C, H, W)."""
     (image,) = model.graph.input
-    scale, offset = preprocessing.affine()
+    scale, offset = prepare.affine(
+        preprocessing,
+    )
     names = Names.of_tensors(model)
     pixels, scaled, shifted, normalized, factor, summand = map(
         names.fresh, ("pixels", "scaled", "shifted", "normalized", "pixel_scale", "pixel_offset")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from edgecnn.backends import listed
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.real_inputs import InputChoice
+from edgecnn.measure.input_choice import InputChoice
+from edgecnn.metric_option import METRIC, UserFunction
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
-from edgecnn.tasks.metric import METRIC, UserFunction
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
+#: Longer sides make more pixels than an image may have.
+_MOST_PIXELS = 16384
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -30,6 +33,7 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOption = group(DecoderOption)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,19 @@ def batches(text: str) -> tuple[int, ...]:
     return found
 
 
+def sides(text: str) -> tuple[int, ...]:
+    """Read "256,384,512"; raises InvalidValueError for what is none, or is there twice."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidValueError(f"{text!r} is no list of sides", hint="256,384,512") from error
+    if min(found) < 1 or max(found) > _MOST_PIXELS or len(set(found)) < len(found):
+        raise InvalidValueError(
+            f"{text!r} cannot be used", hint=f"different sides of 1 to {_MOST_PIXELS} pixels"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class ProfileRequest(EngineOptions):
     """Latency and throughput of engines, in turns."""
@@ -86,7 +103,7 @@ class CompareRequest(EngineOptions):
 
     models: tuple[str, ...] = option(help="Model files, the baseline first.", path="read", argument=True)
     batch: int | None = option(
-        None, "Images per inference.", title="a batch", unset="1, or the model's", least=1, most=_MOST_IMAGES
+        None, "Images per inference.", unset="1, or the model's", least=1, most=_MOST_IMAGES
     )
     seconds: float = option(5.0, "Time per model, at least.", least=0.1, most=3600)
     inputs: SampleOptions = group(SampleOptions)
@@ -102,7 +119,8 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        help="Folder with one folder per class, of boxes or of masks; or: digits, mnist, cifar10,"
+        " hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)
@@ -110,7 +128,20 @@ class EvalRequest(EngineOptions):
     reference: Path | None = option(
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )
-    batch: int = option(8, "Images per inference.", title="a batch", least=1, most=_MOST_IMAGES)
+    batch: int = option(8, "Images per inference.", least=1, most=_MOST_IMAGES)
+    crops: int = option(
+        1, "Crops of each image, as papers test, whose class probabilities are averaged: 1, 5, 10, 50, 144."
+    )
+    scales: tuple[int, ...] | None = option(
+        None,
+        "Shorter sides that each image is resized to for further crops: 256,384,512.",
+        unset="the file's own",
+        read=sides,
+    )
+    mirror: bool = option(False, "Average over mirrored crops too.")
+    ensemble: tuple[Path, ...] = option(
+        (), "Further model files whose class probabilities are averaged with MODEL's.", path="read"
+    )
     cache: bool = option(
         False,
         "Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",

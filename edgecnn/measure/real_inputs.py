@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from edgecnn.artifact import TensorSpec
 from edgecnn.data.crops import random_crops
 from edgecnn.data.sample_files import list_samples, read_samples
 from edgecnn.errors import InvalidValueError
+from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.engine_inputs import Inputs
 from edgecnn.runtime.image_files import sample_photo
@@ -21,31 +20,6 @@ from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import constant, image_sizes, is_image, pack, unpack, views
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class InputChoice:
-    """What a user says of a network's inputs."""
-
-    #: Height and width of the images of a network that takes any size.
-    size: tuple[int, int] | None = None
-    #: Name of an input: its value, the same for every sample. One number stands for all of an input's.
-    constants: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    #: Folder of samples (`data.sample_files`).
-    samples: Path | None = None
-
-    @property
-    def description(self) -> str:
-        """What the conditions of a measurement say of it."""
-        return "real photograph" if self.samples is None else f"samples of {self.samples}"
-
-    def at_most(self, count: int) -> int:
-        """Return how many different samples there are of `count`; of images as many as wanted."""
-        return count if self.samples is None else min(count, len(list_samples(self.samples)))
-
-
-#: Photographs at the size that a network asks for.
-PHOTOGRAPHS = InputChoice()
 
 
 def real_input(engine: Engine, batch: int | None, choice: InputChoice = PHOTOGRAPHS) -> Inputs:
@@ -89,6 +63,11 @@ def real_samples(
             for seed, spec in enumerate(engine.inputs)
         }
     )
+
+
+def samples_at_most(choice: InputChoice, count: int) -> int:
+    """Return how many different samples there are of `count`; of images as many as wanted."""
+    return count if choice.samples is None else min(count, len(list_samples(choice.samples)))
 
 
 def inputs_of_frames(

@@ -44,6 +44,7 @@ from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.readouts import Readout
 from edgecnn.quantize.reference import Network
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.tasks import task_of_values
 from edgecnn.tasks.classification import softmax
@@ -166,7 +167,7 @@ def _first_layer(model: onnx.ModelProto) -> str | None:
 
 
 def _look(model: onnx.ModelProto, first: str, preprocessing: Preprocessing, frames: np.ndarray) -> _Seen:
-    inputs = preprocessing.normalize(frames)
+    inputs = prepare.normalize(preprocessing, frames)
     probe = copy_of(model)
     if first not in Graph(model).outputs:
         probe.graph.output.append(helper.make_empty_tensor_value_info(first))

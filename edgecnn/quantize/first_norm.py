@@ -28,6 +28,7 @@ import onnx
 
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.reference import Network, Readout, as_given
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, Preprocessing
 
 #: How images are prepared where it is not as ImageNet's usually are: mean and deviation, for each channel.
@@ -70,7 +71,7 @@ def misfit(
     model, tensor, mean, variance = found
 
     def distance(prepared: Preprocessing) -> float:
-        (values,) = Network.rewritten(model, [Readout(tensor, tensor)])(prepared.normalize(frames))
+        (values,) = Network.rewritten(model, [Readout(tensor, tensor)])(prepare.normalize(prepared, frames))
         return _distance(values.values.astype(np.float64), mean, variance)
 
     assumed = distance(preprocessing)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.budget import Budget
-from edgecnn.options import Request, group, option, seed
+from edgecnn.options import Request, about, group, option, seed
 from edgecnn.quantize.time_budget import seconds_of
 from edgecnn.targets import Target, target
 
@@ -43,7 +43,8 @@ class Int8Form(Request):
     @property
     def resolved_target(self) -> Target:
         """Row of the table of targets."""
-        return target(self.target)
+        with about("target"):
+            return target(self.target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,6 @@ class Int8Options(Int8Form):
     ranges: str = option(
         "mse",
         "Choice of ranges: mse, entropy, percentile, moving_average, minmax.",
-        title="range method",
         choices=RANGE_METHODS,
     )
     calib: Path | None = option(

@@ -7,13 +7,14 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import IO
-
-from PIL import Image
+from typing import IO, TYPE_CHECKING
 
 from edgecnn import files
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime import image_tags
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Pixels of a picture that is decoded, unless EDGECNN_MAX_PIXELS says otherwise: a few kilobytes can hold
 #: gigabytes of pixels. No camera up to 60 million pixels is refused.

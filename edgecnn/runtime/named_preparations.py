@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.resampling import OPENCV
+from edgecnn.runtime.preprocessing import OPENCV, Preprocessing
 
 #: The deviations and means that keras.applications, and Caffe before it, take from a network's input.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)

@@ -270,7 +270,7 @@ def choose_device(device: str, available: list[str]) -> str:
     if device == "auto":
         return "cuda" if PROVIDERS["cuda"] in available else "cpu"
     if device not in PROVIDERS:
-        raise UnknownNameError(f"unknown device {device!r}", hint=suggest(device, ["auto", *PROVIDERS]))
+        raise UnknownNameError(f"unknown `device` {device!r}", hint=suggest(device, ["auto", *PROVIDERS]))
     if PROVIDERS[device] not in available:
         raise EngineError(
             f"this ONNX Runtime has no {device}: it offers {', '.join(available)}",

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.image_size import Size
-from edgecnn.options import Request, option
+from edgecnn.options import Request, about, option
 from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 from edgecnn.runtime.picture_fit import FITS
-from edgecnn.runtime.preprocessing import COLORS, PIXELS, Preprocessing
-from edgecnn.runtime.resampling import INTERPOLATIONS
+from edgecnn.runtime.preprocessing import COLORS, INTERPOLATIONS, PIXELS, Preprocessing
 
 if TYPE_CHECKING:
     from edgecnn.runtime.engine import Engine
 
 #: Of these one is enough to know what a network's values mean.
 _NORMALIZATION = ("prepare", "pixels", "mean", "std")
+#: Whether one of these is right depends on the others.
+_CHECKED_TOGETHER = ("pad", "pixels", "mean", "std")
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -114,8 +115,9 @@ class PreparationOptions(Request):
             for name in ("fit", "crop", "pad", "interpolation", "color", "pixels")
             if (value := getattr(self, name)) is not None
         }
-        changes |= self._normalization(channels, name)
-        result = dataclasses.replace(below, **changes)
+        with about(*(name for name in _CHECKED_TOGETHER if getattr(self, name) is not None)):
+            changes |= self._normalization(channels, name)
+            result = dataclasses.replace(below, **changes)
         for name, kinds in (("crop", "crops"), ("pad", "pads")):
             if name in changes and not getattr(FITS[result.fit], kinds):
                 fits = ", ".join(fit for fit, row in FITS.items() if getattr(row, kinds))

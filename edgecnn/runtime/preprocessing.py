@@ -1,23 +1,21 @@
-"""From an image to a network's input: the one definition that training, calibration and the runtime share."""
+"""How images become a network's input, as data: training, calibration and the runtime share this definition.
+
+`prepare` does what it says.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from edgecnn.errors import ArtifactError, InvalidValueError, UnknownNameError
 from edgecnn.image_size import Size, SizeLike
 from edgecnn.registry import suggest
-from edgecnn.runtime.image_files import ImageLike, open_image
-from edgecnn.runtime.image_limits import pixel_limit, too_large
+from edgecnn.runtime.image_limits import pixel_limit
 from edgecnn.runtime.picture_fit import FITS, covering
-from edgecnn.runtime.resampling import INTERPOLATIONS, resample, resize
 
 #: Channels that an image may have.
 _MOST_CHANNELS = 1024
@@ -25,6 +23,9 @@ _MOST_CHANNELS = 1024
 _UNSAID: tuple[float, ...] = (float("nan"),)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: `cv2.INTER_LINEAR`, which does not antialias; the others are Pillow's, which do.
+OPENCV = "opencv-bilinear"
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "box", "lanczos", OPENCV)
 #: Order of the channels.
 COLORS = ("rgb", "bgr", "grey")
 #: What a white pixel is before the mean is subtracted.
@@ -127,14 +128,14 @@ class Preprocessing:
         if (
             not 0 < len(self.mean) == len(self.std)
             or 0 in self.std
-            or not np.isfinite(self.mean + self.std).all()
+            or not all(map(math.isfinite, self.mean + self.std))
         ):
             raise InvalidValueError(
                 f"mean {self.mean} and std {self.std} normalize no image",
                 hint="give one of each for each channel, and no deviation of 0",
             )
         levels = all(isinstance(level, int) and 0 <= level <= 255 for level in self.pad)
-        if FITS[self.fit].pads and not (levels and len(self.pad) in (1, 3 if self._bands == "RGB" else 1)):
+        if FITS[self.fit].pads and not (levels and len(self.pad) in (1, 3 if self.bands == "RGB" else 1)):
             raise InvalidValueError(
                 f"a pad of {self.pad} goes around no image of {self.channels} channels",
                 hint="one level from 0 to 255, or one for each of three channels",
@@ -156,13 +157,8 @@ class Preprocessing:
         return covering(self.size, self.crop)
 
     @property
-    def resample(self) -> Image.Resampling:
-        """Pillow's filter for `interpolation`, or the one like it."""
-        return resample(self.interpolation)
-
-    @property
-    def _bands(self) -> str:
-        """Pillow's mode of the picture that is fitted."""
+    def bands(self) -> str:
+        """Pillow's mode of the picture that is fitted: "L" or "RGB"."""
         return "L" if self.color == "grey" else "RGB"
 
     def at(self, size: SizeLike) -> Preprocessing:
@@ -176,7 +172,7 @@ class Preprocessing:
             return self
         if channels == 1:
             pad = (round(sum(self.pad) / len(self.pad)),) if self.pad else ()
-            mean, std = ((float(np.mean(values)),) for values in (self.mean, self.std))
+            mean, std = ((sum(values) / len(values),) for values in (self.mean, self.std))
             return dataclasses.replace(self, pad=pad, color="grey", mean=mean, std=std)
         cycle = [index % self.channels for index in range(channels)]
         return dataclasses.replace(
@@ -257,68 +253,3 @@ class Preprocessing:
                 f"the manifest's preprocessing is damaged: {type(error).__name__}: {str(error)[:200]}",
                 hint="export the model again",
             ) from error
-
-    def frame(self, image: ImageLike) -> npt.NDArray[np.uint8]:
-        """Return the fitted image: shape (height, width, channels), uint8, not normalised."""
-        return self.frame_of(self.picture(image))
-
-    def picture(self, image: ImageLike) -> Image.Image:
-        """Return an image fitted into the input's size, grey or in RGB, as people see it."""
-        picture = open_image(image)
-        fitted = FITS[self.fit].place(Size(picture.height, picture.width), self.size, self.crop)
-        if fitted.resized.pixels > pixel_limit():
-            raise too_large(
-                "the image",
-                f"{picture.width} x {picture.height}, enlarged to {fitted.resized.width} x"
-                f" {fitted.resized.height}",
-            )
-        picture = resize(self.colour(picture), fitted.resized, self.interpolation)
-        if fitted.resized == self.size:
-            return picture
-        if FITS[self.fit].pads:
-            canvas = Image.new(self._bands, (self.width, self.height), self._padding)
-            canvas.paste(picture, (-fitted.left, -fitted.top))
-            return canvas
-        left, top = fitted.left, fitted.top
-        return picture.crop((left, top, left + self.width, top + self.height))
-
-    @property
-    def _padding(self) -> int | tuple[int, ...]:
-        """The colour of the padding, as Pillow takes it."""
-        if self._bands == "L":
-            return self.pad[0]
-        levels = self.pad * 3 if len(self.pad) == 1 else self.pad
-        return levels[::-1] if self.color == "bgr" else levels
-
-    def frame_of(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
-        """Return the pixels of a picture that already has the right size: (height, width, channels) uint8."""
-        pixels = np.asarray(self.colour(picture))
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        elif self.color == "bgr":
-            pixels = pixels[:, :, ::-1]
-        if pixels.shape[2] != self.channels:
-            pixels = pixels[:, :, np.arange(self.channels) % pixels.shape[2]]
-        return pixels
-
-    def colour(self, picture: Image.Image) -> Image.Image:
-        """Return a picture grey or in RGB: the mode in which it is fitted."""
-        return picture if picture.mode == self._bands else picture.convert(self._bands)
-
-    def normalize(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Turn frames, (N, H, W, C) uint8, into a network's input, (N, C, H, W) float32."""
-        scale, offset = self.affine()
-        out = np.empty((frames.shape[0], frames.shape[3], *frames.shape[1:3]), np.float32)
-        np.multiply(frames.transpose(0, 3, 1, 2), scale[:, None, None], out=out, casting="unsafe")
-        out += offset[:, None, None]
-        return out
-
-    def affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return per-channel scale and offset: input = pixel * scale + offset, with pixels in 0..255."""
-        mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
-        unit = 255 // self.pixels
-        return (1 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
-
-    def batch(self, images: Iterable[ImageLike]) -> npt.NDArray[np.float32]:
-        """Return images as one network input, (N, C, H, W) float32."""
-        return self.normalize(np.stack([self.frame(image) for image in images]))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from edgecnn.image_size import Size
+from edgecnn.runtime.preprocessing import OPENCV
 
 _PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -15,9 +16,6 @@ _PILLOW = {
     "box": Image.Resampling.BOX,
     "lanczos": Image.Resampling.LANCZOS,
 }
-#: `cv2.INTER_LINEAR`: of each pixel the four around its place, however much smaller the picture becomes.
-OPENCV = "opencv-bilinear"
-INTERPOLATIONS = (*_PILLOW, OPENCV)
 #: Bits of a weight's fraction, in OpenCV.
 _WEIGHT = 11
 
@@ -49,6 +47,8 @@ def vertical_first(given: Size, wanted: Size) -> bool:
 
 def _bilinear(pixels: npt.NDArray[np.uint8], size: Size) -> npt.NDArray[np.uint8]:
     """Resize (H, W) or (H, W, C) as `cv2.resize` does with INTER_LINEAR, level for level.
+
+    Of each pixel the four around its place count, however much smaller the picture becomes.
 
     Weights have 11 bits, and the sums of a row lose four before they are weighted again. Where both sides are
     halved OpenCV takes the mean of four pixels, with halves up.

@@ -52,6 +52,8 @@ def _hint(error: BaseException) -> str:
         return 'what runs and not only defines belongs behind if __name__ == "__main__":'
     if isinstance(error, ModuleNotFoundError):
         return f"install what brings {error.name}, or put it into the folder of the file"
+    if "tensors to be on the same device" in str(error):
+        return "a tensor that forward makes needs the device of its input: device=x.device"
     return _TRACEBACK
 
 

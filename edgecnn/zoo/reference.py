@@ -103,18 +103,18 @@ def read_arguments(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
-            raise InvalidValueError(f"{text!r} is no argument", hint="`arg` KEY=VALUE, as in width=8")
+            raise InvalidValueError(f"`arg` {text!r} is no argument", hint="KEY=VALUE, as in width=8")
         if key in found:
-            raise InvalidValueError(f"the argument {key} is given twice", hint="leave one out")
+            raise InvalidValueError(f"`arg` {key} is given twice", hint="leave one out")
         try:
             found[key] = core_yaml.load(value)
         except yaml.YAMLError as error:
             raise InvalidValueError(
-                f"the value of {key} cannot be read: {value[:60]!r}", hint="put a text into quotes"
+                f"`arg` {key} cannot be read: {value[:60]!r}", hint="put a text into quotes"
             ) from error
         if not is_argument(found[key]):
             raise InvalidValueError(
-                f"the argument {key} is {value[:60]!r}",
+                f"`arg` {key} is {value[:60]!r}",
                 hint="a number, a text, true, false, or a list of them",
             )
     return found

@@ -83,7 +83,9 @@ def test_doctor_tries_it(toy, monkeypatch):
 
 def test_its_options_are_heeded_and_others_refused(toy, model):
     done = run_here("compile", str(model), "--backend", "toy", "--hint", "throughput")
-    assert done.returncode == 1 and "Toy knows no hint" in done.stderr and "it takes threads" in done.stderr
+    assert (
+        done.returncode == 1 and "Toy knows no --hint" in done.stderr and "it takes --threads" in done.stderr
+    )
 
 
 def test_an_engine_that_does_not_fit_is_refused_and_built_anew(engine, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from program import run_here
 from small_classifier import classifier
 
 from edgecnn.artifact import read_manifest
-from edgecnn.runtime import Preprocessing, load
+from edgecnn.runtime import Preprocessing, load, prepare
 
 SAID = ("--prepare", "caffe", "--fit", "letterbox", "--pad", "9", "--interpolation", "bilinear")
 MEANT = Preprocessing(
@@ -38,7 +38,7 @@ def test_predict_prepares_as_is_said(foreign, photographs):
     done = run_here("predict", str(foreign), str(photo), *SAID, "--json")
     (told,) = json.loads(done.stdout)["predictions"]
     with load(foreign) as engine:
-        logits = engine(MEANT.batch([photo]))
+        logits = engine(prepare.batch(MEANT, [photo]))
     best = told["classes"][0]
     assert best["index"] == logits.argmax()
     exponents = np.exp(logits - logits.max())

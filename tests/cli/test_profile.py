@@ -19,7 +19,7 @@ def test_layers_are_a_table_for_people_and_keys_for_programs(model):
     found = profiled(model, "--layers")
     (stem,) = (layer for layer in found["layers"] if layer["name"] == "conv_stem")
     assert stem["gmacs_per_s"] == pytest.approx(stem["macs"] / stem["ms"] / 1e6)
-    table = run_here("profile", model, "--layers", "--seconds", "0.1").stdout
+    table = run_here("profile", model, "--layers", "--device", "cpu", "--seconds", "0.1").stdout
     assert "conv_stem" in table
     assert "layers add up to" in table
 

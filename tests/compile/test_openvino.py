@@ -223,7 +223,7 @@ def test_layers_say_what_is_computed_in_which_precision(lenet):
 
 def test_options_of_other_libraries_are_refused(exported, tmp_path):
     request = CompileRequest(exported("lenet5"), tmp_path / "l.xml", "openvino", workspace_mib=8)
-    with pytest.raises(InvalidValueError, match=r"OpenVINO knows no workspace$"):
+    with pytest.raises(InvalidValueError, match=r"OpenVINO knows no `workspace`$"):
         compile_file(request)
 
 

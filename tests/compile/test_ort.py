@@ -132,12 +132,12 @@ def test_a_foreign_file_is_compiled_too(tmp_path, float_file):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"sm": ("8.9",)}, "ONNX Runtime knows no sm"),
-        ({"sparsity": True}, "ONNX Runtime knows no sparsity"),
+        ({"sm": ("8.9",)}, "ONNX Runtime knows no `sm`"),
+        ({"sparsity": True}, "ONNX Runtime knows no `sparsity`"),
         ({"hint": "speed"}, "unknown hint"),
         ({"sm": ("89",)}, "no compute capability"),
         ({"workspace_mib": 0}, "workspace of 0"),
-        ({"workspace_mib": 64}, "ONNX Runtime knows no workspace$"),
+        ({"workspace_mib": 64}, "ONNX Runtime knows no `workspace`$"),
         ({"threads": 1025}, "threads of 1025"),
     ],
 )

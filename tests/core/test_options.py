@@ -103,11 +103,11 @@ def test_a_step_of_a_recipe_makes_the_same_request():
 @pytest.mark.parametrize(
     ("values", "reason", "hint"),
     [
-        ({"alpha": 0.0}, "alpha of 0 cannot be used", "above 0, at most 8; 0.5 are usual"),
-        ({"alpha": float("nan")}, "alpha of nan", "above 0"),
-        ({"seed": -1}, "seed of -1", "0 or more"),
-        ({"kind": "smal"}, "unknown kind 'smal'", "small"),
-        ({"last": 1}, "last is 1", "true or false"),
+        ({"alpha": 0.0}, "`alpha` of 0 cannot be used", "above 0, at most 8; 0.5 are usual"),
+        ({"alpha": float("nan")}, "`alpha` of nan", "above 0"),
+        ({"seed": -1}, "`seed` of -1", "0 or more"),
+        ({"kind": "smal"}, "unknown `kind` 'smal'", "small"),
+        ({"last": 1}, "`last` is 1", "true or false"),
         ({"alhpa": 1.0}, "no option `alhpa`", "alpha"),
     ],
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, OutputError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(32)
@@ -33,7 +34,7 @@ def counts(cache):
 
 
 def test_a_frame_is_decoded_once_and_then_read(photo, cache):
-    expected = PREPROCESSING.frame(photo)
+    expected = prepare.frame(PREPROCESSING, photo)
     for _ in range(3):
         np.testing.assert_array_equal(cache.frame(photo, PREPROCESSING), expected)
     assert counts(cache) == (1, 2)
@@ -52,7 +53,7 @@ def test_a_copy_is_known_and_another_content_is_not(photo, cache, tmp_path):
     before = os.stat(copy)
     Image.new("RGB", (80, 60), "red").save(copy)
     os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
-    np.testing.assert_array_equal(cache.frame(copy, PREPROCESSING), PREPROCESSING.frame(copy))
+    np.testing.assert_array_equal(cache.frame(copy, PREPROCESSING), prepare.frame(PREPROCESSING, copy))
     assert counts(cache) == (2, 1)
 
 
@@ -64,7 +65,7 @@ def test_another_geometry_is_another_frame(photo, cache, change):
     other = (
         PREPROCESSING.with_channels(1) if "grey" in change else dataclasses.replace(PREPROCESSING, **change)
     )
-    np.testing.assert_array_equal(cache.frame(photo, other), other.frame(photo))
+    np.testing.assert_array_equal(cache.frame(photo, other), prepare.frame(other, photo))
     assert counts(cache) == (2, 0)
 
 
@@ -91,7 +92,7 @@ def test_a_file_that_a_power_cut_left_empty_is_made_anew(photo, cache):
 
 def test_arrays_and_pictures_are_not_kept(cache):
     for image in (PIXELS, Image.fromarray(PIXELS)):
-        np.testing.assert_array_equal(cache.frame(image, PREPROCESSING), PREPROCESSING.frame(image))
+        np.testing.assert_array_equal(cache.frame(image, PREPROCESSING), prepare.frame(PREPROCESSING, image))
     assert counts(cache) == (0, 0) and not cache.folder.exists()
 
 
@@ -111,7 +112,7 @@ def test_a_cache_that_cannot_be_written_is_one_error(photo, tmp_path):
 
 
 def test_threads_share_it(photo, cache):
-    expected = PREPROCESSING.frame(photo)
+    expected = prepare.frame(PREPROCESSING, photo)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: cache.frame(photo, PREPROCESSING), range(200)))
     assert all(np.array_equal(frame, expected) for frame in found)

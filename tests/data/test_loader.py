@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgecnn.data.augment import augmentation
+from edgecnn.data.augment import augmented
+from edgecnn.data.augmentations import augmentation
 from edgecnn.data.dataset import Examples
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 GREY = Preprocessing(8, crop=1.0, mean=(0.5,), std=(0.25,))
@@ -37,7 +39,7 @@ def flat(lists):
 
 
 def inputs(loader, epoch=0, **options):
-    return [batch for batch, _ in loader.epoch(epoch, **options)]
+    return [frames for frames, _ in loader.epoch(epoch, **options)]
 
 
 def loader_threads():
@@ -46,9 +48,10 @@ def loader_threads():
 
 def test_a_batch_is_the_preprocessing_of_its_images():
     examples = numbered()
-    for batch, labels in Loader(examples, GREY, 16).epoch(0):
-        np.testing.assert_array_equal(batch, GREY.batch(examples.images[labels]))
-        assert batch.dtype == np.float32 and labels.dtype == np.int64
+    for frames, labels in Loader(examples, GREY, 16).epoch(0):
+        expected = prepare.batch(GREY, examples.images[labels])
+        np.testing.assert_array_equal(prepare.normalize(GREY, frames), expected)
+        assert frames.dtype == np.uint8 and labels.dtype == np.int64
 
 
 def test_an_epoch_shows_every_image_once():
@@ -208,15 +211,15 @@ def test_the_next_readable_image_takes_the_place_of_a_damaged_one(damaged):
 
 
 def test_an_image_and_its_label_stay_together_around_damaged_ones(damaged):
-    for batch, labels in Loader(damaged, GREY, 5).epoch(0):
-        np.testing.assert_allclose(batch[:, 0, 0, 0], (labels / 255 - 0.5) / 0.25, atol=1e-6)
+    for frames, labels in Loader(damaged, GREY, 5).epoch(0):
+        np.testing.assert_array_equal(frames[:, 0, 0, 0], labels)
 
 
 def test_evaluation_leaves_damaged_images_out_with_their_labels(damaged):
     loader = Loader(damaged, GREY, 5, shuffle=False)
     assert flat(seen(loader)) == [row for row in range(20) if row not in (3, 4, 19)]
-    for batch, labels in loader.epoch(0):
-        np.testing.assert_allclose(batch[:, 0, 0, 0], (labels / 255 - 0.5) / 0.25, atol=1e-6)
+    for frames, labels in loader.epoch(0):
+        np.testing.assert_array_equal(frames[:, 0, 0, 0], labels)
 
 
 def test_damaged_images_are_listed_with_the_reason(damaged):
@@ -278,9 +281,8 @@ def test_augmented_colour_files_give_the_views_of_their_generators(tmp_path):
     loader = Loader(Examples(files, np.arange(4)), preprocessing, 2, augmentation=chosen, seed=7)
     for epoch in range(2):
         position = 0
-        for batch, labels in loader.epoch(epoch):
-            for view, label in zip(batch, labels, strict=True):
+        for frames, labels in loader.epoch(epoch):
+            for frame, label in zip(frames, labels, strict=True):
                 rng = np.random.default_rng([7, epoch, 1 + position])
-                frame = chosen(files[label], preprocessing, rng)
-                np.testing.assert_array_equal(view[None], preprocessing.normalize(frame[None]))
+                np.testing.assert_array_equal(frame, augmented(chosen, files[label], preprocessing, rng))
                 position += 1

@@ -15,7 +15,7 @@ from framework_preparations import GOLDEN, INPUTS, pictures, sha256
 from PIL import Image
 
 from edgecnn.artifact import Manifest, TensorSpec
-from edgecnn.runtime import Preprocessing
+from edgecnn.runtime import Preprocessing, prepare
 from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 
 HERE = Path(__file__).parent
@@ -96,7 +96,7 @@ def test_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program, shape,
     photo = Image.open(coffee).convert("RGB").crop((0, 0, shape[1], shape[0]))
     preprocessing = Preprocessing(size, crop=crop, interpolation=interpolation)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
-    expected = preprocessing.frame(photo)
+    expected = prepare.frame(preprocessing, photo)
     assert np.array_equal(np.frombuffer(got, np.uint8).reshape(expected.shape), expected)
 
 
@@ -104,7 +104,7 @@ def test_grey_frames_have_the_bytes_of_the_runtimes(coffee, tmp_path, program):
     photo = Image.open(coffee).convert("RGB")
     preprocessing = Preprocessing(28).with_channels(1)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
-    assert got == preprocessing.frame(photo).tobytes()
+    assert got == prepare.frame(preprocessing, photo).tobytes()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -114,15 +114,15 @@ def test_transparent_pixels_are_composed_as_the_runtime_does(coffee, tmp_path, p
     photo.putalpha(Image.fromarray(alpha * (alpha > 80)))
     preprocessing = Preprocessing(64).with_channels(channels)
     got = program(manifest_file(tmp_path, preprocessing, "uint8"), photo).stdout
-    expected = preprocessing.frame(photo)
-    assert not np.array_equal(expected, preprocessing.frame(photo.convert("RGB")))
+    expected = prepare.frame(preprocessing, photo)
+    assert not np.array_equal(expected, prepare.frame(preprocessing, photo.convert("RGB")))
     assert got == expected.tobytes()
 
 
 def test_a_float_input_is_normalized_with_channels_first(coffee, tmp_path, program):
     photo = Image.open(coffee).convert("RGB")
     got = program(manifest_file(tmp_path, Preprocessing(64), "float32"), photo).stdout
-    expected = Preprocessing(64).batch([photo])
+    expected = prepare.batch(Preprocessing(64), [photo])
     assert np.allclose(np.frombuffer(got, np.float32).reshape(expected.shape), expected, atol=1e-6)
 
 
@@ -153,8 +153,8 @@ def test_every_preparation_has_the_bytes_of_the_runtimes(tmp_path, program, prep
             values["preprocessing"] = {key: values["preprocessing"][key] for key in kept}
             path.write_text(json.dumps(values))
         got = program(path, photo).stdout
-        frame = preprocessing.frame(photo)
-        expected = frame if dtype == "uint8" else preprocessing.normalize(frame[None])
+        frame = prepare.frame(preprocessing, photo)
+        expected = frame if dtype == "uint8" else prepare.normalize(preprocessing, frame[None])
         assert got == expected.tobytes(), (shape, dtype)
 
 

@@ -159,6 +159,7 @@ def _images(folder: Path) -> Target:
     import numpy as np
     from PIL import Image
 
+    from edgecnn.runtime import prepare
     from edgecnn.runtime.preprocessing import Preprocessing
 
     pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
@@ -170,7 +171,9 @@ def _images(folder: Path) -> Target:
                 picture.convert(mode).save(stream, kind)
                 samples.append(stream.getvalue())
     preprocessing = Preprocessing(16)
-    return Target("images", lambda rng: mutate.bytes_of(rng, samples), preprocessing.frame)
+    return Target(
+        "images", lambda rng: mutate.bytes_of(rng, samples), lambda image: prepare.frame(preprocessing, image)
+    )
 
 
 def _recipes(folder: Path) -> Target:

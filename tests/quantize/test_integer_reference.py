@@ -24,8 +24,9 @@ from edgecnn.artifact import read_manifest
 from edgecnn.data.builtin import frames
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.quantizer import quantize
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 RNG = np.random.default_rng(0)
 GRAPHS = (
@@ -135,7 +136,7 @@ def test_biases_beside_which_the_weights_of_a_channel_vanish(scheme, tmp_path):
 def test_an_exported_network(options, target, exported, tmp_path):
     path = exported(*options, "--int8", "--target", target)
     model, row = onnx.load(path), Preprocessing.from_json(read_manifest(path).preprocessing)
-    batch = row.normalize(frames(row, 1, check=True, digit_images=False))
+    batch = prepare.normalize(row, frames(row, 1, check=True, digit_images=False))
     share, kernels = check(model, batch, tmp_path / "optimised.onnx")
     assert share > 0.9999
     if target == "cpu":

@@ -9,6 +9,7 @@ from edgecnn.data import builtin
 from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.reference import logits
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
 from edgecnn.tasks.compare import compare
@@ -23,7 +24,7 @@ def test_default_keeps_efficientnet_lite0(exported, form, decibels, agreement):
 
     def images(count: int, *, check: bool) -> np.ndarray:
         frames = builtin.frames(preprocessing, count, check=check, digit_images=False)
-        return preprocessing.normalize(frames)
+        return prepare.normalize(preprocessing, frames)
 
     calibration, checks = images(128, check=False), images(364, check=True)
     batches = np.split(calibration, 32)

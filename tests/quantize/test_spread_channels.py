@@ -19,7 +19,7 @@ from edgecnn.quantize.ranges import calibrate, range_methods
 from edgecnn.quantize.repair.equalize import equalize, statistics
 from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.repair.walk import walk
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 
 def block(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> list[nn.Module]:

@@ -117,7 +117,7 @@ def test_cuda_where_there_is_none_is_an_error_and_no_fall_back(exported):
 
 def test_unknown_devices_and_impossible_threads_are_refused(exported):
     path = exported("lenet5", "--batch", "4")
-    with pytest.raises(UnknownNameError, match="unknown device 'cpuu'"):
+    with pytest.raises(UnknownNameError, match="unknown `device` 'cpuu'"):
         load(path, device="cpuu")
     for threads in (-1, 100_000):
         with pytest.raises(InvalidValueError, match="threads cannot be used"):

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import DataError, InvalidValueError
-from edgecnn.runtime import image_files
+from edgecnn.runtime import image_files, prepare
 from edgecnn.runtime.image_files import open_frames, open_image, read_file, read_header
 from edgecnn.runtime.preprocessing import Preprocessing
 
@@ -55,7 +55,7 @@ def test_postscript_is_handed_to_no_program(tmp_path, monkeypatch):
     (tmp_path / "p.jpg").write_bytes(content)
     for given in (content, tmp_path / "p.jpg", Image.open(io.BytesIO(content))):
         with pytest.raises(DataError):
-            Preprocessing(8).frame(given)
+            prepare.frame(Preprocessing(8), given)
         with pytest.raises(DataError):
             FrameCache(tmp_path / "frames").frame(given, Preprocessing(8))
     assert not (tmp_path / "ran").exists()
@@ -121,7 +121,7 @@ def test_the_limit_on_pixels_can_be_set_for_a_call_and_for_a_program(monkeypatch
     assert "at most 4,999 pixels" in caught.value.hint
     assert open_image(content, max_pixels=5000).size == (100, 50)
     monkeypatch.setenv("EDGECNN_MAX_PIXELS", "4999")
-    for read in (open_image, read_header, Preprocessing(8).frame):
+    for read in (open_image, read_header, lambda image: prepare.frame(Preprocessing(8), image)):
         with pytest.raises(DataError, match="too large to decode"):
             read(content)
     with pytest.raises(DataError, match="too large to decode"):
@@ -254,7 +254,8 @@ def test_a_colour_that_stands_for_transparent_is_white(picture, clear):
 
 
 def test_training_calibration_and_runtime_see_the_same_picture(tmp_path):
-    from edgecnn.data.augment import augmentation
+    from edgecnn.data.augment import prepared
+    from edgecnn.data.augmentations import augmentation
     from edgecnn.data.calibration_images import ImageSource
 
     for index in range(8):
@@ -263,12 +264,14 @@ def test_training_calibration_and_runtime_see_the_same_picture(tmp_path):
     source = ImageSource.open(preprocessing, calib=tmp_path, count=8)
     file = source.calibration_files[0]
     white = Image.fromarray(composed(np.asarray(Image.open(file))))
-    expected = preprocessing.frame(white)
-    np.testing.assert_array_equal(preprocessing.frame(file), expected)
-    np.testing.assert_array_equal(next(source.calibration())[0], preprocessing.normalize(expected[None])[0])
+    expected = prepare.frame(preprocessing, white)
+    np.testing.assert_array_equal(prepare.frame(preprocessing, file), expected)
+    np.testing.assert_array_equal(
+        next(source.calibration())[0], prepare.normalize(preprocessing, expected[None])[0]
+    )
     for name in ("light", "standard"):
-        prepared = [augmentation(name).prepare(image, preprocessing) for image in (file, white)]
-        np.testing.assert_array_equal(*map(np.asarray, prepared))
+        ready = [prepared(augmentation(name), image, preprocessing).picture for image in (file, white)]
+        np.testing.assert_array_equal(*map(np.asarray, ready))
 
 
 @pytest.mark.skipif(not STAMPS.is_dir(), reason="no cut-outs here: apt install tuxpaint-stamps-default")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgecnn.errors import ArtifactError, DataError, InvalidValueError
-from edgecnn.runtime import image_limits
+from edgecnn.runtime import image_limits, prepare
 from edgecnn.runtime.image_files import open_image, sample_photo
 from edgecnn.runtime.image_folder import find_images
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -19,32 +19,34 @@ def test_resize_and_crop_are_those_of_torchvision():
     """Shorter side to size / crop, longer side cut to an integer, centre crop rounded half to even."""
     photo = sample_photo()  # 480 x 320
     expected = photo.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
-    np.testing.assert_array_equal(Preprocessing().frame(photo), np.asarray(expected))
+    np.testing.assert_array_equal(prepare.frame(Preprocessing(), photo), np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", [(50, 200), (200, 50), (224, 224), (7, 9), (256, 255)])
 def test_any_shape_of_image_gives_a_full_frame(size):
-    assert Preprocessing().frame(Image.new("RGB", size)).shape == (224, 224, 3)
+    assert prepare.frame(Preprocessing(), Image.new("RGB", size)).shape == (224, 224, 3)
 
 
 def test_normalization_is_pixel_minus_mean_over_deviation():
     preprocessing = Preprocessing(4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     frames = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     expected = ((frames / 255 - preprocessing.mean) / preprocessing.std).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(preprocessing.normalize(frames), expected, atol=1e-6)
+    np.testing.assert_allclose(prepare.normalize(preprocessing, frames), expected, atol=1e-6)
 
 
 def test_efficientnet_lite_input_is_pixel_minus_127_over_128():
     preprocessing = Preprocessing(2, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     frames = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     expected = (frames.astype(np.float32) - 127) / 128
-    np.testing.assert_allclose(preprocessing.normalize(frames), expected.transpose(0, 3, 1, 2), atol=1e-6)
+    np.testing.assert_allclose(
+        prepare.normalize(preprocessing, frames), expected.transpose(0, 3, 1, 2), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_any_number_of_channels_can_be_fed(channels):
     preprocessing = Preprocessing(8).with_channels(channels)
-    assert preprocessing.batch([sample_photo()]).shape == (1, channels, 8, 8)
+    assert prepare.batch(preprocessing, [sample_photo()]).shape == (1, channels, 8, 8)
 
 
 def test_preprocessing_survives_a_round_trip_through_json():
@@ -167,7 +169,7 @@ def test_a_palette_with_transparency_is_read_in_silence(tmp_path, recwarn, mode)
 def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path, channels):
     deep = np.linspace(0, 65535, 4096).reshape(64, 64).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "p.png")
-    frame = Preprocessing(64, crop=1.0).with_channels(channels).frame(tmp_path / "p.png")
+    frame = prepare.frame(Preprocessing(64, crop=1.0).with_channels(channels), tmp_path / "p.png")
     np.testing.assert_array_equal(frame[..., 0], deep >> 8)
 
 
@@ -179,7 +181,7 @@ def test_thirty_two_bits_are_refused(tmp_path):
 
 def test_a_strip_that_would_be_enlarged_without_end_is_refused():
     with pytest.raises(DataError, match="too large to decode"):
-        Preprocessing().frame(Image.new("L", (1, 300_000)))
+        prepare.frame(Preprocessing(), Image.new("L", (1, 300_000)))
 
 
 def _turned(path):
@@ -195,9 +197,9 @@ def _deep(path):
 @pytest.mark.parametrize(("write", "name"), [(_turned, "p.jpg"), (_deep, "p.png")])
 def test_a_picture_that_the_caller_opened_gives_the_pixels_of_its_file(tmp_path, write, name):
     write(tmp_path / name)
-    expected = Preprocessing(32).frame(tmp_path / name)
+    expected = prepare.frame(Preprocessing(32), tmp_path / name)
     with Image.open(tmp_path / name) as picture:
-        np.testing.assert_array_equal(Preprocessing(32).frame(picture), expected)
+        np.testing.assert_array_equal(prepare.frame(Preprocessing(32), picture), expected)
 
 
 def test_a_picture_that_the_caller_opened_is_refused_as_its_file_is(tmp_path):
@@ -219,7 +221,7 @@ def test_an_upright_picture_is_not_copied():
 )
 def test_an_image_without_pixels_is_refused(empty):
     with pytest.raises(DataError, match="is empty: "):
-        Preprocessing().frame(empty)
+        prepare.frame(Preprocessing(), empty)
 
 
 @pytest.mark.parametrize("given", [None, 3, iter(["p.png"]), {"p.png"}, object()])

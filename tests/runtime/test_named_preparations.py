@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from framework_preparations import GOLDEN, INPUTS, pictures, sha256
 
+from edgecnn.runtime import prepare
 from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 
 PICTURES = pictures()
@@ -22,7 +23,7 @@ def test_frames_are_those_of_the_framework(row):
     unlike = [
         index
         for index, picture in enumerate(PICTURES)
-        if sha256(preparation.frame(picture)) != row[str(index)]
+        if sha256(prepare.frame(preparation, picture)) != row[str(index)]
     ]
     assert not unlike
 
@@ -42,4 +43,6 @@ def test_values_are_those_of_the_framework(name, normalized):
     frames = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
     expected = normalized(frames.astype(np.float64)).transpose(0, 3, 1, 2)
     rounding = 3e-7 * np.abs(expected).max()  # of float32
-    np.testing.assert_allclose(NAMED_PREPARATIONS[name].normalize(frames), expected, rtol=0, atol=rounding)
+    np.testing.assert_allclose(
+        prepare.normalize(NAMED_PREPARATIONS[name], frames), expected, rtol=0, atol=rounding
+    )

@@ -54,8 +54,8 @@ def test_a_mean_or_deviation_alone_means_no_other_and_the_unit_of_one():
         ({"pixels": 2}, InvalidValueError, "pixels of 2 cannot be"),
         ({"mean": "a"}, InvalidValueError, "no numbers"),
         ({"mean": "0.5,0.5,0.5", "std": "1,0,1"}, InvalidValueError, "prepare no image"),
-        ({"prepare": "yoloo"}, InvalidValueError, "unknown prepare 'yoloo'"),
-        ({"fit": "tile"}, InvalidValueError, "unknown fit 'tile'"),
+        ({"prepare": "yoloo"}, InvalidValueError, "unknown `prepare` 'yoloo'"),
+        ({"fit": "tile"}, InvalidValueError, "unknown `fit` 'tile'"),
         ({"size": "3x"}, InvalidValueError, "no size of an image"),
     ],
 )

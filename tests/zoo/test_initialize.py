@@ -5,6 +5,7 @@ import torch
 from edgecnn import zoo
 from edgecnn.data.builtin import frames
 from edgecnn.parity import spread
+from edgecnn.runtime import prepare
 from edgecnn.zoo.initialize import settle
 
 NAMES = ["mobilenet_v1", "mobilenet_v2", "resnet18", "efficientnet_lite0"]
@@ -13,7 +14,7 @@ NAMES = ["mobilenet_v1", "mobilenet_v2", "resnet18", "efficientnet_lite0"]
 def photos(name: str, count: int, *, check: bool) -> torch.Tensor:
     preprocessing = zoo.architecture(name).preprocessing.at(128)
     return torch.from_numpy(
-        preprocessing.normalize(frames(preprocessing, count, check=check, digit_images=False))
+        prepare.normalize(preprocessing, frames(preprocessing, count, check=check, digit_images=False))
     )
 
 

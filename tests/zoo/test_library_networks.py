@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from edgecnn.errors import InvalidValueError, UnknownNameError, WeightsError
+from edgecnn.runtime import prepare
 from edgecnn.zoo import checkpoint, library_networks
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.reference import Reference
@@ -33,7 +34,7 @@ def test_images_are_prepared_as_timm_prepares_them(name, timm, picture):
     config = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
     theirs = timm.data.create_transform(**config)(picture).numpy()
     preprocessing = NetworkSpec(f"timm:{name}").preprocessing
-    ours = preprocessing.normalize(preprocessing.frame(picture)[None])[0]
+    ours = prepare.normalize(preprocessing, prepare.frame(preprocessing, picture)[None])[0]
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -41,7 +42,7 @@ def test_images_are_prepared_as_timm_prepares_them(name, timm, picture):
 def test_images_are_prepared_as_torchvision_prepares_them(name, torchvision, picture):
     theirs = torchvision.models.get_model_weights(name).DEFAULT.transforms()(picture).numpy()
     preprocessing = NetworkSpec(f"torchvision:{name}").preprocessing
-    ours = preprocessing.normalize(preprocessing.frame(picture)[None])[0]
+    ours = prepare.normalize(preprocessing, prepare.frame(preprocessing, picture)[None])[0]
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgecnn.compress.train.train_request import TrainRequest
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, group, option
+from edgecnn.options import Request, about, group, option
 from edgecnn.runtime.preparation_options import numbers
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo.reference import Reference
@@ -33,9 +33,7 @@ class DistillOptions(Request):
     teacher_code: str | None = option(
         None, "Code of a teacher that is a checkpoint of your own network, FILE.py:FUNCTION."
     )
-    temperature: float = option(
-        4.0, "Temperature that softens the teacher's answers.", title="a temperature", above=0, most=100
-    )
+    temperature: float = option(4.0, "Temperature that softens the teacher's answers.", above=0, most=100)
     weight: float = option(
         0.9, "Share of the teacher's answers in the loss; the rest is the labels'.", above=0, most=1
     )
@@ -60,7 +58,8 @@ class DistillOptions(Request):
     @property
     def preprocessing(self) -> Preprocessing | None:
         """How a foreign teacher's images are prepared, where that was said."""
-        return Preprocessing.said(self.teacher_mean, self.teacher_std)
+        with about(*(name for name in ("teacher_mean", "teacher_std") if getattr(self, name) is not None)):
+            return Preprocessing.said(self.teacher_mean, self.teacher_std)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import DATA, demand_checkpoint
 from edgecnn.errors import InvalidValueError
-from edgecnn.options import Request, group, option
+from edgecnn.options import Request, about, group, option
 from edgecnn.zoo.spec import NetworkSpec
 
 IMPORTANCES = ("magnitude", "bn", "taylor", "fpgm", "random")
@@ -69,24 +69,25 @@ class PruneRequest(Request):
             )
         _ = self.goal
         if self.epochs and self.data is None:
-            raise InvalidValueError("fine-tuning needs labelled images", hint="give `data`")
+            raise InvalidValueError("`epochs` of fine-tuning need labelled images", hint="give `data`")
         if self.importance == "taylor" and self.data is None:
-            raise InvalidValueError("the importance taylor needs labelled images", hint="give `data`")
+            raise InvalidValueError("`importance` taylor needs labelled images", hint="give `data`")
         demand_checkpoint(self.network, self.output)
         if self.align is not None and self.align < 1:
-            raise InvalidValueError(f"align of {self.align} cannot be used", hint="1 or more")
+            raise InvalidValueError(f"`align` of {self.align} cannot be used", hint="1 or more")
         _ = self.alignment
 
     @property
     def goal(self) -> Goal | LatencyGoal | None:
         """How far to prune; None for sparsity."""
-        if self.ratio is not None:
-            return Goal.without(self.ratio)
-        if self.target_macs is not None:
-            return Goal.parse("macs", self.target_macs)
-        if self.target_params is not None:
-            return Goal.parse("params", self.target_params)
-        return None if self.target_latency is None else LatencyGoal.parse(self.target_latency)
+        with about(next(name for name in GOALS if getattr(self, name) is not None)):
+            if self.ratio is not None:
+                return Goal.without(self.ratio)
+            if self.target_macs is not None:
+                return Goal.parse("macs", self.target_macs)
+            if self.target_params is not None:
+                return Goal.parse("params", self.target_params)
+            return None if self.target_latency is None else LatencyGoal.parse(self.target_latency)
 
     @property
     def training(self) -> TrainOptions | None:
@@ -99,7 +100,8 @@ class PruneRequest(Request):
         if self.align is not None:
             return self.align
         # 8 floats are a vector of AVX, and the block in which ONNX Runtime lays out channels.
-        return 8 if self.target is None else targets.target(self.target).alignment
+        with about("target"):
+            return 8 if self.target is None else targets.target(self.target).alignment
 
     @property
     def judged_by(self) -> str:

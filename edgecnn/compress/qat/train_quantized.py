@@ -24,6 +24,7 @@ from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
+from edgecnn.compress.train.lesson import ClassLesson
 from edgecnn.compress.train.resume_state import state_path
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, loaders, trained_before
@@ -43,10 +44,12 @@ from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.quantized import Quantized
+from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
 from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
 from edgecnn.tasks.compare import compare
@@ -211,7 +214,8 @@ def calibration(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield training images that ranges are taken from, (N, C, H, W), the same at each call."""
     loader = Loader(dataset.train, preprocessing, min(16, len(dataset.train)), seed=options.seed)
-    return (images for images, _ in itertools.islice(loader.epoch(0), CALIBRATION_IMAGES // 16))
+    batches = itertools.islice(loader.epoch(0), CALIBRATION_IMAGES // 16)
+    return (prepare.normalize(preprocessing, frames) for frames, _ in batches)
 
 
 class _ByFloatNetwork(nn.Module):
@@ -246,8 +250,9 @@ def _train(
     module = QuantizedModule(quantized)
     images, validation, _ = loaders(dataset, preprocessing, options)
     stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
+    lesson = ClassLesson(dataset.classes, options.label_smoothing)
     task = Task(
-        module, _ByFloatNetwork(model), images, validation, dataset.classes, options, (stage,), state_file,
+        module, _ByFloatNetwork(model), images, validation, lesson, options, (stage,), state_file,
         identity, keep_log,
     )  # fmt: skip
     history = fit(task, make_accelerator(options), report)
@@ -263,7 +268,8 @@ def _measure(
 ) -> tuple[dict[str, Any], Parity]:
     """Return accuracies of the float, the untrained and the trained network, and how far they agree."""
     answers: list[tuple[npt.NDArray[Any], ...]] = []
-    for images, classes in test.epoch(0):
+    for frames, classes in test.epoch(0):
+        images = prepare.normalize(test.preprocessing, frames)
         with torch.inference_mode():
             simulation = module(torch.from_numpy(images)).flatten(1).numpy()
         files_say = (logits(graph, images) for graph in (model, untrained.model, trained.model))

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from edgecnn.data.augment import AUGMENTATIONS
+from edgecnn.data.augmentations import AUGMENTATIONS
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, option, seed
 
@@ -29,7 +29,6 @@ class TrainOptions(Request):
     lr: float | None = option(
         None,
         "Highest learning rate.",
-        title="a learning rate",
         unset="by optimizer, batch and weights",
         least=1e-12,
         most=1e3,
@@ -48,7 +47,7 @@ class TrainOptions(Request):
         least=0,
     )
     augmentation: str = option(
-        "light", "Augmentation: none, digits, light, standard, strong.", choices=AUGMENTATIONS
+        "light", "Augmentation: none, digits, light, standard, objects, strong.", choices=AUGMENTATIONS
     )
     label_smoothing: float = option(
         0.1, "Share of the target that is spread over all classes.", least=0, most=0.9
@@ -59,7 +58,7 @@ class TrainOptions(Request):
     ema: float = option(
         0.0, "Decay of averaged weights, which are then the result; 0 for none.", least=0, most=0.999999
     )
-    amp: str = option("no", "Mixed precision: no, bf16, fp16.", title="mixed precision", choices=PRECISIONS)
+    amp: str = option("no", "Mixed precision: no, bf16, fp16.", choices=PRECISIONS)
     channels_last: bool = option(True, "Memory layout of images and weights.", no="channels_first")
     clip: float | None = option(
         1.0, "Largest norm of the gradient.", unset="no limit", least=1e-12, most=math.inf
@@ -79,7 +78,7 @@ class TrainOptions(Request):
             ("freeze", self.freeze or 0, self.epochs - 1),
         ):
             if value > most:
-                raise InvalidValueError(f"{name} of {value:g} epochs cannot be used", hint=f"0 to {most}")
+                raise InvalidValueError(f"`{name}` of {value:g} epochs cannot be used", hint=f"0 to {most}")
 
     @property
     def rise(self) -> float:

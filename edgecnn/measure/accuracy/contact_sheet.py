@@ -12,6 +12,7 @@ from edgecnn.figure import BLUE, GREY, VERMILION, drawing
 from edgecnn.measure.accuracy.accuracy_plot import short
 from edgecnn.measure.accuracy.agreement import Changed
 from edgecnn.measure.accuracy.evaluate import Accuracy
+from edgecnn.runtime import prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def draw(accuracy: Accuracy, images: Images, preprocessing: Preprocessing, path:
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, item in zip(grid.flat, changed, strict=False):
-            axes.imshow(preprocessing.picture(images[item.row]), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(prepare.picture(preprocessing, images[item.row]), cmap="gray", vmin=0, vmax=255)
             axes.set_axis_on()
             axes.set_xticks([])
             axes.set_yticks([])

@@ -17,9 +17,11 @@ from edgecnn.image_size import Size
 from edgecnn.measure.accuracy.infer_images import sweep
 from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
+from edgecnn.runtime import prepare
 from edgecnn.runtime.engine import Engine
-from edgecnn.runtime.image_files import open_unprepared
-from edgecnn.runtime.preprocessing import ImageLike, Preprocessing
+from edgecnn.runtime.image_files import ImageLike, open_unprepared
+from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.resampling import resample
 from edgecnn.runtime.sample_axis import BATCH
 
 #: What torchvision resizes: a Pillow image, or a tensor. The two do not give the same pixels.
@@ -90,13 +92,16 @@ def compare_preprocessing(
         )
 
     def read(image: ImageLike) -> _Seen:
-        frames = [preprocessing.frame(image), *(_torch_frame(image, preprocessing, kind) for kind in KINDS)]
+        frames = [
+            prepare.frame(preprocessing, image),
+            *(_torch_frame(image, preprocessing, kind) for kind in KINDS),
+        ]
         if engine.input.layout == "NHWC":
             return _Seen(frames, [frame[None] for frame in frames])
         inputs = [engine.prepare_frames(frames[0][None])]
         return _Seen(frames, inputs + [_torch_input(frame, preprocessing) for frame in frames[1:]])
 
-    def infer(seen: list[_Seen]) -> list[npt.NDArray[np.float64]]:
+    def infer(seen: list[_Seen], rows: list[int]) -> list[npt.NDArray[np.float64]]:
         logits = [_logits(engine, np.concatenate([one.inputs[way] for one in seen])) for way in range(3)]
         return [_differences(seen, logits, way) for way in (1, 2)]
 
@@ -143,7 +148,7 @@ def _largest(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> npt.NDArray[np.uint8]:
     """Return the pixels that torchvision's `Resize` and `CenterCrop` leave, (H, W, C) uint8."""
-    picture = preprocessing.colour(_without_palette_alpha(open_unprepared(image)))
+    picture = prepare.colour(preprocessing, _without_palette_alpha(open_unprepared(image)))
     width, height = picture.size
     wanted = preprocessing.size
     if preprocessing.fit == "crop":
@@ -152,12 +157,12 @@ def _torch_frame(image: ImageLike, preprocessing: Preprocessing, kind: str) -> n
         if wanted.height < least.height:
             wanted = Size(least.height, int(least.height * width / height))
     if kind == "pil":
-        pixels = np.asarray(picture.resize(wanted[::-1], preprocessing.resample))
+        pixels = np.asarray(picture.resize(wanted[::-1], resample(preprocessing.interpolation)))
     else:
         pixels = _resize_tensor(np.asarray(picture), wanted, preprocessing.interpolation)
     top, left = (round((size - side) / 2) for size, side in zip(wanted, preprocessing.size, strict=True))
     cut = pixels[top : top + preprocessing.height, left : left + preprocessing.width]
-    return preprocessing.frame_of(Image.fromarray(cut[:, :, 0] if cut.shape[2:] == (1,) else cut))
+    return prepare.frame_of(preprocessing, Image.fromarray(cut[:, :, 0] if cut.shape[2:] == (1,) else cut))
 
 
 def _without_palette_alpha(picture: Image.Image) -> Image.Image:

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.errors import ConditionsError
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch, differences
+from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
 from edgecnn.measure.latency import statistics
 from edgecnn.measure.latency.profile_engines import WarmUp, warm_up
-from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
+from edgecnn.measure.real_inputs import batch_of, real_input
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.engine_inputs import Inputs

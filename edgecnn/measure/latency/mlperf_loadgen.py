@@ -18,9 +18,10 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.errors import EngineError, InvalidValueError, OutputError
 from edgecnn.measure.conditions.record_conditions import EMULATED, Conditions, Watch
+from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
 from edgecnn.measure.latency.mlperf_system import QueuedSystem, System
 from edgecnn.measure.latency.profile_engines import warm_up
-from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, real_samples
+from edgecnn.measure.real_inputs import real_samples
 from edgecnn.optional_packages import require
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine

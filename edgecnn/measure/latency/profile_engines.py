@@ -14,8 +14,9 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.artifact import Manifest
 from edgecnn.measure.conditions.record_conditions import Conditions, Watch
+from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
 from edgecnn.measure.latency import statistics
-from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
+from edgecnn.measure.real_inputs import batch_of, real_input
 from edgecnn.model_content import content_bytes
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from edgecnn.artifact import LayerRecord
 from edgecnn.backends import BACKENDS, attribute
 from edgecnn.errors import EngineError
+from edgecnn.measure.input_choice import PHOTOGRAPHS, InputChoice
 from edgecnn.measure.latency.profile_engines import warm_up
-from edgecnn.measure.real_inputs import PHOTOGRAPHS, InputChoice, batch_of, real_input
+from edgecnn.measure.real_inputs import batch_of, real_input
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.engine_inputs import Inputs

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from deep_networks import CLASSIFIERS
 from torch import nn
 
 from edgecnn import zoo
@@ -84,7 +85,7 @@ def test_half_the_macs_and_built_again(name, alpha):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [row.name for row in zoo.ARCHITECTURES if row.name not in SHORT])
+@pytest.mark.parametrize("name", [row.name for row in CLASSIFIERS if row.name not in SHORT])
 def test_every_network_half_the_macs_and_built_again(name):
     check_round_trip(name, alpha=1.0)
 

@@ -24,7 +24,7 @@ from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reference import logits
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 from edgecnn.tasks.compare import compare
 
 #: Name: width.

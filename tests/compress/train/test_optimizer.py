@@ -72,16 +72,16 @@ def test_the_average_follows_its_formula():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"epochs": 0}, "epochs of 0"),
-        ({"batch": 0}, "batch of 0"),
-        ({"lr": -1.0}, "learning rate of -1"),
-        ({"lr": float("nan")}, "learning rate of nan"),
-        ({"warmup": 50.0}, "warmup of 50"),
-        ({"freeze": 30}, "freeze of 30"),
-        ({"ema": 1.0}, "ema of 1"),
-        ({"validation": 1.0}, "validation of 1"),
-        ({"optimizer": "adam"}, "unknown optimizer 'adam'"),
-        ({"amp": "fp8"}, "unknown mixed precision 'fp8'"),
+        ({"epochs": 0}, "`epochs` of 0"),
+        ({"batch": 0}, "`batch` of 0"),
+        ({"lr": -1.0}, "`lr` of -1"),
+        ({"lr": float("nan")}, "`lr` of nan"),
+        ({"warmup": 50.0}, "`warmup` of 50"),
+        ({"freeze": 30}, "`freeze` of 30"),
+        ({"ema": 1.0}, "`ema` of 1"),
+        ({"validation": 1.0}, "`validation` of 1"),
+        ({"optimizer": "adam"}, "unknown `optimizer` 'adam'"),
+        ({"amp": "fp8"}, "unknown `amp` 'fp8'"),
     ],
 )
 def test_values_that_cannot_work_are_refused(values, words):

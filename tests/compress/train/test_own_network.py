@@ -1,5 +1,7 @@
 """A user's own network is trained by its own losses or by labels, pruned, distilled, and made again."""
 
+import importlib
+
 import own_code
 import pytest
 import torch
@@ -12,6 +14,7 @@ from edgecnn.compress.distill.distill_network import FromTeacher
 from edgecnn.compress.distill.distill_request import DistillOptions
 from edgecnn.verify import SAME, verify
 from edgecnn.zoo import checkpoint
+from edgecnn.zoo.code_errors import told
 
 QUICK = {"batch": 8, "augmentation": "none", "validation": 0.25}
 
@@ -99,10 +102,20 @@ def test_what_cannot_be_trained_is_one_line(name, options, reason, trained, tmp_
     assert "\n" not in str(caught.value) and caught.value.hint
 
 
+def test_a_tensor_on_another_device_has_a_hint(tmp_path, monkeypatch):
+    (tmp_path / "makes_its_own.py").write_text(
+        "def forward():\n    raise RuntimeError('Expected all tensors to be on the same device, but')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(edgecnn.EdgecnnError, match="line 2") as caught, told():
+        importlib.import_module("makes_its_own").forward()
+    assert "device=x.device" in caught.value.hint
+
+
 def test_what_needs_scores_of_classes_says_so(trained, tmp_path):
     done, reference, data = trained
     with pytest.raises(edgecnn.InvalidValueError, match="gives losses in training"):
-        FromTeacher(DistillOptions("unread.onnx")).objective(done.network, None, None)
+        FromTeacher(DistillOptions("unread.onnx")).objective(done.network, None, None, None)
     with pytest.raises(edgecnn.InvalidValueError, match="gives no scores of classes"):
         edgecnn.distill_model(
             "lenet5", done.path, tmp_path / "m.safetensors", teacher_code=reference, data=str(data), **QUICK
