@@ -156,6 +156,8 @@ def test_probabilities_are_averaged_over_networks(tmp_path):
     found = evaluate(engines[0], numbered(LABELS), ensemble=engines[1:], reference=reference)
     mean = (softmax(LOGITS) + softmax(other)) / 2
     np.testing.assert_allclose(np.exp(found.logits), mean, rtol=1e-6)
+    from sklearn.metrics import log_loss
+
     assert found.nll == pytest.approx(log_loss(LABELS, mean), rel=1e-6)
     assert found.agreement.reference_top1 == np.mean(LOGITS.argmax(1) == LABELS)
 
