@@ -58,6 +58,12 @@ class Detection(Decoded[BoxDecoder]):
         least = max(SURE / 2, number(self.settings, "score", 0.0))
         return decoded(self, outputs, score=least)
 
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output]
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return the outputs, in which ranked boxes lie beside those of the reference that they stand for."""
+        return self.chosen.paired(references, outputs, SURE / 2)
+
     def kept(self, references: Sequence[Output], outputs: Sequence[Output]) -> Kept:
         """Return the share of the reference's sure boxes that are found again, with their class, in place."""
         pairs = zip(self._sure_boxes(references), self._sure_boxes(outputs), strict=True)

@@ -1,5 +1,7 @@
 """Decoding and suppression in the graph give the boxes of the numpy decoder, and engines take such graphs."""
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -9,7 +11,7 @@ from onnx import TensorProto, helper
 from program import run_here
 
 from edgecnn.artifact import read_manifest
-from edgecnn.errors import InvalidValueError, ParityError
+from edgecnn.errors import EngineError, InvalidValueError, ParityError
 from edgecnn.export.suppression import demand_same_boxes, with_suppression
 from edgecnn.image_size import Size
 from edgecnn.parity import Output
@@ -87,7 +89,8 @@ def test_another_graphs_boxes_are_refused():
 
 
 @pytest.mark.slow
-def test_an_export_ends_in_boxes_and_tensorrt_builds_it(tmp_path):
+def test_an_export_ends_in_boxes_and_engines_take_it_or_say_why(tmp_path):
+    """Should a later TensorRT-RTX build it, docs/tasks.md has to say so."""
     from tensorrt_build import build
 
     path = tmp_path / "m.onnx"
@@ -99,7 +102,14 @@ def test_an_export_ends_in_boxes_and_tensorrt_builds_it(tmp_path):
     assert [spec.name for spec in manifest.outputs] == ["detections"]
     done = run_here("predict", str(path), "edgecnn/runtime/espresso.jpg", "--json")
     assert done.returncode == 0, done.stderr
-    assert build(path) > 10_000
+    done = run_here("compile", str(path), "--backend", "openvino", "-o", str(tmp_path / "m.xml"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parity"]["top1_agreement"] > 0.98
+    with pytest.raises(EngineError, match="NonMaxSuppression"):
+        build(path)
+    plain = tmp_path / "raw.onnx"
+    assert run_here(*words[:-3], "-o", str(plain)).returncode == 0
+    assert build(plain) > 10_000
 
 
 def test_only_a_detector_can_end_in_boxes():

@@ -12,7 +12,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import Quantizer, quantize
-from edgecnn.targets import CPU, OPENVINO, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
 
 _SLOPES = np.linspace(-0.3, 0.9, 8, dtype=np.float32).reshape(8, 1, 1)
 #: Nodes from b to f, their constants, and the integer kernels that ONNX Runtime makes of them.

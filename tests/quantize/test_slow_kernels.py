@@ -11,7 +11,7 @@ from edgecnn.quantize.placement.before_int8 import BEFORE_INT8
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.remove_qdq import strip
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU, OPENVINO, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
 
 
 def network(inputs=3, outputs=24, side=3, channels=40, window=5, groups=None):

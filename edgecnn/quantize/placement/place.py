@@ -25,7 +25,7 @@ from edgecnn.quantize.placement.before_int8 import leave_float
 from edgecnn.quantize.placement.floors import floors
 from edgecnn.quantize.placement.scale_groups import scale_groups
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
