@@ -16,11 +16,10 @@ from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.image_size import Size
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
-from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, calibration_samples, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
@@ -139,8 +138,9 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
-    sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size or _described_size(known, given.model), sizes)
+    sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
+    described = calibration_samples.described_size(known, input_specs(given.model))
+    model = prepare(given.model, request.preparation.size or described, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -173,15 +173,6 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
         manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
     notes += _check_reference(request, reference, model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes)
-
-
-def _described_size(known: Manifest | None, model: onnx.ModelProto) -> Size | None:
-    """Return the size of the images that a manifest says for a file which leaves it open; else None."""
-    inputs = [spec for spec in input_specs(model) if len(spec.shape) == 4]
-    open_ended = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
-    if known is None or known.preprocessing is None or not open_ended:
-        return None
-    return Preprocessing.from_json(known.preprocessing).size
 
 
 def _reduce(
