@@ -140,7 +140,8 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     constants = request.inputs.constants
     sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
     described = calibration_samples.described_size(known, input_specs(given.model))
-    model = prepare(given.model, request.preparation.size or described, sizes)
+    size = request.preparation.size or described
+    model = prepare(given.model, size, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -164,7 +165,8 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     progress("float outputs")
     reference = _reference(given.model, model, source.checks(), notes)
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = replace(manifest, layers=layer_table.layers(model))
+    # Of a size that was left open the manifest knows no more than the file.
+    manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)
     size = said.preprocessing.size if said else None
