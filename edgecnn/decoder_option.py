@@ -9,8 +9,8 @@ from edgecnn.options import Request, option
 
 #: The rows of `tasks.decoders.DECODERS`, which needs numpy.
 DECODER_NAMES = (
-    "ssd", "retinanet", "fcos", "yolox", "yolov5", "yolov8", "end-to-end", "detr", "rt-detr", "dbnet",
-    "logit-mask", "index-mask",
+    "ssd", "retinanet", "fcos", "yolox", "yolov5", "yolov8", "end-to-end", "detr", "rt-detr", "picodet",
+    "centerface", "dbnet", "logit-mask", "index-mask",
 )  # fmt: skip
 
 

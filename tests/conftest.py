@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -22,6 +23,12 @@ from edgecnn.measure.latency import compare_engines, profile_engines
 
 # Whoever runs the tests in the background of a script has SIGINT ignored, and so has all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at all that was imported: training asks for one at its end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:

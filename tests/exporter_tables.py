@@ -7,7 +7,7 @@ import sys
 
 
 def keep() -> None:
-    """Let exports share the table of operators; to be called once something was exported, else does nothing."""
+    """Let exports share the table of operators; does nothing before something was exported."""
     lazy = sys.modules.get("torch.onnx._internal._lazy_import")
     module = lazy and lazy.onnxscript_apis
     if module and module._module is not None and not hasattr(module.get_torchlib_ops, "cache_info"):

@@ -18,7 +18,7 @@ from edgecnn.quantize.reference import Network
 from edgecnn.quantize.repair.repair_cost import running_cost
 from edgecnn.quantize.repair.repair_network import FEWEST, expected_seconds, layer_costs
 from edgecnn.quantize.time_budget import InTime, TimeBudget
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 Batch = npt.NDArray[np.float32]
 

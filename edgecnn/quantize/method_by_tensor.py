@@ -21,7 +21,7 @@ from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.quantize.reference import Network, Reference, with_outputs
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 Array = npt.NDArray[np.float32]
 

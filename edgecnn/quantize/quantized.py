@@ -13,7 +13,7 @@ from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from edgecnn.quantize.repair.biases import with_biases
 from edgecnn.quantize.repair.repair_network import RepairedNetwork, Work, repair_network
 from edgecnn.quantize.repair.walk import affordable
 from edgecnn.quantize.time_budget import TimeBudget
-from edgecnn.targets import SCHEMES, Scheme
+from edgecnn.schemes import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
 #: Of a recipe's images as many repair as need no more multiply-accumulates than this, but at least so many.

@@ -8,7 +8,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.ort_engine import open_session
-from edgecnn.targets import CPU, OPENVINO, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
 
 ACTIVATIONS = {
     "HardSwish": ("m = HardSwish(c)", -3.0),

@@ -12,7 +12,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import Quantizer, quantize
-from edgecnn.targets import CPU, OPENVINO, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
 
 _SLOPES = np.linspace(-0.3, 0.9, 8, dtype=np.float32).reshape(8, 1, 1)
 #: Nodes from b to f, their constants, and the integer kernels that ONNX Runtime makes of them.
@@ -140,3 +140,13 @@ def test_a_constant_that_is_no_step_of_codes_is_not_rounded():
     values = {item.name: onnx.numpy_helper.to_array(item) for item in made.graph.initializer}
     codes, scale, zero = (values[f"act/constant_{key}"] for key in ("quantized", "scale", "zero"))
     assert (codes.astype(np.float32) - zero.astype(np.float32)) * scale == np.float32(-np.pi)
+
+
+def test_a_slope_that_is_above_one_by_less_than_a_code_counts_as_one():
+    nodes = WRITTEN["PRelu"][0]
+    begun, weights = stem()
+    slopes = [constant("slope", np.append(_SLOPES.ravel()[:7], 1.01).astype(np.float32).reshape(8, 1, 1))]
+    model = prepare(model_of((begun[:-1], weights), (nodes, slopes), convolution("f", "c3", "e"), head("e")))
+    written = integer_activations(model)
+    assert [item.op_type for item in written.graph.node].count("Mul") == 1
+    assert 45 < decibels(run(model, images()), run(written, images())) < 100

@@ -11,7 +11,7 @@ from rewrites import run, same
 from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU
+from edgecnn.schemes import CPU
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NAMES = ("shufflenet", "squeezenet")

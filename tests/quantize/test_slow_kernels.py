@@ -3,14 +3,15 @@
 import numpy as np
 import onnx
 import pytest
-from foreign_graphs import decibels, drawn, head, images, model_of, node, run
+from foreign_graphs import constant, decibels, drawn, head, images, model_of, node, run
 
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.slow_kernels import FEW_CHANNELS, LAST_POOL, LEFT_OVER
+from edgecnn.quantize.placement.before_int8 import BEFORE_INT8
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.remove_qdq import strip
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU, OPENVINO, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
 
 
 def network(inputs=3, outputs=24, side=3, channels=40, window=5, groups=None):
@@ -112,3 +113,33 @@ def optimized(model, path):
     options.optimized_model_filepath = str(path)
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return onnx.load(path)
+
+
+def test_what_follows_a_float_first_layer_is_float_up_to_the_first_int8_layer():
+    """A sum would make codes of both its inputs first."""
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], name="first", pads=[1] * 4),
+        node("PRelu", ["a", "slope"], ["r"], name="leak"),
+        node("AveragePool", ["r"], ["m"], name="mean", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Add", ["m", "m"], ["s"], name="twice"),
+        node("Conv", ["s", "w2"], ["f"], name="second", pads=[1] * 4),
+    ]
+    slope = constant("slope", np.linspace(-0.3, 0.9, 8, dtype=np.float32).reshape(8, 1, 1))
+    model = model_of((nodes, [drawn("w1", 8, 3, 3, 3), drawn("w2", 8, 8, 3, 3), slope]), head())
+    made = quantize(model, [images(16)], CPU, "minmax")
+    assert made.placement.tensors[0] == "s"
+    assert made.float_nodes["mean"] == made.float_nodes["twice"] == BEFORE_INT8
+    assert decibels(run(model, images()), run(made.model, images())) > 25
+    assert place(Graph(model), PORTABLE).float_nodes == {}
+
+
+def test_a_first_layer_before_a_max_pooling_is_int8():
+    """ONNX Runtime moves the QuantizeLinear before the pooling, and pools bytes in the order of floats."""
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], name="first", pads=[1] * 4),
+        node("Relu", ["a"], ["r"], name="r1"),
+        node("MaxPool", ["r"], ["m"], name="maxpool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["m", "w2"], ["f"], name="second", pads=[1] * 4),
+    ]
+    model = model_of((nodes, [drawn("w1", 8, 3, 3, 3), drawn("w2", 8, 8, 3, 3)]), head())
+    assert place(Graph(model), CPU).float_nodes == {}

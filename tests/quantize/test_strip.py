@@ -1,5 +1,7 @@
 """Back from an int8 file to a float model, and on to the other scheme."""
 
+import functools
+
 import numpy as np
 import onnx
 import pytest
@@ -19,7 +21,7 @@ from edgecnn.quantize.placement.remove_qdq import exclusions, strip, to_scheme
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE, SCHEMES
 from edgecnn.tasks.compare import compare
 
 RNG = np.random.default_rng(0)
@@ -54,11 +56,22 @@ def answers(model, batch):
     return open_session(model.SerializeToString()).run(None, {name: batch})[0]
 
 
+@functools.cache
+def calibration():
+    return images(4)
+
+
+@functools.cache
+def quantized(name, scheme):
+    """A golden graph in a scheme: what tests look at, and change only in copies."""
+    return quantize(integer_activations(model_of(GOLDEN[name].nodes)), [calibration()], scheme, "minmax")
+
+
 @each_scheme
 @pytest.mark.parametrize("name", RUNS)
 def test_there_and_back(name, scheme):
-    model, batch = integer_activations(model_of(GOLDEN[name].nodes)), images(4)
-    made = quantize(model, [batch], scheme, "minmax").model
+    model, batch = integer_activations(model_of(GOLDEN[name].nodes)), calibration()
+    made = quantized(name, scheme).model
     parts = strip(made)
     assert parts.symmetric is scheme.symmetric
     assert [node.name for node in parts.model.graph.node] == [node.name for node in model.graph.node]
@@ -75,13 +88,10 @@ def test_there_and_back(name, scheme):
 @each_scheme
 @pytest.mark.parametrize("name", RUNS)
 def test_to_the_other_scheme_and_back(name, scheme):
-    batch = images(4)
-    # As the cpu form has it: what it writes in sums and products stays so in other forms.
-    model = integer_activations(model_of(GOLDEN[name].nodes))
-    result = quantize(model, [batch], scheme, "minmax")
+    batch, result = calibration(), quantized(name, scheme)
     kept = {"scheme": scheme.name, "ranges": result.ranges, "float_nodes": result.float_nodes}
     other, placement = to_scheme(result.model, kept, OTHER[scheme])
-    direct = quantize(model, [batch], OTHER[scheme], "minmax")
+    direct = quantized(name, OTHER[scheme])
     assert placement.float_nodes == direct.float_nodes
     onnx.checker.check_model(other, full_check=True)
     # The weights are the very ones, and the ranges those that images would have given.

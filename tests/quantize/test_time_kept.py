@@ -15,7 +15,7 @@ from edgecnn.quantize.repair import repair_network
 from edgecnn.quantize.repair.repair_cost import repair_cost, running_cost
 from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.time_budget import InTime, TimeBudget
-from edgecnn.targets import CPU
+from edgecnn.schemes import CPU
 
 SIDE, IMAGES, CHECKS = 128, 64, 64
 #: Seconds of an image.

@@ -166,6 +166,35 @@ def test_queries_of_transformers_are_boxes_in_shares_of_the_input():
     assert found.classes.tolist() == [1, 2] and len(found) == 2
 
 
+def test_faces_are_around_the_centres_of_cells():
+    sure, sides, offsets = np.zeros((1, 1, 10, 12)), np.zeros((1, 2, 10, 12)), np.zeros((1, 2, 10, 12))
+    sure[0, 0, 3, 5], sure[0, 0, 3, 6], sure[0, 0, 0, 0] = 0.9, 0.8, 0.7
+    sides[0, :, 3, 5] = np.log([4, 2])  # height and width, in cells of 16 pixels
+    sides[0, :, 3, 6] = np.log([4, 2])
+    offsets[0, :, 3, 5] = [0.25, -0.5]  # down and to the left
+    offsets[0, :, 3, 6] = [0.25, -1.25]  # overlaps the first
+    offsets[0, :, 0, 0] = [-0.5, 0.0]
+    given = outputs(a=sure, b=sides, c=offsets, landmarks=np.zeros((1, 10, 10, 12)))
+    (found,) = DECODERS.get("centerface").decode(given, {}, SIZE)
+    # The second begins above the picture, and keeps its height.
+    np.testing.assert_allclose(found.corners, [[64, 28, 96, 92], [0, 0, 16, 16]], atol=1e-4)
+    np.testing.assert_allclose(found.scores, [0.9, 0.7], rtol=1e-6)
+
+
+def test_distances_are_what_is_expected_of_their_distributions():
+    size = Size(32, 40)  # of 16 pixels: 2 x 3 cells, of which the last column is half outside
+    scores = [np.zeros((1, 20, 2)), np.zeros((1, 6, 2))]
+    sides = [np.zeros((1, 20, 4 * 3)), np.zeros((1, 6, 4 * 3))]
+    scores[0][0, 7], scores[1][0, 5] = [0.1, 0.9], [0.8, 0.2]  # row 1, column 2; row 1, column 2
+    sides[0][0, 7] = [-99, 0, -99, 99, 0, 0, 0, 0, 0, -99, 0, 0]  # 1, 0, 1 and 1.5 strides of 8
+    given = outputs(a=scores[0], b=scores[1], c=sides[0], d=sides[1])
+    (found,) = DECODERS.get("picodet").decode(given, {"strides": [8, 16], "score": 0.5}, size)
+    np.testing.assert_allclose(found.corners, [[12, 12, 28, 24], [24, 8, 40, 32]], atol=1e-4)
+    assert found.classes.tolist() == [1, 0]
+    with pytest.raises(ArtifactError, match="levels of 20, 6, 2 cells, and the outputs have 20, 6 rows"):
+        DECODERS.get("picodet").decode(given, {"strides": [8, 16, 32]}, size)
+
+
 def test_text_is_what_hangs_together_and_its_box_is_grown():
     sure = np.zeros((1, 1, 40, 48), np.float32)
     sure[0, 0, 10:14, 8:28] = 0.9

@@ -18,7 +18,7 @@ from edgecnn.tasks import anchors as tiling
 
 #: A place belongs to an object whose centre is at most so many strides away,
 _RADIUS = 1.5
-#: and whose farthest side is between so many strides; the first and the last level take all smaller and larger.
+#: and whose farthest side is between so many; the first and last level take all smaller and larger ones.
 _NEAR, _FAR = 4, 8
 #: More than the area of any image.
 _HUGE = 1e8

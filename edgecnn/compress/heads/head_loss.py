@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgecnn.compress.heads.truth import Truth
 from edgecnn.image_size import Size
 from edgecnn.tasks import anchors as tiling
+from edgecnn.tasks.boxes import Boxes
 
 #: From a decoder's settings and the input's size to anchors.
 Tiling = Callable[[Mapping[str, Any], Size], Any]
@@ -35,6 +36,11 @@ class HeadLoss(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, outputs: Mapping[str, Tensor], truths: Sequence[Truth]) -> Tensor:
         """Return the loss of raw outputs, (N, anchors, columns) each, and the objects of N images."""
+
+    @staticmethod
+    def targets(labels: Sequence[Boxes], device: torch.device) -> list[Truth]:
+        """Return what is labelled in each image, on a device."""
+        return Truth.of(labels, device)
 
     def columns(self, classes: Tensor, background: int = 0) -> Tensor:
         """Return the columns of the scores that classes have, behind so many for the background."""

@@ -21,7 +21,7 @@ _LEAST, _NEGATIVES = 0.5, 3
 
 
 class MultiBoxLoss(HeadLoss):
-    """Cross entropy over the classes and the background, whose hardest anchors count, and smooth L1 of offsets."""
+    """Cross entropy over classes and background, whose hardest anchors count, and smooth L1 of offsets."""
 
     def __init__(self, settings: Mapping[str, Any], size: Size) -> None:
         super().__init__(settings, size, tiling.ssd)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +19,11 @@ _AUXILIARY = 0.5
 
 class PixelLoss(nn.Module):
     """The mean over the pixels with a label; of (logits, auxiliary ...) a weighted sum."""
+
+    @staticmethod
+    def targets(labels: Sequence[npt.NDArray[Any]], device: torch.device) -> Tensor:
+        """Return masks, (H, W) each, as class indices on a device, (N, H, W) int64."""
+        return torch.from_numpy(np.stack(list(labels)).astype(np.int64)).to(device)
 
     def forward(self, outputs: Tensor | tuple[Tensor, ...], masks: Tensor) -> Tensor:
         """Return the loss of logits, (N, classes, H, W), and class indices, (N, H, W) int64."""

@@ -1,4 +1,4 @@
-"""YOLOX' loss, whose objects choose their places by what these would cost (Ge et al. 2021, arXiv:2107.08430)."""
+"""YOLOX' loss, whose objects choose places by what these cost (Ge et al. 2021, arXiv:2107.08430)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class SimOTALoss(HeadLoss):
 
 
 def _cheapest(cost: Tensor, shares: Tensor) -> Tensor:
-    """Return which of the places each object takes, (objects, places) bool; a place has one object at most."""
+    """Return which places each object takes, (objects, places) bool; a place has one object at most."""
     best = shares.topk(min(_CANDIDATES, shares.shape[1]), 1).values
     taken = torch.zeros_like(cost, dtype=torch.bool)
     for row, count in enumerate(best.sum(1).int().clamp_min(1).tolist()):

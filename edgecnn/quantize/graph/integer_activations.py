@@ -6,7 +6,8 @@ two slow operators and a QuantizeLinear. Sums and products of codes it has; clip
 - HardSigmoid after a layer, clip(a x + b, 0, 1), is a clip of that layer, a in its weights, b in its bias.
 - HardSwish after a layer, x clip(a x + b, 0, 1), is z clip(z + b / sqrt(a), 0, 1 / sqrt(a)) of z = sqrt(a) x:
   that factor is the layer's, too.
-- PRelu with the slopes s is x + relu((s - 1) x) where none is above 1, else x + (1 - s) relu(-x).
+- PRelu with the slopes s is x + relu((s - 1) x) where none is above 1, else x + (1 - s) relu(-x). A slope
+  that is above 1 by no more than the rounding of s - 1 to eight bits counts as 1.
 """
 
 from __future__ import annotations
@@ -192,8 +193,10 @@ class _Writer:
     def _leak(self, node: onnx.NodeProto, slope: np.ndarray) -> list[onnx.NodeProto]:
         """Return what stands for a PRelu."""
         source, result, name = node.input[0], node.output[0], node.name
-        below = slope.max() <= 1
-        factor = self._editor.add_constant(f"{name}/factor", slope - 1 if below else np.float32(-1))
+        # Two steps of the codes that the factors get are no more than what rounding does to them.
+        below = slope.max() <= 1 + 2 * (1 - slope.min()) / 255
+        factor = np.minimum(slope - 1, 0) if below else np.float32(-1)
+        factor = self._editor.add_constant(f"{name}/factor", factor)
         parts = [("Mul", [source, factor], "times"), ("Relu", [], "below")]
         if not below:
             parts.append(("Mul", [self._editor.add_constant(f"{name}/slope", 1 - slope)], "slope"))

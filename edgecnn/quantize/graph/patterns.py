@@ -16,7 +16,7 @@ from edgecnn.quantize.graph.index import Graph, attribute, is_standard
 from edgecnn.quantize.graph.integer_activations import is_slope, swish_floor
 from edgecnn.quantize.graph.slow_kernels import slow_kernel
 from edgecnn.quantize.graph.weighted_layer import WEIGHTED, view_of
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
 ARITHMETIC = "arithmetic"  # every input is quantized

@@ -8,6 +8,7 @@ multiplies four of them at a time.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import onnx
 
@@ -16,6 +17,7 @@ from edgecnn.quantize.graph.weighted_layer import is_weighted, view_of
 
 #: Images have one channel or three: gathering so few bytes at a time takes longer than float's products,
 #: unless there are many outputs for each. 3 to 32 take 1.2 to 1.5 times as long as in float, 3 to 64 less.
+#: Not where a max pooling follows: a QuantizeLinear is moved before it, and bytes in float's order pooled.
 _CHANNELS = 3
 _PRODUCTS = 96
 #: The depthwise kernel takes 16 channels at a time, and what is left over one by one. From 25 taps on (5 x 5)
@@ -36,7 +38,8 @@ def slow_kernel(graph: Graph, node: onnx.NodeProto) -> str | None:
         return None
     taps = math.prod(layer.shape[2:])
     if layer.groups == 1 and layer.inputs <= _CHANNELS and taps > 1 and _is_first(graph, node):
-        return FEW_CHANNELS if layer.inputs * layer.outputs <= _PRODUCTS else None
+        pooled = any(reader.op_type == "MaxPool" for reader in _after(graph, node, through_layers=False))
+        return FEW_CHANNELS if layer.inputs * layer.outputs <= _PRODUCTS and not pooled else None
     depthwise = layer.groups == layer.inputs == layer.outputs
     return LEFT_OVER if depthwise and taps >= _TAPS and layer.inputs % _TOGETHER else None
 
@@ -45,14 +48,18 @@ def slow_pool(graph: Graph, node: onnx.NodeProto) -> bool:
     """Return whether a node is a max pooling whose values reach no convolution any more."""
     if node.op_type != "MaxPool":
         return False
+    return all(reader.op_type != "Conv" for reader in _after(graph, node, through_layers=True))
+
+
+def _after(graph: Graph, node: onnx.NodeProto, *, through_layers: bool) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes that a node's values reach, perhaps up to the next layers with weights."""
     seen, waiting = set[str](), [node.output[0]]
     while waiting:
         for reader in graph.consumers(waiting.pop()):
-            if reader.op_type == "Conv":
-                return False
-            waiting += [name for name in reader.output if name not in seen]
-            seen.update(reader.output)
-    return True
+            yield reader
+            if through_layers or not is_weighted(graph, reader):
+                waiting += [name for name in reader.output if name not in seen]
+                seen.update(reader.output)
 
 
 def _is_first(graph: Graph, node: onnx.NodeProto) -> bool:

@@ -10,7 +10,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.integer_activations import integer_activations
 from edgecnn.quantize.graph.weighted_layer import is_weighted
 from edgecnn.quantize.placement.place import place
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 
 def in_engine_form(model: onnx.ModelProto, scheme: Scheme, left_float: Mapping[str, str]) -> onnx.ModelProto:

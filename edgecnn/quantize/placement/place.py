@@ -21,9 +21,11 @@ from edgecnn.quantize.graph.patterns import (
     POOL,
 )
 from edgecnn.quantize.graph.slow_kernels import LAST_POOL, slow_pool
+from edgecnn.quantize.placement.before_int8 import leave_float
 from edgecnn.quantize.placement.floors import floors
+from edgecnn.quantize.placement.scale_groups import scale_groups
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
@@ -129,7 +131,7 @@ def place(
         for name in (*node.input, *node.output):
             if name in placer.wanted:
                 position.setdefault(name, len(position))
-    shares = placer.groups(list(position))
+    shares = scale_groups(placer.active, placer.wanted, list(position))
     derived = {name for pattern in placer.active for name in pattern.outputs}
     return Placement(
         tensors=list(position),
@@ -164,6 +166,8 @@ class _Placer:
         for pattern in self.patterns:
             if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
                 pattern.kind, pattern.rule = FLOAT, FAR_APART
+        if scheme.skips_slow_kernels:
+            leave_float(self.patterns)
         for pattern in self.patterns:
             if self._with_constant(pattern) and not self._reads_codes(pattern):
                 pattern.kind, pattern.rule = POINTWISE, patterns.by_constant(pattern.op)
@@ -293,22 +297,6 @@ class _Placer:
 
     def _inner(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name not in self.graph.outputs]
-
-    def groups(self, order: list[str]) -> dict[str, str]:
-        """Return for each tensor that shares a range the first of its group by `order`."""
-        group_of: dict[str, set[str]] = {}
-        for pattern in self.active:
-            members = {name for name in (*pattern.inputs, *pattern.outputs) if name in self.wanted}
-            merged = members.union(*(group_of.get(name, set()) for name in members))
-            group_of.update(dict.fromkeys(merged, merged))
-        first: dict[int, str] = {}
-        shares = {}
-        for name in order:
-            if name in group_of:
-                root = first.setdefault(id(group_of[name]), name)
-                if root != name:
-                    shares[name] = root
-        return shares
 
     def pooled(self) -> dict[str, str]:
         """Return the output of each pooling whose output and input are quantized, and that input."""

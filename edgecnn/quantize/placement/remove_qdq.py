@@ -23,7 +23,7 @@ from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.placement.shared_scales import place_by_ranges
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import SCHEMES, Scheme
+from edgecnn.schemes import SCHEMES, Scheme
 
 _HINT = "quantize the float model that it was made from"
 _PAIR = ("QuantizeLinear", "DequantizeLinear")

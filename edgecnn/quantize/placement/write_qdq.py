@@ -20,7 +20,7 @@ from edgecnn.quantize.placement.integer_weights import (
 )
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 #: Whose weights ONNX Runtime's WeightBiasQuantization rounds.
 _ROUNDED = ("Conv", "ConvTranspose", "Gemm")

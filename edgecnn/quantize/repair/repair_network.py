@@ -21,7 +21,7 @@ from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.repair.survey import CHEAP, IMAGES, Survey
 from edgecnn.quantize.repair.walk import Layer, LayerShape, Repaired, walk
 from edgecnn.quantize.time_budget import TimeBudget
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 Array = npt.NDArray[np.float32]
 #: Where full repairs are thought to take less than this many seconds more, no survey is worth its time.
