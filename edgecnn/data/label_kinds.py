@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.data.mask_files import IGNORED, MaskFiles
+from edgecnn.data.framing import Framing
+from edgecnn.data.mask_files import MaskFiles
 from edgecnn.data.sequences import ByIndex, Joined, Picked
 from edgecnn.errors import DataError
+from edgecnn.image_size import Size
 from edgecnn.registry import Registry
 from edgecnn.tasks.boxes import Boxes
+from edgecnn.tasks.view import IGNORED
 
 Rows = npt.NDArray[np.int64]
 
@@ -65,9 +68,25 @@ class LabelKind(abc.ABC):
         """Return labels in which class i is `indices[i]`."""
         return Renumbered(labels, np.array(indices, np.int64))
 
+    def opened(self, labels: Labels, row: int, picture: Size) -> Any:
+        """Return the label of an image whose picture has a size. Raises DataError if it does not fit."""
+        return labels[row]
+
+    def framed(self, label: Any, framing: Framing) -> Any:
+        """Return the label of a picture as that of a network's input, where the picture lies so."""
+        return label
+
+    def corners(self, label: Any) -> npt.NDArray[np.float32] | None:
+        """Return the corners of the objects that a crop is to show, (n, 4); None where any part will do."""
+        return None
+
     def batch(self, items: Sequence[Any]) -> Any:
-        """Return the labels of several images as a loss or a metric takes them."""
+        """Return the labels of several pictures as a metric takes them."""
         return list(items)
+
+    def stacked(self, items: Sequence[Any]) -> Any:
+        """Return the labels of a batch of inputs as a loss takes them."""
+        return self.batch(items)
 
     @abc.abstractmethod
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
@@ -121,6 +140,14 @@ class ObjectBoxes(LabelKind):
 
     task, what = "detection", "boxes"
 
+    def framed(self, label: Any, framing: Framing) -> Any:
+        """Return the boxes in pixels of the input, without those of which too little is left."""
+        return framing.boxes(label)
+
+    def corners(self, label: Any) -> npt.NDArray[np.float32] | None:
+        """Return those of all boxes; None where there is no box."""
+        return label.corners if len(label) else None
+
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
         """Return the rarest class that an image has, so that its few images reach every part; -1 for none."""
         found = [np.unique(labels[row].classes) for row in range(len(labels))]
@@ -146,6 +173,21 @@ class ClassMasks(LabelKind):
     """The class of every pixel of an image, (H, W) uint8 or int32; `IGNORED` where it counts nowhere."""
 
     task, what = "segmentation", "masks"
+
+    def opened(self, labels: Labels, row: int, picture: Size) -> Any:
+        """Return the mask, (H, W)."""
+        mask = labels[row]
+        if mask.shape != picture:
+            raise DataError(f"image {row} is {picture}, and its mask {Size(*mask.shape)}")
+        return mask
+
+    def framed(self, label: Any, framing: Framing) -> Any:
+        """Return the mask of the input; what the picture does not cover is ignored."""
+        return framing.mask(label)
+
+    def stacked(self, items: Sequence[Any]) -> Any:
+        """Return (N, height, width) int64."""
+        return np.array(items, np.int64)
 
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
         """Return 0 for all: to see what is in them, every mask would have to be opened."""

@@ -14,9 +14,7 @@ import numpy.typing as npt
 from edgecnn.data.sequences import ByIndex
 from edgecnn.errors import DataError
 from edgecnn.runtime.image_files import ImageLike, open_unprepared
-
-#: Of a mask's pixel that is of no class, and counts nowhere.
-IGNORED = 255
+from edgecnn.tasks.view import IGNORED
 
 #: (H, W) uint8, or int32 where there are more than 255 classes.
 Mask = npt.NDArray[Any]

@@ -12,12 +12,13 @@ from edgecnn.data.box_files import sizes
 from edgecnn.data.dataset import DataSet, Examples
 from edgecnn.data.formats import MASK_FOLDERS, place_of
 from edgecnn.data.label_faults import Faults
-from edgecnn.data.mask_files import IGNORED, Colour, MaskFiles, values_in
+from edgecnn.data.mask_files import Colour, MaskFiles, values_in
 from edgecnn.data.split import PART_NAMES, Split
 from edgecnn.data.voc import image_sets
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress
 from edgecnn.runtime.image_folder import list_folder
+from edgecnn.tasks.view import IGNORED
 
 _HINT = "expected: images/NAME.jpg and masks/NAME.png, and in classes.txt a name in each line"
 #: What a mask may be called after its image's name.

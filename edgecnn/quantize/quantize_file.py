@@ -16,6 +16,7 @@ from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
@@ -28,12 +29,11 @@ from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparati
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
-from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
-    SCAN_IMAGES,
     Checked,
     Reduced,
     Reduction,
@@ -42,6 +42,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given, task_of_network
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import image_sizes, image_spec
@@ -73,11 +74,12 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
+    within = None if request.time is None else TimeBudget(request.time)
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
         finetune = trainer(source.model, source.trained_on()) if trainer else None
-        reduced = _reduce(request, source, stages, finetune)
+        reduced = _reduce(request, source, stages, within, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
         checked = _check(source, reduced)
@@ -138,7 +140,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
     sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size, sizes)
+    model = prepare(given.model, request.preparation.size or _described_size(known, given.model), sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -173,8 +175,21 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     return _Source(given.sha256, model, manifest, said, source, reference, notes)
 
 
+def _described_size(known: Manifest | None, model: onnx.ModelProto) -> Size | None:
+    """Return the size of the images that a manifest says for a file which leaves it open; else None."""
+    inputs = [spec for spec in input_specs(model) if len(spec.shape) == 4]
+    open_ended = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
+    if known is None or known.preprocessing is None or not open_ended:
+        return None
+    return Preprocessing.from_json(known.preprocessing).size
+
+
 def _reduce(
-    request: QuantizeRequest, source: _Source, progress: Progress, finetune: Finetune | None
+    request: QuantizeRequest,
+    source: _Source,
+    progress: Progress,
+    within: TimeBudget | None,
+    finetune: Finetune | None,
 ) -> Reduced:
     """Return the float16 form, or the int8 form that keeps the budget or else most of the network."""
     how = Reduction(
@@ -185,13 +200,15 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=source.samples.most,
     )
     labelled = None
     if request.data:
         prepared = source.said.preprocessing if source.said else None
         labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
+    if within is not None:
+        within.checks = len(source.reference.images) + (labelled.count if labelled else 0)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(

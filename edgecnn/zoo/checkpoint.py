@@ -126,7 +126,13 @@ def load(
         if spec.reference is None:  # code has drawn its own
             initialize(network, seed)
         own = network.state_dict()
-        anew = [key for key in own if key in state and _is_classifier(state[key], own[key], known)]
+        heads = getattr(network, "predictors", None)
+        anew = [
+            key
+            for key in own
+            if key in state
+            and (_is_classifier(state[key], own[key], known) if heads is None else key.startswith(heads))
+        ]
         state |= {key: own[key] for key in anew}
     try:
         network.load_state_dict(state, strict=True)

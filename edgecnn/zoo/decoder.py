@@ -17,8 +17,10 @@ def decoder(spec: NetworkSpec, network: nn.Module) -> dict[str, Any] | None:
     """Return `Manifest.decoder` of a network that was made from `spec`; None for one that needs none."""
     if not spec.in_catalogue or spec.architecture.decoder is None:
         return None
-    settings = dict(spec.architecture.decoder)
-    if spec.classes != spec.architecture.num_classes:
+    recorded = spec.manifest.decoder if spec.manifest is not None else None
+    settings = dict(recorded or spec.architecture.decoder)
+    changed = spec.classes != spec.known_classes if recorded else spec.num_classes is not None
+    if changed:
         settings.pop("classes", None)  # the columns of COCO's numbers
     grids = [list(size) for size in _grids(network, spec.preprocessing.channels, spec.size)]
     return {**_plain(settings), "grids": grids}

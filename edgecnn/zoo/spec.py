@@ -277,6 +277,9 @@ class NetworkSpec(Request):
         if self.manifest is None:
             return self.architecture.num_classes
         outputs = self.manifest.outputs
+        if self.manifest.task is not None:
+            said = [step.parameters.get("classes") for step in self.manifest.lineage]
+            return next((count for count in reversed(said) if count is not None), 0)
         if len(outputs) == 1 and len(outputs[0].shape) == 2:
             return int(outputs[0].shape[1])
         return own_network.recorded_classes(self.manifest)
@@ -292,9 +295,12 @@ class NetworkSpec(Request):
         """Whether the classifier is not that of the weights: another number of classes was asked for."""
         if self.origin == own_network.ORIGIN:
             return False
-        if self.origin == "random" or self.classes != self.known_classes:
-            return True
-        return self.origin == "imagenet" and self.architecture.backbone is not None
+        return self.origin == "random" or self.classes != self.known_classes or self.backbone_weights
+
+    @property
+    def backbone_weights(self) -> bool:
+        """Whether the weights are those of the network under a head alone."""
+        return self.weights == "imagenet" and self.in_catalogue and "backbone" in self.architecture.arguments
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -122,3 +122,36 @@ def test_one_box_is_a_row_like_any_other(made):
     with load(model) as engine:
         found = measure_outputs(engine, dataset, "pictures", metric=engine.task.metric, workers=1)
     assert found.metric.value == 0 and found.details.classes == []
+
+
+def coco(images, files, boxes):
+    """COCO's description of pictures, which are copied to a folder."""
+    rows = []
+    for number, (path, truth) in enumerate(zip(files, boxes, strict=True), 1):
+        (images / path.name).write_bytes(path.read_bytes())
+        for (x0, y0, x1, y1), kind in zip(truth.corners.tolist(), truth.classes, strict=True):
+            rows.append({"id": len(rows) + 1, "image_id": number, "category_id": int(kind) + 1, "iscrowd": 0,
+                         "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)})  # fmt: skip
+    named = [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
+    sizes = [
+        {"id": n, "file_name": path.name, "width": 128, "height": 128} for n, path in enumerate(files, 1)
+    ]
+    return json.dumps({"images": sizes, "annotations": rows, "categories": named})
+
+
+def test_a_folder_of_boxes_is_evaluated_by_the_command(made, tmp_path):
+    pytest.importorskip("pycocotools")
+    _, model, _, files, boxes, _ = made
+    for part, images in (("train", pictures(tmp_path / "other", 30)[:2]), ("val", (files, boxes))):
+        folder = tmp_path / "data" / part
+        folder.mkdir(parents=True)
+        (tmp_path / "data/annotations").mkdir(exist_ok=True)
+        (tmp_path / f"data/annotations/instances_{part}.json").write_text(coco(folder, *images))
+    plot = tmp_path / "plot.png"
+    words = ("eval", str(model), "--data", str(tmp_path / "data"), "--reference", str(model), "--no-store")
+    done = run_here(*words, "--plot", str(plot), "--per-class")
+    assert done.returncode == 0, done.stderr
+    assert "mAP50" in done.stdout and "red" in done.stdout
+    assert "(the reference" in done.stdout and plot.is_file()
+    told = json.loads(run_here(*words, "--json").stdout)
+    assert told["n"] == 8 and told["metric"]["name"] == "mAP" and told["agreement"]["parity"]["counted"] > 8

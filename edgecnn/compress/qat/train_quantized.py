@@ -24,6 +24,7 @@ from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
+from edgecnn.compress.train.lesson import ClassLesson
 from edgecnn.compress.train.resume_state import state_path
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, loaders, trained_before
@@ -43,7 +44,8 @@ from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.quantized import Quantized
+from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
 from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model
@@ -248,8 +250,9 @@ def _train(
     module = QuantizedModule(quantized)
     images, validation, _ = loaders(dataset, preprocessing, options)
     stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
+    lesson = ClassLesson(dataset.classes, options.label_smoothing)
     task = Task(
-        module, _ByFloatNetwork(model), images, validation, dataset.classes, options, (stage,), state_file,
+        module, _ByFloatNetwork(model), images, validation, lesson, options, (stage,), state_file,
         identity, keep_log,
     )  # fmt: skip
     history = fit(task, make_accelerator(options), report)

@@ -10,7 +10,7 @@ from edgecnn.errors import ArtifactError
 from edgecnn.image_size import Size
 from edgecnn.parity import Output
 from edgecnn.tasks import anchors
-from edgecnn.tasks.boxes import Boxes
+from edgecnn.tasks.boxes import Boxes, overlap
 from edgecnn.tasks.decoder_settings import Settings, number
 from edgecnn.tasks.decoders.anchored import demand_rows
 from edgecnn.tasks.decoders.decoder import (
@@ -147,6 +147,37 @@ class EndToEnd(BoxDecoder):
             rows = rows[np.argsort(-rows[:, 4], kind="stable")][: whole(settings, "limit")]
             found.append(Boxes(rows[:, :4], rows[:, 5].astype(np.int64), rows[:, 4]))
         return found
+
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output], least: float
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return the boxes of the reference of at least a score, and beside each the nearest of its class.
+
+        Two scores that nearly are the same change places by rounding, and with them all numbers of two rows.
+        Where the reference has no such box, rows are compared as they are.
+        """
+        (before,), (after,) = references, outputs
+        sure = before.values[..., 4] >= least
+        if not sure.any():
+            return references, outputs
+        matched = np.zeros_like(before.values)
+        for image, rows in enumerate(sure):
+            matched[image, rows] = _nearest(before.values[image, rows], after.values[image])
+        kept = np.where(sure[..., None], before.values, 0)
+        return [Output(before.name, kept)], [Output(after.name, matched)]
+
+
+def _nearest(rows: Array, others: Array) -> Array:
+    """Return for each row that of the others of its class whose box overlaps it most; zeros for none."""
+    shares = overlap(rows[:, :4], others[:, :4])
+    shares[(rows[:, None, 5] != others[None, :, 5]) | (others[None, :, 4] <= 0)] = 0
+    result = np.zeros_like(rows)
+    for place in range(len(rows)):
+        best = shares[place].argmax()
+        if shares[place, best] > 0:
+            result[place] = others[best]
+            shares[:, best] = 0
+    return result
 
 
 def _of_images(corners: Array, scores: Array, settings: Settings) -> list[Boxes]:

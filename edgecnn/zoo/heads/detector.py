@@ -27,6 +27,13 @@ def flattened(outputs: Sequence[Tensor], columns: int) -> Tensor:
     return torch.cat(rows, 1)
 
 
+def draw_small(head: nn.Module, generator: torch.Generator, deviation: float = 0.01) -> None:
+    """Draw the weights of a head's convolutions so small that it begins without an opinion."""
+    for module in head.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, deviation, generator=generator)
+
+
 class Detector(nn.Module):
     """A backbone, a neck that gives the maps that are read, and a head that reads them."""
 

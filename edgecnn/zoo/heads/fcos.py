@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from edgecnn.image_size import SizeLike
 from edgecnn.zoo.heads import pyramid
 from edgecnn.zoo.heads.backbone import feature_maps
-from edgecnn.zoo.heads.detector import Detector, Typical, flattened
-from edgecnn.zoo.heads.retinanet import WIDTH, Scores, Tower, draw_small, expect_rarely
+from edgecnn.zoo.heads.detector import Detector, Typical, draw_small, flattened
+from edgecnn.zoo.heads.retinanet import WIDTH, Scores, Tower, expect_rarely
 from edgecnn.zoo.width import scale
 
 

@@ -15,11 +15,13 @@ from edgecnn.image_size import SizeLike
 from edgecnn.zoo.head_settings import RETINANET
 from edgecnn.zoo.heads import pyramid
 from edgecnn.zoo.heads.backbone import feature_maps
-from edgecnn.zoo.heads.detector import PRIOR, Detector, OtherNames, Typical, flattened
+from edgecnn.zoo.heads.detector import PRIOR, Detector, OtherNames, Typical, draw_small, flattened
 from edgecnn.zoo.width import scale
 
 #: Width of all maps, and 3x3 convolutions before a prediction.
 WIDTH, DEPTH = 256, 4
+#: Channels of a group that is normalized together: at every width as many as at that one.
+_GROUP = 8
 
 
 class Tower(nn.Module):
@@ -31,7 +33,7 @@ class Tower(nn.Module):
         for _ in range(DEPTH):
             layers.append(nn.Conv2d(width, width, 3, padding=1))
             if norm:
-                layers.append(nn.GroupNorm(math.gcd(32, width), width))
+                layers.append(nn.GroupNorm(width // _GROUP, width))
             layers.append(nn.ReLU())
         self.conv = nn.Sequential(*layers)
 
@@ -86,13 +88,6 @@ class RetinaHead(nn.Module):
         """Draw small weights, and let every score be rare (section 4.1)."""
         draw_small(self, generator)
         expect_rarely(self.classification_head.cls_logits)
-
-
-def draw_small(head: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of a head's convolutions with a deviation of 0.01."""
-    for module in head.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, 0.0, 0.01, generator=generator)
 
 
 def expect_rarely(layer: nn.Conv2d) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgecnn.image_size import SizeLike
 from edgecnn.zoo import head_settings
 from edgecnn.zoo.heads.backbone import feature_maps
-from edgecnn.zoo.heads.detector import Detector, OtherNames, Typical, flattened
+from edgecnn.zoo.heads.detector import Detector, OtherNames, Typical, draw_small, flattened
 from edgecnn.zoo.vgg import vgg
 from edgecnn.zoo.width import scale
 
@@ -50,6 +50,10 @@ class MultiBoxHead(nn.Module):
     def typical(self) -> Typical:
         """Most boxes are background."""
         return {"scores": ((5.0,) + (0.0,) * (self.columns - 1), 1.5), "boxes": ((0.0,) * 4, 1.0)}
+
+    def reset_weights(self, generator: torch.Generator) -> None:
+        """Draw small weights."""
+        draw_small(self, generator, 0.03)
 
 
 class ExtraMaps(nn.Module):

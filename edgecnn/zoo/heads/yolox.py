@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgecnn.image_size import SizeLike
 from edgecnn.zoo.heads.backbone import feature_maps
 from edgecnn.zoo.heads.csp import CSPDarknet, PathAggregation, Unit, unit
-from edgecnn.zoo.heads.detector import Detector, Typical, flattened
+from edgecnn.zoo.heads.detector import Detector, Typical, draw_small, flattened
 from edgecnn.zoo.heads.retinanet import expect_rarely
 from edgecnn.zoo.width import scale
 
@@ -63,7 +63,9 @@ class DecoupledHead(nn.Module):
         }
 
     def reset_weights(self, generator: torch.Generator) -> None:
-        """Let every score be rare."""
+        """Draw small weights for what predicts, and let every score be rare."""
+        for layers in (self.cls_preds, self.reg_preds, self.obj_preds):
+            draw_small(layers, generator)
         for layer in (*self.cls_preds, *self.obj_preds):
             assert isinstance(layer, nn.Conv2d)
             expect_rarely(layer)
