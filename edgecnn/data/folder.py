@@ -112,13 +112,14 @@ def labelled(
     """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 
     `source` is what `open_dataset` takes; of a folder with `train` and `test` or `val` inside, the latter is
-    taken. Class folders are matched to `names`, the network's labels, by name, or by number. Where the
-    network has no labels, the folders in sorted order are the classes, which then must be as many as the
-    network has, if that is known. `task` is what the labels have to be for; None for any. Raises DataError.
+    taken; of what brings no parts, all. Class folders are matched to `names`, the network's labels, by name,
+    or by number. Where the network has no labels, the folders in sorted order are the classes, which then
+    must be as many as the network has, if that is known. `task` is what the labels have to be for; None for
+    any. Raises DataError.
     """
     root = Path(source)
     if task not in ("classification", None) or not holds_class_folders(source):
-        return of_dataset(open_dataset(source, progress=progress), classes, names, task)
+        return of_dataset(open_dataset(source, whole=True, progress=progress), classes, names, task)
     parts = part_folders(root)
     root = parts.get("test") or parts.get("validation") or root
     found = list_images(root)

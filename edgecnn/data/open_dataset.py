@@ -32,6 +32,7 @@ def open_dataset(
     *,
     seed: int = 0,
     validation: float = 0.1,
+    whole: bool = False,
     progress: Progress = silent,
 ) -> DataSet:
     """Open a folder in a format of `FORMATS` or of class folders, a data set by name, or `hf:OWNER/NAME`.
@@ -39,9 +40,9 @@ def open_dataset(
     A folder that exists comes before a data set of that name; its format is told by what lies there, or by
     `FORMAT:FOLDER`. `validation` is the share of the training
     images that is kept out of training, unless the data set brings validation images of its own. `seed`
-    decides which. Raises DataError.
+    decides which. All of a `whole` set tests, unless it brings parts. Raises DataError.
     """
-    split = Split(seed, validation)
+    split = Split(seed, validation, whole)
     module, _, function = check_name(name).partition(":")
     opened = cast(_Opener, getattr(importlib.import_module(module), function))(name, split, progress)
     return replace(opened, split_seed=seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgecnn.backends import listed
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.input_choice import InputChoice
 from edgecnn.metric_option import METRIC, UserFunction
@@ -32,6 +33,7 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOption = group(DecoderOption)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        help="Folder with one folder per class, of boxes or of masks; or: digits, mnist, cifar10,"
+        " hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)

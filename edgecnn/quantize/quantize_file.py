@@ -40,7 +40,7 @@ from edgecnn.quantize.reduce_precision import (
     check,
     reduce_precision,
 )
-from edgecnn.quantize.reference import Reference, as_given
+from edgecnn.quantize.reference import Reference, as_given, task_of_network
 from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -162,9 +162,15 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
         source = FileSamples.open(samples, inputs, **how)
     progress("float outputs")
     reference = _reference(given.model, model, source.checks(), notes)
-    notes += _check_reference(request, reference, model)
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
     manifest = replace(manifest, layers=layer_table.layers(model))
+    if request.decoding.settings is not None:
+        manifest = replace(manifest, task=None, decoder=request.decoding.settings)
+    size = said.preprocessing.size if said else None
+    reference = replace(reference, meaning=task_of_network(manifest, reference.outputs, size))
+    if reference.task.decoder is not None:  # what was recognized once need not be told again
+        manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
+    notes += _check_reference(request, reference, model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes)
 
 

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, InputError
+from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
-from edgecnn.runtime.image_files import ImageLike
+from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.tasks.view import View
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +63,12 @@ class PreparesImages:
         if not len(images):
             raise InputError("there are no images to prepare", hint="give at least one")
         return self.prepare_frames(np.stack([prepare.frame(self.preprocessing, image) for image in images]))
+
+    def prepare_viewed(self, image: ImageLike) -> tuple[Array, View]:
+        """Return an image as an input array, and where it lies in that; decoded once."""
+        preprocessing = self.preprocessing
+        picture = open_image(image)
+        return self.prepare([picture]), prepare.view(preprocessing, Size(picture.height, picture.width))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return fitted images, (N, height, width, channels) uint8, as an input array."""

@@ -33,6 +33,11 @@ def label_set(name: str) -> tuple[str, ...]:
     return _SETS[name]()
 
 
+def count(labels: str | Sequence[str] | None) -> int | None:
+    """Return how many classes the labels name; None without any."""
+    return None if labels is None else len(label_set(labels) if isinstance(labels, str) else labels)
+
+
 def known_names(labels: str | Sequence[str] | None, classes: int) -> Sequence[str]:
     """Return one name per class as the labels say; () if there are none, or not as many as classes."""
     known = label_set(labels) if isinstance(labels, str) else labels or ()

@@ -62,6 +62,7 @@ def compare_outputs(
     return Parity.of(
         [_compared(left, right, task) for left, right in zip(references, outputs, strict=True)],
         len(references[0].values),
+        task.kept(references, outputs),
     )
 
 

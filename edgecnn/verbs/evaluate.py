@@ -13,7 +13,8 @@ from edgecnn.data.sample_files import holds_samples, list_samples
 from edgecnn.data.trained_on import test_images
 from edgecnn.data.views import Views
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate, measure_outputs
+from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
+from edgecnn.measure.accuracy.measure_outputs import measure_outputs
 from edgecnn.measure.accuracy.measured_outputs import MeasuredOutputs
 from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity, compare_preprocessing
 from edgecnn.measure.measure_options import EvalRequest
@@ -85,8 +86,9 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
         }
         averaged = not views.is_plain or bool(others)
         dataset = _dataset(engine, request, metric, progress)
+        labelled = isinstance(dataset, LabelledImages) and len(dataset.labels) > 0
         accuracy: Accuracy | MeasuredOutputs
-        if isinstance(dataset, LabelledImages) and len(dataset.labels) and _answers_classes(engine):
+        if isinstance(dataset, LabelledImages) and labelled and _answers_classes(engine):
             accuracy = evaluate(engine, dataset, views=views, ensemble=others, **how)
         elif averaged:
             raise InvalidValueError(
@@ -94,6 +96,7 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
                 hint="`crops`, `scales`, `mirror` and `ensemble` are for classifiers",
             )
         else:
+            how["metric"] = metric or (engine.task.metric if labelled else None)
             accuracy = measure_outputs(engine, dataset, request.data, **how)
         parities: tuple[PreprocessingParity, ...] = ()
         if request.preprocessing_parity and isinstance(dataset, LabelledImages):
@@ -111,6 +114,10 @@ def _dataset(
     unlabelled = request.reference is not None and _holds_images_alone(request.data)
     if _answers_classes(engine) and not unlabelled:
         return test_images(engine.manifest, request.data, engine.classes, progress)
+    task = engine.task
+    if metric is None and task.metric is not None and task.metric.needs_views and not unlabelled:
+        task.demand_answers(engine.outputs, engine.path.name)
+        return test_images(engine.manifest, request.data, engine.classes or None, progress, task=task.name)
     if metric is not None or not Path(request.data).is_dir():
         return test_images(engine.manifest, request.data, None, progress, task=None)
     # A reference's outputs need no labels: any images will do.

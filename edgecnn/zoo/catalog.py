@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry, add_plugins
@@ -345,9 +346,5 @@ def architecture(name: str, phi: float | None = None, backbone: str | None = Non
             f"{row.name} takes no `phi`: it has no compound scaling", hint="efficientnet does"
         )
     size = row.size.scaled(compound(phi)[2])
-    return dataclasses.replace(
-        row,
-        arguments={**row.arguments, "phi": phi},
-        resolution=size.said,
-        preprocessing=row.preprocessing.at(size),
-    )
+    at_size: dict[str, Any] = {"resolution": size.said, "preprocessing": row.preprocessing.at(size)}
+    return dataclasses.replace(row, arguments={**row.arguments, "phi": phi}, **at_size)

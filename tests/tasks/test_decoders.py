@@ -7,6 +7,7 @@ import pytest
 from detector_settings import FCOS, RETINANET, SSDLITE, of_torchvision
 
 from edgecnn.artifact import TensorSpec
+from edgecnn.decoder_option import DECODER_NAMES
 from edgecnn.errors import ArtifactError
 from edgecnn.image_size import Size
 from edgecnn.parity import Output
@@ -269,3 +270,7 @@ def test_other_settings_than_the_networks_are_named():
         DECODERS.get("ssd").decode(wide, SSDLITE, SIZE)
     with pytest.raises(ArtifactError, match="make 2454 anchors, and the outputs have 7 rows"):
         DECODERS.get("ssd").decode(given, {**SSDLITE, "strides": [8, 16, 32, 64, 128, 256]}, Size(120, 160))
+
+
+def test_the_option_knows_every_decoder():
+    assert list(DECODER_NAMES) == DECODERS.names()

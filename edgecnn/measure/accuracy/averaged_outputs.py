@@ -49,7 +49,7 @@ def of_views(
         picture = open_image(image)
         return {item: views.frames(picture, item) for item in preprocessings}
 
-    def infer(found: list[_Views]) -> list[npt.NDArray[np.float32]]:
+    def infer(found: list[_Views], rows: list[int]) -> list[npt.NDArray[np.float32]]:
         return [_averaged(group, found, constants) for group in groups]
 
     done = sweep(images, read, infer, batch=batch, workers=workers, progress=progress)

@@ -13,7 +13,16 @@ from edgecnn.tasks import anchors
 from edgecnn.tasks.boxes import Boxes
 from edgecnn.tasks.decoder_settings import Settings
 from edgecnn.tasks.decoders.box_coding import from_distances, from_offsets
-from edgecnn.tasks.decoders.decoder import Array, BoxDecoder, default, labelled, parts, sigmoid, softmax
+from edgecnn.tasks.decoders.decoder import (
+    Array,
+    BoxDecoder,
+    NetworkEnd,
+    default,
+    labelled,
+    parts,
+    sigmoid,
+    softmax,
+)
 from edgecnn.tasks.decoders.selection import by_class, by_level, selected
 
 
@@ -23,6 +32,10 @@ class Ssd(BoxDecoder):
     name = "ssd"
     title = "SSD, SSDlite"
     defaults = default(score=0.01, iou=0.45, limit=200, candidates=400, coding=[10, 10, 5, 5])
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are besides the background."""
+        return max(0, end.last("scores") - 1)
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `scores`, (N, anchors, 1 + classes) logits, and `boxes`, (N, anchors, 4)."""
@@ -45,6 +58,10 @@ class RetinaNet(BoxDecoder):
     title = "RetinaNet"
     defaults = default(score=0.05, iou=0.5, limit=300, candidates=1000)
 
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return end.last("scores")
+
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `scores`, (N, anchors, classes) logits, and `boxes`, (N, anchors, 4)."""
         settings = self.settled(settings)
@@ -63,6 +80,10 @@ class Fcos(BoxDecoder):
     name = "fcos"
     title = "FCOS"
     defaults = default(score=0.2, iou=0.6, limit=100, candidates=1000)
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return end.last("scores")
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `scores`, (N, points, classes), `boxes`, (.., 4), and `centerness`, (.., 1)."""

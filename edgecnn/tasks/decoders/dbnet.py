@@ -11,7 +11,7 @@ from edgecnn.image_size import Size
 from edgecnn.parity import Output
 from edgecnn.tasks.boxes import Boxes
 from edgecnn.tasks.decoder_settings import Settings, number
-from edgecnn.tasks.decoders.decoder import Array, BoxDecoder, default, whole, wrong_outputs
+from edgecnn.tasks.decoders.decoder import Array, BoxDecoder, NetworkEnd, default, whole, wrong_outputs
 
 
 class DbNet(BoxDecoder):
@@ -20,6 +20,10 @@ class DbNet(BoxDecoder):
     name = "dbnet"
     title = "DBNet, PP-OCR's text detectors"
     defaults = default(score=0.6, limit=1000, threshold=0.3, grow=1.5, least=3)
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are: text."""
+        return 1
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the upright boxes of (N, 1, height, width) probabilities, of the one class 0."""

@@ -39,6 +39,19 @@ class NetworkEnd:
             tuple(size if isinstance(size, int) else None for size in spec.shape[1:]) for spec in self.outputs
         ]
 
+    def first(self, axis: int) -> int:
+        """Return a size of the first output, without the images' axis; 0 where it is free or missing."""
+        sizes = self.shapes()[0] if self.outputs else ()
+        return sizes[axis] or 0 if axis < len(sizes) else 0
+
+    def last(self, name: str) -> int:
+        """Return the last size of an output: of that name, else of the first; 0 where it is free."""
+        sizes = [spec.shape for spec in self.outputs if spec.name == name] or [
+            spec.shape for spec in self.outputs[:1]
+        ]
+        size = sizes[0][-1] if sizes and sizes[0] else 0
+        return size if isinstance(size, int) else 0
+
 
 class Decoder(abc.ABC):
     """A row: a layout of outputs that networks have."""
@@ -53,6 +66,17 @@ class Decoder(abc.ABC):
     def suits(self, end: NetworkEnd) -> bool:
         """Return whether outputs are surely of this layout: a wrong guess is worse than asking."""
         return False
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes the outputs have scores for; 0 where that is not seen."""
+        return 0
+
+    def classes(self, end: NetworkEnd, settings: Settings) -> int:
+        """Return how many classes there are; 0 where nothing says it."""
+        chosen = settings.get("classes")
+        if isinstance(chosen, Sequence):
+            return len(chosen)
+        return self.columns(end) or end.classes or 0
 
     def settled(self, settings: Settings) -> dict[str, Any]:
         """Return the settings with those that were left out."""
@@ -94,7 +118,9 @@ def parts(outputs: Sequence[Output], names: Sequence[str], decoder: str) -> list
         found = list(outputs)
     if len(found) != len(names):
         raise wrong_outputs(outputs, decoder)
-    return [np.asarray(item.values, np.float32) for item in found]
+    # Where networks are compared, a size of 1 at the end is left out.
+    values = [np.asarray(item.values, np.float32) for item in found]
+    return [item[..., None] if item.ndim == 2 else item for item in values]
 
 
 def wrong_outputs(outputs: Sequence[Output], decoder: str) -> ArtifactError:

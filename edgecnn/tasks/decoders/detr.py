@@ -38,6 +38,10 @@ class Detr(BoxDecoder):
         """Return whether outputs are called so, and 100 queries have 91 classes and none."""
         return _named(end) and end.shapes()[0] == (100, 92)
 
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are besides none."""
+        return max(0, end.last("logits") - 1)
+
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `logits`, (N, queries, classes + 1), and `pred_boxes`, (N, queries, 4)."""
         settings = self.settled(settings)
@@ -59,6 +63,10 @@ class RtDetr(BoxDecoder):
     def suits(self, end: NetworkEnd) -> bool:
         """Return whether outputs are called so, and 300 queries have the classes of COCO."""
         return _named(end) and end.shapes()[0] == (300, 80)
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return end.last("logits")
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `logits`, (N, queries, classes), and `pred_boxes`, (N, queries, 4)."""

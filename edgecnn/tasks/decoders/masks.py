@@ -34,6 +34,10 @@ class LogitMask(MaskDecoder):
         shape = end.shapes()[0]
         return len(shape) == 3 and (shape[0] or 0) > 1 and shape[1] != 1
 
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are, two where one map says yes or no."""
+        return 2 if end.first(0) == 1 else end.first(0)
+
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Mask]:
         """Return the masks of (N, classes, height, width); smaller maps are enlarged between their values."""
         settings = self.settled(settings)
@@ -60,7 +64,9 @@ class IndexMask(MaskDecoder):
         return end.size is not None and shape in (tuple(end.size), (1, *end.size))
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Mask]:
-        """Return the masks of (N, height, width) or (N, 1, height, width)."""
+        """Return the masks of (N, height, width) or (N, 1, height, width); of maps, what an argmax gives."""
+        if outputs[0].values.dtype.kind == "f":  # what enters the argmax, which is what is compared
+            return LogitMask().decode(outputs, settings, size)
         values = _first(outputs, (3, 4), self.name)
         if values.ndim == 4:
             values = values[:, 0]

@@ -40,6 +40,10 @@ class Yolox(BoxDecoder):
     title = "YOLOX"
     defaults = default(**{**_DEFAULTS, "score": 0.01, "iou": 0.65, "strides": list(STRIDES)})
 
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return max(0, end.last("scores") - (5 if len(end.outputs) == 1 else 0))
+
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of `boxes`, `objectness` and `scores`, (N, cells, ...) logits.
 
@@ -75,6 +79,10 @@ class YoloV5(BoxDecoder):
         shape = _only(end, 2)
         return shape is not None and (rows := _cells(end.size)) > 0 and shape == (3 * rows, 5 + _classes(end))
 
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return max(0, end.last("") - 5)
+
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of (N, anchors, 5 + classes): centre, sides, objectness, classes."""
         settings = self.settled(settings)
@@ -95,6 +103,10 @@ class YoloV8(BoxDecoder):
         """Return whether there are columns for each cell, and rows for known classes."""
         shape = _only(end, 2)
         return shape is not None and (cells := _cells(end.size)) > 0 and shape == (4 + _classes(end), cells)
+
+    def columns(self, end: NetworkEnd) -> int:
+        """Return how many classes there are."""
+        return max(0, end.first(0) - 4)
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of (N, 4 + classes, cells): centre, sides, classes."""
