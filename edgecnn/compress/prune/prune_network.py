@@ -16,6 +16,7 @@ from edgecnn.compress.prune.importance import Batches, scores
 from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import CodeError, InvalidValueError, PruningError
+from edgecnn.image_size import Size
 from edgecnn.progress import Progress, silent
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
@@ -140,7 +141,7 @@ def _left(groups: Groups, keep: Mask) -> int:
 def _checked(network: nn.Module, example: Tensor, predicted: Cost) -> Cost:
     """Return what the pruned network costs; a network whose code has channel counts in it fails here."""
     try:
-        found = cost.count(network, example.shape[1], example.shape[2])
+        found = cost.count(network, example.shape[1], Size(*example.shape[2:]))
     except (InvalidValueError, CodeError) as error:
         where = f" ({error})" if isinstance(error, CodeError) else ""
         raise PruningError(
