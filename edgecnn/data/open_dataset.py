@@ -20,10 +20,13 @@ _Opener = Callable[[str, Split, Progress], DataSet]
 #: Who opens a data set, as "module:function": each imports what only it needs.
 _FOLDER = "edgecnn.data.class_folders:open_class_folders"
 _HUGGING_FACE = "edgecnn.data.huggingface:open_huggingface"
+_STAMPS = "edgecnn.data.stamps_dataset:open_stamps"
 _NAMES = {
     "digits": "edgecnn.data.builtin:open_digits",
     "mnist": "edgecnn.data.mnist:open_mnist",
     "cifar10": "edgecnn.data.cifar10:open_cifar10",
+    "stamps": _STAMPS,
+    "stamps-masks": _STAMPS,
 }
 
 
@@ -58,6 +61,8 @@ def check_name(name: str) -> str:
         return _FOLDER
     if name in _NAMES:
         return _NAMES[name]
+    if _NAMES.get(name.partition(":")[0]) == _STAMPS:  # with a size
+        return _STAMPS
     if said := named(name):
         stored, place = said
         if not place.exists():

@@ -93,6 +93,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
         clock("write")
         manifest = stages.describe(request, built, layers, checked.quantization, lineage)
+        if request.nms:
+            reduced, manifest = stages.suppress(request, reduced, built, manifest)
         del reduced.model.metadata_props[:]
         written = write_model(request.output, reduced.model, manifest)
     return Exported(

@@ -96,6 +96,11 @@ class Labelled:
         )
         return cls(inputs, labels, model, chosen, as_they_are=as_they_are, views=views)
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._inputs)
+
     def _measured(self, model: onnx.ModelProto) -> float:
         network = self._open(model)
         if not self._metric.needs_views:

@@ -18,8 +18,8 @@ from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
-from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, calibration_samples, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
@@ -28,12 +28,11 @@ from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparati
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.labelled_accuracy import Labelled
-from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
-    SCAN_IMAGES,
     Checked,
     Reduced,
     Reduction,
@@ -42,6 +41,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given, task_of_network
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import image_sizes, image_spec
@@ -73,11 +73,12 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
+    within = None if request.time is None else TimeBudget(request.time)
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
         finetune = trainer(source.model, source.trained_on()) if trainer else None
-        reduced = _reduce(request, source, stages, finetune)
+        reduced = _reduce(request, source, stages, within, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
         checked = _check(source, reduced)
@@ -137,8 +138,10 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
-    sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size, sizes)
+    sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
+    described = calibration_samples.described_size(known, input_specs(given.model))
+    size = request.preparation.size or described
+    model = prepare(given.model, size, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -162,7 +165,8 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     progress("float outputs")
     reference = _reference(given.model, model, source.checks(), notes)
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = replace(manifest, layers=layer_table.layers(model))
+    # Of a size that was left open the manifest knows no more than the file.
+    manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)
     size = said.preprocessing.size if said else None
@@ -174,7 +178,11 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
 
 
 def _reduce(
-    request: QuantizeRequest, source: _Source, progress: Progress, finetune: Finetune | None
+    request: QuantizeRequest,
+    source: _Source,
+    progress: Progress,
+    within: TimeBudget | None,
+    finetune: Finetune | None,
 ) -> Reduced:
     """Return the float16 form, or the int8 form that keeps the budget or else most of the network."""
     how = Reduction(
@@ -185,13 +193,15 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=source.samples.most,
     )
     labelled = None
     if request.data:
         prepared = source.said.preprocessing if source.said else None
         labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
+    if within is not None:
+        within.checks = len(source.reference.images) + (labelled.count if labelled else 0)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(

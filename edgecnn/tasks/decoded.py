@@ -99,7 +99,10 @@ class Decoded(Task, Generic[D]):
         return ", ".join(row.name for row in DECODERS if isinstance(row, self.decoders))
 
 
-def decoded(task: Decoded[Any], outputs: Sequence[Output]) -> list[Any]:
-    """Return what a task's decoder makes of outputs, an entry for each image, in pixels of the input."""
-    found: list[Any] = task.chosen.decode(outputs, task.settings, task.size)
+def decoded(task: Decoded[Any], outputs: Sequence[Output], **settings: Any) -> list[Any]:
+    """Return what a task's decoder makes of outputs, an entry for each image, in pixels of the input.
+
+    `settings` stand in place of the task's.
+    """
+    found: list[Any] = task.chosen.decode(outputs, {**task.settings, **settings}, task.size)
     return found

@@ -53,16 +53,28 @@ class Detection(Decoded[BoxDecoder]):
         """Return the boxes of each image in pixels of the input; raises ArtifactError."""
         return decoded(self, outputs)
 
+    def _sure_boxes(self, outputs: Sequence[Output]) -> list[Boxes]:
+        """Return the boxes that matter where networks are compared: those below are many, and cost time."""
+        least = max(SURE / 2, number(self.settings, "score", 0.0))
+        return decoded(self, outputs, score=least)
+
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output]
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return the outputs, in which ranked boxes lie beside those of the reference that they stand for."""
+        return self.chosen.paired(references, outputs, SURE / 2)
+
     def kept(self, references: Sequence[Output], outputs: Sequence[Output]) -> Kept:
         """Return the share of the reference's sure boxes that are found again, with their class, in place."""
-        found = [again(*pair) for pair in zip(self.boxes(references), self.boxes(outputs), strict=True)]
+        pairs = zip(self._sure_boxes(references), self._sure_boxes(outputs), strict=True)
+        found = [again(*pair) for pair in pairs]
         count = sum(len(rows) for rows in found)
         share = float(np.concatenate(found).mean()) if count else None
         return Kept(share, count, "boxes")
 
     def demand_decisions(self, outputs: Sequence[Output]) -> None:
         """Raise ParityError if the reference finds no box for sure."""
-        if not any(len(_sure(item, SURE)) for item in self.boxes(outputs)):
+        if not any(len(_sure(item, SURE)) for item in self._sure_boxes(outputs)):
             raise ParityError(
                 f"the float network finds no box of {SURE:.0%} or more in {len(outputs[0].values)} images, so"
                 " that int8 finds the same would prove nothing",

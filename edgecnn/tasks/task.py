@@ -62,6 +62,12 @@ class Task(abc.ABC):
         """Return whether it says something that decisions, (images,), of an output are kept."""
         return True
 
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output]
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return what is compared value for value: where rows are ranked, those that belong together."""
+        return references, outputs
+
     def kept(self, references: Sequence[Output], outputs: Sequence[Output]) -> Kept | None:
         """Return how much of what the references decide together is kept; None where each decides alone."""
         return None

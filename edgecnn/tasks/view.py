@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgecnn.image_size import Size
 from edgecnn.tasks.boxes import Boxes
 
-#: Index of pixels in masks that count for nothing: of a label nobody said, of a prediction nobody saw.
+#: Of a mask's pixel that is of no class: in a label it counts nowhere, in an answer nobody saw it.
 IGNORED = 255
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
 from edgecnn.zoo.catalog_backbones import BACKBONES
-from edgecnn.zoo.catalog_heads import HEADS
+from edgecnn.zoo.catalog_heads import HEADS, over
 from edgecnn.zoo.compound import compound
 from edgecnn.zoo.torchvision_files import FILES
 
@@ -337,7 +338,7 @@ def architecture(name: str, phi: float | None = None, backbone: str | None = Non
     """
     row = ARCHITECTURES.get(name)
     if backbone is not None:
-        row = _over(row, ARCHITECTURES.get(backbone))
+        row = over(row, ARCHITECTURES.get(backbone), ARCHITECTURES)
     if phi is None:
         return row
     if "phi" not in row.arguments:
@@ -345,31 +346,5 @@ def architecture(name: str, phi: float | None = None, backbone: str | None = Non
             f"{row.name} takes no `phi`: it has no compound scaling", hint="efficientnet does"
         )
     size = row.size.scaled(compound(phi)[2])
-    return dataclasses.replace(
-        row,
-        arguments={**row.arguments, "phi": phi},
-        resolution=size.said,
-        preprocessing=row.preprocessing.at(size),
-    )
-
-
-def _over(row: Architecture, backbone: Architecture) -> Architecture:
-    """Return a head's row over another backbone. Raises InvalidValueError for what is no head or backbone."""
-    if row.backbone is None:
-        heads = ", ".join(item.name for item in ARCHITECTURES if item.backbone is not None)
-        raise InvalidValueError(
-            f"{row.name} has no backbone that could be another", hint=f"`backbone` is for: {heads}"
-        )
-    if backbone.task != "classification":
-        raise InvalidValueError(
-            f"{backbone.name} is no backbone: it has a head of its own", hint="a classifier, as mobilenet_v2"
-        )
-    own = backbone.preprocessing
-    return dataclasses.replace(
-        row,
-        backbone=backbone.name,
-        arguments={**row.arguments, "backbone": backbone.name},
-        preprocessing=dataclasses.replace(
-            row.preprocessing, mean=own.mean, std=own.std, color=own.color, pixels=own.pixels
-        ),
-    )
+    at_size: dict[str, Any] = {"resolution": size.said, "preprocessing": row.preprocessing.at(size)}
+    return dataclasses.replace(row, arguments={**row.arguments, "phi": phi}, **at_size)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
+from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo import head_settings
 from edgecnn.zoo.architecture import Architecture
@@ -147,3 +150,28 @@ HEADS = (
         )
     ),
 )  # fmt: skip
+
+
+def over(row: Architecture, backbone: Architecture, known: Iterable[Architecture]) -> Architecture:
+    """Return a head's row over another backbone; `known` are all rows, of which the error names the heads.
+
+    Raises InvalidValueError for what is no head or backbone.
+    """
+    if row.backbone is None:
+        heads = ", ".join(item.name for item in known if item.backbone is not None)
+        raise InvalidValueError(
+            f"{row.name} has no backbone that could be another", hint=f"`backbone` is for: {heads}"
+        )
+    if backbone.task != "classification":
+        raise InvalidValueError(
+            f"{backbone.name} is no backbone: it has a head of its own", hint="a classifier, as mobilenet_v2"
+        )
+    own = backbone.preprocessing
+    return dataclasses.replace(
+        row,
+        backbone=backbone.name,
+        arguments={**row.arguments, "backbone": backbone.name},
+        preprocessing=dataclasses.replace(
+            row.preprocessing, mean=own.mean, std=own.std, color=own.color, pixels=own.pixels
+        ),
+    )

@@ -241,6 +241,20 @@ def test_one_unreadable_image_does_not_end_a_calibration(plain):
     assert sorted(Path(note.split(" is not")[0]).name for note in source.notes) == ["3.png", "7.png"]
 
 
+def test_of_several_passes_each_image_counts_once(plain):
+    def source():
+        return ImageSource.open(Preprocessing(8), calib=plain, batch=4, count=16, checks=4)
+
+    short_first, at_once = source(), source()
+    batches = short_first.calibration()
+    assert len(next(batches)) == len(next(batches)) == 4
+    assert short_first.tally.count == 4  # the second was looked at, and not yet used
+    for _ in range(2):
+        list(short_first.calibration())
+    list(at_once.calibration())
+    assert short_first.tally.to_json() == at_once.tally.to_json() and at_once.tally.count == 16
+
+
 def test_a_calibration_of_nothing_readable_is_an_error(plain):
     for number, file in enumerate(plain.rglob("*.png")):
         file.write_bytes(b"no image" * (number + 1))

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
+from PIL import Image
 from table_engine import TableEngine, numbered
 
+from edgecnn.data.folder import LabelledImages
+from edgecnn.data.views import Views
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.confidence_interval import wilson
 from edgecnn.measure.accuracy.evaluate import evaluate
@@ -26,6 +27,8 @@ def accuracy(tmp_path_factory):
 
 @pytest.mark.parametrize(("k", "name"), [(1, "top1"), (5, "top5")])
 def test_top_k_is_that_of_scikit_learn(accuracy, k, name):
+    from sklearn.metrics import top_k_accuracy_score
+
     assert getattr(accuracy, name) == top_k_accuracy_score(LABELS, LOGITS, k=k)
 
 
@@ -35,16 +38,22 @@ def test_every_logit_is_kept_in_the_order_of_the_images(accuracy):
 
 
 def test_the_confusion_matrix_is_that_of_scikit_learn(accuracy):
+    from sklearn.metrics import confusion_matrix
+
     np.testing.assert_array_equal(accuracy.confusion, confusion_matrix(LABELS, LOGITS.argmax(1)))
 
 
 def test_the_likelihood_is_that_of_scikit_learn(accuracy):
+    from sklearn.metrics import log_loss
+
     probabilities = np.exp(LOGITS.astype(float)) / np.exp(LOGITS.astype(float)).sum(1, keepdims=True)
     assert accuracy.nll == pytest.approx(log_loss(LABELS, probabilities), rel=1e-9)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 5), (5, 5), (1, 2), (640, 898), (49999, 50000)])
 def test_the_interval_is_wilsons(right, n):
+    from scipy.stats import binomtest
+
     expected = binomtest(right, n).proportion_ci(method="wilson")
     assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-7)
 
@@ -138,3 +147,34 @@ def test_a_reference_with_other_classes_is_refused(tmp_path):
     engines = [TableEngine(tmp_path / f"{k}.onnx", LOGITS[:, :k]) for k in (7, 6)]
     with pytest.raises(InvalidValueError, match=r"7 classes, 6\.onnx 6"):
         evaluate(engines[0], numbered(LABELS), reference=engines[1])
+
+
+def test_probabilities_are_averaged_over_networks(tmp_path):
+    other = LOGITS[::-1].copy()
+    engines = [TableEngine(tmp_path / f"{n}.onnx", table) for n, table in enumerate((LOGITS, other, LOGITS))]
+    reference = engines.pop()
+    found = evaluate(engines[0], numbered(LABELS), ensemble=engines[1:], reference=reference)
+    mean = (softmax(LOGITS) + softmax(other)) / 2
+    np.testing.assert_allclose(np.exp(found.logits), mean, rtol=1e-6)
+    from sklearn.metrics import log_loss
+
+    assert found.nll == pytest.approx(log_loss(LABELS, mean), rel=1e-6)
+    assert found.agreement.reference_top1 == np.mean(LOGITS.argmax(1) == LABELS)
+
+
+def test_probabilities_are_averaged_over_views(tmp_path):
+    """The number of an image lies in its left pixels, another one in those that the mirror brings there."""
+    pictures = [Image.new("RGB", (8, 4), (row, 0, 0)) for row in range(100)]
+    for row, picture in enumerate(pictures):
+        picture.paste((row + 100, 0, 0), (4, 0, 8, 4))
+    data = LabelledImages("numbers", pictures, [int(label) for label in LABELS[:100]])
+    found = evaluate(TableEngine(tmp_path / "a.onnx", LOGITS), data, views=Views(10), batch=7)
+    left, right = (softmax(LOGITS[span]) for span in (slice(100), slice(100, 200)))
+    # Of ten crops four show the left side first and four the right, and the centre both.
+    np.testing.assert_allclose(np.exp(found.logits), (left + right) / 2, rtol=1e-6)
+    assert found.conditions["views"] == 10
+
+
+def softmax(logits):
+    values = np.exp(logits.astype(float))
+    return values / values.sum(axis=1, keepdims=True)

@@ -177,3 +177,16 @@ def test_map_of_nothing_is_nothing(capsys):
         View(Size(50, 100), SIZE, (2.0, 2.0))
     ]) == pytest.approx(100)  # fmt: skip
     assert capsys.readouterr().out == ""
+
+
+def test_ranked_boxes_are_compared_with_those_that_they_stand_for():
+    """Two nearly equal scores change places by rounding."""
+    one, two, low = (0, 0, 100, 50, 0.9, 0), (100, 0, 200, 50, 0.9, 1), (5, 5, 9, 9, 0.01, 2)
+    other = (50, 50, 90, 90, 0.02, 1)
+    reference, swapped = found([one, two, low], [two, low, low]), found([two, one, other], [two, other, low])
+    parity = compare_outputs(reference, swapped, "it", task=detector())
+    assert parity.sqnr_db == np.inf and parity.top1_agreement == 1
+    lost = compare_outputs(reference, found([two, other, other], [two, low, low]), "it", task=detector())
+    assert lost.sqnr_db < 10 and lost.top1_agreement == pytest.approx(2 / 3)
+    nothing = found([low, low, low], [other, low, low])
+    assert compare_outputs(nothing, nothing, "it", constant=True, task=detector()).sqnr_db == np.inf

@@ -44,7 +44,8 @@ from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.quantized import Quantized
+from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
 from edgecnn.quantize.reference import logits
 from edgecnn.quantize.write_file import write_model

@@ -16,8 +16,10 @@ from edgecnn import files
 from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.unreadable import Skipped
+from edgecnn.data.views import Views
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
+from edgecnn.measure.accuracy.averaged_outputs import of_views
 from edgecnn.measure.accuracy.confidence_interval import wilson
 from edgecnn.measure.accuracy.engine_outputs import of_images
 from edgecnn.measure.accuracy.measured_outputs import Figure, parity_of
@@ -165,6 +167,8 @@ def evaluate(
     *,
     reference: Engine | None = None,
     metric: Metric | None = None,
+    views: Views = Views(),  # noqa: B008 - it is frozen
+    ensemble: Sequence[Engine] = (),
     batch: int = BATCH,
     workers: int | None = None,
     cache: FrameCache | None = None,
@@ -175,7 +179,8 @@ def evaluate(
 
     An image is decoded once for both, or read from `cache`, which keeps what is decoded. `workers` threads
     (the processor's cores) each decode and infer batches of their own; see `sweep`. `batch` is the engines'
-    own where that is fixed.
+    own where that is fixed. Class probabilities are averaged over `views` of each image, and over the engine
+    and its `ensemble`.
 
     Images that cannot be read are left out and listed. Raises DataError if they are too many,
     ArtifactError for a network that gives no class scores, InvalidValueError if the reference has other
@@ -183,23 +188,22 @@ def evaluate(
     ParityError if the reference's hardly depend on the image.
     """
     engines = [engine, *([reference] if reference is not None else [])]
-    _demand_same_question(engines)
-    size, workers = batch_for(engines, batch), workers or len(cores())
+    _demand_same_question([*engines, *ensemble])
+    size, workers = batch_for([*engines, *ensemble], batch), workers or len(cores())
+    how: dict[str, Any] = {"batch": size, "workers": workers, "progress": progress, "constants": constants}
     with Watch() as watch:
-        given = of_images(
-            engines,
-            dataset.images,
-            batch=size,
-            workers=workers,
-            cache=cache,
-            progress=progress,
-            constants=constants,
-        )
+        if views.is_plain and not ensemble:
+            given = of_images(engines, dataset.images, cache=cache, **how)
+        else:
+            groups = [[engine, *ensemble], *([item] for item in engines[1:])]
+            given = of_views(groups, dataset.images, views, **how)
     conditions = {
         **watch.conditions(engine, size).to_json(),
         "input": dataset.name,
         "decoding": "included" if cache is None else f"of {cache.decoded} images included",
         "workers": workers,
+        "views": views.count,
+        "ensemble": [files.sha256(item.path) for item in ensemble],
     }
     logits = [_scores(item, outputs) for item, outputs in zip(engines, given.outputs, strict=True)]
     labels = dataset.labels_of(given.rows)

@@ -90,11 +90,11 @@ def of_images(
         picture = open_image(image)
         return work.read(picture), Size(picture.height, picture.width)
 
-    def infer(found: list[tuple[Any, Size | None]], rows: list[int]) -> list[Any] | None:
+    def infer(found: list[tuple[Any, Size | None]], rows: list[int]) -> list[Any]:
         outputs = work.infer([frames for frames, _ in found], rows)
         kept.add(rows[0], outputs)
         if metric is None:
-            return None
+            return []
         labels = dataset.labels_of(rows)
         sizes = [size for _, size in found if size is not None]
         return [

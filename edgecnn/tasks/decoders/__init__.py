@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from edgecnn.registry import Registry
 from edgecnn.tasks.decoders.anchored import Fcos, RetinaNet, Ssd
+from edgecnn.tasks.decoders.centerface import CenterFace
 from edgecnn.tasks.decoders.dbnet import DbNet
 from edgecnn.tasks.decoders.decoder import BoxDecoder, Decoder, Mask, MaskDecoder, NetworkEnd
 from edgecnn.tasks.decoders.detr import Detr, RtDetr
 from edgecnn.tasks.decoders.masks import IndexMask, LogitMask
+from edgecnn.tasks.decoders.picodet import PicoDet
 from edgecnn.tasks.decoders.yolo import EndToEnd, YoloV5, YoloV8, Yolox
 
 DECODERS: Registry[Decoder] = Registry("decoder")
@@ -21,6 +23,8 @@ for _decoder in (
     EndToEnd(),
     Detr(),
     RtDetr(),
+    PicoDet(),
+    CenterFace(),
     DbNet(),
     LogitMask(),
     IndexMask(),

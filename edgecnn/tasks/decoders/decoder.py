@@ -93,6 +93,15 @@ class BoxDecoder(Decoder):
         Raises ArtifactError for outputs or settings of another layout.
         """
 
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output], least: float
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return outputs whose rows stand for the same: of a ranking, boxes of a least score, side by side.
+
+        Other layouts have a row for each place in the input, and are as they were.
+        """
+        return references, outputs
+
 
 class MaskDecoder(Decoder):
     """A decoder that makes masks."""
