@@ -192,7 +192,8 @@ class _Tracer(TorchDispatchMode):
                 labels = self._along(self.of(given[0]), axis)
                 labels = torch.where(labels == ANY, FIXED, labels)
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    self.positions[f"{name}.weight"] = out.numel() // out.shape[axis]
+                    places = out.numel() // out.shape[axis]  # of this call: a head may read several maps
+                    self.positions[f"{name}.weight"] = self.positions.get(f"{name}.weight", 0) + places
                     labels = self._weighted(name, module, labels)
                 else:
                     for key, tensor in (*module.named_parameters(), *module.named_buffers()):

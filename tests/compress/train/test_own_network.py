@@ -46,7 +46,7 @@ def test_what_was_trained_is_pruned_and_exported_and_both_come_again(trained, tm
         done.path, tmp_path / "pruned.safetensors", code=reference, target_macs="0.6x", align=1,
         data=str(data), measure=False,
     )  # fmt: skip
-    assert pruned.after.macs <= 0.6 * pruned.before.macs and pruned.top1 is None
+    assert pruned.after.macs <= 0.6 * pruned.before.macs and pruned.accuracy is None
     sizes = pruned.network.body[0].wide.weight.shape[0], pruned.network.stem[0].weight.shape[0]
     assert sizes < (64, 16) and pruned.network.kind.weight.shape[0] == 2
     exported = edgecnn.export_model(pruned.path, tmp_path / "pruned.onnx", code=reference)
