@@ -16,11 +16,10 @@ from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
-from edgecnn.image_size import Size
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
-from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, calibration_samples, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
@@ -139,8 +138,10 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
     constants = request.inputs.constants
-    sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size or _described_size(known, given.model), sizes)
+    sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
+    described = calibration_samples.described_size(known, input_specs(given.model))
+    size = request.preparation.size or described
+    model = prepare(given.model, size, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -164,7 +165,8 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     progress("float outputs")
     reference = _reference(given.model, model, source.checks(), notes)
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = replace(manifest, layers=layer_table.layers(model))
+    # Of a size that was left open the manifest knows no more than the file.
+    manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)
     size = said.preprocessing.size if said else None
@@ -173,15 +175,6 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
         manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
     notes += _check_reference(request, reference, model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes)
-
-
-def _described_size(known: Manifest | None, model: onnx.ModelProto) -> Size | None:
-    """Return the size of the images that a manifest says for a file which leaves it open; else None."""
-    inputs = [spec for spec in input_specs(model) if len(spec.shape) == 4]
-    open_ended = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
-    if known is None or known.preprocessing is None or not open_ended:
-        return None
-    return Preprocessing.from_json(known.preprocessing).size
 
 
 def _reduce(
