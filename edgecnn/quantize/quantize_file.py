@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,8 +54,9 @@ PREPARED_IMAGES = 16
 _ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
 
-#: From the prepared float model and its preprocessing to what trains an int8 form of it.
-Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
+#: From the prepared float model, its preprocessing and the constants of its other inputs to what trains an
+#: int8 form of it.
+Trainer = Callable[[onnx.ModelProto, Preprocessing, Mapping[str, Sequence[float]]], Finetune]
 
 
 def quantize_file(
@@ -76,7 +77,8 @@ def quantize_file(
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
-        finetune = trainer(source.model, source.trained_on()) if trainer else None
+        constants = request.inputs.constants
+        finetune = trainer(source.model, source.trained_on(), constants) if trainer else None
         reduced = _reduce(request, source, stages, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
@@ -123,9 +125,9 @@ class _Source:
 
     def trained_on(self) -> Preprocessing:
         """Return how images are prepared for training; raises InvalidValueError where there are none."""
-        if self.said is None or len(self.model.graph.input) > 1:
+        if self.said is None:
             raise InvalidValueError(
-                "`train` takes networks of one image input, and this one takes something else",
+                "`train` takes images, and this network's samples are files",
                 hint="leave `train` out: repairs need no labels",
             )
         return self.said.preprocessing

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +18,18 @@ from edgecnn.zoo.code_errors import told
 
 
 def evaluate(
-    network: nn.Module, loader: Loader, accelerator: Any = None, *, classifies: bool = True
+    network: nn.Module,
+    loader: Loader,
+    accelerator: Any = None,
+    *,
+    classifies: bool = True,
+    scores: Callable[[Any], Tensor] = scores,
 ) -> tuple[float | None, float, int]:
     """Return top-1 and mean loss of a network, and on how many of a loader's images they rest.
 
     The loss is cross entropy. Of a network that does not classify it is the network's own, and there is no
-    top-1. The network stays on the device where it is.
+    top-1. `scores` finds the class scores in what the network gives. The network stays on the device where it
+    is.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     home = next(network.parameters()).device
@@ -30,7 +38,7 @@ def evaluate(
     network.eval().to(device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     to_input = InputBatch(loader.preprocessing, device)
-    measure = _classified if classifies else _own
+    measure = partial(_classified, scores) if classifies else _own
     with torch.inference_mode(), contextlib.nullcontext() if classifies else measuring(network):
         for frames, labels in loader.epoch(0, rank=rank, world=world):
             images, wanted = to_input(frames), to_device(labels, device)
@@ -41,7 +49,9 @@ def evaluate(
     return hits / max(1, count) if classifies else None, total / max(1, count), int(count)
 
 
-def _classified(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def _classified(
+    scores: Callable[[Any], Tensor], network: nn.Module, images: Tensor, labels: Tensor
+) -> Tensor:
     """Return hits, sum of the losses and number of images."""
     logits = scores(network(images)).float()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from edgecnn.compress import class_scores
 from edgecnn.compress.input_batch import InputBatch, to_device
 from edgecnn.compress.losses import one_hot
 from edgecnn.compress.train import optimizer as optimizers
@@ -73,6 +74,8 @@ class Task:
     keep_log: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None
     #: Whether the network gives class scores, of which accuracy is measured.
     classifies: bool = True
+    #: From what the network gives to its class scores, (N, classes).
+    scores: Callable[[Any], Tensor] = class_scores.scores
 
 
 def make_accelerator(options: TrainOptions) -> Any:
@@ -266,7 +269,11 @@ class _RunningStage:
         if self._task.validation is not None:
             measured = self._average.network if self._average else self._task.network
             top1, loss, _ = evaluate(
-                measured, self._task.validation, self._accelerator, classifies=self._task.classifies
+                measured,
+                self._task.validation,
+                self._accelerator,
+                classifies=self._task.classifies,
+                scores=self._task.scores,
             )
             row |= {"validation_loss": loss} if top1 is None else {"top1": top1, "validation_loss": loss}
         return row
