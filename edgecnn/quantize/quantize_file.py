@@ -27,6 +27,7 @@ from edgecnn.quantize.graph.load_model import load
 from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
+from edgecnn.quantize.kept_sizes import KeptSizes, keep
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
@@ -85,7 +86,7 @@ def quantize_file(
         checked = _check(source, reduced)
         stages("write")
         manifest = _manifest(request, source, reduced, checked, training_data or {})
-        written = write_model(request.output, reduced.model, manifest)
+        written = write_model(request.output, source.sizes.open(reduced.model), manifest)
     seconds = time.perf_counter() - start
     return QuantizedFile(
         **vars(written),
@@ -122,6 +123,8 @@ class _Source:
     #: What it gives for the images that check.
     reference: Reference
     notes: list[str]
+    #: Which sizes stay open.
+    sizes: KeptSizes
 
     def trained_on(self) -> Preprocessing:
         """Return how images are prepared for training; raises InvalidValueError where there are none."""
@@ -162,11 +165,14 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     else:
         source = FileSamples.open(samples, inputs, **how)
     progress("float outputs")
-    reference = _reference(given.model, model, source.checks(), notes)
+    checks = source.checks()
+    reference = _reference(given.model, model, checks, notes)
     notes += _check_reference(request, reference, model)
+    kept = keep(given.model, model, sizes, checks)
+    notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = replace(manifest, layers=layer_table.layers(model))
-    return _Source(given.sha256, model, manifest, said, source, reference, notes)
+    manifest = kept.described(replace(manifest, layers=layer_table.layers(model)), model)
+    return _Source(given.sha256, model, manifest, said, source, reference, notes, kept)
 
 
 def _reduce(
@@ -241,6 +247,7 @@ def _manifest(
             "target": request.target,
             "images": source.samples.description,
             **source.samples.recorded(),
+            **source.sizes.recorded(),
         },
         request.seed,
         source.sha256,
