@@ -78,8 +78,7 @@ def quantize_file(
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
-        constants = request.inputs.constants
-        finetune = trainer(source.model, source.trained_on(), constants) if trainer else None
+        finetune = trainer(source.model, source.trained_on(), source.manifest.constants) if trainer else None
         reduced = _reduce(request, source, stages, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
@@ -141,7 +140,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     given = load(request.source)
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
-    constants = request.inputs.constants
+    constants = {**(known.constants if known else {}), **request.inputs.constants}
     sizes = given_shapes(input_specs(given.model), constants, samples)
     model = prepare(given.model, request.preparation.size, sizes)
     inputs = tuple(input_specs(model))
@@ -171,7 +170,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     kept = keep(given.model, model, sizes, checks)
     notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = kept.described(replace(manifest, layers=layer_table.layers(model)), model)
+    manifest = kept.described(replace(manifest, constants=constants, layers=layer_table.layers(model)), model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes, kept)
 
 

@@ -62,6 +62,7 @@ class Engine(PreparesImages, abc.ABC):
         #: What the engine takes, and what it gives, in the graph's order.
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.constants = dict(manifest.constants) if manifest else {}
         self._image_input = image_spec(self.inputs)
         #: What the outputs mean.
         self.task: Task = task_of(manifest.task if manifest else None, self.outputs)
@@ -267,7 +268,7 @@ class Engine(PreparesImages, abc.ABC):
         names = partial(labels.names, self.manifest.labels if self.manifest else None)
         return [
             answer
-            for outputs in stream(self, several, batch, self.rows)
+            for outputs in stream(self, several, batch, lambda images: self.rows(self.with_constants(images)))
             for answer in self.task.answers(outputs, names, top)
         ]
 

@@ -111,6 +111,8 @@ def _described(
         prepared = engine.preprocessing
         size = prepared.size.said if manifest.resolution is None else manifest.resolution
         manifest = dataclasses.replace(manifest, preprocessing=prepared.to_json(), resolution=size)
+    engine.take_constants(request.inputs.constants)
+    manifest = dataclasses.replace(manifest, constants=engine.constants)
     if labels is not None:
         _demand_count(engine, labels)
         manifest = dataclasses.replace(manifest, labels=labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.data.input_options import InputOptions
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
@@ -21,12 +22,15 @@ class DescribeRequest(Request):
         None, "Names of the classes: a file with one a line, or: imagenet, digits.", path="read"
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    inputs: InputOptions = group(InputOptions)
     #: In place of what the file says itself.
     preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.preparation.says and self.labels is None and self.preprocessing is None:
+        said = self.preparation.says or self.labels is not None or self.inputs.input
+        if not said and self.preprocessing is None:
             raise InvalidValueError(
-                "nothing is said of the file", hint="`prepare` imagenet, `mean` and `std`, or `labels` FILE"
+                "nothing is said of the file",
+                hint="`prepare` imagenet, `mean` and `std`, `labels` FILE, or `input` NAME=VALUE",
             )

@@ -39,9 +39,9 @@ def test_an_unknown_option_names_its_neighbour():
     ("values", "reason"),
     [
         ({"seconds": 0}, "`seconds` of 0 cannot be used"),
-        ({"seconds": "3"}, "seconds is '3'"),
-        ({"threads": 1.5}, "threads is 1.5"),
-        ({"threads": True}, "threads is True"),
+        ({"seconds": "3"}, "`seconds` is '3'"),
+        ({"threads": 1.5}, "`threads` is 1.5"),
+        ({"threads": True}, "`threads` is True"),
         ({"device": "tpu"}, "unknown `device` 'tpu'"),
         ({"batch": "1,1"}, "batch 1 is there twice"),
         ({}, "`models` is missing"),

@@ -104,7 +104,7 @@ def _float16(model, folder):
             check_images=8,
             yes=True,
             preparation=PreparationOptions(size=(48, 32)),
-        )  # fmt: skip
+        )
     )
 
 

@@ -12,7 +12,7 @@ import click
 from edgecnn.cli import common, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import note, say
-from edgecnn.measure.measure_options import EngineOptions
+from edgecnn.measure.measure_options import PredictRequest
 from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Failed:
     required=True,
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
-@request_options.options(EngineOptions, without=("threads", "backend"))
+@request_options.options(PredictRequest, without=("threads", "backend"))
 @common.common
 def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **values: Any) -> int:
     """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.
@@ -48,8 +48,9 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
     from edgecnn.verbs.engines import opened
 
     notes: list[str] = []
-    request = request_options.request(EngineOptions, values)
+    request = request_options.request(PredictRequest, values)
     with common.progress(None) as show, opened([model], request, show) as (engine,):
+        engine.take_constants(request.inputs.constants)
         files, failed = _listed(images, notes)
         predictions = _predictions(engine, files, top, failed, show)
         random = engine.manifest is not None and engine.manifest.weights == "random"

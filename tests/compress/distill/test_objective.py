@@ -9,6 +9,7 @@ from PIL import Image
 
 from edgecnn.compress.distill.objective import attention, soft_targets
 from edgecnn.compress.distill.teacher import Translation
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 
@@ -28,5 +29,5 @@ def test_the_teacher_sees_the_image_as_by_its_own_preprocessing(channels, rng):
     image = Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8).repeat(2, 0).repeat(2, 1))
     student = Preprocessing(64, crop=1.0, mean=(0.5,), std=(0.25,))
     teacher = Preprocessing(64, crop=1.0).with_channels(channels)
-    found = Translation(student, teacher)(torch.from_numpy(student.batch([image])))
-    torch.testing.assert_close(found, torch.from_numpy(teacher.batch([image])), rtol=1e-4, atol=1e-4)
+    found = Translation(student, teacher)(torch.from_numpy(prepare.batch(student, [image])))
+    torch.testing.assert_close(found, torch.from_numpy(prepare.batch(teacher, [image])), rtol=1e-4, atol=1e-4)
