@@ -42,6 +42,8 @@ NOT_FINITE = "its values are not finite"
 
 #: Why tensors that meet in a concatenation, or come out of one, do not share a scale (`shared_scales.apart`).
 FAR_APART = "ranges that differ more than 16-fold"
+#: Why a node is float whose output is parted so, where it is int8 only with one scale for all that it gives.
+PARTS_APART = "parts with ranges that differ more than 16-fold"
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,27 @@ class _Placer:
         for pattern in self.patterns:
             if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
                 pattern.kind, pattern.rule = FLOAT, FAR_APART
+        for pattern in self.patterns:
+            needs_one = pattern.kind in (COMPUTE, ARITHMETIC, POOL) and pattern.op in scheme.needs_output
+            if needs_one and self._is_parted_apart(pattern):
+                pattern.kind, pattern.rule = FLOAT, PARTS_APART
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
                 far = pattern.node.name in apart
                 pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
+
+    def _is_parted_apart(self, pattern: patterns.Pattern) -> bool:
+        """Return whether a node's output, or what fuses into it, is parted into ranges that are far apart."""
+        readers = [self._of_node.get(node.name) for node in self.graph.consumers(pattern.outputs[0])]
+        fused = [
+            item for item in readers if item and item.kind == ACTIVATION and item.op in self.scheme.fuses
+        ]
+        for item in fused:
+            readers += [self._of_node.get(node.name) for node in self.graph.consumers(item.outputs[0])]
+        moving = [item for item in readers if item is not None and item.op != "Concat"]
+        return any(item.kind == FLOAT and item.rule == FAR_APART for item in moving)
 
     def _gaining(self) -> set[str]:
         """Return the tensors for which int8 pays: their values reach a quantized weighted sum in it."""
