@@ -21,7 +21,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.calibrate import observe
-from edgecnn.targets import SCHEMES
+from edgecnn.schemes import SCHEMES
 
 COUNTS = (64, 512)
 BATCH = 4

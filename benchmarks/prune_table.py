@@ -21,6 +21,10 @@ HEAD = """
 """
 
 
+def _classifiers() -> list[zoo.Architecture]:
+    return [row for row in zoo.ARCHITECTURES if row.task == "classification"]
+
+
 def line(row: zoo.Architecture) -> str:
     network = zoo.create(row.name)
     example = torch.zeros(1, row.in_channels, row.resolution, row.resolution)
@@ -37,7 +41,7 @@ def line(row: zoo.Architecture) -> str:
 
 def main() -> None:
     lines = []
-    for row in sorted(zoo.ARCHITECTURES, key=lambda row: (row.family, row.year)):
+    for row in sorted(_classifiers(), key=lambda row: (row.family, row.year)):
         lines.append(line(row))
         print(lines[-1], end="", flush=True)
     text = PAGE.read_text()

@@ -46,6 +46,7 @@ PREPARE = f"""
 import sys, numpy as np
 from pathlib import Path
 from edgecnn.data import builtin
+from edgecnn.runtime.prepare import normalize
 from edgecnn.export import ExportRequest, export
 from edgecnn.zoo.spec import NetworkSpec
 name, alpha, source, images = sys.argv[1:]
@@ -55,7 +56,7 @@ spec = NetworkSpec(architecture, alpha=float(alpha), weights=weights, resolution
 export(ExportRequest(spec, Path(source)))
 preparation = spec.preprocessing
 frames = builtin.frames(preparation, {IMAGES}, check=False, digit_images=False)
-np.save(images, preparation.normalize(frames))
+np.save(images, normalize(preparation, frames))
 """
 
 

@@ -132,11 +132,15 @@ def features_line(row: zoo.Architecture) -> str:
     return f"| `{row.name}` | " + " | ".join(cells.values()) + " |\n"
 
 
+def _classifiers() -> list[zoo.Architecture]:
+    return [row for row in zoo.ARCHITECTURES if row.task == "classification"]
+
+
 def main() -> None:
     rows = {(row["name"], row["alpha"]): row for row in map(json.loads, _texts(Path(sys.argv[1])))}
     missing = []
     text = HEAD
-    for architecture in sorted(zoo.ARCHITECTURES, key=lambda row: (row.family, row.year)):
+    for architecture in sorted(_classifiers(), key=lambda row: (row.family, row.year)):
         for alpha in (1.0, 0.5):
             if (architecture.name, alpha) in rows:
                 text += line(rows[architecture.name, alpha])

@@ -108,6 +108,8 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     #: Name of the row of `tasks.TASKS` that says what the outputs mean; None for what their shapes tell.
     task: str | None = None
+    #: Name of the row of `tasks.decoders.DECODERS` that makes boxes or masks of outputs, and its settings.
+    decoder: Mapping[str, Json] | None = None
     #: Fields of `runtime.preprocessing.Preprocessing`: from an image file to the input array.
     preprocessing: Mapping[str, Json] | None = None
     #: Name of an input that is no image: its value, the same for every image. One number stands for all.

@@ -18,12 +18,14 @@ class Budget(Request):
     """What an int8 model must keep, on images that did not calibrate it. What is None is not asked."""
 
     min_sqnr_db: float | None = option(None, "Decibels of the output that must be kept.", name="min_sqnr")
-    #: Share of the images, 0 to 1.
+    #: Share of the images, 0 to 1; of a detector's boxes, of a segmenter's pixels.
     min_agreement: float | None = option(
-        None, "Images, in percent, whose class must stay the same.", percent=True
+        None, "Images, boxes or pixels whose class must stay the same, in percent.", percent=True
     )
     #: On labelled images.
-    max_drop: float | None = option(None, "Points of top-1, of 100, that may be lost on labelled images.")
+    max_drop: float | None = option(
+        None, "Points of top-1, mAP or mIoU, of 100, that may be lost on labelled images."
+    )
 
     def __post_init__(self) -> None:
         for name in ("min_agreement", "max_drop", "min_sqnr_db"):

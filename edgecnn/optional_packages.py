@@ -29,6 +29,7 @@ EXTRA = {
     "datasets": "datasets",
     "pyarrow": "datasets",
     "matplotlib": "plot",
+    "pycocotools": "detection",
     "plotly": "report",
     "mlperf_loadgen": "loadgen",
     "packaging": "boards",

@@ -44,6 +44,17 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How much of what a reference decides is decided again."""
+
+    #: Of so many; None where keeping them would prove nothing.
+    share: float | None
+    count: int
+    #: What is counted: "images", "boxes", "pixels".
+    of: str = "images"
+
+
+@dataclass(frozen=True)
 class OutputParity:
     """How near one output is to its reference."""
 
@@ -72,27 +83,39 @@ class Parity:
     max_abs_diff: float
     #: 10 log10(sum(ref^2) / sum((ref - out)^2)), in decibels; infinite if they are equal.
     sqnr_db: float
-    #: Share of the images for which the reference's class, or side of the threshold, is kept; None where no
-    #: output decides anything.
+    #: Share of the images for which the reference's class, or side of the threshold, is kept; of a detector
+    #: or a segmenter, share of its boxes or pixels. None where nothing is decided.
     top1_agreement: float | None
     images: int
     #: Number of different decisions of the reference: with 1, agreement says little. None as above.
     reference_classes: int | None
     outputs: tuple[OutputParity, ...] = ()
+    #: What the agreement counts, and how many: "images", "boxes", "pixels".
+    agreement_of: str = "images"
+    counted: int | None = None
 
     @classmethod
-    def of(cls, outputs: Sequence[OutputParity], images: int) -> Parity:
-        """Return the worst figures of outputs."""
+    def of(cls, outputs: Sequence[OutputParity], images: int, kept: Kept | None = None) -> Parity:
+        """Return the worst figures of outputs; `kept` is what they decide together, if they do."""
         agreements = [item.top1_agreement for item in outputs if item.top1_agreement is not None]
         classes = [item.reference_classes for item in outputs if item.reference_classes is not None]
         return cls(
             max_abs_diff=max(item.max_abs_diff for item in outputs),
             sqnr_db=min(item.sqnr_db for item in outputs),
-            top1_agreement=min(agreements, default=None),
+            top1_agreement=kept.share if kept else min(agreements, default=None),
             images=images,
             reference_classes=min(classes, default=None),
             outputs=tuple(outputs),
+            agreement_of=kept.of if kept else "images",
+            counted=kept.count if kept else images,
         )
+
+    @property
+    def agreeing(self) -> str:
+        """What agrees, in words; empty where nothing is decided."""
+        if self.top1_agreement is None:
+            return ""
+        return f"{self.top1_agreement:.0%} of {self.counted} {self.agreement_of} agree"
 
     @property
     def worst(self) -> str:
@@ -145,8 +168,7 @@ def demand(parity: Parity, min_sqnr_db: float, what: str) -> None:
     """Raise ParityError if an output is farther from its reference than `min_sqnr_db`."""
     if parity.sqnr_db < min_sqnr_db:
         where = f" at output {parity.worst}" if parity.worst else ""
-        agreement = parity.top1_agreement
-        share = "" if agreement is None else f" ({agreement:.0%} of {parity.images} images agree)"
+        share = f" ({parity.agreeing})" if parity.agreeing else ""
         raise ParityError(
             f"{what} does not agree with its reference{where}: {parity.sqnr_db:.1f} dB, at least"
             f" {min_sqnr_db:g} dB expected{share}",

@@ -2,6 +2,11 @@
 
 import pytest
 
+from edgecnn import zoo
+
+#: Networks that give class scores.
+CLASSIFIERS = [row for row in zoo.ARCHITECTURES if row.task == "classification"]
+
 DEEP = {
     *("densenet161", "densenet169", "densenet201", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5"),
     *("efficientnet_b6", "efficientnet_b7", "efficientnet_lite3", "efficientnet_lite4"),
@@ -32,6 +37,7 @@ DEEP = {
     ),
     *(f"efficientnet_v2_{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l")),
     *("convnext_base", "mobilenet_v4_conv_medium", "mobilenet_v4_conv_large"),
+    *(row.name for row in zoo.ARCHITECTURES if row.task != "classification" and row.backbone is None),
     *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "nasnet_large"),
 }
 

@@ -28,15 +28,16 @@ def drawn(name: str, *shape: int, gain: float = 1.4, seed: int = 0) -> onnx.Tens
     return constant(name, rng.normal(size=shape) * gain / np.sqrt(np.prod(shape[1:])))
 
 
-def convolution(source: str, name: str, result: str, inputs: int = 8, **more: object):
-    """A 3 x 3 convolution to 8 channels: its node and its constants."""
-    made = node("Conv", [source, f"{name}_w", f"{name}_b"], [result], name=name, pads=[1] * 4, **more)
-    return [made], [drawn(f"{name}_w", 8, inputs, 3, 3), drawn(f"{name}_b", 8, gain=0.1)]
+def convolution(source: str, name: str, result: str, inputs: int = 8, side: int = 3, **more: object):
+    """A convolution to 8 channels, 3 x 3 unless said otherwise: its node and its constants."""
+    pads = [side // 2] * 4
+    made = node("Conv", [source, f"{name}_w", f"{name}_b"], [result], name=name, pads=pads, **more)
+    return [made], [drawn(f"{name}_w", 8, inputs, side, side), drawn(f"{name}_b", 8, gain=0.1)]
 
 
 def stem():
-    """From the image x to a map f of 8 channels, half as large."""
-    first, second = convolution("x", "c1", "a", 3, strides=[2, 2]), convolution("r", "c2", "b")
+    """From the image x to a map f of 8 channels, half as large; of its pixels, which int8 is fast for."""
+    first, second = convolution("x", "c1", "a", 3, 1, strides=[2, 2]), convolution("r", "c2", "b")
     relus = [node("Relu", ["a"], ["r"], name="r1")], [node("Relu", ["b"], ["f"], name="r2")]
     return [*first[0], *relus[0], *second[0], *relus[1]], [*first[1], *second[1]]
 

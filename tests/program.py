@@ -22,7 +22,9 @@ SMALL = ("mobilenet", "--alpha", "0.25", "--resolution", "64")
 #: A network with real weights, likewise.
 TRAINED = ("efficientnet_lite0", "--weights", "imagenet")
 #: Its int8 form.
-TRAINED_INT8 = (*TRAINED, "--effort", "fast", "--calib-images", "16", "--int8", "--target", "cpu")
+TRAINED_INT8 = (
+    *TRAINED, "--resolution", "128", "--effort", "fast", "--calib-images", "8", "--int8", "--target", "cpu",
+)  # fmt: skip
 
 
 def report(path: Path) -> dict:

@@ -97,7 +97,7 @@ GOLDEN: dict[str, Golden] = {
     ),
     "multiplying by a constant": Golden(
         _between("m = Mul(a, c)"), "x m", {}, {"Mul": "it multiplies by a constant"}, cpu_tensors="x c m",
-        integer="QLinearConv",
+        cpu_float={}, integer="QLinearConv QLinearMul",
     ),
     # concatenation
     "concat": Golden(

@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.repair.walk import Layer
-from edgecnn.targets import PORTABLE
+from edgecnn.schemes import PORTABLE
 
 
 def node_of(op: str, bias: bool = False, **attributes) -> onnx.NodeProto:

@@ -48,11 +48,14 @@ def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images"
     Of several outputs each has its line, the worst first. Agreement is said where something is decided.
     """
     outputs = parity.get("outputs") or []
+    counted = parity.get("agreement_of", "images")
+    together = []
+    if parity["top1_agreement"] is not None and (len(outputs) < 2 or counted != "images"):
+        of = images if counted == "images" else counted
+        share, count = parity["top1_agreement"], parity.get("counted") or parity["images"]
+        together = [("agreement", f"{share:.1%} of {count} {of}")]
     if len(outputs) < 2:
-        facts = [("parity", f"{decibels(parity['sqnr_db'])} against {against}")]
-        if parity["top1_agreement"] is not None:
-            facts.append(("agreement", f"{parity['top1_agreement']:.1%} of {parity['images']} {images}"))
-        return facts
+        return [("parity", f"{decibels(parity['sqnr_db'])} against {against}"), *together]
     facts = [
         ("parity", f"{decibels(parity['sqnr_db'])} against {against}, the worst of {len(outputs)} outputs")
     ]
@@ -60,7 +63,7 @@ def parity_facts(parity: Mapping[str, Any], against: str, images: str = "images"
         agreement = item["top1_agreement"]
         share = "" if agreement is None else f", agreement {agreement:.1%} of {parity['images']} {images}"
         facts.append(("", f"{item['name']}: {decibels(item['sqnr_db'])}{share}"))
-    return facts
+    return facts + together
 
 
 def print_floor(quantization: Mapping[str, Any] | None) -> None:

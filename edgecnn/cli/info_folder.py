@@ -42,7 +42,7 @@ def _print_classes(found: Inspection) -> None:
         [name, str(count), *(str((found.split or {})[part].get(name, 0)) for part in parts)]
         for name, count in found.class_counts.items()
     ]
-    common.print_table(["class", "images", *parts], rows, text=(0,))
+    common.print_table(["class", found.counted, *parts], rows, text=(0,))
 
 
 def _facts(found: Inspection) -> list[tuple[str, str]]:
@@ -53,7 +53,7 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
         facts.append(("sizes", f"{smallest} to {largest} pixels, median {median}"))
         facts.append(("colours", ", ".join(f"{number} {mode}" for mode, number in found.modes.items())))
     if found.split:
-        totals = (f"{sum(counts.values())} {part}" for part, counts in found.split.items())
+        totals = (f"{images} {part}" for part, images in found.parts.items())
         facts.append(("split", f"{', '.join(totals)} (seed 0)"))
     copies = sum(len(group) - 1 for group in found.duplicates)
     named = "; ".join(" = ".join(group[:2]) for group in found.duplicates[:_NAMED])

@@ -116,9 +116,13 @@ def _shown() -> Iterator[Callable[[Report], None]]:
 
 def _line(report: Report) -> str:
     row = report.row or {}
-    top1 = f"  top-1 {row['top1']:7.2%}" if "top1" in row else ""
+    from edgecnn.compress.train.log import figure, shown
+
+    found = figure(row)
+    name, value = shown(*found) if found else ("", "")
+    measured = f"  {name} {value:>7}" if found else ""
     return (
-        f"epoch {row['epoch']:3d}  {report.stage}  loss {row['loss']:.4f}{top1}"
+        f"epoch {row['epoch']:3d}  {report.stage}  loss {row['loss']:.4f}{measured}"
         f"  {report.images_per_second:,.0f} images/s  {_time(report.seconds_left)} left"
     )
 

@@ -24,7 +24,7 @@ from edgecnn.runtime import cuda
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.tensorrt_inspector import layers
 from edgecnn.runtime.tensorrt_library import Library, Messages
-from edgecnn.targets import PORTABLE
+from edgecnn.schemes import PORTABLE
 
 if TYPE_CHECKING:
     import tensorrt

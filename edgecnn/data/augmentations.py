@@ -16,6 +16,9 @@ class Augmentation:
     #: Smallest and largest area of a random crop, as shares of the image (Szegedy et al. 2014, section 6);
     #: None for the preprocessing's own resizing and central crop.
     crop: tuple[float, float] | None = None
+    #: Largest sides of a canvas, as multiples of the picture's, on which half of the pictures are put; the
+    #: others are cropped (Liu et al. 2015, section 3.6). 1 for none.
+    expand: float = 1.0
     #: Half of the images are mirrored.
     flip: bool = False
     #: Largest shift along each axis, in whole pixels, as a share of the size.
@@ -50,6 +53,8 @@ _PRESETS = {
         # Small networks learn less from very small crops: Howard et al. 2017, section 3.2.
         Augmentation("standard", crop=(0.25, 1.0), flip=True, jitter=0.3),
         # And weaker operations: RandAugment's section 4.1.
+        # Small objects too, in the colours of any light: Liu et al. 2015, sections 2.2 and 3.6.
+        Augmentation("objects", crop=(0.1, 1.0), expand=2.5, flip=True, jitter=0.4),
         Augmentation("strong", crop=(0.25, 1.0), flip=True, jitter=0.3, randaugment=(2, 5.0), erase=0.25),
     )
 }
@@ -57,7 +62,7 @@ AUGMENTATIONS = tuple(_PRESETS)
 
 
 def augmentation(name: str) -> Augmentation:
-    """Return a preset: `none`, `digits`, `light`, `standard` or `strong`; raises UnknownNameError."""
+    """Return a preset of `AUGMENTATIONS`; raises UnknownNameError."""
     if name not in _PRESETS:
         raise UnknownNameError(f"unknown augmentation {name!r}", hint=suggest(name, list(_PRESETS)))
     return _PRESETS[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,22 @@ from edgecnn.runtime.preprocessing import Preprocessing
 _PIXELS = 4 * 224 * 224
 
 Frames = npt.NDArray[np.uint8]
+Buffer = bytes | Frames
 Batch = npt.NDArray[np.float32]
 
 
 class Tally:
-    """How many images have calibrated, and a hash of their pixels."""
+    """How many images or other samples have calibrated, and a hash of them: in one or several passes."""
 
     def __init__(self) -> None:
         self.count = 0
         self._digest = hashlib.sha256()
 
-    def add(self, frames: Frames) -> None:
-        """Count frames, (N, H, W, C) uint8."""
-        self.count += len(frames)
-        self._digest.update(frames.tobytes())
+    def add(self, samples: Iterable[Buffer], before: int) -> None:
+        """Count samples that come after so many others in a pass; all passes begin with the same."""
+        for sample in itertools.islice(samples, max(0, self.count - before), None):
+            self.count += 1
+            self._digest.update(sample if isinstance(sample, bytes) else sample.tobytes())
 
     def to_json(self) -> dict[str, Any]:
         """Return what the lineage records."""
@@ -66,7 +68,7 @@ class ImageSource:
     left_out: tuple[str, ...] = ()
     #: Images of both that could not be read, by name.
     skipped: dict[str, Skipped] = field(default_factory=dict)
-    #: What the first pass over the calibration images saw.
+    #: What the longest pass over the calibration images saw.
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
@@ -141,14 +143,16 @@ class ImageSource:
         frames = self._stream(self.count, check=False)
         if self.calibration_files:
             frames = self._readable(self.calibration_files)
-        first_pass = self.tally.count == 0
+        seen = 0
         while chosen := list(itertools.islice(frames, size)):
             part = np.stack(chosen)
-            if first_pass:
-                self.tally.add(part)
+            filled = part
             if self.batch:
-                part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            yield prepare.normalize(self.preprocessing, part)
+                filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            yield prepare.normalize(self.preprocessing, filled)
+            # Who comes back for more has used it.
+            self.tally.add(part, seen)
+            seen += len(part)
 
     def _readable(self, files: tuple[ImageLike, ...]) -> Iterator[Frames]:
         """Yield the frames of the images that can be read; raises DataError if too many cannot, or all."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
-from edgecnn.data.split import PART_NAMES, Split, complete
+from edgecnn.data.assemble import assemble
+from edgecnn.data.dataset import DataSet, Examples
+from edgecnn.data.split import PART_NAMES, Split
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress
 from edgecnn.runtime.image_folder import Listing, is_hidden, list_folder, list_hidden
 
 _LAYOUT = "expected: FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg"
-#: Folders and images that a note names.
+#: Folders that a note names.
 _NAMED = 3
 
 
@@ -92,9 +90,7 @@ def list_images(root: Path) -> ClassImages:
 def open_class_folders(name: str, split: Split, progress: Progress) -> DataSet:
     """Open a folder of images; raises DataError if it cannot teach a network to tell classes apart.
 
-    What the folder does not divide itself is divided by a hash of the seed and of each file's path inside
-    the folder, so that more files leave (nearly) all others where they were. Copies of an image are on its
-    side; those of an image that tests do not train.
+    What the folder does not divide itself, and copies of images, are handled by `assemble`.
     """
     progress(f"listing the images of {name}")
     root = Path(name)
@@ -104,32 +100,18 @@ def open_class_folders(name: str, split: Split, progress: Progress) -> DataSet:
         top = found["train"].listings[0].folder.parent
         raise DataError(f"{top} holds one class, {classes[0]}", hint=_LAYOUT)
     given: dict[str, Examples] = {}
-    sizes: dict[str, list[int]] = {}
-    digest = hashlib.sha256()
     for part, images in found.items():
         labels = [_label(images, row, classes) for row in range(len(images.files))]
         given[part] = Examples(images.files, np.array(labels, np.int64))
-        sizes[part] = [file_size(file) for file in images.files]
-        top = images.listings[0].folder.parent
-        for file, label, size in zip(images.files, labels, sizes[part], strict=True):
-            digest.update(repr((part, file.relative_to(top).as_posix(), size, classes[label])).encode())
     counts = np.bincount(given["train"].labels, minlength=len(classes))
     if counts.min() < 2:
         raise DataError(
             f"{found['train'].listings[0].folder.parent / classes[counts.argmin()]} holds one image",
             hint="give at least two per class",
         )
-    given, firsts, copies = _without_copies(given, sizes)
-    train = given["train"]
-    paths = [Path(str(train.images[row])).relative_to(root).as_posix() for row in range(len(train))]
-    return DataSet(
-        name,
-        tuple(classes),
-        count_channels(train.images),
-        *complete(name, given, split.keys(paths), split, firsts),
-        digest.hexdigest(),
-        notes=(*(note for images in found.values() for note in images.notes), *copies),
-    )
+    notes = [note for images in found.values() for note in images.notes]
+    tops = {part: images.listings[0].folder.parent for part, images in found.items()}
+    return assemble(name, root, classes, given, split, notes, tops)
 
 
 def _label(images: ClassImages, row: int, classes: list[str]) -> int:
@@ -138,43 +120,3 @@ def _label(images: ClassImages, row: int, classes: list[str]) -> int:
         place = images.listings[0].folder.parent / folder
         raise DataError(f"{place} is a class that the training images do not have", hint=_LAYOUT)
     return classes.index(folder)
-
-
-def _without_copies(
-    given: dict[str, Examples], sizes: dict[str, list[int]]
-) -> tuple[dict[str, Examples], npt.NDArray[np.int64], list[str]]:
-    """Return the parts without what is in an earlier one: test, validation, train; and what to say of it.
-
-    Also for each training image that stays the row of the first like it (`identity.Copies`).
-    """
-    order = [part for part in ("test", "validation", "train") if part in given]
-    files = [given[part].images[row] for part in order for row in range(len(given[part]))]
-    labels = np.concatenate([given[part].labels for part in order])
-    found = identity.find_copies(files, [size for part in order for size in sizes[part]])
-    firsts, copies = found.firsts, found.rows
-    notes = [found.note] if found.note else []
-    if len(copies):
-        count = (
-            "1 image is a copy of another"
-            if len(copies) == 1
-            else f"{len(copies)} images are copies of others"
-        )
-        notes.append(f"{count}: all copies of an image are on the same side of the split")
-    astray = copies[labels[copies] != labels[firsts[copies]]]
-    if len(astray):
-        named = ", ".join(str(files[row]) for row in astray[:_NAMED])
-        notes.append(f"copies in another class than the image: {len(astray)} ({named})")
-    kept: dict[str, Examples] = {}
-    start = 0
-    for part in order:
-        own = firsts[start : start + len(given[part])]
-        rows = np.flatnonzero(own >= start)
-        kept[part] = given[part].take(rows) if len(rows) < len(own) else given[part]
-        if len(rows) < len(own):
-            notes.append(
-                f"{len(own) - len(rows)} images of the part {part} left out: copies of held-out ones"
-            )
-        # Where the first of each stands among those that are left.
-        own = np.searchsorted(rows, own[rows] - start)
-        start += len(given[part])
-    return kept, own, notes

@@ -11,6 +11,12 @@ from PIL import Image
 
 from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.tasks.boxes import overlap
+
+#: The least intersection over union of a crop and an object, one of which is drawn; 1 for the whole picture.
+_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+#: Such overlaps that are drawn, and crops that are tried for each.
+_ATTEMPTS = 8
 
 
 def random_crops(
@@ -43,3 +49,28 @@ def random_box(
     width, height = min(size[0], math.sqrt(area * ratio)), min(size[1], math.sqrt(area / ratio))
     left, top = rng.uniform(0, size[0] - width), rng.uniform(0, size[1] - height)
     return left, top, left + width, top + height
+
+
+def box_around(
+    size: tuple[int, int],
+    areas: tuple[float, float],
+    corners: npt.NDArray[np.float32],
+    rng: np.random.Generator,
+) -> tuple[float, float, float, float]:
+    """Return a random box as `random_box` does that shows objects: of one of them the centre, and enough.
+
+    How much its overlap with an object is at least is drawn too; sometimes it is the whole picture. The
+    crops of SSD (Liu et al. 2015, section 2.2). `corners` are those of the objects, (n, 4), at least one.
+    """
+    centres = (corners[:, :2] + corners[:, 2:]) / 2
+    for _ in range(_ATTEMPTS):
+        least = _OVERLAPS[int(rng.integers(len(_OVERLAPS)))]
+        if least == 1:
+            break
+        for _ in range(_ATTEMPTS):
+            box = np.array(random_box(size, areas, rng), np.float32)
+            inside = ((centres > box[:2]) & (centres < box[2:])).all(axis=1)
+            if inside.any() and overlap(box[None], corners[inside]).max() >= least:
+                left, top, right, bottom = map(float, box)
+                return left, top, min(right, size[0]), min(bottom, size[1])
+    return 0.0, 0.0, float(size[0]), float(size[1])

@@ -1,17 +1,18 @@
-"""What a data set is: images, their classes, and the parts that train, validate and test."""
+"""What a data set is: images, their labels, and the parts that train, validate and test."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecnn.data.label_kinds import LABEL_KINDS, LabelKind
+from edgecnn.data.sequences import ByIndex, Picked
 from edgecnn.errors import DataError
 from edgecnn.runtime.image_files import ImageLike, read_header
 from edgecnn.runtime.labels import label_set
@@ -20,51 +21,23 @@ from edgecnn.runtime.labels import label_set
 _PEEKED = 32
 
 
-class Images(Protocol):
-    """Images by index: a list of paths, an array (N, H, W) or (N, H, W, 3) uint8, what opens them later."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> ImageLike: ...
-
-
-@dataclass(frozen=True)
-class Picked:
-    """Some of `images`, by `rows`, without opening them."""
-
-    images: Images
-    rows: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int, /) -> ImageLike:
-        return self.images[int(self.rows[index])]
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Sequences of images, one after the other."""
-
-    parts: Sequence[Images]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def __getitem__(self, index: int, /) -> ImageLike:
-        for part in self.parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError(index)
+#: Images by index: a list of paths, an array (N, H, W) or (N, H, W, 3) uint8, what opens them later.
+Images = ByIndex[ImageLike]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images, opened when they are needed, and the class of each, (N,) int64."""
+    """Images and the label of each, opened when they are needed.
+
+    Labels are the classes, (N,) int64; for detection a `Boxes` for each image, in pixels of the picture as
+    `open_image` gives it; for segmentation a mask of that picture's size, (H, W) uint8 or int32 of classes,
+    255 where none counts.
+    """
 
     images: Images
-    labels: npt.NDArray[np.int64]
+    labels: Any
+    #: What the labels are for.
+    task: str = "classification"
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -76,12 +49,17 @@ class Examples:
     def take(self, rows: npt.NDArray[np.int64]) -> Examples:
         """Return the examples of these rows."""
         images = self.images[rows] if isinstance(self.images, np.ndarray) else Picked(self.images, rows)
-        return Examples(images, self.labels[rows])
+        return Examples(images, self.kind.take(self.labels, rows), self.task)
+
+    @property
+    def kind(self) -> LabelKind:
+        """How the labels are handled."""
+        return LABEL_KINDS.get(self.task)
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Labelled images in three disjoint parts."""
+    """Labelled images of one task in three disjoint parts."""
 
     #: As the user gave it.
     name: str
@@ -100,6 +78,11 @@ class DataSet:
     notes: tuple[str, ...] = ()
 
     @property
+    def task(self) -> str:
+        """What the labels are for: "classification", "detection" or "segmentation"."""
+        return self.train.task
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """One name per class."""
         return label_set(self.labels) if isinstance(self.labels, str) else self.labels
@@ -108,6 +91,17 @@ class DataSet:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+
+def demand_task(dataset: DataSet, task: str) -> DataSet:
+    """Return a data set that is labelled for a task; raises DataError for another one."""
+    if dataset.task == task:
+        return dataset
+    needed = LABEL_KINDS.get(task)
+    raise DataError(
+        f"{dataset.name} has {dataset.train.kind.what}, for {dataset.task}; {task} needs {needed.what}",
+        hint=f"give images with {needed.what}, or a network for {dataset.task}",
+    )
 
 
 def fingerprint(*parts: Examples) -> str:

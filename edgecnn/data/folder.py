@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecnn.data import identity
 from edgecnn.data.class_folders import list_images, part_folders
-from edgecnn.data.dataset import DataSet, Images, file_size
-from edgecnn.data.open_dataset import open_dataset
+from edgecnn.data.dataset import DataSet, Images, demand_task, file_size
+from edgecnn.data.label_kinds import LABEL_KINDS
+from edgecnn.data.open_dataset import holds_class_folders, open_dataset
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_folder import demand_images, list_folder
@@ -83,14 +86,20 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with the index of their class."""
+    """Images with their labels, as `Examples` has them; classes are the network's."""
 
     name: str
     images: Images
-    labels: list[int]
+    labels: Any
     #: What was left out, each in a sentence.
     notes: tuple[str, ...] = ()
     training: TrainingImages = field(default_factory=TrainingImages)
+    #: What the labels are for.
+    task: str = "classification"
+
+    def labels_of(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Any:
+        """Return the labels of some images, opened: (N,) int64 of classes, else a list."""
+        return LABEL_KINDS.get(self.task).batch([self.labels[int(row)] for row in rows])
 
 
 def labelled(
@@ -98,17 +107,19 @@ def labelled(
     classes: int | None,
     names: Sequence[str] = (),
     progress: Progress = silent,
+    task: str | None = "classification",
 ) -> LabelledImages:
     """Return the images that test a network: all of a folder of class folders, or a data set's test part.
 
     `source` is what `open_dataset` takes; of a folder with `train` and `test` or `val` inside, the latter is
-    taken. Class folders are matched to `names`, the network's labels, by name, or by number. Where the
-    network has no labels, the folders in sorted order are the classes, which then must be as many as the
-    network has, if that is known. Raises DataError.
+    taken; of what brings no parts, all. Class folders are matched to `names`, the network's labels, by name,
+    or by number. Where the network has no labels, the folders in sorted order are the classes, which then
+    must be as many as the network has, if that is known. `task` is what the labels have to be for; None for
+    any. Raises DataError.
     """
     root = Path(source)
-    if source.startswith("hf:") or not root.is_dir():
-        return of_dataset(open_dataset(source, progress=progress), classes, names)
+    if task not in ("classification", None) or not holds_class_folders(source):
+        return of_dataset(open_dataset(source, whole=True, progress=progress), classes, names, task)
     parts = part_folders(root)
     root = parts.get("test") or parts.get("validation") or root
     found = list_images(root)
@@ -124,15 +135,22 @@ def labelled(
             hint="name the folders by label or class index, or evaluate a network that was trained on them",
         )
     index_of = dict(zip(folders, indices, strict=True))
-    labels = [index_of[folder] for folder in found.folders]
+    labels = np.array([index_of[folder] for folder in found.folders], np.int64)
     return LabelledImages(str(root), found.files, labels, tuple(found.notes))
 
 
-def of_dataset(dataset: DataSet, classes: int | None, names: Sequence[str] = ()) -> LabelledImages:
+def of_dataset(
+    dataset: DataSet,
+    classes: int | None,
+    names: Sequence[str] = (),
+    task: str | None = "classification",
+) -> LabelledImages:
     """Return the test images of a data set, its classes matched to the network's, if these are known.
 
-    Raises DataError.
+    `task` is what the labels have to be for; None for any. Raises DataError.
     """
+    if task is not None:
+        demand_task(dataset, task)
     classes = dataset.classes if classes is None else classes
     indices = _class_indices(dataset.class_names, classes, names, numbered=False)
     if indices is None:
@@ -142,8 +160,10 @@ def of_dataset(dataset: DataSet, classes: int | None, names: Sequence[str] = ())
             + (f", and they are called otherwise ({strange})" if dataset.classes == classes else ""),
             hint="evaluate a network that was trained on it",
         )
-    labels = [indices[label] for label in dataset.test.labels]
-    return LabelledImages(f"{dataset.name}, its test images", dataset.test.images, labels, dataset.notes)
+    labels = dataset.test.kind.renumbered(dataset.test.labels, indices)
+    return LabelledImages(
+        f"{dataset.name}, its test images", dataset.test.images, labels, dataset.notes, task=dataset.task
+    )
 
 
 def _strange(given: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from PIL import ImageOps
 from edgecnn.data import identity
 from edgecnn.data.class_folders import part_folders
 from edgecnn.data.dataset import file_size
+from edgecnn.data.formats import format_of
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.errors import DataError
 from edgecnn.figure import drawing, shorten
@@ -23,6 +24,7 @@ from edgecnn.progress import Progress, silent
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.image_folder import demand_images, list_folder
 
+_IMAGES = "images"
 #: Classes on a sheet, and images of each; side of a picture on it, in pixels.
 _ROWS, _COLUMNS, _SIDE = 12, 8, 140
 #: Characters of a class's name on it.
@@ -47,8 +49,13 @@ class Inspection:
     broken: list[tuple[str, str]]
     #: Groups of files that hold the same picture.
     duplicates: list[list[str]]
-    #: Part: images of it, and of each class ("train", "validation", "test"); None where it cannot train.
+    #: Part ("train", "validation", "test"): labels of each class, which are images, boxes, or images whose
+    #: mask has the class; None where it cannot train.
     split: dict[str, dict[str, int]] | None
+    #: Images of each part.
+    parts: dict[str, int]
+    #: What there is a number of for each class: "images", "boxes" or "masks".
+    counted: str
     #: What was left out, and why it cannot train if it cannot; each in a sentence.
     notes: list[str]
 
@@ -65,13 +72,20 @@ class Inspection:
             "broken": [{"image": image, "reason": reason} for image, reason in self.broken],
             "duplicates": self.duplicates,
             "split": self.split,
+            "parts": self.parts,
+            "counted": self.counted,
             "notes": self.notes,
         }
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """Images of each class; {} where there are no classes."""
-        return dict(sorted(Counter(name for name in self.classes if name).items()))
+        """How often each class is there, as `counted` says; {} where there are no classes."""
+        if self.counted == _IMAGES:
+            return dict(sorted(Counter(name for name in self.classes if name).items()))
+        total: Counter[str] = Counter()
+        for counts in (self.split or {}).values():
+            total.update(counts)
+        return dict(total)
 
 
 def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -> Inspection:
@@ -83,8 +97,12 @@ def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -
     progress(f"listing the images of {folder}")
     listing = demand_images(list_folder(root))
     files, notes = listing.images, list(listing.notes)
-    classes, split = _classes(root, files), None
-    if any(classes):
+    stored = format_of(root)
+    classes = _classes(root, files) if stored is None else [""] * len(files)
+    split: dict[str, dict[str, int]] | None = None
+    parts: dict[str, int] = {}
+    counted = _IMAGES
+    if any(classes) or stored is not None:
         try:
             dataset = open_dataset(str(root), seed=seed, progress=progress)
         except DataError as error:
@@ -92,10 +110,13 @@ def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -
         else:
             notes = list(dataset.notes)
             split = {}
+            if stored is not None:
+                counted = dataset.train.kind.what
             for part in ("train", "validation", "test"):
-                labels = getattr(dataset, part).labels
-                counts = np.bincount(labels, minlength=dataset.classes).tolist()
+                examples = getattr(dataset, part)
+                counts = examples.kind.counts(examples.labels, dataset.classes).tolist()
                 split[part] = dict(zip(dataset.class_names, counts, strict=True))
+                parts[part] = len(examples)
     copies = identity.find_copies(files, [file_size(file) for file in files])
     if copies.note and copies.note not in notes:
         notes.append(copies.note)
@@ -106,7 +127,7 @@ def inspect(folder: str | Path, *, seed: int = 0, progress: Progress = silent) -
     sizes, modes, broken = _looked_at(files, progress)
     return Inspection(
         root, files, classes, sizes, modes, sum(map(file_size, files)), broken, list(groups.values()), split,
-        notes,
+        parts, counted, notes,
     )  # fmt: skip
 
 
@@ -153,7 +174,7 @@ def draw_sheet(found: Inspection, path: Path, *, seed: int = 0) -> None:
 
     Raises MissingPackageError without matplotlib, DataError if no image can be read.
     """
-    counts = found.class_counts
+    counts = found.class_counts if found.counted == _IMAGES else {}
     names = list(counts)[:_ROWS] or [""]
     title = f"{found.path}: {len(found.files)} images"
     if counts:

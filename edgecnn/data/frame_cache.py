@@ -32,7 +32,7 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def frame(self, image: ImageLike, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-        """Return `preprocessing.frame(image)`, (H, W, C) uint8, from the cache if it is there.
+        """Return `prepare.frame(preprocessing, image)`, (H, W, C) uint8, from the cache if it is there.
 
         Images that are no files are in memory already, and are not kept. Raises DataError as `frame` does,
         OutputError if the cache cannot be written.

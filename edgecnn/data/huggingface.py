@@ -11,6 +11,8 @@ import numpy as np
 from edgecnn import optional_packages
 from edgecnn.data import identity
 from edgecnn.data.dataset import DataSet, Examples, count_channels, file_size
+from edgecnn.data.huggingface_columns import find_columns
+from edgecnn.data.label_faults import Faults
 from edgecnn.data.split import PART_NAMES, Split, complete
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress
@@ -37,8 +39,9 @@ class EncodedImages:
 def open_huggingface(name: str, split: Split, progress: Progress) -> DataSet:
     """Open `hf:OWNER/NAME`, `hf:OWNER/NAME:CONFIG` or `hf:FOLDER` with a data set's files.
 
-    The images and their classes are the columns of those types. Splits whose classes are not published
-    (the class -1) count as missing. Raises DataError.
+    The images and their classes are the columns of those types; without classes, objects with boxes or a
+    second column of images, the masks. Splits whose classes are not published (the class -1) count as
+    missing. Raises DataError.
     """
     library = optional_packages.require("datasets", "opening a Hugging Face data set")
     repository, _, config = name.removeprefix("hf:").partition(":")
@@ -50,56 +53,54 @@ def open_huggingface(name: str, split: Split, progress: Progress) -> DataSet:
             f"cannot open {name}: {_first_line(error)}",
             hint="check OWNER/NAME at https://huggingface.co/datasets; some need hf:OWNER/NAME:CONFIG",
         ) from error
-    image, label, classes = _columns(name, next(iter(tables.values())).features, library, progress)
+    if "train" not in tables:
+        raise DataError(f"{name} has no part called train", hint=f"its parts: {', '.join(tables)}")
+
+    def encoded(table: Any, column: str) -> Any:
+        return table.cast_column(column, library.Image(decode=False))
+
+    def pictures(column: str) -> EncodedImages:
+        return EncodedImages(encoded(tables["train"], column), column)
+
+    columns = find_columns(name, tables["train"], pictures, library, progress)
+    faults = Faults()
     given: dict[str, Examples] = {}
     sizes: list[int] = []
     digest = hashlib.sha256()
     for part, names in PART_NAMES.items():
-        found = next((tables[key] for key in names if key in tables), None)
-        if found is None:
+        table = next((tables[key] for key in names if key in tables), None)
+        if table is None:
             continue
-        labels = np.array(found.with_format("numpy")[label][:], np.int64)
-        if len(labels) and labels.min() < 0:
+        stored = encoded(table, columns.image)
+        masks = EncodedImages(encoded(table, columns.label), columns.label) if columns.in_images else None
+        labelled = columns.examples(table, EncodedImages(stored, columns.image), masks, faults)
+        if labelled is None:
             progress(f"the classes of the part {part} are not published")
             continue
-        encoded = found.cast_column(image, library.Image(decode=False))
-        given[part] = Examples(EncodedImages(encoded, image), labels)
-        digest.update(repr((part, *classes)).encode())
-        digest.update(labels.tobytes())
-        lines = _files(encoded, image)
-        for line in lines:
-            digest.update(repr(line).encode())
+        given[part], rows = labelled
+        digest.update(repr((part, *columns.classes)).encode())
+        digest.update(columns.content(given[part]))
+        lines = _files(stored, columns.image)
+        for row in rows:
+            digest.update(repr(lines[row]).encode())
         if part == "train":
-            sizes = [line[-1] for line in lines]
+            sizes = [lines[row][-1] for row in rows]
     if "train" not in given:
         raise DataError(f"{name} has no part called train", hint=f"its parts: {', '.join(tables)}")
     keys = np.random.default_rng(split.seed).random(len(given["train"]))
     channels = count_channels(given["train"].images)
     found = identity.find_copies(given["train"].images, sizes)
-    notes = [found.note] if found.note else []
+    notes = [*faults.notes, *([found.note] if found.note else [])]
     if copies := len(found.rows):
         notes.append(f"{copies} images are copies of others: all copies are on the same side of the split")
     return DataSet(
         name,
-        classes,
+        columns.classes,
         channels,
         *complete(name, given, keys, split, found.firsts),
         digest.hexdigest(),
         notes=tuple(notes),
     )
-
-
-def _columns(name: str, features: Any, library: Any, progress: Progress) -> tuple[str, str, tuple[str, ...]]:
-    """Return the column of the images, the one of the classes, and the names of the classes."""
-    images = [key for key, feature in features.items() if isinstance(feature, library.Image)]
-    labels = [key for key, feature in features.items() if isinstance(feature, library.ClassLabel)]
-    if not images or not labels:
-        missing = "images" if not images else "classes"
-        raise DataError(f"{name} has no column of {missing}", hint=f"its columns: {', '.join(features)}")
-    for what, columns in (("images", images), ("classes", labels)):
-        if len(columns) > 1:
-            progress(f"the {what} are those of the column {columns[0]}, not of {', '.join(columns[1:])}")
-    return images[0], labels[0], tuple(features[labels[0]].names)
 
 
 def _files(encoded: Any, column: str) -> list[tuple[Any, ...]]:

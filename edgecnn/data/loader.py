@@ -9,27 +9,42 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgecnn.data.augment import applied, prepared
+from edgecnn.data.augment import Prepared, applied, prepared
 from edgecnn.data.augmentations import Augmentation
 from edgecnn.data.dataset import Examples
+from edgecnn.data.framing import Framing
+from edgecnn.data.label_kinds import LabelKind
 from edgecnn.data.unreadable import SkipList, Skipped, image_name
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
+from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.preprocessing import Preprocessing
 
-#: A finished frame (H, W, C), or the picture that the augmentation starts from.
-_Source = npt.NDArray[np.uint8] | Image.Image
-
-#: Frames, (n, H, W, C) uint8, that `prepare.normalize` makes a network's input of, and the classes
-#: (n,) int64.
-Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+#: Frames, (n, H, W, C) uint8, that `prepare.normalize` makes a network's input of, and their labels: the
+#: classes, (n,) int64; for detection a list of `Boxes` in pixels of the input; for segmentation masks of its
+#: size, (n, H, W) int64, 255 where nothing counts.
+Batch = tuple[npt.NDArray[np.uint8], Any]
+#: Stands where an image could not be read.
+_NOTHING = object()
 #: So many batches are prepared while one is used.
 _AHEAD = 3
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is kept of an image: a frame (H, W, C), or the picture that the augmentation starts from."""
+
+    pixels: npt.NDArray[np.uint8] | Image.Image
+    framing: Framing
+    #: Of the picture as it was opened.
+    label: Any
 
 
 class Loader:
@@ -156,7 +171,7 @@ class Loader:
             pool.submit(self._prepare, order, epoch, positions[first:last], frames[first:last], stop)
             for first, last in itertools.pairwise(ends)
         ]
-        return _Unfinished(frames, futures, self._examples)
+        return _Unfinished(frames, futures, self._examples.kind)
 
     def _prepare(
         self,
@@ -165,33 +180,35 @@ class Loader:
         positions: range,
         frames: npt.NDArray[np.uint8],
         stop: threading.Event,
-    ) -> list[int | None]:
-        """Fill frames by the images at these positions; return their rows, None where nothing is."""
-        rows: list[int | None] = []
+    ) -> list[Any]:
+        """Fill frames by the images at these positions; return their labels, `_NOTHING` where none is."""
+        kind = self._examples.kind
+        labels: list[Any] = [_NOTHING] * len(positions)
         for number, position in enumerate(positions):
             if stop.is_set():
                 break
             found = self._readable(int(order[position]))
             if found is not None:
-                row, source = found
-                if isinstance(source, Image.Image):
+                source = found
+                frame, framing = source.pixels, source.framing
+                if isinstance(frame, Image.Image):
                     assert self._augmentation is not None
                     # Never the numbers that made the order: those have no third word.
                     rng = np.random.default_rng([self._seed, epoch, 1 + position])
-                    source = applied(self._augmentation, source, self.preprocessing, rng)
-                frames[number] = source
-            rows.append(None if found is None else row)
-        return rows
+                    ready, corners = Prepared(frame, framing), kind.corners(source.label)
+                    frame, framing = applied(self._augmentation, ready, self.preprocessing, rng, corners)
+                frames[number] = frame
+                labels[number] = kind.framed(source.label, framing)
+        return labels
 
-    def _readable(self, row: int) -> tuple[int, _Source] | None:
-        """Return the example of this row, or of the next readable one; None where none takes its place."""
+    def _readable(self, row: int) -> _Source | None:
+        """Return the image of this row, or the next readable one; None where none takes its place."""
         if not self._shuffle:
-            source = self._source(row)
-            return None if source is None else (row, source)
+            return self._source(row)
         for other in itertools.chain(range(row, len(self._examples)), range(row)):
             source = self._source(other)
             if source is not None:
-                return other, source
+                return source
         raise DataError(f"none of the {len(self._examples)} images can be read: {self.skipped[0].reason}")
 
     def _source(self, row: int) -> _Source | None:
@@ -202,22 +219,32 @@ class Loader:
         try:
             image = self._examples.images[row]
             name = image_name(image, row)
-            if self._augmentation is not None:
-                source: _Source = prepared(self._augmentation, image, self.preprocessing)
-            else:
-                source = prepare.frame(self.preprocessing, image)
+            source = self._opened(image, row)
         except DataError as error:
             self._skips.add(row, name, error)
             return None
         self._keep(row, source)
         return source
 
+    def _opened(self, image: ImageLike, row: int) -> _Source:
+        """Return an image and its label; raises DataError where one of them cannot be read."""
+        picture = open_image(image)
+        size = Size(picture.height, picture.width)
+        label = self._examples.kind.opened(self._examples.labels, row, size)
+        if self._augmentation is None:
+            framing = Framing.of(prepare.view(self.preprocessing, size))
+            return _Source(prepare.frame(self.preprocessing, picture), framing, label)
+        ready = prepared(self._augmentation, picture, self.preprocessing)
+        return _Source(ready.picture, ready.framing, label)
+
     def _keep(self, row: int, source: _Source) -> None:
-        if isinstance(source, Image.Image):
+        pixels = source.pixels
+        if isinstance(pixels, Image.Image):
             # Pillow takes four bytes for a pixel of three.
-            size = source.width * source.height * (1 if source.mode == "L" else 4)
+            size = pixels.width * pixels.height * (1 if pixels.mode == "L" else 4)
         else:
-            size = source.nbytes
+            size = pixels.nbytes
+        size += source.label.nbytes if isinstance(source.label, np.ndarray) else 0
         with self._lock:
             if size <= self._room and row not in self._kept:
                 self._room -= size
@@ -229,13 +256,13 @@ class _Unfinished:
     """A batch whose frames are being filled, a part by each of `futures`."""
 
     frames: npt.NDArray[np.uint8]
-    futures: Sequence[Future[list[int | None]]]
-    examples: Examples
+    futures: Sequence[Future[list[Any]]]
+    kind: LabelKind
 
     def result(self) -> Batch:
         """Return the batch when it is whole, without the images that could not be read."""
-        rows = [row for future in self.futures for row in future.result()]
-        there = [row for row in rows if row is not None]
+        labels = [label for future in self.futures for label in future.result()]
+        there = [label for label in labels if label is not _NOTHING]
         full = len(there) == len(self.frames)
-        frames = self.frames if full else self.frames[[row is not None for row in rows]]
-        return frames, self.examples.labels[there]
+        frames = self.frames if full else self.frames[[label is not _NOTHING for label in labels]]
+        return frames, self.kind.stacked(there)

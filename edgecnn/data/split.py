@@ -30,6 +30,8 @@ class Split:
     seed: int = 0
     #: Share of the training images.
     validation: float = 0.1
+    #: Whether a data set that publishes no parts is left whole, and all of it tests.
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation <= 0.5:
@@ -81,13 +83,16 @@ def complete(
     (`identity.Copies`), whose part it shares. Raises DataError if too few are left for a part.
     """
     train, validation, test = given["train"], given.get("validation"), given.get("test")
+    if split.whole and given.keys() == {"train"}:
+        none = train.take(np.zeros(0, np.int64))
+        return none, none, train
     if test is None:
         test, validation = validation, None
     firsts = np.arange(len(train)) if firsts is None else firsts
     originals = np.unique(firsts)
     parts = np.zeros(len(train), np.int64)
     parts[originals] = assign(
-        train.labels[originals],
+        train.kind.strata(train.labels)[originals],
         keys[originals],
         (0.0 if test is not None else TEST_SHARE, 0.0 if validation is not None else split.validation),
     )

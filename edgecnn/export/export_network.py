@@ -93,6 +93,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exported:
         checked = stages.check_graph(request, reduced, built, images, reference, lineage)
         clock("write")
         manifest = stages.describe(request, built, layers, checked.quantization, lineage)
+        if request.nms:
+            reduced, manifest = stages.suppress(request, reduced, built, manifest)
         del reduced.model.metadata_props[:]
         written = write_model(request.output, reduced.model, manifest)
     return Exported(
@@ -109,7 +111,7 @@ def _images(request: ExportRequest, progress: Progress) -> ImageSource:
     """List the images that calibrate and check. Raises DataError."""
     network, dataset = request.network, None
     if request.data is not None:
-        dataset = open_for([network.manifest], request.data, progress=progress)
+        dataset = open_for([network.manifest], request.data, task=None, progress=progress)
     return ImageSource.open(
         network.preprocessing,
         calib=request.calib,

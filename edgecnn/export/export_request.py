@@ -43,6 +43,7 @@ class ExportRequest(Int8Options):
         "Type of the input: uint8 for raw NHWC frames, normalised inside the graph.",
         choices=("float32", "uint8"),
     )
+    nms: bool = option(False, "Decode boxes and suppress those that overlap inside the graph, of a detector.")
     data: str | None = option(None, "Data set it was trained with, instead of `calib`: test images check.")
 
     def __post_init__(self) -> None:
@@ -60,6 +61,13 @@ class ExportRequest(Int8Options):
         if self.precision != "int8" and self.budget.asks:
             raise InvalidValueError(
                 "`min_sqnr` and `min_agreement` are budgets of `int8`", hint="leave them out"
+            )
+
+        row = self.network.architecture if self.network.in_catalogue else None
+        if self.nms and (row is None or row.decoder is None):
+            raise InvalidValueError(
+                f"`nms` is for detectors of the catalogue, and {self.network.stem} is none",
+                hint="leave it out; `edgecnn models` lists them",
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from edgecnn.artifact import LayerRecord, Manifest, Step, TensorSpec
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import InvalidValueError
-from edgecnn.export import image_input, trace
+from edgecnn.export import image_input, suppression, trace
 from edgecnn.export.export_request import ExportRequest
 from edgecnn.parity import Output, demand
 from edgecnn.progress import Progress
@@ -36,15 +36,20 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Network, Reference
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import versions
-from edgecnn.runtime import prepare
+from edgecnn.runtime import labels, prepare
+from edgecnn.tasks import NetworkEnd, task_of
 from edgecnn.zoo import cost, initialize, network_outputs, reparameterize
+from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
 
 #: Images that a random network's batch normalization takes its statistics from.
 SETTLE_IMAGES = 16
+#: Images whose boxes are compared after suppression.
+_SUPPRESSED = 8
 #: Packages whose versions are recorded.
 _MAKERS = ("torch", "onnx", "onnxscript", "onnxsim", ONNXRUNTIME.library, "numpy")
 
@@ -139,7 +144,10 @@ def simplify_graph(
     """Return the graph simplified, its layers, and PyTorch's outputs, which its other forms have to give."""
     model = simplify.simplify(model)
     lineage.add("simplify", {"nodes": len(model.graph.node)})
-    reference = Reference(_references(model, built), built.inputs.numpy())
+    outputs, spec = _references(model, built), request.network
+    end = NetworkEnd([item.spec for item in outputs], spec.size, labels.count(spec.labels))
+    meaning = task_of(task(spec), end, decoder(spec, built.network))
+    reference = Reference(outputs, built.inputs.numpy(), meaning)
     reference.check_budget(request.budget)
     if request.precision != "float32":  # else the check at the end is this one
         what = "the float32 graph"
@@ -178,6 +186,9 @@ def reduce_graph(
     progress: Progress,
 ) -> Reduced:
     """Return the graph in the precision and with the input that are asked for."""
+    within = None if request.time is None else TimeBudget(request.time)
+    if within is not None:
+        within.checks = 2 * len(reference.images)  # as it is chosen, and as it is written
     how = Reduction(
         request.precision,
         request.resolved_target,
@@ -185,7 +196,7 @@ def reduce_graph(
         request.budget,
         accepted=request.force or built.origin == "random",
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=images.most,
     )
     parent = None
@@ -248,6 +259,8 @@ def describe(
             network_outputs.spec(name, (batch, *values.shape[1:]), values.dtype)
             for name, values in built.outputs.items()
         ),
+        task=task(spec),
+        decoder=decoder(spec, built.network),
         preprocessing=spec.preprocessing.to_json(),
         labels=spec.labels,
         architecture=spec.architecture.name,
@@ -263,3 +276,25 @@ def describe(
         lineage=tuple(lineage.steps),
         versions=versions(*_MAKERS),
     )
+
+
+def suppress(
+    request: ExportRequest, reduced: Reduced, built: Built, manifest: Manifest
+) -> tuple[Reduced, Manifest]:
+    """Return the graph with decoding and suppression at its end, and what is known of that.
+
+    Raises InvalidValueError for a decoder without a form as a graph, ParityError for other boxes.
+    """
+    reads, size = manifest.decoder or {}, request.network.size
+    model, end = suppression.with_suppression(reduced.model, reads, size)
+    given = built.frames if request.input == "uint8" else built.inputs.numpy()
+    few = given[:_SUPPRESSED] if request.batch is None else given[: request.batch]
+    raw, ended = (Network.of_outputs(item)(few) for item in (reduced.model, model))
+    suppression.demand_same_boxes(raw, ended, reads, size)
+    (output,) = model.graph.output
+    sizes = [dim.dim_param or dim.dim_value for dim in output.type.tensor_type.shape.dim]
+    boxes = TensorSpec(
+        output.name, ("batch" if request.batch is None else request.batch, *sizes[1:]), "float32", ""
+    )
+    steps = (*manifest.lineage, Step("suppression", {"decoder": reads}))
+    return replace(reduced, model=model), replace(manifest, outputs=(boxes,), decoder=end, lineage=steps)

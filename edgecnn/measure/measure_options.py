@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgecnn.backends import listed
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.measure.input_choice import InputChoice
 from edgecnn.metric_option import METRIC, UserFunction
@@ -15,6 +16,8 @@ from edgecnn.runtime.preparation_options import PreparationOptions
 
 #: The libraries count images in 32 bits.
 _MOST_IMAGES = 2**31 - 1
+#: Longer sides make more pixels than an image may have.
+_MOST_PIXELS = 16384
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -30,6 +33,7 @@ class EngineOptions(Request):
         unset="run them as they are",
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOption = group(DecoderOption)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ def batches(text: str) -> tuple[int, ...]:
             raise InvalidValueError(f"a batch of {batch} cannot be used", hint="1 or more")
         if found.count(batch) > 1:
             raise InvalidValueError(f"batch {batch} is there twice", hint="8, or 1,2,4,8")
+    return found
+
+
+def sides(text: str) -> tuple[int, ...]:
+    """Read "256,384,512"; raises InvalidValueError for what is none, or is there twice."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidValueError(f"{text!r} is no list of sides", hint="256,384,512") from error
+    if min(found) < 1 or max(found) > _MOST_PIXELS or len(set(found)) < len(found):
+        raise InvalidValueError(
+            f"{text!r} cannot be used", hint=f"different sides of 1 to {_MOST_PIXELS} pixels"
+        )
     return found
 
 
@@ -109,7 +126,8 @@ class EvalRequest(EngineOptions):
 
     model: Path = option(help="Model file.", path="read", argument=True)
     data: str = option(
-        help="Folder with one folder per class, or: digits, mnist, cifar10, hf:OWNER/NAME; .npz samples.",
+        help="Folder with one folder per class, of boxes or of masks; or: digits, mnist, cifar10,"
+        " hf:OWNER/NAME; .npz samples.",
         path="folder",
     )
     metric: str | UserFunction | None = option(None, METRIC)
@@ -118,6 +136,19 @@ class EvalRequest(EngineOptions):
         None, "File whose answers to compare with, such as the float one's.", path="read"
     )
     batch: int = option(8, "Images per inference.", least=1, most=_MOST_IMAGES)
+    crops: int = option(
+        1, "Crops of each image, as papers test, whose class probabilities are averaged: 1, 5, 10, 50, 144."
+    )
+    scales: tuple[int, ...] | None = option(
+        None,
+        "Shorter sides that each image is resized to for further crops: 256,384,512.",
+        unset="the file's own",
+        read=sides,
+    )
+    mirror: bool = option(False, "Average over mirrored crops too.")
+    ensemble: tuple[Path, ...] = option(
+        (), "Further model files whose class probabilities are averaged with MODEL's.", path="read"
+    )
     cache: bool = option(
         False,
         "Keep the decoded images, of 150 kB each at 224 x 224; the next evaluation only reads them.",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.data.calibration_images import ImageSource
+from edgecnn.data.calibration_images import ImageSource, Tally
 from edgecnn.data.folder import CHECK_SHARE, MIN_IMAGES
 from edgecnn.data.sample_files import list_samples, read_samples
 from edgecnn.errors import DataError, InvalidValueError
@@ -109,6 +109,8 @@ class FileSamples:
     checking: tuple[Path, ...]
     #: Samples per inference; None for any number.
     batch: int | None
+    #: What the longest pass over those that calibrate saw.
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def open(
@@ -138,10 +140,13 @@ class FileSamples:
         """Yield batches that calibrate; a fixed batch is filled up with its last sample."""
         size = self.batch or _BATCH
         for start in range(0, len(self.calibrating), size):
-            part = read_samples(self.calibrating[start : start + size], self.inputs)
+            files = self.calibrating[start : start + size]
+            part = read_samples(files, self.inputs)
             if self.batch:
                 part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
             yield part
+            # Who comes back for more has used it.
+            self.tally.add((hashlib.sha256(file.read_bytes()).digest() for file in files), start)
 
     def checks(self) -> Array:
         """Return the samples for comparisons."""
@@ -163,11 +168,8 @@ class FileSamples:
         return []
 
     def recorded(self) -> dict[str, Any]:
-        """Return the number of files that calibrate, and a hash of them."""
-        digest = hashlib.sha256()
-        for file in self.calibrating:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return {"count": len(self.calibrating), "images_sha256": digest.hexdigest()}
+        """Return the number of files that have calibrated, and a hash of them."""
+        return self.tally.to_json()
 
 
 def given_shapes(

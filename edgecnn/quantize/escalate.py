@@ -18,8 +18,9 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize.effort_levels import DIRECT, LADDERS
-from edgecnn.quantize.layer_sensitivity import LayerSensitivity
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scanned_images
+from edgecnn.quantize.quantized import Quantized
+from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.registry import suggest
 
@@ -75,6 +76,11 @@ class Outcome:
     #: Whether something more would have been tried, had there been time.
     out_of_time: bool = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether anything was left out for want of time."""
+        return self.out_of_time or self.quantized.stopped
+
     def to_json(self, budget: Budget) -> dict[str, Any]:
         """Return what the manifest keeps of the escalation."""
         result: dict[str, Any] = {}
@@ -115,13 +121,13 @@ def escalate(
     trials = _Trials(judge, budget, progress, quantizer.time)
     tried: list[_Trial] = []
     for recipe in (LADDERS if budget.asks else DIRECT)[effort]:
-        if tried and trials.out_of_time:
+        if tried and not trials.in_time(partial(quantizer.least_seconds, recipe)):
             return trials.outcome(max(tried, key=_Trial.rank), out_of_time=True)
         tried.append(trials.run(recipe.name, partial(quantizer, recipe)))
         if tried[-1].met:
             return trials.outcome(tried[-1])
     untrained = max(tried, key=_Trial.rank)
-    if trials.out_of_time and budget.asks:
+    if budget.asks and not trials.in_time():
         return trials.outcome(untrained, out_of_time=True)
     if finetune is not None:
         tried.append(trials.run(TRAINING, partial(finetune, untrained.quantized)))
@@ -129,8 +135,10 @@ def escalate(
             return trials.outcome(tried[-1])
     best = max(tried, key=_Trial.rank)
     if budget.asks:
+        if not trials.in_time(partial(quantizer.seconds_of, scanned_images(len(quantizer.macs)))):
+            return trials.outcome(best, out_of_time=True)
         best = _mixed_precision(untrained.quantized, quantizer, scan, trials, progress) or best
-    return trials.outcome(best)
+    return trials.outcome(best, out_of_time=trials.left_out)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,8 @@ class _Trials:
     ) -> None:
         self._judge, self._budget, self._progress, self._time = judge, budget, progress, time
         self._attempts: list[Attempt] = []
+        #: Whether something was left out for want of time.
+        self.left_out = False
 
     def run(self, name: str, make: Callable[[], Quantized]) -> _Trial:
         self._progress(name)
@@ -164,10 +174,12 @@ class _Trials:
         self._attempts.append(Attempt(name, verdict, quantized.int8_mac_share, met))
         return _Trial(quantized, verdict, met)
 
-    @property
-    def out_of_time(self) -> bool:
-        """Whether nothing more may be tried."""
-        return self._time is not None and self._time.left <= 0
+    def in_time(self, seconds: Callable[[], float] = float) -> bool:
+        """Return whether there is time for something that takes so long at least."""
+        if self._time is None or self._time.left > seconds():
+            return True
+        self.left_out = True
+        return False
 
     def outcome(self, trial: _Trial, *, out_of_time: bool = False) -> Outcome:
         return Outcome(trial.quantized, trial.verdict, tuple(self._attempts), trial.met, out_of_time)
@@ -185,6 +197,8 @@ def _mixed_precision(
     def with_float(count: int) -> _Trial | None:
         name = f"{best.recipe.name}, {count} layer{'s' * (count != 1)} float"
         exclude = dict.fromkeys(order[:count], SENSITIVE)
+        if not trials.in_time(partial(quantizer.least_seconds, best.recipe)):
+            return None
         # Repaired anew: what the layers after a float one make up for is not the same.
         trial = trials.run(name, lambda: quantizer(best.recipe, exclude))
         return trial if trial.met else None

@@ -14,10 +14,13 @@ from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.quantizer import Quantized
+from edgecnn.quantize.quantized import Quantized
 from edgecnn.quantize.reference import Reference
 
 Array = npt.NDArray[np.float32]
+
+#: Images that the layers' sensitivity is measured on.
+SCAN_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class LayerSensitivity:
     def to_json(self) -> dict[str, Any]:
         """Return the fields."""
         return asdict(self)
+
+
+def scanned_images(layers: int) -> int:
+    """Return how many images are run to measure so many layers."""
+    return 2 * layers * SCAN_IMAGES
 
 
 def scan(

@@ -21,7 +21,7 @@ from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.quantize.reference import Network, Reference, with_outputs
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 Array = npt.NDArray[np.float32]
 
@@ -39,12 +39,13 @@ def choose(
     scheme: Scheme,
     images: Array,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    has_time: Callable[[], bool] = lambda: True,
 ) -> dict[str, str]:
     """Return the method of each observed tensor that leaves least noise in the output of a float model.
 
     `candidates` has the ranges of each of `placement.observed` by method, and all start with `first`.
     Activations are rounded, weights are not. `images` are inputs of the model, (N, C, H, W). Tensors that
-    share a range share the method.
+    share a range share the method. Once there is no time for one more, the others keep the first method.
     """
     groups: dict[str, list[str]] = {}
     for name in placement.observed:
@@ -57,6 +58,8 @@ def choose(
 
     least = rounded.noise(ranges_by(methods))
     for index, (root, members) in enumerate(groups.items()):
+        if not has_time():
+            break
         progress(index + 1, len(groups))
         tried = [ranges_by(methods)[root]]
         for method in candidates[members[0]]:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgecnn import request_json
-from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
+from edgecnn.artifact import Manifest, Step, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
@@ -24,17 +24,16 @@ from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
 from edgecnn.quantize.graph.load_model import load
-from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
+from edgecnn.quantize.graph.own_preparation import own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.kept_sizes import KeptSizes, keep
 from edgecnn.quantize.labelled_accuracy import Labelled
-from edgecnn.quantize.layer_sensitivity import LayerSensitivity, scan
+from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.quantize.reduce_precision import (
     MIN_SQNR_DB,
-    SCAN_IMAGES,
     Checked,
     Reduced,
     Reduction,
@@ -42,17 +41,17 @@ from edgecnn.quantize.reduce_precision import (
     check,
     reduce_precision,
 )
-from edgecnn.quantize.reference import Reference, as_given
+from edgecnn.quantize.reference import Reference, as_given, task_of_network
+from edgecnn.quantize.said_preparation import ASSUMED, Said, described_size, said_preparation
+from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.samples import image_sizes, image_spec
+from edgecnn.runtime.samples import image_spec
 from edgecnn.stages import Stages
 from edgecnn.tasks.compare import varies
 
 #: Images that show whether the prepared graph is still the network that was given.
 PREPARED_IMAGES = 16
-#: How the preparation is known that nobody said.
-_ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
 
 #: From the prepared float model, its preprocessing and the constants of its other inputs to what trains an
@@ -75,11 +74,12 @@ def quantize_file(
     """
     start = time.perf_counter()
     check_onnx_output(request.output)
+    within = None if request.time is None else TimeBudget(request.time)
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
         finetune = trainer(source.model, source.trained_on(), source.manifest.constants) if trainer else None
-        reduced = _reduce(request, source, stages, finetune)
+        reduced = _reduce(request, source, stages, within, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
         checked = _check(source, reduced)
@@ -101,14 +101,6 @@ def quantize_file(
 
 
 @dataclass(frozen=True)
-class _Said:
-    """How images become inputs, and where that is known from."""
-
-    preprocessing: Preprocessing
-    by: str
-
-
-@dataclass(frozen=True)
 class _Source:
     """The float file that was given, made ready."""
 
@@ -117,7 +109,7 @@ class _Source:
     model: onnx.ModelProto
     manifest: Manifest
     #: How its images are prepared; None of a network that takes samples from files.
-    said: _Said | None
+    said: Said | None
     samples: SampleSource
     #: What it gives for the images that check.
     reference: Reference
@@ -142,7 +134,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     samples = request.calib if holds_samples(request.calib) else None
     constants = {**(known.constants if known else {}), **request.inputs.constants}
     sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size, sizes)
+    model = prepare(given.model, request.preparation.size or described_size(known, given.model), sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -155,27 +147,37 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     source: SampleSource
     if samples is None:
         own = own_preparation(given.model)
-        said = _preprocessing(request, known, image_spec(inputs), own, notes)
+        said = said_preparation(request, known, image_spec(inputs), own, notes)
         digits = known is not None and known.labels == "digits"
         images = ImageSource.open(said.preprocessing, calib=request.calib, digits=digits, **how)
         source = ImageSamples(images, inputs, constants)
-        if said.by == _ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
+        if said.by == ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
             assumed_preprocessing.check(model, given.model, images, str(request.source))
     else:
         source = FileSamples.open(samples, inputs, **how)
     progress("float outputs")
     checks = source.checks()
     reference = _reference(given.model, model, checks, notes)
-    notes += _check_reference(request, reference, model)
     kept = keep(given.model, model, sizes, checks)
     notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
     manifest = kept.described(replace(manifest, constants=constants, layers=layer_table.layers(model)), model)
+    if request.decoding.settings is not None:
+        manifest = replace(manifest, task=None, decoder=request.decoding.settings)
+    size = said.preprocessing.size if said else None
+    reference = replace(reference, meaning=task_of_network(manifest, reference.outputs, size))
+    if reference.task.decoder is not None:  # what was recognized once need not be told again
+        manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
+    notes += _check_reference(request, reference, model)
     return _Source(given.sha256, model, manifest, said, source, reference, notes, kept)
 
 
 def _reduce(
-    request: QuantizeRequest, source: _Source, progress: Progress, finetune: Finetune | None
+    request: QuantizeRequest,
+    source: _Source,
+    progress: Progress,
+    within: TimeBudget | None,
+    finetune: Finetune | None,
 ) -> Reduced:
     """Return the float16 form, or the int8 form that keeps the budget or else most of the network."""
     how = Reduction(
@@ -186,13 +188,15 @@ def _reduce(
         # Of random weights, and of outputs that never change, nothing can be destroyed.
         accepted=request.force or source.manifest.weights == "random" or not varies(source.reference.outputs),
         chosen=ChosenNodes(request.exclude, request.only),
-        time=request.time,
+        time=within,
         images=source.samples.most,
     )
     labelled = None
     if request.data:
         prepared = source.said.preprocessing if source.said else None
         labelled = Labelled.open(request.data, prepared, source.manifest, source.model, request.metric)
+    if within is not None:
+        within.checks = len(source.reference.images) + (labelled.count if labelled else 0)
     if request.precision == "float16":
         progress("float16")
     choose = by_escalation(
@@ -293,41 +297,6 @@ def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx
         )
     reference.check_budget(request.budget)
     return notes
-
-
-def _preprocessing(
-    request: QuantizeRequest,
-    known: Manifest | None,
-    image: TensorSpec,
-    own: OwnPreparation | None,
-    notes: list[str],
-) -> _Said:
-    """Return how images become inputs, fitted to the input's shape, and where that is known from."""
-    height, width, channels = image_sizes(image, None, request.source.name)
-    said, chosen = request.preparation, request.preprocessing
-    said_by = said.said_by or (chosen and "`preprocessing`")
-    if chosen is not None and chosen.channels != channels:
-        raise InvalidValueError(
-            f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-            hint="give `mean` and `std` one number per channel",
-        )
-    if chosen is None and known is not None and known.preprocessing:
-        chosen = Preprocessing.from_json(known.preprocessing)
-        said_by = said_by or "the file's manifest"
-        if not said.says:
-            chosen.demand_input(image.shape, image.layout, request.source.name)
-    if said_by is None and own is not None and own.preprocessing is not None:
-        chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
-        notes.append(assumed_preprocessing.note_of_graph(own))
-    if said_by is None:
-        notes.append(assumed_preprocessing.note())
-    applied = said.applied(chosen, channels, (height, width), str(request.source))
-    if own is not None and own.contradicts(applied):
-        notes.append(
-            f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
-            f" {said_by or 'what is assumed'} prepares its images otherwise"
-        )
-    return _Said(applied, said_by or _ASSUMED)
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.metric_option import METRIC, UserFunction
 from edgecnn.options import Request, group, option
@@ -29,15 +30,16 @@ class QuantizeRequest(Int8Options):
     )
     check_images: int = option(64, "Most images that check.", least=2)
     data: str | None = option(
-        None, "Labelled images for `max_drop`: a folder of class folders, or a data set by name."
+        None, "Labelled images for `max_drop`: a folder of classes, boxes or masks, or a data set by name."
     )
     metric: str | UserFunction | None = option(
-        None, f"{METRIC.removesuffix('.')}; in place of top-1 for `max_drop`."
+        None, f"{METRIC.removesuffix('.')}; in place of the task's for `max_drop`."
     )
     inputs: InputOptions = group(InputOptions)
     train: str | None = option(None, "Labelled images to train int8 on, if no repair is enough.")
     train_epochs: int = option(10, "Passes over them.", least=1)
     preparation: PreparationOptions = group(PreparationOptions)
+    decoding: DecoderOption = group(DecoderOption)
     #: In place of what the file's manifest says; None for that.
     preprocessing: Preprocessing | None = None
     yes: bool = option(False, "Assume ImageNet's mean and deviation, though the file seems to want others.")

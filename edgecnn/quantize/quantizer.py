@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +14,15 @@ from edgecnn.errors import InvalidValueError
 from edgecnn.progress import Progress, TimeLeft, silent
 from edgecnn.quantize import method_by_tensor
 from edgecnn.quantize.effort_levels import PLAIN, Recipe
+from edgecnn.quantize.expected_time import ExpectedTime
 from edgecnn.quantize.graph.index import Graph, batch_of
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
-from edgecnn.quantize.placement.integer_weights import QuantizedWeight
+from edgecnn.quantize.placement.engine_form import in_engine_form
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.placement.shared_scales import measured, place_by_ranges
+from edgecnn.quantize.quantized import Quantized
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.ranges import range_methods as ranges
 from edgecnn.quantize.ranges.calibrate import Observed
@@ -30,11 +30,10 @@ from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.quantize.repair import absorb, equalize
 from edgecnn.quantize.repair.biases import with_biases
-from edgecnn.quantize.repair.repair_cost import running_cost
 from edgecnn.quantize.repair.repair_network import RepairedNetwork, Work, repair_network
 from edgecnn.quantize.repair.walk import affordable
 from edgecnn.quantize.time_budget import TimeBudget
-from edgecnn.targets import SCHEMES, Scheme
+from edgecnn.schemes import SCHEMES, Scheme
 
 Batches = Callable[[], Iterable[npt.NDArray[np.float32]]]
 #: Of a recipe's images as many repair as need no more multiply-accumulates than this, but at least so many.
@@ -46,63 +45,13 @@ CHANNEL_IMAGES = 32
 METHOD_IMAGES = 32
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """An int8 model and how it came about."""
-
-    model: onnx.ModelProto
-    #: The float model that was quantized, equalized if the recipe says so; and with the corrected biases.
-    base: onnx.ModelProto
-    float_model: onnx.ModelProto
-    scheme: Scheme
-    recipe: Recipe
-    #: Range method, and the tensors for which another one was chosen.
-    method: str
-    other_methods: dict[str, str]
-    placement: Placement
-    #: Tensor: scheme: (low, high). Every scheme's ranges are kept, so that Q/DQ for another target can
-    #: be written without images.
-    ranges: dict[str, dict[str, ranges.Range]]
-    #: Integer weights by node, where they are not simply the nearest.
-    weights: dict[str, QuantizedWeight]
-    #: Share of the multiply-accumulates that are done on int8 operands.
-    int8_mac_share: float
-    #: What the user left in float.
-    chosen: ChosenNodes = field(default_factory=ChosenNodes)
-    #: Layers for whose full repair there was no time.
-    out_of_time: Sequence[str] = ()
-
-    @property
-    def float_nodes(self) -> dict[str, str]:
-        """Node that stays float: the rule that says so."""
-        return self.placement.float_nodes
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what the manifest keeps."""
-        return {
-            "scheme": self.scheme.name,
-            "weight_bits": self.scheme.weight_bits,
-            "recipe": self.recipe.name,
-            "ranges_by": self.method,
-            **({"ranges_by_tensor": self.other_methods} if self.other_methods else {}),
-            "ranges": {
-                tensor: {scheme: list(ends) for scheme, ends in of.items()}
-                for tensor, of in self.ranges.items()
-            },
-            **self.chosen.to_json(),
-            **({"own_scales": self.placement.own_scales} if self.placement.own_scales else {}),
-            "float_nodes": self.float_nodes,
-            **({"out_of_time": list(self.out_of_time)} if self.out_of_time else {}),
-            "int8_mac_share": self.int8_mac_share,
-        }
-
-
 class Quantizer:
     """Quantizes one float model for one scheme, by any recipe; what recipes share is computed once.
 
     `batches` is called for each pass over the calibration images and gives inputs of the model,
     (N, C, H, W) float32; there are at most `images` of them, if that is known. `progress` is told what is
-    being done, and `chosen` says what stays float in every recipe. Within `time`, repair stops where it is.
+    being done, and `chosen` says what stays float in every recipe. Within `time`, as many images and layers
+    take part as there is time for.
     Raises InvalidValueError for a choice that matches nothing, or leaves nothing to quantize.
     """
 
@@ -118,14 +67,15 @@ class Quantizer:
         images: int | None = None,
         time: TimeBudget | None = None,
     ) -> None:
-        self.model = model
         self.time = time
         self._count = images
-        #: Seconds here for what is expected to take one.
-        self._pace = 1.0
+        self._expected = ExpectedTime(model, scheme, time)
         self.scheme = scheme
         self.chosen = chosen
+        self.model = model
         self._float = self._left_float()
+        if not chosen.only:
+            self.model = model = in_engine_form(model, scheme, self._float)
         self.method = method
         self.macs = macs_by_node(model)
         self._batches = batches
@@ -133,6 +83,7 @@ class Quantizer:
         self._rewritten: dict[bool, onnx.ModelProto] = {False: model}
         self._observed: dict[bool, Observed] = {}
         self._found: dict[bool, dict[str, dict[str, ranges.Range]]] = {}
+        self._calibrated_images, self._cut_short = 0, False
         self._images: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         #: Whether there are no more.
         self._all_images = False
@@ -159,6 +110,7 @@ class Quantizer:
 
     def _quantize(self, recipe: Recipe, exclude: Mapping[str, str]) -> Quantized:
         exclude = {**exclude, **self._float}
+        self._expected.measure(self._batches())
         base = self._model(recipe.rewrite)
         if recipe.repair is not None:
             base = with_biases(base)
@@ -172,14 +124,14 @@ class Quantizer:
         repaired = RepairedNetwork(base, {}, [])
         if recipe.repair is not None:
             chosen = placement.ranges(self._of_scheme(found))
-            images = self._repair_images(base, recipe.images)
+            images = self._repair_images(recipe.images)
             repaired = repair_network(
                 Work(base, placement, chosen, self.scheme, images, self.macs),
                 recipe.repair,
                 recipe.name,
                 self._progress,
                 budget=self.time,
-                pace=self._pace,
+                pace=self._expected.pace,
             )
         return self._written(base, repaired, recipe, placement, found, other)
 
@@ -206,6 +158,8 @@ class Quantizer:
             ranges=found,
             weights=repaired.weights,
             out_of_time=repaired.out_of_time,
+            calibrated=self._calibrated_images,
+            cut_short=self._cut_short,
             int8_mac_share=share / max(1, sum(self.macs.values())),
             chosen=self.chosen,
         )
@@ -230,7 +184,7 @@ class Quantizer:
 
     def _channels(self, model: onnx.ModelProto, names: list[str]) -> dict[str, ChannelObserver]:
         """Return the statistics of tensors' channels, over a few of the images."""
-        few = _first(self._batches(), CHANNEL_IMAGES)
+        few = self._expected.channel_batches(_first(self._batches(), CHANNEL_IMAGES))
         return calibrate.observe(model, [], few, channels=list(dict.fromkeys(names))).channels
 
     def _measure(
@@ -245,7 +199,7 @@ class Quantizer:
         found = self._found.setdefault(recipe.rewrite, {})
         forms = [(scheme, rules) for scheme in SCHEMES for rules in ([{}, exclude] if exclude else [{}])]
         first = [name for scheme, rules in forms for name in measured(place(graph, scheme, rules))]
-        self._observe(model, first, seen, found)
+        self._observe(recipe, model, first, seen, found)
         more = [
             name
             for scheme, rules in forms
@@ -253,12 +207,13 @@ class Quantizer:
                 graph, scheme, rules, {tensor: of[scheme.name] for tensor, of in found.items()}
             ).observed
         ]
-        self._observe(model, more, seen, found)
+        self._observe(recipe, model, more, seen, found)
         wanted = dict.fromkeys((*first, *more))
         return seen, {name: found[name] for name in wanted}
 
     def _observe(
         self,
+        recipe: Recipe,
         model: onnx.ModelProto,
         tensors: Iterable[str],
         seen: Observed,
@@ -267,22 +222,27 @@ class Quantizer:
         """Observe tensors that were not yet, in one pass over the images, and choose their ranges."""
         if missing := [name for name in dict.fromkeys(tensors) if name not in seen]:
             self._progress("calibrate")
-            new = self._calibrated(model, missing)
+            new = self._calibrated(recipe, model, missing)
             seen.update(new)
             found.update(ranges.by_scheme(new, dict.fromkeys(missing, self.method)))
 
-    def _calibrated(self, model: onnx.ModelProto, tensors: list[str]) -> Observed:
-        """Observe tensors over all the images, and take down how fast this machine is."""
+    def _calibrated(self, recipe: Recipe, model: onnx.ModelProto, tensors: list[str]) -> Observed:
+        """Observe tensors over all images that there is time for, and see how fast this machine is."""
         left, start, seen = TimeLeft(), monotonic(), 0
+        batches = self._expected.calibrating(self._batches(), recipe, self._most_images(recipe.images))
 
         def tell(done: int) -> None:
             nonlocal seen
-            seen, total = done, self._count
-            share = left(min(1.0, done / total)) if total else ""
-            self._progress(f"calibrate: image {done}{f' of {total}' if total else ''}{share}")
+            seen = done
+            share = left(min(1.0, done / self._count)) if self._count else ""
+            total = f" of {self._count}" if self._count else ""
+            self._progress(f"calibrate: image {done}{total}{share}")
 
-        observed = calibrate.observe(model, tensors, self._batches(), progress=tell)
-        self._pace = (monotonic() - start) / max(1e-9, running_cost(sum(self.macs.values()), seen))
+        observed = calibrate.observe(model, tensors, batches, progress=tell)
+        if self.time is None:
+            self._expected.learn((monotonic() - start) / seen)
+        self._calibrated_images = max(self._calibrated_images, seen)
+        self._cut_short |= batches.cut_short
         return observed
 
     def _methods(
@@ -298,7 +258,7 @@ class Quantizer:
             }
             for name in placement.observed
         }
-        images = self._repair_images(model, METHOD_IMAGES)
+        images = self._repair_images(METHOD_IMAGES)
         left = TimeLeft()
         return method_by_tensor.choose(
             model,
@@ -310,16 +270,35 @@ class Quantizer:
             lambda number, total: self._progress(
                 f"{recipe.name}: range {number} of {total}{left((number - 1) / total)}"
             ),
+            lambda: self._has_time(recipe, len(ranges.METHODS) * len(images)),
         )
 
-    def _repair_images(self, model: onnx.ModelProto, most: int) -> npt.NDArray[np.float32]:
-        size = batch_of(model) or 1
+    def _most_images(self, most: int) -> int:
+        """Return how many images repair, if there are so many."""
+        size = batch_of(self.model) or 1
         quick = max(FEWEST_IMAGES, REPAIR_MACS // max(1, sum(self.macs.values())))
-        wanted = max(1, min(most, quick, affordable(model)) // size) * size
+        return max(1, min(most, quick, affordable(self.model)) // size) * size
+
+    def _repair_images(self, most: int) -> npt.NDArray[np.float32]:
+        # Those that there was no time to calibrate by do not repair either.
+        wanted = self._most_images(min(most, self._calibrated_images) if self._cut_short else most)
         if len(self._images) < wanted and not self._all_images:
             self._images = np.concatenate(list(_first(self._batches(), wanted)))
             self._all_images = len(self._images) < wanted
         return self._images[:wanted]
+
+    def least_seconds(self, recipe: Recipe) -> float:
+        """Return what a recipe takes at least."""
+        return self._expected.least(recipe, calibrated=bool(self._found.get(recipe.rewrite)))
+
+    def _has_time(self, recipe: Recipe, images: int) -> bool:
+        """Return whether so many images may be run before a recipe repairs."""
+        seconds = self.seconds_of(images) + self.least_seconds(recipe)
+        return self.time is None or self.time.left > seconds
+
+    def seconds_of(self, images: int) -> float:
+        """Return what running so many images takes."""
+        return images * self._expected.image
 
 
 def _first(batches: Iterable[npt.NDArray[np.float32]], count: int) -> Iterator[npt.NDArray[np.float32]]:

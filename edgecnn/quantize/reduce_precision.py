@@ -16,7 +16,7 @@ from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.accuracy_floor import Ruined, ruined
 from edgecnn.quantize.escalate import Finetune, Outcome, Verdict, escalate, picked
 from edgecnn.quantize.float16 import convert, float16_layers
-from edgecnn.quantize.layer_sensitivity import scan
+from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantizer import Batches, Quantizer
 from edgecnn.quantize.reference import Reference
@@ -26,8 +26,8 @@ from edgecnn.targets import Target
 #: Least agreement with the float network, in decibels, below which nothing is written. A rewritten float32
 #: graph has to reach the first before its precision is reduced; how much int8 keeps is the budget's matter.
 MIN_SQNR_DB = {"float32": 60.0, "float16": 25.0}
-#: Images that the layers' sensitivity is measured on.
-SCAN_IMAGES = 16
+#: Share of a time beyond which it is said that it was not kept.
+_LATE = 0.1
 
 #: Chooses among the results that a quantizer can make.
 Choose = Callable[[Quantizer], Outcome]
@@ -48,8 +48,8 @@ class Reduction:
     accepted: bool = False
     #: What stays float in int8.
     chosen: ChosenNodes = field(default_factory=ChosenNodes)
-    #: Seconds that int8 may take; None for as many as it needs.
-    time: float | None = None
+    #: What int8 may take; None for as long as it needs.
+    time: TimeBudget | None = None
     #: Calibration images, at most; None if that is not known.
     images: int | None = None
 
@@ -105,26 +105,32 @@ def reduce_precision(
 def _int8(
     model: onnx.ModelProto, how: Reduction, batches: Batches, choose: Choose, progress: Progress
 ) -> Reduced:
-    time = None if how.time is None else TimeBudget(how.time)
     quantizer = Quantizer(
-        model, batches, how.target.scheme, how.ranges, progress, how.chosen, images=how.images, time=time
+        model, batches, how.target.scheme, how.ranges, progress, how.chosen, images=how.images, time=how.time
     )
     outcome = choose(quantizer)
     result = outcome.quantized.model
     if how.target.mixes_float16:
         result = float16_layers.with_float16(result, picked(outcome.quantized.float_nodes))
-    return Reduced(result, how, outcome, notes=_of_time(outcome, time))
+    return Reduced(result, how, outcome, notes=_of_time(outcome, how))
 
 
-def _of_time(outcome: Outcome, time: TimeBudget | None) -> list[str]:
+def _of_time(outcome: Outcome, how: Reduction) -> list[str]:
     """Return what is to be said of a run that had a time to keep."""
-    if time is None:
+    if how.time is None:
         return []
-    missed = len(outcome.quantized.out_of_time)
-    done = "done in time" if not missed and not outcome.out_of_time else "stopped for time"
-    more = f"; {missed} layers more would have been repaired" if missed else ""
-    why = "what is repaired within a time depends on the clock, so that the same seed may give another file"
-    return [f"{done} ({duration(time.seconds)}){more}. Mind that {why}"]
+    quantized = outcome.quantized
+    said = "done in time" if not outcome.stopped else "stopped for time"
+    said += f" ({duration(how.time.seconds)})"
+    if how.time.passed > (1 + _LATE) * how.time.seconds:
+        said += f", though the least that there is to do took {duration(how.time.passed)}"
+    if quantized.cut_short:
+        total = "" if how.images is None else f" of {how.images}"
+        said += f"; {quantized.calibrated}{total} images calibrated"
+    if missed := len(quantized.out_of_time):
+        said += f"; {missed} layers more would have been repaired"
+    why = "what is done within a time depends on the clock, so that the same seed may give another file"
+    return [f"{said}. Mind that {why}"]
 
 
 def by_escalation(
@@ -174,8 +180,7 @@ def check(reduced: Reduced, verdict: Verdict, why: Sequence[str]) -> Checked:
         return Checked(verdict.parity, None, None, None)
     quantization = {**outcome.quantized.to_json(), **outcome.to_json(how.budget)}
     if how.time is not None:
-        stopped = bool(outcome.out_of_time or outcome.quantized.out_of_time)
-        quantization["time"] = {"seconds": how.time, "stopped": stopped}
+        quantization["time"] = {"seconds": how.time.seconds, "stopped": outcome.stopped}
     poor = ruined(verdict.parity, how.budget, why, accepted=how.accepted, drop=verdict.drop)
     if poor is None:
         return Checked(verdict.parity, quantization, None, outcome.met)

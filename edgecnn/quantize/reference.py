@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,17 +11,20 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, inliner
 
+from edgecnn.artifact import Manifest
 from edgecnn.budget import Budget
-from edgecnn.errors import ArtifactError, InvalidValueError, ParityError
+from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 from edgecnn.parity import Output, Parity
 from edgecnn.quantize.graph import shapes
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import Readout, readout_of, readouts
+from edgecnn.runtime import labels
 from edgecnn.runtime.ort_engine import open_session, run_session
 from edgecnn.runtime.sample_axis import BATCH, SampleAxes, declared
 from edgecnn.runtime.samples import feeds, image_spec
-from edgecnn.tasks import Task, task_of_values
+from edgecnn.tasks import NetworkEnd, Task, task_of, task_of_values
 from edgecnn.tasks.compare import compare_outputs, same_outputs
 
 Array = npt.NDArray[Any]
@@ -102,9 +105,7 @@ def _at_a_time(images: Array) -> int:
 
 def _without_ones(values: Array) -> Array:
     """Return (N, C, 1, 1) as (N, C): scores that were pooled, which a rewritten graph may have flattened."""
-    while values.ndim > 2 and values.shape[-1] == 1:
-        values = values[..., 0]
-    return values
+    return values[..., 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
 
 
 def with_outputs(model: onnx.ModelProto, wanted: list[Readout]) -> onnx.ModelProto:
@@ -124,9 +125,17 @@ class Reference:
     outputs: list[Output]
     #: (N, C, H, W), or (N, H, W, C) of a model that takes frames.
     images: Array
+    #: What the outputs mean; None for what they tell themselves.
+    meaning: Task | None = None
+
+    def __post_init__(self) -> None:
+        same = [replace(item, values=_without_ones(item.values)) for item in self.outputs]
+        object.__setattr__(self, "outputs", same)
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, images: Array, *, optimize: bool = True) -> Reference:
+    def of(
+        cls, model: onnx.ModelProto, images: Array, *, optimize: bool = True, meaning: Task | None = None
+    ) -> Reference:
         """Run a model; raises ArtifactError if none of its outputs can be compared.
 
         Without `optimize` each node is computed as it stands in the graph.
@@ -144,14 +153,14 @@ class Reference:
                 f"output {names} has no axis for the images of a batch",
                 hint="export the network so that each output holds one entry per image",
             )
-        return cls(outputs, images)
+        return cls(outputs, images, meaning)
 
     def first(self, count: int) -> Reference:
         """Return the reference of so many of the images; of all, where an output has no row for each."""
         if any(len(item.values) != len(self.images) for item in self.outputs):
             return self
         outputs = [replace(item, values=item.values[:count]) for item in self.outputs]
-        return Reference(outputs, self.images[:count])
+        return Reference(outputs, self.images[:count], self.meaning)
 
     def not_compared(self, model: onnx.ModelProto) -> list[str]:
         """Return the names of a model's outputs that nothing here stands for."""
@@ -169,20 +178,7 @@ class Reference:
         """
         if budget.min_agreement is None:
             return
-        task = self.task
-        deciding = [(item, found) for item in self.outputs if (found := task.decisions(item)) is not None]
-        if not deciding:
-            raise InvalidValueError(
-                "no output of the network is class scores or a single score, so no agreement can be asked",
-                hint="give `min_sqnr` in place of `min_agreement`",
-            )
-        for item, decisions in deciding:
-            if not task.proves(decisions, item):
-                raise ParityError(
-                    f"all {len(decisions)} images have a score on one side of {item.threshold:g} at output"
-                    f" {item.name!r}, so that int8 keeps it there would prove nothing",
-                    hint="give images of both kinds (`calib` FOLDER), or `min_sqnr`",
-                )
+        self.task.demand_decisions(self.outputs)
 
     def parity(
         self, model: onnx.ModelProto, what: str, *, images: Array | None = None, constant: bool = True
@@ -202,8 +198,14 @@ class Reference:
 
     @property
     def task(self) -> Task:
-        """What the outputs mean, which they tell themselves."""
-        return task_of_values(self.outputs)
+        """What the outputs mean."""
+        return self.meaning or task_of_values(self.outputs)
+
+
+def task_of_network(manifest: Manifest, outputs: Sequence[Output], size: Size | None) -> Task:
+    """Return the task of a network that gave outputs for inputs of a size, by what its manifest says."""
+    end = NetworkEnd([item.spec for item in outputs], size, labels.count(manifest.labels))
+    return task_of(manifest.task, end, manifest.decoder)
 
 
 def as_given(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
 
 from edgecnn.errors import InvalidValueError
 
 _UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|min|m|h|)\s*")
+
+Batch = npt.NDArray[np.float32]
 
 
 def seconds_of(text: str) -> float:
@@ -22,11 +29,48 @@ def seconds_of(text: str) -> float:
 class TimeBudget:
     """Begins to run out when it is made."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        #: What the time is, in seconds.
+        self.clock = clock
+        self._start = clock()
+        #: Images that the result is run on when all else is done, and seconds that are kept for that.
+        self.checks = 0
+        self.reserved = 0.0
+
+    @property
+    def passed(self) -> float:
+        """Seconds since it began."""
+        return self.clock() - self._start
 
     @property
     def left(self) -> float:
-        """Seconds that are left; below zero when it has run out."""
-        return self._end - time.monotonic()
+        """Seconds that are left but for those reserved; below zero when they have run out."""
+        return self.seconds - self.passed - self.reserved
+
+
+class InTime:
+    """Batches of images for as long as the next one fits into a time, but at least `fewest` images."""
+
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        fewest: int,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._batches, self._fewest, self._seconds, self._clock = batches, fewest, seconds, clock
+        #: Whether there were more, once all were taken.
+        self.cut_short = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, seen = math.inf, 0
+        for batch in self._batches:
+            # From the first one on: what comes before is done once.
+            start = min(start, self._clock())
+            image = (self._clock() - start) / max(1, seen)
+            if seen >= self._fewest and image * (seen + len(batch)) > self._seconds:
+                self.cut_short = True
+                return
+            yield batch
+            seen += len(batch)

@@ -173,7 +173,7 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
     from edgecnn.verbs.evaluate import evaluate_model
 
     done = evaluate_model(step_options.request(EvalRequest, options), listener.say)
-    keys = ("top1", "n", "seconds", "training_images", "agreement")
+    keys = ("top1", "metric", "n", "seconds", "training_images", "agreement")
     return Result(_only(done.to_json(), keys), list(done.accuracy.notes))
 
 

@@ -110,11 +110,16 @@ def _table(columns: Sequence[str], content: Sequence[Sequence[str]]) -> list[str
 def _accuracy(outcome: Outcome) -> str:
     mean = outcome.value("top1")
     if mean is None:
-        return "-"
+        return ", ".join(f"{item['value']:.2f} {item['name']}" for item in _metrics(outcome)) or "-"
     values = [row["top1"] for row in outcome.metrics]
     if len(values) == 1:
         return f"{mean:.2%}"
     return f"{mean:.2%} ({min(values):.2%} to {max(values):.2%}, {len(values)} seeds)"
+
+
+def _metrics(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return what a task that is no classification measures, of each seed: points of 100."""
+    return [found for row in outcome.metrics if (found := row.get("metric")) and found.get("unit")]
 
 
 def _amount(count: float | None) -> str:

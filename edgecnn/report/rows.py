@@ -142,15 +142,27 @@ def _accuracy(evaluations: Iterable[Result]) -> dict[str, dict[str, Json]]:
     found: dict[str, dict[str, Json]] = {}
     for result in evaluations:
         values = result.values
+        metric = _own_metric(values)
+        if metric is None and values.get("top1") is None:
+            continue  # outputs that were compared with a reference's alone
         found.setdefault(result.sha256, {})[values["data"]] = {
-            "top1": values["top1"],
-            "top5": values["top5"],
+            "top1": values.get("top1"),
+            "top5": values.get("top5"),
+            "metric": metric,
             "interval": values.get("top1_interval"),
             "n": values["n"],
             "sha256": result.sha256,
             "file": Path(result.path).name,
         }
     return found
+
+
+def _own_metric(values: Mapping[str, Any]) -> Json | None:
+    """Return name and share of what a task that is no classification measures, which is in points of 100."""
+    metric = (values.get("metric") if "top1" in values else values["metric"]) or {}
+    if not metric.get("unit"):
+        return None
+    return {"name": metric["name"], "share": metric["value"] / 100}
 
 
 def _compiled_from(result: Result) -> str | None:

@@ -15,19 +15,20 @@ import numpy.typing as npt
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.backends import Backend
 from edgecnn.errors import ArtifactError, EngineError, InputError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.parity import Output
 from edgecnn.runtime import labels, sample_axis
 from edgecnn.runtime.compatibility import library_version
 from edgecnn.runtime.engine_inputs import Inputs, by_input, fitting
 from edgecnn.runtime.image_files import ImageLike
 from edgecnn.runtime.image_preparation import PreparesImages
-from edgecnn.runtime.image_stream import stream
+from edgecnn.runtime.image_stream import viewed_stream
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.processor import processor
 from edgecnn.runtime.sample_axis import Infer, SampleAxes
 from edgecnn.runtime.samples import image_spec, is_batched
 from edgecnn.runtime.times import Times
-from edgecnn.tasks import Task, task_of
+from edgecnn.tasks import NetworkEnd, Task, task_of
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +65,9 @@ class Engine(PreparesImages, abc.ABC):
         self.outputs = tuple(outputs)
         self.constants = dict(manifest.constants) if manifest else {}
         self._image_input = image_spec(self.inputs)
-        #: What the outputs mean.
-        self.task: Task = task_of(manifest.task if manifest else None, self.outputs)
+        #: What says what the outputs mean: a name, a decoder with settings, or neither.
+        self._meaning = (manifest.task, manifest.decoder) if manifest else (None, None)
+        self._task: Task | None = None
         batch = self.input.shape[0] if self.input.shape else 1
         #: Fewest and most images of one inference; None: any number.
         self.batches: tuple[int, int | None] = (batch, batch) if isinstance(batch, int) else (1, None)
@@ -92,6 +94,34 @@ class Engine(PreparesImages, abc.ABC):
 
     def _release(self) -> None:
         """Give back what the backend holds."""
+
+    @property
+    def task(self) -> Task:
+        """What the outputs mean; raises UnknownNameError, and ArtifactError for a decoder of another task."""
+        if self._task is None:
+            count = labels.count(self.manifest.labels) if self.manifest else None
+            end = NetworkEnd(self.outputs, self.picture_size, count)
+            name, decoder = self._meaning
+            self._task = task_of(name, end, decoder)
+        return self._task
+
+    def decode_by(self, decoder: Mapping[str, Any]) -> None:
+        """Let outputs be read so, whatever the file says or does not say: a decoder's name and settings."""
+        self._meaning, self._task = (None, decoder), None
+        _ = self.task
+
+    def prepare_by(self, preprocessing: Preprocessing) -> None:
+        """Let images be prepared so, whatever the file says or does not say."""
+        super().prepare_by(preprocessing)
+        self._task = None  # of an input of any size, where boxes lie depends on it
+
+    @property
+    def picture_size(self) -> Size | None:
+        """Height and width of the input, where the file or the preparation of images says them."""
+        sizes = self.input.shape[2:] if self.input.layout == "NCHW" else self.input.shape[1:3]
+        if len(self.input.shape) == 4 and all(isinstance(size, int) for size in sizes):
+            return Size(*map(int, sizes))
+        return self._preprocessing.size if self._preprocessing else None
 
     @property
     def classes(self) -> int:
@@ -251,12 +281,14 @@ class Engine(PreparesImages, abc.ABC):
         return sample_axis.declared(source.shape, first[0])
 
     def predict(
-        self, images: ImageLike | Sequence[ImageLike], top: int = 5, batch: int | None = None
+        self, images: ImageLike | Sequence[ImageLike], top: int | None = None, batch: int | None = None
     ) -> list[Any]:
         """Return the task's answer for each image: of a classifier its `top` most probable classes.
 
-        Of a network whose outputs mean nothing known, each image's part of every output, by name. Of many
-        images the next ones are decoded while the engine computes, `batch` at a time (`stream`).
+        Of a detector the objects, of a segmenter the mask, in pixels of the picture; of a network whose
+        outputs mean nothing known, each image's part of every output, by name. `top` is five classes, or a
+        hundred objects, where it is left out. Of many images the next ones are decoded while the engine
+        computes, `batch` at a time (`stream`).
         """
         if isinstance(images, (list, tuple)):
             several: Sequence[ImageLike] = images
@@ -268,9 +300,12 @@ class Engine(PreparesImages, abc.ABC):
         names = partial(labels.names, self.manifest.labels if self.manifest else None)
         return [
             answer
-            for outputs in stream(self, several, batch, lambda images: self.rows(self.with_constants(images)))
-            for answer in self.task.answers(outputs, names, top)
+            for outputs, views in viewed_stream(self, several, batch, self._rows_of)
+            for answer in self.task.answers(outputs, names, top, views)
         ]
+
+    def _rows_of(self, images: Array) -> list[Output]:
+        return self.rows(self.with_constants(images))
 
     def close(self) -> None:
         """Release the engine; calling it afterwards is an EngineError. May be called twice."""

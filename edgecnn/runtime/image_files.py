@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.runtime.image_limits import (
     MAX_BYTES,
     demand_limits,
@@ -52,6 +53,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+#: Of those, the ones whose picture is turned by a quarter.
+_LYING = (5, 6, 7, 8)
 _SAYING_HOW_HELD = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -109,6 +112,16 @@ def read_header(image: ImageLike) -> Image.Image:
     name = _name(image)
     with _translated(name), opened(image, name) as stream:
         return _identified(stream, name, pixel_limit())
+
+
+def read_size(image: ImageLike) -> Size:
+    """Return the size of the picture that `open_image` gives, by the header alone. Raises as that does."""
+    header = read_header(image)
+    # Pillow decodes a PNG file to see whether something is said at its end; nobody writes it there.
+    silent = isinstance(image, np.ndarray) or (header.format == "PNG" and "exif" not in header.info)
+    with _translated("the image" if silent else _name(image)):
+        turned = not silent and _orientation(header, "the image") in _LYING
+    return Size(header.width, header.height) if turned else Size(header.height, header.width)
 
 
 def read_file(path: str | Path) -> bytes:
@@ -192,18 +205,24 @@ def _not_empty(picture: Image.Image, name: str) -> Image.Image:
 
 def _upright(picture: Image.Image, name: str) -> Image.Image:
     """Return a picture as it was held; one that stands upright is returned as it is."""
-    known = picture.info.get("exif")
-    if known is None and (text := picture.info.get("Raw profile type exif")):
-        known = bytes.fromhex("".join(text.split("\n")[3:]))
-    if isinstance(known, bytes):
-        demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
-    turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    turn = _TURNS.get(_orientation(picture, name))
     if turn is None:
         return picture
     turned = picture.transpose(turn)
     # Or it would be turned again where it is opened again.
     turned.info = {key: value for key, value in turned.info.items() if key not in _SAYING_HOW_HELD}
     return turned
+
+
+def _orientation(picture: Image.Image, name: str) -> int:
+    """Return how a camera was held, 1 to 8."""
+    known = picture.info.get("exif")
+    if known is None and (text := picture.info.get("Raw profile type exif")):
+        known = bytes.fromhex("".join(text.split("\n")[3:]))
+    if isinstance(known, bytes):
+        demand_tags(io.BytesIO(known.removeprefix(b"Exif\0\0")), name)
+    value = picture.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
 
 
 def _eight_bits(picture: Image.Image, name: str) -> Image.Image:

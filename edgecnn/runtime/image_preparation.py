@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, InputError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
 from edgecnn.runtime.engine_inputs import Inputs
-from edgecnn.runtime.image_files import ImageLike
+from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import constant, is_batched
+from edgecnn.tasks.view import View
 
 Array = npt.NDArray[Any]
 
@@ -88,6 +90,12 @@ class PreparesImages:
                 value = constant(spec, self.constants[spec.name], self.input, len(images))
                 found[spec.name] = value if is_batched(spec, self.input) else value[0]
         return found
+
+    def prepare_viewed(self, image: ImageLike) -> tuple[Array, View]:
+        """Return an image as an input array, and where it lies in that; decoded once."""
+        preprocessing = self.preprocessing
+        picture = open_image(image)
+        return self.prepare([picture]), prepare.view(preprocessing, Size(picture.height, picture.width))
 
     def prepare_frames(self, frames: npt.NDArray[np.uint8]) -> Array:
         """Return fitted images, (N, height, width, channels) uint8, as an input array."""

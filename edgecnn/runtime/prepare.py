@@ -11,9 +11,10 @@ from PIL import Image
 from edgecnn.image_size import Size
 from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.image_limits import pixel_limit, too_large
-from edgecnn.runtime.picture_fit import FITS
+from edgecnn.runtime.picture_fit import FITS, Fitted
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.resampling import resize
+from edgecnn.tasks.view import View
 
 
 def frame(preprocessing: Preprocessing, image: ImageLike) -> npt.NDArray[np.uint8]:
@@ -27,7 +28,7 @@ def picture(preprocessing: Preprocessing, image: ImageLike) -> Image.Image:
     Raises DataError for an image that cannot be read, or that fitting would make too large.
     """
     opened, size, fit = open_image(image), preprocessing.size, FITS[preprocessing.fit]
-    fitted = fit.place(Size(opened.height, opened.width), size, preprocessing.crop)
+    fitted = _fitted(preprocessing, Size(opened.height, opened.width))
     if fitted.resized.pixels > pixel_limit():
         raise too_large(
             "the image",
@@ -42,6 +43,17 @@ def picture(preprocessing: Preprocessing, image: ImageLike) -> Image.Image:
         return canvas
     left, top = fitted.left, fitted.top
     return resized.crop((left, top, left + size.width, top + size.height))
+
+
+def view(preprocessing: Preprocessing, picture: Size) -> View:
+    """Return where a picture of a size, as `open_image` gives it, lies in the input."""
+    fitted = _fitted(preprocessing, picture)
+    scale = (fitted.resized.width / picture.width, fitted.resized.height / picture.height)
+    return View(picture, preprocessing.size, scale, (-float(fitted.left), -float(fitted.top)))
+
+
+def _fitted(preprocessing: Preprocessing, picture: Size) -> Fitted:
+    return FITS[preprocessing.fit].place(picture, preprocessing.size, preprocessing.crop)
 
 
 def _padding(preprocessing: Preprocessing) -> int | tuple[int, ...]:

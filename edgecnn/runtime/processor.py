@@ -41,6 +41,11 @@ def saturates() -> bool:
     return ("avx512_vnni" if "avx512f" in flags else "avx_vnni") not in flags
 
 
+def has_vnni() -> bool:
+    """Return whether this is an x86 that adds int8 products in 32 bits: what the `cpu` form is for."""
+    return platform.machine() in _X86 and not saturates()
+
+
 def instructions() -> frozenset[str]:
     """Return what this processor and its kernel offer, by the names of /proc/cpuinfo.
 

@@ -23,11 +23,16 @@ import numpy.typing as npt
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError
 from edgecnn.parity import MIN_SPREAD, Output
+from edgecnn.tasks.decoders import NetworkEnd
 from edgecnn.tasks.metric import Metric
 from edgecnn.tasks.task import VALUES, Names, Task
+from edgecnn.tasks.view import View
 
 #: What an output is.
 CLASS_SCORES, SCORE = "class scores", "score"
+
+#: Classes of an answer, where nobody says how many.
+_USUAL = 5
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,9 @@ class Classification(Task):
     name = "classification"
     title = "Classification"
 
-    def suits(self, outputs: Sequence[TensorSpec]) -> bool:
+    def suits(self, end: NetworkEnd) -> bool:
         """Return whether an output is class scores or a score."""
-        return any(_kind(spec) != VALUES for spec in outputs)
+        return any(_kind(spec) != VALUES for spec in end.outputs)
 
     def kind(self, output: Output) -> str:
         """CLASS_SCORES, SCORE or VALUES."""
@@ -98,13 +103,7 @@ class Classification(Task):
     @property
     def metric(self) -> Metric:
         """Top-1 accuracy, in points."""
-        return Metric("top1", self._top1, "points of top-1")
-
-    def _top1(self, outputs: Sequence[Output], labels: Any) -> float:
-        scores = self.deciding(outputs)
-        if scores is None:
-            raise ValueError("what decided once goes on doing so")
-        return 100 * float(np.mean(self.decisions(scores) == labels))
+        return _Top1(self)
 
     def demand_answers(self, outputs: Sequence[TensorSpec], name: str) -> None:
         """Raise ArtifactError for a network whose outputs are known to be no class scores."""
@@ -112,14 +111,16 @@ class Classification(Task):
             return
         raise no_scores(outputs, name)
 
-    def answers(self, outputs: Sequence[Output], names: Names, top: int) -> list[list[Prediction]]:
+    def answers(
+        self, outputs: Sequence[Output], names: Names, top: int | None, views: Sequence[View] | None = None
+    ) -> list[list[Prediction]]:
         """Return the `top` most probable classes of each image, best first."""
         scores = self.class_scores(outputs)
         if scores is None:
             raise ArtifactError("the network gives no class scores", hint="engine.run gives its outputs")
         probabilities = softmax(scores)
         labels = names(probabilities.shape[1])
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, _USUAL if top is None else top)]
         return [
             [Prediction(int(index), labels[index], float(row[index])) for index in order]
             for row, order in zip(probabilities, best, strict=True)
@@ -132,6 +133,28 @@ class Classification(Task):
     def to_json(self, answer: list[Prediction]) -> dict[str, Any]:
         """Return the classes."""
         return {"classes": [vars(item) for item in answer]}
+
+
+class _Top1(Metric):
+    """Share of the images whose class is the largest score, in points."""
+
+    name = "top1"
+    unit = "points of top-1"
+
+    def __init__(self, task: Classification) -> None:
+        self._task = task
+
+    def part(self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None) -> tuple[int, int]:
+        """Return how many images are right, and how many there are."""
+        scores = self._task.deciding(outputs)
+        if scores is None:
+            raise ValueError("what decided once goes on doing so")
+        right = np.equal(np.asarray(self._task.decisions(scores)), labels)
+        return int(right.sum()), len(right)
+
+    def figure(self, parts: Sequence[tuple[int, int]]) -> float:
+        """Return the share of those that are right."""
+        return 100 * sum(right for right, _ in parts) / sum(count for _, count in parts)
 
 
 def no_scores(outputs: Sequence[TensorSpec], name: str) -> ArtifactError:

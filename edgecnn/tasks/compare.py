@@ -59,9 +59,11 @@ def compare_outputs(
             hint="use trained weights, or check with more and different images",
         )
     check_finite(outputs, what)
+    paired = zip(*task.paired(references, outputs), strict=True)
     return Parity.of(
-        [_compared(left, right, task) for left, right in zip(references, outputs, strict=True)],
+        [_compared(left, right, task) for left, right in paired],
         len(references[0].values),
+        task.kept(references, outputs),
     )
 
 

@@ -2,33 +2,83 @@
 
 from __future__ import annotations
 
+import abc
 import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from edgecnn.errors import EdgecnnError, InvalidValueError
 from edgecnn.metric_option import UserFunction
 from edgecnn.parity import Output
+from edgecnn.tasks.view import View
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What labelled images measure of a network; higher is better."""
+class Curve:
+    """A line of a plot: what it is of, and its points."""
 
     name: str
-    #: From outputs, (images, ...) each, and labels to a number.
-    function: Callable[[Sequence[Output], Any], float]
-    #: What a difference of it is counted in.
-    unit: str = ""
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
 
-    def __call__(self, outputs: Sequence[Output], labels: Any) -> float:
-        """Return the figure."""
-        return self.function(outputs, labels)
+
+@dataclass(frozen=True)
+class Details:
+    """What labelled images say of a network besides the one figure."""
+
+    #: Name and value of figures, in points of 100; None where nothing was there to measure.
+    figures: dict[str, float | None]
+    #: For each class: its name and its figures, by name.
+    classes: list[dict[str, Any]]
+    #: Which of a class' figures counts most.
+    key: str
+    #: What `curves` have on their axes; empty without curves.
+    axes: tuple[str, str] = ("", "")
+    curves: tuple[Curve, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return {"figures": self.figures, "per_class": self.classes}
+
+
+class Metric(abc.ABC):
+    """What labelled images measure of a network; higher is better.
+
+    What it needs of a batch of outputs, `part`, is little: outputs of many images are not kept.
+    """
+
+    #: As it is called, and what a difference of it is counted in.
+    name: str
+    unit: str = ""
+    #: Whether it is measured in the picture, so that each image needs a view.
+    needs_views: bool = False
+
+    @abc.abstractmethod
+    def part(self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None) -> Any:
+        """Return what is needed of outputs, (images, ...) each, with a label and a view for each image.
+
+        `views` are None where the inputs are no pictures.
+        """
+
+    @abc.abstractmethod
+    def figure(self, parts: Sequence[Any]) -> float:
+        """Return the figure of all parts."""
+
+    def details(self, parts: Sequence[Any], names: Sequence[str]) -> Details | None:
+        """Return what else the parts say; `names` are those of the classes, as far as they are known."""
+        return None
+
+    def __call__(self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None = None) -> float:
+        """Return the figure of images that are one part."""
+        return self.figure([self.part(outputs, labels, views)])
 
 
 def users(metric: str | UserFunction) -> Metric:
@@ -38,13 +88,36 @@ def users(metric: str | UserFunction) -> Metric:
     the labels. Raises InvalidValueError where there is no such function, and for what it does wrong.
     """
     function = metric if callable(metric) else _found(metric)
-    name = metric if isinstance(metric, str) else getattr(metric, "__qualname__", "metric")
+    return _Users(metric if isinstance(metric, str) else getattr(metric, "__qualname__", "metric"), function)
 
-    def figure(outputs: Sequence[Output], labels: Any) -> float:
-        values = {item.name: item.values for item in outputs}
-        return _number(function, next(iter(values.values())) if len(values) == 1 else values, labels, name)
 
-    return Metric(name, figure)
+class _Users(Metric):
+    """A function, called once with all outputs and labels."""
+
+    def __init__(self, name: str, function: UserFunction) -> None:
+        self.name, self._function = name, function
+
+    def part(
+        self, outputs: Sequence[Output], labels: Any, views: Sequence[View] | None
+    ) -> tuple[dict[str, npt.NDArray[Any]], Any]:
+        """Return outputs by name, and labels."""
+        return {item.name: item.values for item in outputs}, labels
+
+    def figure(self, parts: Sequence[Any]) -> float:
+        """Return what the function gives; raises InvalidValueError."""
+        outputs = [values for values, _ in parts]
+        joined = {name: np.concatenate([item[name] for item in outputs]) for name in outputs[0]}
+        given = next(iter(joined.values())) if len(joined) == 1 else joined
+        return _number(self._function, given, joined_labels([labels for _, labels in parts]), self.name)
+
+
+def joined_labels(parts: Sequence[Any]) -> Any:
+    """Return labels of several batches as those of one: an array where they are arrays, else a list."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return [label for part in parts for label in part]
 
 
 def _number(function: UserFunction, outputs: Any, labels: Any, name: str) -> float:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.parity import MIN_SPREAD, Output, spread
+from edgecnn.errors import InvalidValueError, ParityError
+from edgecnn.parity import MIN_SPREAD, Kept, Output, spread
+from edgecnn.tasks.decoders import NetworkEnd
+from edgecnn.tasks.view import View
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edgecnn.tasks.metric import Metric
 
 #: What an output is of which nothing is known: a map, boxes, an embedding.
@@ -23,15 +28,27 @@ Names = Callable[[int], Sequence[str]]
 
 
 class Task(abc.ABC):
-    """A row: what outputs are, what they decide, how they become answers, and which metric counts."""
+    """A row: what outputs are, what they decide, how they become answers, and which metric counts.
+
+    A row of the table knows no network; `of` returns what is asked of one.
+    """
 
     #: As it stands in manifests.
     name: str
     title: str
 
     @abc.abstractmethod
-    def suits(self, outputs: Sequence[TensorSpec]) -> bool:
-        """Return whether a network with these outputs, of which nothing else is known, is of this task."""
+    def suits(self, end: NetworkEnd) -> bool:
+        """Return whether a network that ends so, of which nothing else is known, is of this task."""
+
+    def of(self, end: NetworkEnd, decoder: Mapping[str, Any] | None) -> Task:
+        """Return the task of one network; `decoder` as in its manifest. Raises UnknownNameError."""
+        return self
+
+    @property
+    def decoder(self) -> dict[str, Any] | None:
+        """What makes boxes or masks of the outputs, as it stands in a manifest; None without."""
+        return None
 
     def kind(self, output: Output) -> str:
         """Return what an output is."""
@@ -44,6 +61,35 @@ class Task(abc.ABC):
     def proves(self, decisions: npt.NDArray[np.int64], output: Output) -> bool:
         """Return whether it says something that decisions, (images,), of an output are kept."""
         return True
+
+    def paired(
+        self, references: Sequence[Output], outputs: Sequence[Output]
+    ) -> tuple[Sequence[Output], Sequence[Output]]:
+        """Return what is compared value for value: where rows are ranked, those that belong together."""
+        return references, outputs
+
+    def kept(self, references: Sequence[Output], outputs: Sequence[Output]) -> Kept | None:
+        """Return how much of what the references decide together is kept; None where each decides alone."""
+        return None
+
+    def demand_decisions(self, outputs: Sequence[Output]) -> None:
+        """Raise what keeps an agreement with these outputs of a reference from being measured.
+
+        InvalidValueError if nothing is decided, ParityError if keeping what is decided would prove nothing.
+        """
+        deciding = [(item, found) for item in outputs if (found := self.decisions(item)) is not None]
+        if not deciding:
+            raise InvalidValueError(
+                "no output of the network is class scores or a single score, so no agreement can be asked",
+                hint="give `min_sqnr` in place of `min_agreement`",
+            )
+        for item, decisions in deciding:
+            if not self.proves(decisions, item):
+                raise ParityError(
+                    f"all {len(decisions)} images have a score on one side of {item.threshold:g} at output"
+                    f" {item.name!r}, so that int8 keeps it there would prove nothing",
+                    hint="give images of both kinds (`calib` FOLDER), or `min_sqnr`",
+                )
 
     def varies(self, output: Output) -> bool:
         """Return whether an output depends on the image."""
@@ -75,8 +121,13 @@ class Task(abc.ABC):
         """Raise ArtifactError for a network, of a file called `name`, whose outputs give no answers."""
 
     @abc.abstractmethod
-    def answers(self, outputs: Sequence[Output], names: Names, top: int) -> list[Any]:
-        """Return the answer for each image; `top`: how many at most, of answers that are ranked."""
+    def answers(
+        self, outputs: Sequence[Output], names: Names, top: int | None, views: Sequence[View] | None = None
+    ) -> list[Any]:
+        """Return the answer for each image; `top`: how many at most, of ranked ones; None for the usual.
+
+        `views` say where each picture lies in the input: what has a place there gets it in the picture.
+        """
 
     @abc.abstractmethod
     def lines(self, answer: Any) -> list[str]:
@@ -85,3 +136,7 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def to_json(self, answer: Any) -> dict[str, Any]:
         """Return an answer as JSON values."""
+
+    def drawn(self, picture: Image, answer: Any) -> Image | None:
+        """Return a picture with what was found in it; None where answers have no place in a picture."""
+        return None

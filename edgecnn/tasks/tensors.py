@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.artifact import TensorSpec
 from edgecnn.parity import Output
+from edgecnn.tasks.decoders import NetworkEnd
 from edgecnn.tasks.task import Names, Task
+from edgecnn.tasks.view import View
 
 Array = npt.NDArray[Any]
 
@@ -21,11 +22,13 @@ class Tensors(Task):
     name = "tensors"
     title = "Tensors"
 
-    def suits(self, outputs: Sequence[TensorSpec]) -> bool:
+    def suits(self, end: NetworkEnd) -> bool:
         """Return True: every network gives tensors."""
         return True
 
-    def answers(self, outputs: Sequence[Output], names: Names, top: int) -> list[dict[str, Array]]:
+    def answers(
+        self, outputs: Sequence[Output], names: Names, top: int | None, views: Sequence[View] | None = None
+    ) -> list[dict[str, Array]]:
         """Return each image's part of every output, by name."""
         count = len(outputs[0].values) if outputs else 0
         return [{item.name: item.values[row] for item in outputs} for row in range(count)]

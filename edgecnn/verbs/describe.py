@@ -41,6 +41,8 @@ class Described(Record):
             "bytes": self.bytes,
             "preprocessing": self.manifest.preprocessing,
             "labels": list(labels) if isinstance(labels, tuple) else labels,
+            "task": self.manifest.task,
+            "decoder": self.manifest.decoder,
         }
 
 
@@ -113,6 +115,9 @@ def _described(
         manifest = dataclasses.replace(manifest, preprocessing=prepared.to_json(), resolution=size)
     engine.take_constants(request.inputs.constants)
     manifest = dataclasses.replace(manifest, constants=engine.constants)
+    if request.decoding.settings is not None:
+        engine.decode_by(request.decoding.settings)
+        manifest = dataclasses.replace(manifest, task=engine.task.name, decoder=engine.task.decoder)
     if labels is not None:
         _demand_count(engine, labels)
         manifest = dataclasses.replace(manifest, labels=labels)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecnn.data.input_options import InputOptions
+from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
 from edgecnn.runtime.preparation_options import PreparationOptions
@@ -23,14 +24,15 @@ class DescribeRequest(Request):
     )
     preparation: PreparationOptions = group(PreparationOptions)
     inputs: InputOptions = group(InputOptions)
+    decoding: DecoderOption = group(DecoderOption)
     #: In place of what the file says itself.
     preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        said = self.preparation.says or self.labels is not None or self.inputs.input
-        if not said and self.preprocessing is None:
+        said = (self.labels, self.preprocessing, self.decoding.settings)
+        if not (self.preparation.says or self.inputs.input) and said == (None, None, None):
             raise InvalidValueError(
                 "nothing is said of the file",
-                hint="`prepare` imagenet, `mean` and `std`, `labels` FILE, or `input` NAME=VALUE",
+                hint="`prepare` imagenet, `mean` and `std`, `labels` FILE, `input` NAME=VALUE, `decoder` NAME",
             )

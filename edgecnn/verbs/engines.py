@@ -16,7 +16,6 @@ from edgecnn.progress import Progress
 if TYPE_CHECKING:
     from edgecnn.measure.measure_options import EngineOptions
     from edgecnn.runtime.engine import Engine
-    from edgecnn.runtime.preparation_options import PreparationOptions
 
 #: The variable is set on a board, where engines come from elsewhere.
 REBUILD = "EDGECNN_REBUILD"
@@ -40,9 +39,9 @@ def loaders(
     opening: list[Callable[[], Engine]] = [
         partial(load, path, device=request.device, threads=threads) for path in paths
     ]
-    if not request.preparation.says:
+    if not request.preparation.says and request.decoding.settings is None:
         return opening
-    return [partial(_prepared, load, request.preparation) for load in opening]
+    return [partial(_told, load, request) for load in opening]
 
 
 @contextlib.contextmanager
@@ -57,13 +56,16 @@ def opened(
         yield [stack.enter_context(load()) for load in loaders(models, request, progress, threads)]
 
 
-def _prepared(load: Callable[[], Engine], preparation: PreparationOptions) -> Engine:
-    """Return an engine that prepares its images as is said, where its file says otherwise or nothing."""
+def _told(load: Callable[[], Engine], request: EngineOptions) -> Engine:
+    """Return an engine that prepares images and reads outputs as is said, whatever its file says."""
     from edgecnn.runtime.preparation_options import prepared_for
 
     engine = load()
     try:
-        engine.prepare_by(prepared_for(engine, preparation))
+        if request.preparation.says:
+            engine.prepare_by(prepared_for(engine, request.preparation))
+        if request.decoding.settings is not None:
+            engine.decode_by(request.decoding.settings)
     except EdgecnnError:
         engine.close()
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ from edgecnn.data.folder import LabelledImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.data.sample_files import holds_samples, list_samples
 from edgecnn.data.trained_on import test_images
-from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate, measure_outputs
+from edgecnn.data.views import Views
+from edgecnn.errors import InvalidValueError
+from edgecnn.measure.accuracy.evaluate import Accuracy, evaluate
+from edgecnn.measure.accuracy.measure_outputs import measure_outputs
 from edgecnn.measure.accuracy.measured_outputs import MeasuredOutputs
 from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity, compare_preprocessing
 from edgecnn.measure.measure_options import EvalRequest
@@ -36,6 +39,13 @@ class Evaluated(Record):
     accuracy: Accuracy | MeasuredOutputs
     parities: tuple[PreprocessingParity, ...] = ()
     cache: FrameCache | None = None
+    #: What class probabilities were averaged over; such figures are not those of the file alone.
+    views: Views = field(default_factory=Views)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the figures are of the one file, on one view of each image."""
+        return self.views.is_plain and not self.request.ensemble
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that every edgecnn result uses."""
@@ -54,11 +64,14 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
     building an engine raises.
     """
     workers = request.threads or None
+    if request.cache and (request.crops > 1 or request.scales or request.mirror or request.ensemble):
+        raise InvalidValueError("`cache` keeps one view of an image", hint="leave `cache` out")
     cache = FrameCache() if request.cache else None
     metric = None if request.metric is None else users(request.metric)
-    models = (request.model, *([request.reference] if request.reference else []))
+    views = Views(request.crops, request.scales or (), request.mirror)
+    models = (request.model, *request.ensemble, *([request.reference] if request.reference else []))
     with opened(models, request, progress, threads=1) as (engine, *others):
-        other = others[0] if others else None
+        other = others.pop() if request.reference else None
         if other is not None and engine.is_prepared and not other.is_prepared:
             # A file that does not say gets what the one that was made from it does.
             other.prepare_by(engine.preprocessing)
@@ -71,17 +84,25 @@ def evaluate_model(request: EvalRequest, progress: Progress = silent) -> Evaluat
             "constants": request.inputs.constants,
             "progress": progress,
         }
+        averaged = not views.is_plain or bool(others)
         dataset = _dataset(engine, request, metric, progress)
+        labelled = isinstance(dataset, LabelledImages) and len(dataset.labels) > 0
         accuracy: Accuracy | MeasuredOutputs
-        if isinstance(dataset, LabelledImages) and dataset.labels and _answers_classes(engine):
-            accuracy = evaluate(engine, dataset, **how)
+        if isinstance(dataset, LabelledImages) and labelled and _answers_classes(engine):
+            accuracy = evaluate(engine, dataset, views=views, ensemble=others, **how)
+        elif averaged:
+            raise InvalidValueError(
+                f"{request.model.name} has no class probabilities on labelled images that could be averaged",
+                hint="`crops`, `scales`, `mirror` and `ensemble` are for classifiers",
+            )
         else:
+            how["metric"] = metric or (engine.task.metric if labelled else None)
             accuracy = measure_outputs(engine, dataset, request.data, **how)
         parities: tuple[PreprocessingParity, ...] = ()
         if request.preprocessing_parity and isinstance(dataset, LabelledImages):
             progress("comparing the preprocessing")
             parities, _ = compare_preprocessing(engine, dataset.images, batch=request.batch, workers=workers)
-        return Evaluated(request, engine, dataset, accuracy, parities, cache)
+        return Evaluated(request, engine, dataset, accuracy, parities, cache, views)
 
 
 def _dataset(
@@ -93,8 +114,12 @@ def _dataset(
     unlabelled = request.reference is not None and _holds_images_alone(request.data)
     if _answers_classes(engine) and not unlabelled:
         return test_images(engine.manifest, request.data, engine.classes, progress)
+    task = engine.task
+    if metric is None and task.metric is not None and task.metric.needs_views and not unlabelled:
+        task.demand_answers(engine.outputs, engine.path.name)
+        return test_images(engine.manifest, request.data, engine.classes or None, progress, task=task.name)
     if metric is not None or not Path(request.data).is_dir():
-        return test_images(engine.manifest, request.data, None, progress)
+        return test_images(engine.manifest, request.data, None, progress, task=None)
     # A reference's outputs need no labels: any images will do.
     found = demand_images(list_folder(request.data))
     return LabelledImages(request.data, found.images, [], tuple(found.notes))

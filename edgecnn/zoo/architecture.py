@@ -41,6 +41,14 @@ class Architecture:
     imagenet: str | None = None
     #: Hash of that file, which another one is refused by; None where only the revision is known.
     imagenet_sha256: str | None = None
+    #: Name of the task, as in a manifest.
+    task: str = "classification"
+    #: How raw outputs become boxes (`Manifest.decoder`), without the grids of the maps; None for none.
+    decoder: Mapping[str, Any] | None = None
+    #: Of a head over any backbone: the name of its own one; `arguments` have it too.
+    backbone: str | None = None
+    #: Where `--weights coco` comes from, as `imagenet`: trained weights of the whole network.
+    coco: str | None = None
 
     @property
     def size(self) -> Size:

@@ -18,7 +18,8 @@ class Conv2dSame(nn.Conv2d):
         """Map (N, C, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
         pads: list[int] = []
         for axis in (1, 0):  # F.pad counts from the last dimension
-            size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            size, stride = x.shape[2 + axis], self.stride[axis]
+            kernel = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgecnn.errors import InvalidValueError
 from edgecnn.registry import Registry, add_plugins
 from edgecnn.runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from edgecnn.zoo.architecture import PLUGIN_GROUP, Architecture
 from edgecnn.zoo.catalog_backbones import BACKBONES
+from edgecnn.zoo.catalog_heads import HEADS, over
 from edgecnn.zoo.compound import compound
 from edgecnn.zoo.torchvision_files import FILES
 
@@ -322,18 +324,21 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     see="edgecnn models lists them",
     more=lambda table: add_plugins(table, PLUGIN_GROUP, Architecture),
 )
-for _row in (*_ROWS, *BACKBONES):
+for _row in (*_ROWS, *BACKBONES, *HEADS):
     if _row.name in FILES:
         _row = dataclasses.replace(_row, imagenet=f"torchvision:{FILES[_row.name]}")
     ARCHITECTURES.add(_row.name, _row, _row.aliases)
 
 
-def architecture(name: str, phi: float | None = None) -> Architecture:
+def architecture(name: str, phi: float | None = None, backbone: str | None = None) -> Architecture:
     """Return the row of `name` or of an alias; raises UnknownNameError with suggestions.
 
-    `phi` scales a network that has compound scaling, and with it the resolution of the row.
+    `phi` scales a network that has compound scaling, and with it the resolution of the row; `backbone` is
+    what a detector's or segmenter's head stands on, whose means and deviations its images then have.
     """
     row = ARCHITECTURES.get(name)
+    if backbone is not None:
+        row = over(row, ARCHITECTURES.get(backbone), ARCHITECTURES)
     if phi is None:
         return row
     if "phi" not in row.arguments:
@@ -341,9 +346,5 @@ def architecture(name: str, phi: float | None = None) -> Architecture:
             f"{row.name} takes no `phi`: it has no compound scaling", hint="efficientnet does"
         )
     size = row.size.scaled(compound(phi)[2])
-    return dataclasses.replace(
-        row,
-        arguments={**row.arguments, "phi": phi},
-        resolution=size.said,
-        preprocessing=row.preprocessing.at(size),
-    )
+    at_size: dict[str, Any] = {"resolution": size.said, "preprocessing": row.preprocessing.at(size)}
+    return dataclasses.replace(row, arguments={**row.arguments, "phi": phi}, **at_size)

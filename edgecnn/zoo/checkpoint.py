@@ -21,6 +21,7 @@ from edgecnn.optional_packages import require
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import cost, network_outputs, own_network, reparameterize
 from edgecnn.zoo.create import build
+from edgecnn.zoo.decoder import decoder, task
 from edgecnn.zoo.initialize import initialize
 from edgecnn.zoo.reference import read_arguments
 from edgecnn.zoo.spec import NetworkSpec
@@ -60,6 +61,8 @@ def describe(
             network_outputs.spec(name, ("batch", *values.shape[1:]), values.dtype)
             for name, values in tried.outputs.items()
         ),
+        task=task(spec),
+        decoder=decoder(spec, network),
         preprocessing=preprocessing.to_json(),
         labels=labels,
         architecture=spec.recorded_name,
@@ -123,7 +126,13 @@ def load(
         if spec.reference is None:  # code has drawn its own
             initialize(network, seed)
         own = network.state_dict()
-        anew = [key for key in own if key in state and _is_classifier(state[key], own[key], known)]
+        heads = getattr(network, "predictors", None)
+        anew = [
+            key
+            for key in own
+            if key in state
+            and (_is_classifier(state[key], own[key], known) if heads is None else key.startswith(heads))
+        ]
         state |= {key: own[key] for key in anew}
     try:
         network.load_state_dict(state, strict=True)

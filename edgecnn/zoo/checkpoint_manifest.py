@@ -30,6 +30,7 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
     """Return what the network is built from, and whether it can be; a later one may rely on those before."""
     steps = manifest.lineage
     labels = manifest.labels if isinstance(manifest.labels, tuple) else ()
+    head = manifest.task is not None  # of which the lineage says how many classes it has
     own = ":" in str(manifest.architecture)  # a reference to code, whose outputs are what they are
     return [
         ("its architecture", lambda: isinstance(manifest.architecture, str)),
@@ -37,13 +38,15 @@ def _requirements(manifest: Manifest) -> list[tuple[str, Callable[[], bool]]]:
         ("its resolution", lambda: manifest.resolution is None or _is_size_of_image(manifest.resolution)),
         ("its weights", lambda: isinstance(manifest.weights, str | None)),
         ("its inputs", lambda: _has_second_axis(manifest.inputs, rank=4, most=MAX_CHANNELS)),
-        ("its outputs", lambda: own or _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
+        ("its outputs", lambda: own or head or _has_second_axis(manifest.outputs, rank=2, most=MAX_CLASSES)),
         ("its preprocessing", lambda: isinstance(manifest.preprocessing, Mapping | None)),
         ("its labels", lambda: all(isinstance(name, str) for name in labels)),
         ("its lineage", lambda: bool(steps) and all(isinstance(step.parameters, Mapping) for step in steps)),
         ("how it was built", lambda: not own or any(step.what == "build" for step in steps)),
         ("its arguments", lambda: all(are_arguments(step.parameters.get("arguments", {})) for step in steps)),
         ("its scaling (phi)", lambda: _is_number(steps[0].parameters.get("phi") or 0)),
+        ("its classes", lambda: all(_is_classes(step.parameters.get("classes")) for step in steps)),
+        ("its backbone", lambda: isinstance(steps[0].parameters.get("backbone"), str | None)),
         ("its structure", lambda: all(_is_structure(step.parameters.get("structure", {})) for step in steps)),
     ]
 
@@ -54,6 +57,10 @@ def _has_second_axis(specs: Sequence[TensorSpec], rank: int, most: int) -> bool:
         return False
     count = specs[0].shape[1]
     return type(count) is int and 1 <= count <= most
+
+
+def _is_classes(value: Any) -> bool:
+    return value is None or (type(value) is int and 1 <= value <= MAX_CLASSES)
 
 
 def _is_count(value: Any) -> bool:

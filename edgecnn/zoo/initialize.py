@@ -8,6 +8,8 @@ logits of eight photographs differ by 1e-9. `initialize` draws weights that keep
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,8 @@ def settle(network: nn.Module, images: Tensor) -> None:
     """Make an untrained network behave like a trained one, in place, given real images (N, C, H, W).
 
     Every batch normalization takes its statistics from the images, and the classifier's bias centres
-    each class's logit on them, so that the most probable class differs between images.
+    each class's logit on them, so that the most probable class differs between images. The layers of a
+    detector that predict give what they give in a trained one: few scores are high.
 
     That alone leaves a network that amplifies any disturbance from layer to layer (Yang et al. 2019,
     A Mean Field Theory of Batch Normalization, arXiv:1902.08129), which training would have unlearned:
@@ -74,13 +77,53 @@ def settle(network: nn.Module, images: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average: after one batch, that batch's statistics
         norm.train()
-    classifier, outputs = _run_keeping_last(network, images)
+    typical = getattr(network, "typical", None)
+    if typical is None:
+        _centre_classifier(network, images)
+    else:
+        _spread(network, images, typical)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    network.train(training)
+
+
+def _centre_classifier(network: nn.Module, images: Tensor) -> None:
+    """Run the network, and let the bias of its last layer take the mean of each channel away."""
+    classifier, outputs = _run_keeping_last(network, images)
     if classifier.bias is not None:
         channels = 1 if isinstance(classifier, nn.Conv2d) else outputs.ndim - 1
         classifier.bias.sub_(outputs.mean([axis for axis in range(outputs.ndim) if axis != channels]))
-    network.train(training)
+
+
+def _spread(network: nn.Module, images: Tensor, typical: Mapping[str, tuple[Sequence[float], float]]) -> None:
+    """Run the network, and let its layers that predict give what is typical of them.
+
+    `typical`: by the beginning of a layer's name the mean of each column and the deviation of all. A layer
+    that is called for several maps gets it over all of them.
+    """
+    given: dict[nn.Conv2d, list[Tensor]] = {}
+    wanted: dict[nn.Conv2d, tuple[Sequence[float], float]] = {}
+    hooks = []
+    for name, module in network.named_modules():
+        key = next((key for key in typical if f"{name}.".startswith(f"{key}.")), None)
+        if key is not None and isinstance(module, nn.Conv2d) and module.bias is not None:
+            given[module], wanted[module] = [], typical[key]
+            hooks.append(module.register_forward_hook(lambda layer, _, out: given[layer].append(out)))
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, outputs in given.items():
+        means, deviation = wanted[layer]
+        values = torch.cat([item.transpose(0, 1).flatten(1) for item in outputs], 1)
+        centre = values.mean(1)
+        factor = deviation / (values - centre[:, None]).std().clamp_min(1e-12)
+        layer.weight.mul_(factor)
+        bias = layer.bias
+        assert bias is not None
+        columns = bias.new_tensor(means).repeat(len(bias) // len(means))
+        bias.copy_((bias - centre) * factor + columns)
 
 
 def _run_keeping_last(network: nn.Module, images: Tensor) -> tuple[nn.Linear | nn.Conv2d, Tensor]:

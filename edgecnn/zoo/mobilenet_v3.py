@@ -33,6 +33,19 @@ SMALL: Rows = (
 )  # fmt: skip
 
 
+#: Layers of the last stage, whose maps have a stride of 32 pixels.
+_LAST_STAGE = 3
+
+
+def _reduced(rows: Rows) -> Rows:
+    """Return a table whose last stage is half as wide, for detectors (section 6.3)."""
+    last = len(rows) - _LAST_STAGE
+    return tuple(
+        (row[0], row[1] // (1 + (at > last)), row[2] // (1 + (at >= last)), *row[3:])
+        for at, row in enumerate(rows)
+    )
+
+
 def _unit(
     inputs: int, outputs: int, kernel: int, act: type[nn.Module] | None, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
@@ -76,12 +89,21 @@ class MobileNetV3(nn.Module):
     the layer before the classifier.
     """
 
-    def __init__(self, rows: Rows, last: int, *, alpha: float, num_classes: int, in_channels: int) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        last: int,
+        *,
+        alpha: float,
+        num_classes: int,
+        in_channels: int,
+        reduced: bool = False,
+    ) -> None:
         super().__init__()
         channels, wanted = scale(16, alpha), 16
         features: list[nn.Module] = [_unit(in_channels, channels, 3, nn.Hardswish, 2)]
-        for kernel, expanded, reduced, squeeze, swish, stride in rows:
-            outputs = scale(reduced, alpha)
+        for kernel, expanded, given, squeeze, swish, stride in _reduced(rows) if reduced else rows:
+            outputs = scale(given, alpha)
             act = nn.Hardswish if swish else nn.ReLU
             hidden = scale(expanded, channels / wanted)
             block = InvertedResidual(
@@ -89,7 +111,7 @@ class MobileNetV3(nn.Module):
                 expand=expanded != wanted, squeeze=squeeze,
             )  # fmt: skip
             features.append(block)
-            channels, wanted = outputs, reduced
+            channels, wanted = outputs, given
         hidden, head = scale(6 * wanted, alpha), scale(last, max(1.0, alpha))
         features.append(_unit(channels, hidden, 1, nn.Hardswish))
         self.features = nn.Sequential(*features)
@@ -108,6 +130,10 @@ def mobilenet_v3_small(*, alpha: float, num_classes: int, in_channels: int) -> M
     return MobileNetV3(SMALL, 1024, alpha=alpha, num_classes=num_classes, in_channels=in_channels)
 
 
-def mobilenet_v3_large(*, alpha: float, num_classes: int, in_channels: int) -> MobileNetV3:
-    """Build MobileNetV3-Large: 5,483,032 parameters at alpha 1."""
-    return MobileNetV3(LARGE, 1280, alpha=alpha, num_classes=num_classes, in_channels=in_channels)
+def mobilenet_v3_large(
+    *, alpha: float, num_classes: int, in_channels: int, reduced: bool = False
+) -> MobileNetV3:
+    """Build MobileNetV3-Large: 5,483,032 parameters at alpha 1; `reduced` halves its last stage."""
+    return MobileNetV3(
+        LARGE, 1280, alpha=alpha, num_classes=num_classes, in_channels=in_channels, reduced=reduced
+    )

@@ -59,6 +59,8 @@ def open_network(spec: NetworkSpec) -> Opened:
             seed=spec.seed,
         )
     size = {"alpha": spec.alpha, "phi": spec.phi, "resolution": spec.size.said}
+    if spec.architecture.backbone is not None:
+        size["backbone"] = spec.architecture.backbone
     steps = [Step("build", {"architecture": spec.architecture.name, **size, "classes": spec.classes})]
     if checkpoint_file is None:
         steps.append(Step("initialize", seed=spec.seed))

@@ -44,6 +44,9 @@ class NetworkSpec(Request):
     )
     rho: float | None = option(None, "Resolution multiplier.", above=0, most=8)
     phi: float | None = option(None, "Compound scaling, of: efficientnet.")
+    backbone: str | None = option(
+        None, "Network under a detector's or segmenter's head, of: ssdlite, retinanet, unet and other heads."
+    )
     #: Another number of classes than the weights': the classifier starts anew.
     num_classes: int | None = option(
         None, "Number of classes.", name="classes", unset="the network's own", least=1, most=MAX_CLASSES
@@ -56,11 +59,11 @@ class NetworkSpec(Request):
         least=1,
         most=MAX_CHANNELS,
     )
-    #: "auto" becomes "imagenet" where such weights are known for this very network, else "random".
+    #: "auto" becomes "coco" or "imagenet" where such weights are known for this very network, else "random".
     weights: str = option(
         "random",
-        "Weights: random, imagenet, auto (imagenet where known), FILE.safetensors, FILE.pth[#PART],"
-        " hf:OWNER/REPO[@REVISION].",
+        "Weights: random, imagenet (under a head the backbone's), coco, auto (what is known),"
+        " FILE.safetensors, FILE.pth[#PART], hf:OWNER/REPO[@REVISION].",
     )
     seed: int = seed()
     args: tuple[str, ...] = option(
@@ -113,7 +116,11 @@ class NetworkSpec(Request):
     def _known_weights(self) -> str:
         if self.is_checkpoint or self.alpha != 1 or self.phi is not None:
             return "random"
-        return "random" if self.architecture.imagenet is None else "imagenet"
+        row = self.architecture
+        if row.coco is not None:
+            return "coco"
+        under = row.arguments.get("backbone") if row.backbone is not None else None
+        return "random" if (architecture(under) if under else row).imagenet is None else "imagenet"
 
     def _refuse_what_the_checkpoint_says(self) -> None:
         if self.code is not None:
@@ -121,6 +128,7 @@ class NetworkSpec(Request):
         given = {
             "`alpha`": self.alpha != 1,
             "`phi`": self.phi is not None,
+            "`backbone`": self.backbone is not None,
             "`channels`": self.in_channels is not None,
             "`weights`": self.weights != "random",
             "`arg`": bool(self.args) and self.code is None,
@@ -149,6 +157,11 @@ class NetworkSpec(Request):
         read_arguments(self.args)
         if self.phi is not None:
             raise InvalidValueError(f"{reference.name} takes no `phi`", hint="leave it out")
+        if self.backbone is not None:
+            raise InvalidValueError(
+                f"{reference.name} is built by its own code",
+                hint="leave out `backbone`, or tell its code: `arg`",
+            )
         if self.weights == "imagenet" and not self.architecture.imagenet:
             raise InvalidValueError(
                 f"no ImageNet weights are known for {reference.name}",
@@ -233,8 +246,9 @@ class NetworkSpec(Request):
         if self.reference is not None:
             return self._row
         if self.manifest is None:
-            return architecture(self.name, self.phi)
-        return architecture(str(self.manifest.architecture), self.manifest.lineage[0].parameters.get("phi"))
+            return architecture(self.name, self.phi, self.backbone)
+        built = self.manifest.lineage[0].parameters
+        return architecture(str(self.manifest.architecture), built.get("phi"), built.get("backbone"))
 
     @property
     def width(self) -> float:
@@ -263,6 +277,9 @@ class NetworkSpec(Request):
         if self.manifest is None:
             return self.architecture.num_classes
         outputs = self.manifest.outputs
+        if self.manifest.task is not None:
+            said = [step.parameters.get("classes") for step in self.manifest.lineage]
+            return next((count for count in reversed(said) if count is not None), 0)
         if len(outputs) == 1 and len(outputs[0].shape) == 2:
             return int(outputs[0].shape[1])
         return own_network.recorded_classes(self.manifest)
@@ -278,7 +295,12 @@ class NetworkSpec(Request):
         """Whether the classifier is not that of the weights: another number of classes was asked for."""
         if self.origin == own_network.ORIGIN:
             return False
-        return self.origin == "random" or self.classes != self.known_classes
+        return self.origin == "random" or self.classes != self.known_classes or self.backbone_weights
+
+    @property
+    def backbone_weights(self) -> bool:
+        """Whether the weights are those of the network under a head alone."""
+        return self.weights == "imagenet" and self.in_catalogue and "backbone" in self.architecture.arguments
 
     @property
     def preprocessing(self) -> Preprocessing:

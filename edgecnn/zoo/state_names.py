@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,7 +28,13 @@ def match(network: nn.Module, state: State, source: str, tell: Progress) -> dict
     """
     own = set(network.state_dict())
     found = {key: value for key, value in state.items() if key not in _COUNTERS or key in own}
-    for rename in (_without_wrappers, _without_prefix, _from_efficientnet_pytorch, _from_timm):
+    for rename in (
+        _without_wrappers,
+        _from_other_names,
+        _without_prefix,
+        _from_efficientnet_pytorch,
+        _from_timm,
+    ):
         if _covers(found, own):
             break
         found = rename(found, network, source, tell)
@@ -49,6 +56,22 @@ def _without_wrappers(state: State, network: nn.Module, source: str, tell: Progr
     gone = [f"{name}." for name in wrappers if any(name in key.split(".") for key in state)]
     tell(f"taken out of the names of {source}: {', '.join(gone)}")
     return {renamed[key]: value for key, value in state.items()}
+
+
+def _from_other_names(state: State, network: nn.Module, source: str, tell: Progress) -> dict[str, Tensor]:
+    """Translate what other libraries call the tensors of a network with a head, by its `OTHER_NAMES`."""
+    rules = getattr(network, "OTHER_NAMES", ())
+    renamed = {_by(rules, key): value for key, value in state.items()}
+    if not rules or not _covers(renamed, set(network.state_dict())):
+        return dict(state)
+    tell(f"the names of {source} are another library's, and were translated")
+    return renamed
+
+
+def _by(rules: Sequence[tuple[str, Any]], key: str) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
 
 
 def _without_prefix(state: State, network: nn.Module, source: str, tell: Progress) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet checkpoints: files whose names end with the first digits of their SHA-256."""
+"""torchvision's checkpoints: files whose names end with the first digits of their SHA-256."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ FILES = {
     "vgg19": "vgg19-dcbb9e9d.pth",
     "vgg19_bn": "vgg19_bn-c79401a0.pth",
     "vit_base": "vit_b_16-c867db91.pth",
+}
+
+#: Of detectors and segmenters: what they learned from COCO, the segmenters with the classes of Pascal VOC.
+COCO_FILES = {
+    "deeplabv3_mobilenet_v3_large": "deeplabv3_mobilenet_v3_large-fc3c493d.pth",
+    "deeplabv3_resnet50": "deeplabv3_resnet50_coco-cd0a2569.pth",
+    "fcn_resnet50": "fcn_resnet50_coco-1167a1af.pth",
+    "fcos_resnet50_fpn": "fcos_resnet50_fpn_coco-99b0c9b7.pth",
+    "lraspp_mobilenet_v3_large": "lraspp_mobilenet_v3_large-d234d4ea.pth",
+    "retinanet_resnet50_fpn": "retinanet_resnet50_fpn_coco-eeacb38b.pth",
+    "ssd300_vgg16": "ssd300_vgg16_coco-b556d3b4.pth",
+    "ssdlite320_mobilenet_v3_large": "ssdlite320_mobilenet_v3_large_coco-a79551df.pth",
 }
 
 

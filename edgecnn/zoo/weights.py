@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from edgecnn.errors import EdgecnnWarning, WeightsError
 from edgecnn.optional_packages import install_command, package_folder
 from edgecnn.progress import silent
 from edgecnn.zoo import hub, reparameterize, torchvision_files
+from edgecnn.zoo.catalog import architecture
 from edgecnn.zoo.state_file import memory_limit, read_state
 from edgecnn.zoo.state_names import match
 
@@ -35,6 +36,8 @@ class Checkpoint:
     part: str | None = None
     #: Where it lies on the hub, with the commit: "hf:OWNER/REPO@COMMIT".
     pinned: str | None = None
+    #: Whether it is of the backbone alone: a classifier's, for a network with another head.
+    backbone: bool = False
 
     @cached_property
     def sha256(self) -> str:
@@ -48,7 +51,7 @@ class Checkpoint:
 
 
 def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint) -> Checkpoint:
-    """Load "imagenet", a .safetensors or .pth file, or "hf:OWNER/REPO" into `network`, strictly.
+    """Load "imagenet", "coco", a .safetensors or .pth file, or "hf:OWNER/REPO" into `network`, strictly.
 
     FILE#PART takes one of several dictionaries in a .pth, hf:OWNER/REPO@REVISION a branch, tag or commit.
 
@@ -66,10 +69,10 @@ def load_weights(network: nn.Module, row: Architecture, source: str | Checkpoint
     if reparameterize.is_folded(read.tensors):
         reparameterize.fold(network)
     # The catalogue's own files are known to fit, whatever their names.
-    tell = silent if checkpoint.source == "imagenet" else _warn
+    tell = silent if checkpoint.source in ("imagenet", "coco") else _warn
     state = match(network, read.tensors, checkpoint.source, tell)
     own = network.state_dict()
-    stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(row, own, state)
+    stem, classifier = _adapted_stem(network, row, own, state), _kept_classifier(network, row, own, state)
     # Counters of batches, which checkpoints older than PyTorch 0.4.1 and converted ones lack.
     counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
     fitted = {**counters, **state, **stem, **classifier}
@@ -110,16 +113,20 @@ def _adapted_stem(
 
 
 def _kept_classifier(
-    row: Architecture, own: dict[str, Tensor], state: dict[str, Tensor]
+    network: nn.Module, row: Architecture, own: dict[str, Tensor], state: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return the network's own tensors where only the number of classes differs from the checkpoint's."""
+    """Return the network's own tensors where only the number of classes differs from the checkpoint's.
+
+    A network with a head says itself which layers give scores of classes; any other has one for each.
+    """
+    heads: tuple[str, ...] | None = getattr(network, "predictors", None)
     return {
         key: value
         for key, value in own.items()
         if key in state
         and state[key].shape != value.shape
         and state[key].shape[1:] == value.shape[1:]
-        and state[key].shape[:1] == (row.num_classes,)
+        and (state[key].shape[:1] == (row.num_classes,) if heads is None else key.startswith(heads))
     }
 
 
@@ -134,6 +141,8 @@ def find(row: Architecture, source: str) -> Checkpoint:
     """
     if source == "imagenet":
         return _imagenet(row)
+    if source == "coco":
+        return _known(row, "COCO", row.coco, None)
     if source.startswith("hf:"):
         return _from_hub(source, source)
     path, part = Path(source), None
@@ -143,36 +152,42 @@ def find(row: Architecture, source: str) -> Checkpoint:
     if wrong := files.unlike_file(path, "a checkpoint"):
         raise WeightsError(
             f"the checkpoint {source[:200]} is {wrong}",
-            hint="`weights` takes random, imagenet, a .safetensors or .pth file, or hf:OWNER/REPO",
+            hint="`weights` takes random, imagenet, coco, a .safetensors or .pth file, or hf:OWNER/REPO",
         )
     return Checkpoint(source, path, part)
 
 
 def _imagenet(row: Architecture) -> Checkpoint:
-    where, known = row.imagenet, row.imagenet_sha256
+    """Return the file of a classifier, or of a head's backbone."""
+    backbone = row.arguments.get("backbone")
+    if backbone is None:
+        return _known(row, "ImageNet", row.imagenet, row.imagenet_sha256)
+    return replace(_imagenet(architecture(backbone)), backbone=True)
+
+
+def _known(row: Architecture, data: str, where: str | None, known: str | None) -> Checkpoint:
+    """Return the file that the catalogue names, with the first digits of its hash if these are known."""
+    source = data.lower()
     if where is None:
         raise WeightsError(
-            f"no ImageNet weights are known for {row.name}",
+            f"no {data} weights are known for {row.name}",
             hint="give a checkpoint: `weights` FILE.safetensors, FILE.pth or hf:OWNER/REPO",
         )
     if where.startswith("package:"):
         module = where.removeprefix("package:")
-        folder = package_folder(module, f"`weights` imagenet for {row.name}")
+        folder = package_folder(module, f"`weights` {source} for {row.name}")
         path = next(folder.rglob("*.pth"), None)
         if path is None:
             raise WeightsError(f"the package {module} holds no weights", hint=install_command(module))
-        found = Checkpoint("imagenet", path)
+        found = Checkpoint(source, path)
     elif where.startswith("torchvision:"):
         file = where.removeprefix("torchvision:")
-        found, known = (
-            Checkpoint("imagenet", torchvision_files.download(file)),
-            torchvision_files.digits(file),
-        )
+        found, known = Checkpoint(source, torchvision_files.download(file)), torchvision_files.digits(file)
     else:
         found = _from_hub(where, where)
     if known is not None and not found.sha256.startswith(known):
         raise WeightsError(
-            f"the ImageNet weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
+            f"the {data} weights of {row.name} ({where}) are not those that edgecnn knows: their SHA-256 is"
             f" {found.sha256[:12]}..., not {known[:12]}...",
             hint=f"if they are the ones that you want: `weights` {found.path}",
         )

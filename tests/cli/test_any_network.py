@@ -197,6 +197,6 @@ def test_a_metric_of_the_users_measures_and_is_kept_to(tmp_path):
     found = run_here(
         "eval", str(path), "--data", samples, "--reference", str(path), "--metric", metric, "--json"
     )
-    assert json.loads(found.stdout)["metric"] == {"name": metric, "value": 0.5, "reference": 0.5}
+    assert json.loads(found.stdout)["metric"] == {"name": metric, "value": 0.5, "reference": 0.5, "unit": ""}
     record = read_manifest(tmp_path / "int8.onnx").quantization
     assert record["attempts"][-1]["top1_drop"] <= 0.2 and record["budget"] == {"max_drop": 0.2, "met": True}

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from program import run_here
+from program import SMALL, run_here
 
 
 def profiled(*arguments: str) -> dict:
@@ -12,7 +12,7 @@ def profiled(*arguments: str) -> dict:
 
 @pytest.fixture
 def model(exported):
-    return str(exported("mobilenet", "--alpha", "0.5"))
+    return str(exported(*SMALL))
 
 
 def test_layers_are_a_table_for_people_and_keys_for_programs(model):

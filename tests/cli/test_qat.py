@@ -14,7 +14,7 @@ SHORT = ("--data", "digits", "--augmentation", "none", "--batch", "32")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "lenet.safetensors"
-    done = run("train", "lenet5", *SHORT, "--epochs", "4", "-o", str(path))
+    done = run("train", "lenet5", *SHORT, "--epochs", "3", "-o", str(path))
     assert done.returncode == 0, done.stderr
     return path
 
@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module", params=["portable", "cpu"])
 def int8(request, trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "q.onnx"
-    arguments = ("train", str(trained), "--qat", "--target", request.param, *SHORT, "--epochs", "2")
+    arguments = ("train", str(trained), "--qat", "--target", request.param, *SHORT, "--epochs", "1")
     done = run(*arguments, "-o", str(path), "--json")
     assert done.returncode == 0, done.stderr
     return path, json.loads(done.stdout), arguments

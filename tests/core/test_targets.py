@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from edgecnn.errors import UnknownNameError
-from edgecnn.targets import CPU, OPENVINO, PORTABLE, TARGETS, Target, target
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE
+from edgecnn.targets import TARGETS, Target, target
 
 ROWS = list(TARGETS)
 each_row = pytest.mark.parametrize("row", ROWS, ids=TARGETS.names())

@@ -125,3 +125,52 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path, make, message):
     make(tmp_path / "hub")
     with pytest.raises(DataError, match=message):
         open_dataset(f"hf:{tmp_path / 'hub'}")
+
+
+def objects(row):
+    return {"bbox": [[1, 2, 3, 4], [0, 0, 2, 10]][: row % 3], "category": [0, 1][: row % 3]}
+
+
+def save_boxes(folder, rows, more=()):
+    folder.mkdir()
+    fields = {
+        "bbox": datasets.Sequence(datasets.Value("float32")),
+        "category": datasets.ClassLabel(names=["cat", "dog"]),
+    }
+    features = datasets.Features({"image": datasets.Image(), "objects": datasets.Sequence(fields)})
+    table = {
+        "image": [{"bytes": png(row), "path": None} for row in range(rows)],
+        "objects": [*map(objects, range(rows - len(more))), *more],
+    }
+    datasets.Dataset.from_dict(table, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    return folder
+
+
+def test_boxes_are_cocos_in_a_column_of_objects(tmp_path):
+    wrong = {"bbox": [[0, 0, -1, 2], [1, 2], [20, 1, 2, 2]], "category": [0, 0, 0]}
+    data = open_dataset(f"hf:{save_boxes(tmp_path / 'hub', 30, [wrong])}")
+    assert data.task == "detection" and data.labels == ("cat", "dog")
+    notes = " | ".join(data.notes)
+    for kind in ("of negative or zero size", "that lie outside their picture", "is not four numbers"):
+        assert f"{kind}: 1 (image 29)" in notes
+    assert any("cut at its edge: 9" in note for note in data.notes)
+    for part in (data.train, data.validation, data.test):
+        for row in range(len(part)):
+            shown = open_image(part.images[row]).getpixel((0, 0))[0]
+            expected = [[1, 2, 4, 6], [0, 0, 2, 8]][: shown % 3] if shown < 29 else []
+            assert part.labels[row].corners.tolist() == expected
+
+
+def test_masks_are_a_second_column_of_images(tmp_path):
+    (tmp_path / "hub").mkdir()
+    features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
+    table = {
+        "image": [{"bytes": png(row), "path": None} for row in range(20)],
+        "mask": [{"bytes": png(row % 3, "L"), "path": None} for row in range(20)],
+    }
+    made = datasets.Dataset.from_dict(table, features=features)
+    made.to_parquet(tmp_path / "hub" / "train-00000-of-00001.parquet")
+    data = open_dataset(f"hf:{tmp_path / 'hub'}")
+    assert data.task == "segmentation" and data.labels == ("0", "1", "2")
+    shown = open_image(data.train.images[0]).getpixel((0, 0))[0]
+    assert data.train.labels[0].shape == (8, 8) and (data.train.labels[0] == shown % 3).all()

@@ -60,7 +60,7 @@ def test_without_a_training_the_seed_decides(folder):
 def test_classes_are_matched_by_name_where_the_last_training_ordered_them_otherwise(folder):
     known = manifest(trained(folder, 5), labels=("light", "dark"))
     found = images_that_test(known, str(folder), 2)
-    assert [1 if "dark" in path else 0 for path in paths(found)] == found.labels
+    assert [1 if "dark" in path else 0 for path in paths(found)] == list(found.labels)
 
 
 def test_what_is_made_of_a_network_is_tested_with_what_tested_it(folder, tmp_path):

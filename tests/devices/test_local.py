@@ -46,7 +46,7 @@ def test_a_library_that_fails_is_reported_with_its_reason():
     def attempt() -> str:
         raise OSError("libcudart.so.13: cannot open\nshared object")
 
-    check = this_machine._check("Something", "onnx", attempt)
+    check = this_machine._check("Something", "onnx", ["onnx"], attempt)
     assert not check.works and "libcudart.so.13: cannot open shared object" in check.detail
     assert check.remedy == 'pip install "edgecnn[export]"'
 

@@ -194,8 +194,7 @@ def test_a_folder_calibrates_and_the_rest_of_it_checks(tmp_path, coffee):
     folder.mkdir()
     for index in range(20):
         Image.open(coffee).crop((index * 10, 0, index * 10 + 200, 200)).save(folder / f"{index}.png")
-    options = ["--alpha", "0.25", "--resolution", "64", "--int8", "--calib", str(folder)]
-    done = run("export", "mobilenet", *options, "-o", str(tmp_path / "m.onnx"))
+    done = run("export", "lenet5", "--int8", "--calib", str(folder), "-o", str(tmp_path / "m.onnx"))
     assert done.returncode == 0, done.stderr
     quantize, check = report_lineage(tmp_path / "m.onnx")
     assert quantize.parameters["images"] == str(folder)

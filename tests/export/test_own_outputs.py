@@ -40,6 +40,8 @@ def two_heads(tmp_path_factory):
         arg={"width": 8},
         precision="int8",
         target="cpu",
+        effort="fast",
+        calib_images=16,
     )
     return written, f"{path}:TwoHeads"
 

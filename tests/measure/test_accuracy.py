@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from table_engine import TableEngine, numbered
 
+from edgecnn.data.folder import LabelledImages
+from edgecnn.data.views import Views
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.confidence_interval import wilson
 from edgecnn.measure.accuracy.evaluate import evaluate
@@ -138,3 +141,32 @@ def test_a_reference_with_other_classes_is_refused(tmp_path):
     engines = [TableEngine(tmp_path / f"{k}.onnx", LOGITS[:, :k]) for k in (7, 6)]
     with pytest.raises(InvalidValueError, match=r"7 classes, 6\.onnx 6"):
         evaluate(engines[0], numbered(LABELS), reference=engines[1])
+
+
+def test_probabilities_are_averaged_over_networks(tmp_path):
+    other = LOGITS[::-1].copy()
+    engines = [TableEngine(tmp_path / f"{n}.onnx", table) for n, table in enumerate((LOGITS, other, LOGITS))]
+    reference = engines.pop()
+    found = evaluate(engines[0], numbered(LABELS), ensemble=engines[1:], reference=reference)
+    mean = (softmax(LOGITS) + softmax(other)) / 2
+    np.testing.assert_allclose(np.exp(found.logits), mean, rtol=1e-6)
+    assert found.nll == pytest.approx(log_loss(LABELS, mean), rel=1e-6)
+    assert found.agreement.reference_top1 == np.mean(LOGITS.argmax(1) == LABELS)
+
+
+def test_probabilities_are_averaged_over_views(tmp_path):
+    """The number of an image lies in its left pixels, another one in those that the mirror brings there."""
+    pictures = [Image.new("RGB", (8, 4), (row, 0, 0)) for row in range(100)]
+    for row, picture in enumerate(pictures):
+        picture.paste((row + 100, 0, 0), (4, 0, 8, 4))
+    data = LabelledImages("numbers", pictures, [int(label) for label in LABELS[:100]])
+    found = evaluate(TableEngine(tmp_path / "a.onnx", LOGITS), data, views=Views(10), batch=7)
+    left, right = (softmax(LOGITS[span]) for span in (slice(100), slice(100, 200)))
+    # Of ten crops four show the left side first and four the right, and the centre both.
+    np.testing.assert_allclose(np.exp(found.logits), (left + right) / 2, rtol=1e-6)
+    assert found.conditions["views"] == 10
+
+
+def softmax(logits):
+    values = np.exp(logits.astype(float))
+    return values / values.sum(axis=1, keepdims=True)

@@ -20,7 +20,7 @@ class Varying(Stub):
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch, as_long_as_usual):
     clock = Clock()
     for module in ("profile_engines", "compare_engines"):
         monkeypatch.setattr(f"edgecnn.measure.latency.{module}.time", clock)

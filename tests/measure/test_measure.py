@@ -52,7 +52,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch, whole_warm_up):
+def clock(monkeypatch, as_long_as_usual):
     clock = Clock()
     monkeypatch.setattr("edgecnn.measure.latency.profile_engines.time", clock)
     return clock

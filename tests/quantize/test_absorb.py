@@ -11,7 +11,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.repair.absorb import absorb, statistics
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 CONSTANTS = {
     "w": (6, 4, 3, 3),

@@ -6,7 +6,7 @@ from foreign_graphs import constant, convolution, decibels, head, images, model_
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.placement.place import place
-from edgecnn.targets import CPU, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, PORTABLE, SCHEMES
 
 SIX, THREE = constant("six", 6.0), constant("three", 3.0)
 BOUNDS = [

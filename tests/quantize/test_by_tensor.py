@@ -12,7 +12,7 @@ from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.write_qdq import scale_and_zero
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.ranges import calibrate, range_methods
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 NETWORK = """
 <ir_version: 10, opset_import: ["" : 18]>

@@ -21,7 +21,7 @@ from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import by_escalation
 from edgecnn.quantize.reference import Reference
-from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE, SCHEMES
 
 NODES = (
     "k = Conv(x, w, b) r = Relu(k) c = Conv(r, w) s = Add(c, r) t = Relu(s) d = Conv(t, w)"

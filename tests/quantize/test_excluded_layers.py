@@ -13,7 +13,7 @@ from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.placement.remove_qdq import strip
 from edgecnn.quantize.ranges import calibrate, range_methods
 from edgecnn.runtime.ort_engine import open_session
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 RNG = np.random.default_rng(0)
 SCHEMES = pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)

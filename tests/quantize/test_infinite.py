@@ -25,7 +25,7 @@ from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.channel_statistics import ChannelObserver
 from edgecnn.quantize.ranges.observers import Observer
-from edgecnn.targets import SCHEMES
+from edgecnn.schemes import SCHEMES
 
 
 def with_value(name, place, value):

@@ -7,7 +7,7 @@ from small_graphs import model_of
 
 from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU
+from edgecnn.schemes import CPU
 
 GRAPHS = {
     "product and bias": "g = GlobalAveragePool(x) f = Flatten(g) h = MatMul(f, v) y = Add(h, b)",

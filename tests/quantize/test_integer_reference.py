@@ -26,7 +26,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 RNG = np.random.default_rng(0)
 GRAPHS = (

@@ -11,7 +11,7 @@ from rewrites import run, same
 from edgecnn.quantize.graph.opset import upgrade
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU
+from edgecnn.schemes import CPU
 
 FOLDER = Path(onnx.__file__).parent / "backend/test/data/light"
 NAMES = ("shufflenet", "squeezenet")
@@ -73,7 +73,8 @@ def test_a_network_of_2017_is_prepared_and_quantized(name):
     expected = np.concatenate([run(prepared, image) for image in calibration])
     assert expected.std(axis=0).max() > 1e-3 * np.abs(expected).max()
     quantized = quantize(prepared, calibration, CPU)
-    assert quantized.int8_mac_share > 0.95
+    # A first layer of 3 to 24 channels stays float.
+    assert quantized.int8_mac_share > 0.93
     onnx.checker.check_model(quantized.model, full_check=True)
     assert run(quantized.model, calibration[0]).shape == expected[:1].shape
 

@@ -11,7 +11,7 @@ from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantize_request import RequantizeRequest
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.requantize import requantize_file
-from edgecnn.targets import PORTABLE
+from edgecnn.schemes import PORTABLE
 
 PLAIN = model_of(stem(), head())
 #: Names that are ours, in a foreign graph: what of it is called so.

@@ -8,7 +8,7 @@ from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import quantize
-from edgecnn.targets import CPU, SCHEMES
+from edgecnn.schemes import CPU, SCHEMES
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 CONSTANTS = [

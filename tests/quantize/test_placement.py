@@ -14,7 +14,7 @@ from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.ranges.range_methods import METHODS
 from edgecnn.runtime.ort_engine import open_session
-from edgecnn.targets import CPU, OPENVINO, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, OPENVINO, PORTABLE, SCHEMES
 
 RNG = np.random.default_rng(0)
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)

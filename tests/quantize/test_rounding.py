@@ -32,6 +32,20 @@ def test_inputs_without_correlation_leave_nothing_but_the_nearest(rng):
     np.testing.assert_array_equal(round_weights(target, square), np.rint(target))
 
 
+def test_few_rows_are_not_learned_by_heart():
+    """On other rows, four draws together, where rounding to nearest is 1."""
+
+    def relative(seed):
+        rng = np.random.default_rng(seed)
+        rows = correlated(rng, 4000, 40)
+        shown, others = second_moments(rows[:60]), second_moments(rows[60:])
+        target = rng.uniform(-100, 100, (1, 20, 40))
+        nearest = cost(np.rint(target), target, others).sum()
+        return cost(round_weights(target, shown), target, others).sum() / nearest
+
+    assert np.mean([relative(seed) for seed in range(4)]) < 0.36
+
+
 def test_integers_stay_within_the_levels(rng):
     square = second_moments(correlated(rng, 2000, 12))
     steps = round_weights(rng.choice([-127.4, 127.4, 126.5], (1, 10, 12)), square)

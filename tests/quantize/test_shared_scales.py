@@ -12,7 +12,7 @@ from edgecnn.quantize.placement.place import FAR_APART, PARTS_APART
 from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.runtime.ort_engine import open_session
-from edgecnn.targets import CPU, PORTABLE, SCHEMES
+from edgecnn.schemes import CPU, PORTABLE, SCHEMES
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 #: From k, of small values, and l, of large ones, to the output.

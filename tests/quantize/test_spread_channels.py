@@ -19,7 +19,7 @@ from edgecnn.quantize.ranges import calibrate, range_methods
 from edgecnn.quantize.repair.equalize import equalize, statistics
 from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.repair.walk import walk
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 
 def block(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -103,7 +103,7 @@ def train(data, seed: int) -> dict[str, onnx.ModelProto]:
     images, labels = (torch.from_numpy(part[::2]) for part in data)
     torch.manual_seed(seed)
     network = Small().train()
-    rounds, batch = 12, 32
+    rounds, batch = 6, 32
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1e-2, total_steps=rounds * (len(images) // batch)

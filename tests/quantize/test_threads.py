@@ -13,7 +13,7 @@ from edgecnn.quantize.quantizer import quantize
 from edgecnn.quantize.ranges import calibrate
 from edgecnn.quantize.repair import kept_tensors
 from edgecnn.runtime.ort_engine import open_session
-from edgecnn.targets import PORTABLE
+from edgecnn.schemes import PORTABLE
 
 CHANNELS = 96
 

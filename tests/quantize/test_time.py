@@ -101,8 +101,10 @@ def test_recipes_give_a_time_as_text_or_in_seconds(tmp_path):
 
 def test_what_no_time_is_left_for_is_rounded_to_nearest_and_said(tmp_path):
     model = model_of(stem(), head())
-    made = written(model, tmp_path, effort="default", time=0.001, force=True, yes=True)
-    assert "stopped for time (1 s); 3 layers more" in made.notes[-1]
+    made = written(model, tmp_path, effort="default", time=0.001, calib_images=40, force=True, yes=True)
+    assert "stopped for time (1 s), though the least that there is to do took" in made.notes[-1]
+    assert "; 16 of 40 images calibrated; 3 layers more" in made.notes[-1]
+    assert made.manifest.lineage[-1].parameters["count"] == 16
     result = made.to_json()
     assert result["quantization"]["time"] == {"seconds": 0.001, "stopped": True}
     assert read_manifest(made.path).quantization["out_of_time"] == ["c1", "c2", "fc"]
@@ -126,7 +128,7 @@ def test_nothing_more_is_tried_when_the_time_has_run_out():
         tried.append(recipe.name)
         return SimpleNamespace(model=0.0, recipe=recipe, int8_mac_share=1.0, out_of_time=())
 
-    quantizer.time = TimeBudget(0.0)
+    quantizer.time, quantizer.least_seconds = TimeBudget(10.0, lambda: 0.0), lambda recipe: 11.0
     verdict = Verdict(Parity(0.0, 10.0, 1.0, 100, 10))
     outcome = escalate(quantizer, lambda model: verdict, lambda _: [], "best", Budget(min_sqnr_db=99))
     assert len(tried) == 1 and outcome.met is False and outcome.out_of_time
@@ -170,7 +172,7 @@ def test_layers_that_win_most_are_repaired_fully_while_there_is_time(monkeypatch
     work = repair_network.Work(None, None, {}, None, np.zeros((8, 1, 1, 1)), {})
 
     def repaired(seconds):
-        budget = None if seconds is None else TimeBudget(seconds)
+        budget = None if seconds is None else TimeBudget(seconds, lambda: now[0])
         found = repair_network.repair_network(work, Full(), "repair", said.append, budget=budget)
         return found.model, found.out_of_time
 

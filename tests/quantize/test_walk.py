@@ -8,7 +8,7 @@ import pytest
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import place
 from edgecnn.quantize.repair.walk import Layer, Repaired, walk
-from edgecnn.targets import PORTABLE
+from edgecnn.schemes import PORTABLE
 
 #: Images that the walk takes in one chunk of four and a rest.
 COUNT = 6

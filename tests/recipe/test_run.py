@@ -13,7 +13,7 @@ from edgecnn.zoo.state_file import read_state
 RECIPE = """
 name: tiny
 about: a small network
-variables: {epochs: 3}
+variables: {epochs: 1}
 steps:
   - id: teacher
     train: {network: lenet5, data: digits, epochs: $epochs, augmentation: none, batch: 32}

@@ -44,6 +44,17 @@ def test_an_engine_that_was_evaluated_has_its_own_accuracy():
     assert row["accuracy"]["digits"]["top1"] == 0.8
 
 
+def test_a_detector_is_shown_by_its_own_metric():
+    def measured(**metric):
+        result = evaluated("a", 0.5, metric=metric)
+        others = {key: value for key, value in result.values.items() if not key.startswith("top")}
+        return dataclasses.replace(result, values=others)
+
+    row = only_row(profiled("a"), measured(name="mAP", value=41.5, unit="points of mAP"))
+    assert row["accuracy"]["digits"]["metric"] == {"name": "mAP", "share": 0.415}
+    assert only_row(profiled("a"), measured(name="m.py:f", value=3.0, unit=""))["accuracy"] == {}
+
+
 @pytest.mark.parametrize("what", ["quantize", "prune"])
 def test_other_descendants_do_not_inherit_accuracy(what):
     child = profiled("b", lineage=[{"what": what, "parent": sha("a")}])

@@ -270,7 +270,7 @@ def test_training_calibration_and_runtime_see_the_same_picture(tmp_path):
         next(source.calibration())[0], prepare.normalize(preprocessing, expected[None])[0]
     )
     for name in ("light", "standard"):
-        ready = [prepared(augmentation(name), image, preprocessing) for image in (file, white)]
+        ready = [prepared(augmentation(name), image, preprocessing).picture for image in (file, white)]
         np.testing.assert_array_equal(*map(np.asarray, ready))
 
 

@@ -15,7 +15,7 @@ from edgecnn.compile import CompileRequest, compile_file
 from edgecnn.errors import EngineError
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load, openvino_int8, ort_engine
-from edgecnn.targets import CPU, OPENVINO, OPENVINO_7BIT, PORTABLE
+from edgecnn.schemes import CPU, OPENVINO, OPENVINO_7BIT, PORTABLE
 from edgecnn.tasks.compare import compare
 
 SCRIPT = str(Path(__file__).with_name("int8_answers.py"))

@@ -6,7 +6,7 @@ import pytest
 from edgecnn.artifact import TensorSpec
 from edgecnn.errors import ArtifactError, UnknownNameError
 from edgecnn.parity import Output
-from edgecnn.tasks import TASKS, task_of, told_by
+from edgecnn.tasks import TASKS, NetworkEnd, task_of, told_by
 
 SCORES = TensorSpec("y", ("n", 3), "float32", "NC")
 POOLED = TensorSpec("y", ("n", 3, 1, 1), "float16", "NCHW")
@@ -28,14 +28,14 @@ INDEX = TensorSpec("i", ("n", 1), "int64", "NC")
     ],
 )
 def test_the_shapes_tell_the_task(outputs, name):
-    assert told_by(outputs).name == name
-    assert task_of(None, outputs).name == name
+    assert told_by(NetworkEnd(outputs)).name == name
+    assert task_of(None, NetworkEnd(outputs)).name == name
 
 
 def test_a_manifest_may_name_it():
-    assert task_of("tensors", [SCORES]).name == "tensors"
+    assert task_of("tensors", NetworkEnd([SCORES])).name == "tensors"
     with pytest.raises(UnknownNameError, match="unknown task 'detektion'"):
-        task_of("detektion", [MAP])
+        task_of("detektion", NetworkEnd([MAP]))
 
 
 def test_a_classifier_names_the_most_probable_classes_whatever_stands_beside():

@@ -11,20 +11,20 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from deep_networks import CLASSIFIERS
 from tensorrt_build import build
 
-from edgecnn import zoo
 from edgecnn.export import ExportRequest, export
 from edgecnn.zoo.counts import known
 from edgecnn.zoo.spec import NetworkSpec
 
-NAMES = [row.name for row in zoo.ARCHITECTURES]
+NAMES = [row.name for row in CLASSIFIERS]
 
 
 def smallest_of_each_family() -> set[str]:
     macs = {name: figures["macs"] for name, figures in known().items()}
     families: dict[str, str] = {}
-    for row in zoo.ARCHITECTURES:
+    for row in CLASSIFIERS:
         families[row.family] = min(row.name, families.get(row.family, row.name), key=lambda name: macs[name])
     return set(families.values())
 

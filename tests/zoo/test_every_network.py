@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from deep_networks import named
+from deep_networks import CLASSIFIERS, named
 
 from edgecnn import zoo
 from edgecnn.zoo.blocks import StochasticDepth
@@ -16,7 +16,7 @@ SIDES = {
 }
 #: At 0.25 a gate of two or four hidden units may be left with none that is above zero.
 ALPHAS = {"ghostnet": 0.5, **{f"regnet_y_{size}": 0.5 for size in ("600mf", "800mf", "1_6gf", "3_2gf")}}
-NAMES = [row.name for row in zoo.ARCHITECTURES]
+NAMES = [row.name for row in CLASSIFIERS]
 
 
 @pytest.mark.parametrize("name", [*map(named, NAMES)])

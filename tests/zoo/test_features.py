@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from deep_networks import CLASSIFIERS
 
 import edgecnn
 from edgecnn import zoo
@@ -34,7 +35,7 @@ QUICK = {
 }
 CASES = [
     pytest.param(row.name, id=row.name, marks=[pytest.mark.slow] * (row.name not in QUICK))
-    for row in zoo.ARCHITECTURES
+    for row in CLASSIFIERS
     if row.name not in NONE
 ]
 

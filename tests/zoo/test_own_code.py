@@ -60,7 +60,7 @@ def test_arguments_are_read_as_yaml_reads_scalars():
 
 @pytest.mark.parametrize("text", ["width", "=8", "a b=1", "a={b: 1}", "a=[[1]]", "a=[1"])
 def test_what_is_no_argument_is_refused(text):
-    with pytest.raises(InvalidValueError, match=r"argument|`arg`"):
+    with pytest.raises(InvalidValueError, match=r"argument|`arg` a"):
         read_arguments([text])
     with pytest.raises(InvalidValueError, match="given twice"):
         read_arguments(["a=1", "a=2"])

@@ -16,12 +16,12 @@ from edgecnn.verbs.describe_request import DescribeRequest
 @request_options.options(DescribeRequest)
 @common.common
 def command(model: Path, as_json: bool, **values: Any) -> None:
-    """Write into FILE, an ONNX file of any origin, how its images are prepared, and its labels.
+    """Write into FILE, an ONNX file of any origin, how its images are prepared, its labels, and its decoder.
 
     Its graph stays as it is. What was said once need not be said to quantize, eval, predict and compile.
 
     \b
-    edgecnn describe yolo.onnx --prepare yolo
+    edgecnn describe yolo.onnx --prepare yolo --decoder yolov8 --labels coco.txt
     edgecnn describe foreign.onnx --prepare caffe --size 224 --labels imagenet -o described.onnx
     edgecnn describe text.onnx --fit stretch --color bgr --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
     """
@@ -41,5 +41,7 @@ def command(model: Path, as_json: bool, **values: Any) -> None:
     labels = done.manifest.labels
     if labels is not None:
         facts.append(("labels", labels if isinstance(labels, str) else f"{len(labels)} names"))
+    if done.manifest.decoder is not None:
+        facts.append(("decoder", f"{done.manifest.decoder['name']}, of {done.manifest.task}"))
     common.print_facts(facts)
     common.print_next("profile", done.path)

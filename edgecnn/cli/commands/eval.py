@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgecnn.measure.accuracy.evaluate import Accuracy
     from edgecnn.measure.accuracy.measured_outputs import Figure, MeasuredOutputs
     from edgecnn.measure.accuracy.preprocessing_parity import PreprocessingParity
+    from edgecnn.tasks.metric import Details
     from edgecnn.verbs.evaluate import Evaluated
 
 #: Worst classes, changed images and skipped images that are named.
@@ -37,10 +38,10 @@ def _outputs(plot: Path | None, reference: Path | None, **_: Any) -> list[Path]:
 @click.option(
     "--plot",
     type=BoardPath(fetched=True, path_type=Path),
-    help="Plot of confusions, calibration and classes; with --reference, also the changed images"
-    " to NAME_changed.",
+    help="Plot of confusions, calibration and classes, of a detector of precision and recall; with"
+    " --reference, also the changed images to NAME_changed.",
 )
-@click.option("--per-class", is_flag=True, help="Print the accuracy of every class.")
+@click.option("--per-class", is_flag=True, help="Print the figures of every class.")
 @store_option
 @common.common
 def command(
@@ -56,7 +57,7 @@ def command(
         figure.check(path)
     with common.progress(None) as show:
         done = evaluate_model(request, show)
-    if not no_store:
+    if not no_store and done.is_plain:
         keep("eval", done.engine, done.to_json())
     _draw(done, plots)
     if as_json:
@@ -68,13 +69,16 @@ def command(
 def _draw(done: Evaluated, plots: list[Path]) -> None:
     """Draw the plots that are asked for: of answers, and of images whose answer changed."""
     from edgecnn.data.folder import LabelledImages
-    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet
+    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet, details_plot
     from edgecnn.measure.accuracy.evaluate import Accuracy
 
     if not plots:
         return
-    if not isinstance(done.accuracy, Accuracy) or not isinstance(done.dataset, LabelledImages):
-        raise InvalidValueError("--plot draws the answers of a classifier", hint="leave it out")
+    if not isinstance(done.accuracy, Accuracy):
+        details_plot.draw(done.accuracy, plots[0])
+        return
+    if not isinstance(done.dataset, LabelledImages):
+        raise InvalidValueError("--plot draws what is said of images", hint="leave it out")
     accuracy_plot.draw(done.accuracy, plots[0])
     if len(plots) == 2:
         contact_sheet.draw(done.accuracy, done.dataset.images, done.engine.preprocessing, plots[1])
@@ -85,11 +89,14 @@ def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
 
     accuracy, manifest = done.accuracy, done.engine.manifest
     if not isinstance(accuracy, Accuracy):
-        _print_outputs(accuracy)
+        _print_outputs(accuracy, plots, per_class)
+        if manifest and manifest.weights == "random":
+            say("this model's weights are random: what it finds is chance", fg="yellow", err=True)
         return
     common.print_facts(
         [
             *_facts(accuracy),
+            *_averaged_facts(done),
             *_cache_facts(done.cache),
             *_parity_facts(done.parities),
             *(("wrote", str(path)) for path in plots),
@@ -105,21 +112,48 @@ def _print(done: Evaluated, plots: list[Path], per_class: bool) -> None:
         say("this model's weights are random: its accuracy is chance", fg="yellow", err=True)
 
 
-def _print_outputs(measured: MeasuredOutputs) -> None:
+def _print_outputs(measured: MeasuredOutputs, plots: list[Path], per_class: bool) -> None:
     """Print what was measured of a network without class scores."""
     facts = _metric_facts(measured.metric)
+    if measured.details is not None:
+        facts += _details_facts(measured.details)
     if measured.parity is not None:
         facts += common.parity_facts(measured.parity.to_json(), str(measured.reference))
     facts.append(("data", f"{measured.n} of {measured.data}, {len(measured.skipped)} could not be read"))
     facts.append(("time", f"{measured.seconds:.1f} s, {measured.n / measured.seconds:.0f} a second"))
-    common.print_facts(facts)
+    common.print_facts([*facts, *(("wrote", str(path)) for path in plots[:1])])
+    if per_class and measured.details is not None:
+        _print_details(measured.details)
     for remark in measured.notes:
         note(remark, err=True)
+    for skipped in measured.skipped[:_NAMED]:
+        say(str(skipped), fg="yellow", err=True)
+
+
+def _details_facts(details: Details) -> list[tuple[str, str]]:
+    """Return the figures beside the first, which has a line of its own, and the lowest classes."""
+    known = [(name, value) for name, value in [*details.figures.items()][1:] if value is not None]
+    worst = sorted(details.classes, key=lambda row: row[details.key])[:_NAMED]
+    facts = [(name, f"{value:.2f}") for name, value in known]
+    named = [f"{row['name']} {row[details.key]:.1f}" for row in worst]
+    return [*facts, *([("lowest", ", ".join(named))] if named else [])]
+
+
+def _print_details(details: Details) -> None:
+    rows = sorted(details.classes, key=lambda row: row[details.key])
+    figures = [key for key in (rows[0] if rows else {}) if key not in ("class", "name", "n")]
+    common.print_table(
+        ["class", "n", *figures],
+        [[row["name"], str(row["n"]), *(f"{row[key]:.1f}" for key in figures)] for row in rows],
+    )
 
 
 def _metric_facts(figure: Figure | None) -> list[tuple[str, str]]:
     if figure is None:
         return []
+    if figure.unit:  # the task's own
+        reference = "" if figure.reference is None else f"  (the reference {figure.reference:.2f})"
+        return [(figure.name, f"{figure.value:.2f}{reference}")]
     beside = "" if figure.reference is None else f"  (the reference {figure.reference:.6g})"
     return [("metric", f"{figure.value:.6g}{beside}  {figure.name}")]
 
@@ -172,6 +206,13 @@ def _facts(accuracy: Accuracy) -> list[tuple[str, str]]:
         ("images", f"{accuracy.n} of {accuracy.data}{left_out}"),
         ("time", f"{accuracy.seconds:.1f} s, {rate:.0f} images/s, decoding {decoding}"),
     ]
+
+
+def _averaged_facts(done: Evaluated) -> list[tuple[str, str]]:
+    if done.is_plain:
+        return []
+    models = f" and {1 + len(done.request.ensemble)} models" if done.request.ensemble else ""
+    return [("averaged", f"class probabilities of {done.views.count} views{models}; not stored")]
 
 
 def _cache_facts(cache: FrameCache | None) -> list[tuple[str, str]]:

@@ -38,6 +38,7 @@ def command(
     alpha: float,
     resolution: str | None,
     phi: float | None,
+    backbone: str | None,
     everything: bool,
     plot: Path | None,
     as_json: bool,
@@ -70,7 +71,7 @@ def command(
         from edgecnn import figure
 
         figure.check(plot)
-    found = [_study(name, alpha, resolution, phi) for name in subjects]
+    found = [_study(name, alpha, resolution, phi, backbone) for name in subjects]
     if len(found) == 1:
         _network(found[0], everything, plot, as_json)
     else:
@@ -198,13 +199,13 @@ def _shortfalls(quantization: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "budget", "NOT met"
 
 
-def _study(name: str, alpha: float, resolution: str | None, phi: float | None) -> Study:
+def _study(name: str, alpha: float, resolution: str | None, phi: float | None, backbone: str | None) -> Study:
     from edgecnn.optional_packages import require
 
     require("torch", "taking a network apart")
     from edgecnn.zoo.analysis.analyze import study
 
-    return study(name, alpha=alpha, resolution=resolution, phi=phi)
+    return study(name, alpha=alpha, resolution=resolution, phi=phi, backbone=backbone)
 
 
 def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -> None:
@@ -230,7 +231,7 @@ def _network(found: Study, everything: bool, plot: Path | None, as_json: bool) -
         ("memory", f"{common.size(analysis.peak_activation_bytes)} at most, during {analysis.peak_layer}"),
         ("intensity", f"{analysis.arithmetic_intensity:.1f} operations (two per MAC) per byte moved"),
         ("field", _last_field(analysis.receptive_field)),
-        ("weights", row.imagenet or "no ImageNet weights known"),
+        ("weights", row.coco or row.imagenet or "none known"),
     ]
     if analysis.attention_macs:
         products = f"{analysis.attention_macs:,} MACs more in products of activations"

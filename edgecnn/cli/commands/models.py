@@ -10,6 +10,8 @@ import click
 from edgecnn.cli.common import amount, common, print_json, print_table
 from edgecnn.cli.terminal import say
 
+#: In the order of the list.
+TASKS = ("classification", "detection", "segmentation")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -28,11 +30,17 @@ class _Amount(click.ParamType):
 @click.command("models")
 @click.argument("pattern", default="*")
 @click.option("--family", help="Family to list.")
+@click.option("--task", type=click.Choice(TASKS), help="Task of the networks to list.")
 @click.option("--max-macs", type=_Amount(), help="Most multiply-accumulates, 300M for instance.")
 @click.option("--max-params", type=_Amount(), help="Most parameters.")
 @common
 def command(
-    pattern: str, family: str | None, max_macs: float | None, max_params: float | None, as_json: bool
+    pattern: str,
+    family: str | None,
+    task: str | None,
+    max_macs: float | None,
+    max_params: float | None,
+    as_json: bool,
 ) -> None:
     """List the networks, all or those whose name matches PATTERN ("mobile*", or a part of the name)."""
     from edgecnn.errors import UnknownNameError
@@ -47,8 +55,9 @@ def command(
     limits = {"macs": max_macs, "params": max_params}
     rows = [
         row
-        for row in sorted(ARCHITECTURES, key=lambda row: row.year)
+        for row in sorted(ARCHITECTURES, key=lambda row: (TASKS.index(row.task), row.year))
         if any(_matches(name, pattern) for name in (row.name, *row.aliases))
+        and task in (None, row.task)
         and (family is None or row.family == families[family.lower()])
         and all(
             limit is None or counts.get(row.name, {}).get(key, float("inf")) <= limit
@@ -60,11 +69,14 @@ def command(
             {
                 "name": row.name,
                 "aliases": list(row.aliases),
+                "task": row.task,
                 "family": row.family,
                 "year": row.year,
                 "paper": row.paper,
                 "resolution": row.size.said,
                 "imagenet": row.imagenet,
+                "coco": row.coco,
+                "backbone": row.backbone,
                 **counts.get(row.name, {"params": None, "macs": None}),
             }
             for row in rows
@@ -75,20 +87,21 @@ def command(
         say("no network is like that; edgecnn models lists all")
         return
     print_table(
-        ["name", "year", "params", "MACs", "input", "weights", "paper"],
+        ["name", "task", "year", "params", "MACs", "input", "weights", "paper"],
         [
             [
                 " = ".join((row.name, *row.aliases)),
+                row.task,
                 str(row.year),
                 amount(counts.get(row.name, {}).get("params")),
                 amount(counts.get(row.name, {}).get("macs")),
                 str(row.size.said),
-                _weights(row.imagenet),
+                _weights(row.coco or row.imagenet),
                 row.paper,
             ]
             for row in rows
         ],
-        text=(0, 5, 6),
+        text=(0, 1, 6, 7),
     )
 
 
@@ -100,7 +113,7 @@ def _matches(name: str, pattern: str) -> bool:
 _SOURCES = {"package": "offline", "torchvision": "torchvision", "hf": "hub"}
 
 
-def _weights(imagenet: str | None) -> str:
-    if imagenet is None:
+def _weights(source: str | None) -> str:
+    if source is None:
         return "-"
-    return _SOURCES[imagenet.partition(":")[0]]
+    return _SOURCES[source.partition(":")[0]]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecnn.cli import common, request_options
+from edgecnn.cli import common, drawn_pictures, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import note, say
+from edgecnn.errors import InvalidValueError
 from edgecnn.measure.measure_options import PredictRequest
 from edgecnn.progress import Progress
 
@@ -28,19 +29,38 @@ class _Failed:
     hint: str | None
 
 
-@click.command("predict", cls=BoardCommand)
+def _outputs(draw: Path | None, **_: Any) -> list[Path]:
+    if draw is not None:
+        raise InvalidValueError("--draw writes pictures here, not from a board", hint="leave out --on")
+    return []
+
+
+@click.command("predict", cls=BoardCommand, outputs=_outputs)
 @click.argument("model", type=BoardPath(sent=True))
 @click.argument(
     "images", metavar="IMAGE | FOLDER...", type=BoardPath(sent=True, folder=True, file=True), nargs=-1,
     required=True,
 )  # fmt: skip
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes per image.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    help="Classes or objects per image, at most.  [default: 5, or 100 objects]",
+)
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for a copy of each picture with the boxes or masks that were found.",
+)
 @request_options.options(PredictRequest, without=("threads", "backend"))
 @common.common
-def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **values: Any) -> int:
+def command(
+    model: str, images: tuple[str, ...], top: int | None, draw: Path | None, as_json: bool, **values: Any
+) -> int:
     """Name what is in images, or in all images of folders, with MODEL, a file that `edgecnn export` wrote.
 
-    Of a network that is no classifier, say what each output holds.
+    Of a detector say where objects are, of a segmenter how much each class covers; of another network, what
+    each output holds.
 
     What cannot be read is named and left out; the exit code is then 1.
     """
@@ -52,7 +72,10 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
     with common.progress(None) as show, opened([model], request, show) as (engine,):
         engine.take_constants(request.inputs.constants)
         files, failed = _listed(images, notes)
+        if draw is not None:
+            drawn_pictures.check(draw, files)
         predictions = _predictions(engine, files, top, failed, show)
+        drawn = [] if draw is None else drawn_pictures.draw(engine, predictions, draw)
         random = engine.manifest is not None and engine.manifest.weights == "random"
     if as_json:
         common.print_json(
@@ -68,6 +91,7 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
                 ],
                 "failed": [vars(item) for item in failed],
                 "notes": notes,
+                "drawn": [str(path) for path in drawn],
             }
         )
     else:
@@ -75,6 +99,8 @@ def command(model: str, images: tuple[str, ...], top: int, as_json: bool, **valu
             say(image)
             for line in engine.task.lines(answer):
                 say(f"  {line}")
+        if drawn:
+            say(f"wrote {len(drawn)} pictures to {draw}")
     for remark in notes:
         note(remark, err=True)
     for failure in failed:
@@ -106,7 +132,7 @@ def _listed(images: Sequence[str], notes: list[str]) -> tuple[list[str], list[_F
 
 
 def _predictions(
-    engine: Engine, files: Sequence[str], top: int, failed: list[_Failed], show: Progress
+    engine: Engine, files: Sequence[str], top: int | None, failed: list[_Failed], show: Progress
 ) -> dict[str, Any]:
     """Return the answer for every image that can be read; the others go into `failed`."""
     from edgecnn.errors import DataError

@@ -151,8 +151,11 @@ def _simulation_fact(found: Mapping[str, Any]) -> tuple[str, str]:
 def _measured(metrics: Mapping[str, Any]) -> tuple[str, str]:
     """Return the line on what the test images say: accuracy, or the loss of what does not classify."""
     images = f"{metrics['n']} test images of {metrics['data']}"
-    if "top1" in metrics:
-        return "top-1", f"{metrics['top1']:.2%} of {images}"
+    from edgecnn.compress.train.log import figure, shown
+
+    if found := figure(metrics):
+        name, value = shown(*found)
+        return name, f"{value} {'of' if name == 'top-1' else 'on'} {images}"
     return "loss", f"{metrics['loss']:.4f} on {images}, the network's own"
 
 

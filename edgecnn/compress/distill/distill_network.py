@@ -14,23 +14,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgecnn.artifact import Manifest
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
 from edgecnn.compress.distill.objective import Distillation
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
 from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import has_losses
+from edgecnn.compress.train.lesson import Lesson
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, train
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.data import identity
-from edgecnn.data.dataset import DataSet, Examples, Joined, Picked, file_size
+from edgecnn.data.dataset import DataSet, Examples, Images, file_size
 from edgecnn.data.loader import Loader
+from edgecnn.data.sequences import Joined, Picked
 from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.image_folder import demand_images, list_folder
 from edgecnn.runtime.labels import names
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.spec import NetworkSpec
 
 #: Of images without labels, one in so many measures how often the student agrees with its teacher.
 _HELD_OUT = 10
@@ -71,7 +73,9 @@ class FromTeacher:
         values["unlabeled"] = None if self.teaching.unlabeled is None else str(self.teaching.unlabeled)
         return {**values, "teacher_sha256": self.opened.identity}
 
-    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
+    def objective(
+        self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet, lesson: Lesson
+    ) -> nn.Module:
         """Return the loss; raises DataError if the teacher's classes are not those of the data."""
         if has_losses(student):
             raise InvalidValueError(
@@ -89,14 +93,20 @@ class FromTeacher:
             feature_weight=self.teaching.feature_weight,
         )
 
-    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
+    def dataset(self, name: str | None, options: TrainOptions, student: NetworkSpec) -> DataSet:
         """Return the labelled images, the unlabelled ones among those that train; or the latter alone.
 
         What tests the teacher tests the student: it would not learn that from the labels, but be told.
         """
         if name is not None:
-            known = [student, self.opened.manifest]
-            labelled = open_for(known, name, seed=options.seed, validation=options.validation)
+            known = [student.manifest, self.opened.manifest]
+            labelled = open_for(
+                known,
+                name,
+                task=student.architecture.task,
+                seed=options.seed,
+                validation=options.validation,
+            )
             return labelled if self.teaching.unlabeled is None else _with(labelled, self.teaching.unlabeled)
         if self.teaching.unlabeled is None:
             raise InvalidValueError("there is nothing to learn from", hint="give `data`, `unlabeled` or both")
@@ -150,8 +160,8 @@ def _with(labelled: DataSet, folder: Path) -> DataSet:
 
 def _not_held_out(files: list[Path], labelled: DataSet) -> tuple[list[Path], list[str]]:
     """Return the files that are no copies of images that validate or test, and what to say of the others."""
-    held_out = Joined([labelled.validation.images, labelled.test.images])
-    every = Joined([held_out, files])
+    held_out: Images = Joined([labelled.validation.images, labelled.test.images])
+    every: Images = Joined([held_out, files])
     sizes = [identity.size(every[row]) for row in range(len(every))]
     found = identity.find_copies(every, sizes)
     rest = [

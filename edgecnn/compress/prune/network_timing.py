@@ -23,7 +23,7 @@ from edgecnn.quantize.graph import simplify
 from edgecnn.quantize.quantizer import quantize
 from edgecnn.runtime import load
 from edgecnn.runtime.engine import Engine
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 from edgecnn.zoo import reparameterize
 from edgecnn.zoo.network_outputs import LOGITS
 

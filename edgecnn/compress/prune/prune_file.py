@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from edgecnn import files, targets
 from edgecnn.artifact import Manifest, Step
-from edgecnn.compress.class_scores import demand_trainable, gives_scores
 from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.prune.goal import Goal, LatencyGoal
 from edgecnn.compress.prune.network_timing import Timer, Timing
@@ -21,7 +20,7 @@ from edgecnn.compress.prune.prune_request import PruneRequest
 from edgecnn.compress.prune.prune_result import PrunedFile
 from edgecnn.compress.prune.prune_to_latency import Attempt, prune_to_latency
 from edgecnn.compress.prune.sparsity import SparsityMask
-from edgecnn.compress.train.network_accuracy import evaluate
+from edgecnn.compress.train.lesson import Lesson, lesson_of
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import finetune, training_preprocessing
 from edgecnn.data import trained_on
@@ -118,7 +117,13 @@ class _Job:
         if request.data is not None:
             progress("open the data")
             share = request.options.validation if request.training else 0.0
-            self._dataset = open_for([request.network.manifest], request.data, seed=seed, validation=share)
+            self._dataset = open_for(
+                [request.network.manifest],
+                request.data,
+                task=request.network.architecture.task,
+                seed=seed,
+                validation=share,
+            )
         self.spec = request.network
         if self._dataset is not None:
             self.spec = replace(self.spec, num_classes=self._dataset.classes)
@@ -139,27 +144,26 @@ class _Job:
         self.example = torch.zeros(1, preprocessing.channels, *preprocessing.size)
         self.origin = self._opened.origin
         self._outputs = cost.trial(self.network, preprocessing.channels, preprocessing.size).outputs
-        self._classifies = self._dataset is None or gives_scores(self._outputs, self._dataset.classes)
+        self._lesson: Lesson | None = None
         if self._dataset is not None:
-            demand_trainable(
-                self.network, self._outputs, self.spec.name, self._dataset.name, self._dataset.classes
+            smoothing = request.options.label_smoothing
+            self._lesson = lesson_of(
+                self.spec, self.network, self._outputs, self._dataset, smoothing=smoothing
             )
 
     def accuracy_before(self) -> float | None:
-        """Return top-1 of the network that was given; None where it never learned the classes of the data."""
+        """Return the figure of the network given; None where it never learned the classes of the data."""
         if self._dataset is None or self.origin == "random" or self.spec.has_new_classifier:
-            return None
-        if not self._classifies:
             return None
         self._progress("accuracy before")
         return self.accuracy(self.network)
 
     def accuracy(self, network: nn.Module) -> float | None:
-        """Return top-1 of a network on the test images; None of one that does not classify."""
-        assert self._dataset is not None
+        """Return the figure of a network on the test images; None of one that gives its own losses."""
+        assert self._dataset is not None and self._lesson is not None
         batch = self._request.options.batch
         test = Loader(self._dataset.test, self._preprocessing, batch, shuffle=False, drop_last=False)
-        return evaluate(network, test, classifies=self._classifies)[0]
+        return self._lesson.measure(network, test).figure
 
     def prune(self, goal: Goal, tune: bool) -> Pruned:
         """Prune the network, with fine-tuning if that is wanted and asked for."""
@@ -259,9 +263,9 @@ class _Job:
         options, dataset = self._request.training, self._dataset
         if options is None or dataset is None:
             return None
-        return lambda network: finetune(
-            network, self.spec, dataset, options, self._report, classifies=self._classifies
-        )
+        assert self._lesson is not None
+        lesson = self._lesson
+        return lambda network: finetune(network, self.spec, dataset, options, self._report, lesson=lesson)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         assert self._dataset is not None

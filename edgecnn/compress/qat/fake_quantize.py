@@ -167,6 +167,20 @@ class WeightQuantizer(nn.Module):
             return steps.clamp(-self._limit, self._limit).to(torch.int8)
 
 
+class Constant(nn.Module):
+    """What a sum or a product reads besides a feature map: it is not trained."""
+
+    value: Tensor
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value)
+
+    def forward(self) -> Tensor:
+        """Return the value."""
+        return self.value
+
+
 class BiasQuantizer(nn.Module):
     """A bias that is rounded to int32 in steps of input scale times weight scale, which it does not train."""
 

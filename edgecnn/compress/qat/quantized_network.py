@@ -17,7 +17,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, WeightQuantizer
+from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, Constant, WeightQuantizer
 from edgecnn.compress.qat.graph_module import GraphModule
 from edgecnn.quantize.escalate import TRAINING
 from edgecnn.quantize.graph.edit import Editor, copy_of
@@ -26,7 +26,7 @@ from edgecnn.quantize.graph.patterns import clip_bounds
 from edgecnn.quantize.graph.weighted_layer import WeightedLayer
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import QuantizedWeight
-from edgecnn.quantize.quantizer import Quantized
+from edgecnn.quantize.quantized import Quantized
 from edgecnn.quantize.ranges import range_methods
 from edgecnn.quantize.ranges.range_methods import Range
 
@@ -151,6 +151,9 @@ class _Quantizers:
     def _constant(self, node: onnx.NodeProto) -> nn.Module:
         values, scale = (self._graph.constant(name) for name in node.input[:2])
         layer = self._layers[self._graph.consumers(node.output[0])[0].name]
+        if layer.name in self._quantized.placement.constants:
+            zero = self._graph.constant(node.input[2])
+            return Constant(_tensor((values.astype(np.float32) - zero.astype(np.float32)) * scale))
         if values.dtype == np.int32:
             bias = _tensor(self._float.constant(layer.input[2]))
             source = self.activations[self._root(layer.input[0])]

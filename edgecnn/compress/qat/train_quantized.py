@@ -22,6 +22,7 @@ from edgecnn.compress.qat.measure_trained import measure
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
+from edgecnn.compress.train.lesson import ClassLesson
 from edgecnn.compress.train.resume_state import state_path
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_network import Trained, check_outputs, describe_run, loaders, trained_before
@@ -41,7 +42,8 @@ from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
 from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
-from edgecnn.quantize.quantizer import Quantized, Quantizer
+from edgecnn.quantize.quantized import Quantized
+from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
 from edgecnn.quantize.reference import Network
 from edgecnn.quantize.write_file import write_model
@@ -259,11 +261,13 @@ def _train(
     deciding = deciding_output(outputs, dataset.classes)
     images, validation, _ = loaders(dataset, preprocessing, options)
     stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
+    lesson = ClassLesson(
+        dataset.classes, options.label_smoothing, scores=lambda outputs: by_name(outputs)[str(deciding)]
+    )
     task = Task(
         module, ByFloatNetwork(model, constants, deciding), images,
         validation if deciding is not None else None,  # else the loss of training is all that there is
-        dataset.classes, options, (stage,), state_file, identity, keep_log,
-        scores=lambda outputs: by_name(outputs)[str(deciding)],
+        lesson, options, (stage,), state_file, identity, keep_log,
     )  # fmt: skip
     history = fit(task, make_accelerator(options), report)
     return _Run(module.to_quantized(), module, history, deciding)

@@ -58,6 +58,20 @@ def kept(log: Path | None, picture: Path | None, title: str) -> Iterator[Callabl
         raise
 
 
+#: Of a row, beside what the labels of the task measure.
+_ALWAYS = ("epoch", "stage", "loss", "lr", "validation_loss", "seconds", "n", "data")
+
+
+def figure(row: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Return name and value of what the images measure in a row, or in a training's metrics."""
+    return next(((key, row[key]) for key in row if key not in _ALWAYS), None)
+
+
+def shown(name: str, value: float) -> tuple[str, str]:
+    """Return a figure as people read it: top-1 is a share, others are in points."""
+    return ("top-1", f"{value:.2%}") if name == "top1" else (name, f"{value:.2f}")
+
+
 def plot(path: Path, rows: Rows, title: str) -> None:
     """Draw loss and accuracy, where it was measured, over the epochs, and where a stage begins.
 
@@ -65,16 +79,18 @@ def plot(path: Path, rows: Rows, title: str) -> None:
     """
     from matplotlib.ticker import MaxNLocator
 
-    validated, classified = "validation_loss" in rows[0], "top1" in rows[0]
-    with drawing(path, title, 8, 6.5 if classified else 4) as figure:
-        panels = figure.subplots(2 if classified else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
+    validated, measured = "validation_loss" in rows[0], figure(rows[0])
+    with drawing(path, title, 8, 6.5 if measured else 4) as drawn:
+        panels = drawn.subplots(2 if measured else 1, 1, sharex=True, squeeze=False)[:, 0].tolist()
         _line(panels[0], rows, [row["loss"] for row in rows], BLUE, "training")
         panels[0].set_ylabel("loss")
         if validated:
             _line(panels[0], rows, [row["validation_loss"] for row in rows], VERMILION, "validation")
-        if classified:
-            _line(panels[1], rows, [100 * row["top1"] for row in rows], VERMILION, "validation")
-            panels[1].set_ylabel("top-1 accuracy, %")
+        if measured:
+            name = measured[0]
+            factor, label = (100, "top-1 accuracy, %") if name == "top1" else (1, name)
+            _line(panels[1], rows, [factor * row[name] for row in rows], VERMILION, "validation")
+            panels[1].set_ylabel(label)
             panels[1].set_ylim(top=min(100.5, panels[1].get_ylim()[1]))
         panels[0].set_ylim(bottom=0)
         legend_above(panels[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -32,21 +32,33 @@ def evaluate(
     is.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    home = next(network.parameters()).device
-    device = accelerator.device if accelerator else home
-    training = network.training
-    network.eval().to(device)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    to_input = InputBatch(loader.preprocessing, device)
     measure = partial(_classified, scores) if classifies else _own
-    with torch.inference_mode(), contextlib.nullcontext() if classifies else measuring(network):
+    with (
+        evaluating(network, accelerator) as device,
+        contextlib.nullcontext() if classifies else measuring(network),
+    ):
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        to_input = InputBatch(loader.preprocessing, device)
         for frames, labels in loader.epoch(0, rank=rank, world=world):
             images, wanted = to_input(frames), to_device(labels, device)
             with told():
                 sums += measure(network, images, wanted).to(sums)
-    network.train(training).to(home)
     hits, total, count = (accelerator.reduce(sums) if accelerator else sums).tolist()
     return hits / max(1, count) if classifies else None, total / max(1, count), int(count)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module, accelerator: Any = None) -> Iterator[torch.device]:
+    """Yield the device on which a network is measured, as it is used; it goes back afterwards."""
+    home = next(network.parameters()).device
+    device = accelerator.device if accelerator else home
+    training = network.training
+    network.eval().to(device)
+    try:
+        with torch.inference_mode():
+            yield device
+    finally:
+        network.train(training).to(home)
 
 
 def _classified(

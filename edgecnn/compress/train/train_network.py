@@ -14,10 +14,8 @@ from torch import nn
 
 from edgecnn import figure, files
 from edgecnn.artifact import Manifest, Step, read_manifest
-from edgecnn.compress.class_scores import demand_trainable, gives_scores
-from edgecnn.compress.losses import Supervised, has_losses
 from edgecnn.compress.train import log
-from edgecnn.compress.train.network_accuracy import evaluate
+from edgecnn.compress.train.lesson import Lesson, lesson_of
 from edgecnn.compress.train.resume_state import check_resumable, state_path
 from edgecnn.compress.train.run_report import Report
 from edgecnn.compress.train.train_options import TrainOptions
@@ -47,11 +45,13 @@ class Goal(Protocol):
         """What the lineage calls it."""
         ...
 
-    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
-        """Return the images, split as the lineage of the student says; those without a label have -1."""
+    def dataset(self, name: str | None, options: TrainOptions, student: NetworkSpec) -> DataSet:
+        """Return the images, split as the lineage of the student says; those without a class have -1."""
         ...
 
-    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
+    def objective(
+        self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet, lesson: Lesson
+    ) -> nn.Module:
         """Return the module that maps (network, images, targets) to a loss."""
         ...
 
@@ -66,15 +66,23 @@ class Labels:
 
     what: str = "train"
 
-    def dataset(self, name: str | None, options: TrainOptions, student: Manifest | None) -> DataSet:
-        """Return the data set of a name. Raises DataError."""
+    def dataset(self, name: str | None, options: TrainOptions, student: NetworkSpec) -> DataSet:
+        """Return the data set of a name. Raises DataError for one that is labelled for another task."""
         if name is None:
             raise InvalidValueError("there is nothing to learn from", hint="give `data`")
-        return open_for([student], name, seed=options.seed, validation=options.validation)
+        return open_for(
+            [student.manifest],
+            name,
+            task=student.architecture.task,
+            seed=options.seed,
+            validation=options.validation,
+        )
 
-    def objective(self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet) -> nn.Module:
-        """Return cross entropy."""
-        return Supervised()
+    def objective(
+        self, student: nn.Module, preprocessing: Preprocessing, dataset: DataSet, lesson: Lesson
+    ) -> nn.Module:
+        """Return what the labels are for."""
+        return lesson.objective()
 
     def to_json(self) -> Mapping[str, Any]:
         """Return nothing more to say."""
@@ -137,7 +145,7 @@ def train(
     start = time.perf_counter()
     options, goal = request.options, goal or Labels()
     check_outputs(request.output, request.log, request.plot)
-    dataset = goal.dataset(request.data, options, request.network.manifest)
+    dataset = goal.dataset(request.data, options, request.network)
     spec = replace(request.network, num_classes=dataset.classes)
     identity = describe_run(request.network, dataset, options, goal.to_json())
     if before := trained_before(request, identity):
@@ -146,30 +154,26 @@ def train(
     preprocessing = training_preprocessing(spec, dataset)
     # An input of a size that the network cannot take fails here, and a network that labels cannot train.
     tried = cost.trial(opened.network, preprocessing.channels, preprocessing.size)
-    demand_trainable(opened.network, tried.outputs, spec.name, dataset.name, dataset.classes)
-    if has_losses(opened.network) and (options.mixup or options.cutmix):
+    lesson = lesson_of(spec, opened.network, tried.outputs, dataset, smoothing=options.label_smoothing)
+    if not lesson.mixes and (options.mixup or options.cutmix):
         raise InvalidValueError(
             f"{spec.name} gives its own losses, for labels that cannot be mixed",
             hint="leave out `mixup` and `cutmix`",
         )
-    classifies = gives_scores(tried.outputs, dataset.classes)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stages = _stages(spec, opened, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)  # of what the objective itself learns
-        objective = goal.objective(opened.network, preprocessing, dataset)
+        objective = goal.objective(opened.network, preprocessing, dataset, lesson)
     accelerator = make_accelerator(options)
     title = f"{spec.architecture.name} on {dataset.name}"
     task = Task(
-        opened.network, objective, train_images, validation, dataset.classes, options, stages,
-        state_path(request.output), identity, classifies=classifies,
+        opened.network, objective, train_images, validation, lesson, options, stages,
+        state_path(request.output), identity,
     )  # fmt: skip
     with log.kept(request.log, request.plot, title) as keep_log:
         history = fit(replace(task, keep_log=keep_log), accelerator, report)
-    top1, loss, count = evaluate(opened.network, test, accelerator, classifies=classifies)
-    metrics = {"top1": top1, "loss": loss, "n": count, "data": dataset.name}
-    if top1 is None:
-        del metrics["top1"]
+    metrics = {**lesson.measure(opened.network, test, accelerator).to_json(), "data": dataset.name}
     manifest = _manifest(goal, spec, opened, dataset, preprocessing, task, metrics)
     if accelerator.is_main_process:
         checkpoint.save(request.output, opened.network, manifest)
@@ -197,6 +201,7 @@ def _manifest(
         **(task.identity or {}),
         **trained_on.describe(dataset, opened.lineage),
         "images": len(dataset.train),
+        "classes": dataset.classes,
         "stages": [stage.name for stage in task.stages],
     }
     step = Step(goal.what, parameters, task.options.seed, spec.sha256, metrics)
@@ -217,22 +222,21 @@ def finetune(
     options: TrainOptions,
     report: Callable[[Report], None] = lambda report: None,
     *,
-    classifies: bool = True,
+    lesson: Lesson,
 ) -> float | None:
-    """Train all of a network, in place, at the rate for fine-tuning; return top-1 on the test images.
+    """Train all of a network, in place, at the rate for fine-tuning; return the figure of the test images.
 
-    There is none of a network that does not classify.
+    There is none of a network that gives its own losses.
     """
     preprocessing = training_preprocessing(spec, dataset)
     train_images, validation, test = loaders(dataset, preprocessing, options)
     stage = Stage("fine-tune", options.epochs, options.learning_rate(fine_tuning=True))
     task = Task(
-        network, Supervised(), train_images, validation, dataset.classes, options, (stage,),
-        classifies=classifies,
+        network, lesson.objective(), train_images, validation, lesson, options, (stage,)
     )  # fmt: skip
     accelerator = make_accelerator(options)
     fit(task, accelerator, report)
-    return evaluate(network, test, accelerator, classifies=classifies)[0]
+    return lesson.measure(network, test, accelerator).figure
 
 
 def training_preprocessing(spec: NetworkSpec, dataset: DataSet) -> Preprocessing:
@@ -279,7 +283,7 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
     fine_tuning = opened.origin != "random"
     new = tuple(f"{name}." for name in opened.new_layers)
     if spec.has_new_classifier:
-        new = (f"{_classifier(opened.network)}.",)
+        new = _new_layers(spec, opened.network)
     rate = options.learning_rate(fine_tuning=fine_tuning)
     frozen = 0
     if not (fine_tuning and new):
@@ -298,9 +302,16 @@ def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[S
     return Stage("classifier", frozen, scratch, new), whole
 
 
-def _classifier(network: nn.Module) -> str:
-    """Return the name of the layer that gives the logits: the last with weights."""
-    return [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+def _new_layers(spec: NetworkSpec, network: nn.Module) -> tuple[str, ...]:
+    """Return what the names of the layers begin with that start anew.
+
+    Over a backbone with weights it is all else; of another number of classes the layers that predict, which
+    in a classifier is the last with weights.
+    """
+    if spec.backbone_weights:
+        return tuple(f"{name}." for name, _ in network.named_children() if name != "backbone")
+    last = [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+    return getattr(network, "predictors", (f"{last}.",))
 
 
 def check_outputs(output: Path, log_file: Path | None, plot: Path | None) -> None:

@@ -47,7 +47,7 @@ class TrainOptions(Request):
         least=0,
     )
     augmentation: str = option(
-        "light", "Augmentation: none, digits, light, standard, strong.", choices=AUGMENTATIONS
+        "light", "Augmentation: none, digits, light, standard, objects, strong.", choices=AUGMENTATIONS
     )
     label_smoothing: float = option(
         0.1, "Share of the target that is spread over all classes.", least=0, most=0.9

@@ -19,15 +19,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from edgecnn.compress import class_scores
-from edgecnn.compress.input_batch import InputBatch, to_device
-from edgecnn.compress.losses import one_hot
+from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.train import optimizer as optimizers
 from edgecnn.compress.train import resume_state as states
 from edgecnn.compress.train.average import Average
 from edgecnn.compress.train.freed_memory import keep_freed_memory
+from edgecnn.compress.train.lesson import Lesson
 from edgecnn.compress.train.mixing import mix
-from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.precision import MixedPrecision
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.run_report import Clock, Report
@@ -64,7 +62,7 @@ class Task:
     train: Loader
     #: None for no measurement after each epoch.
     validation: Loader | None
-    classes: int
+    lesson: Lesson
     options: TrainOptions
     stages: Sequence[Stage]
     state_file: Path | None = None
@@ -72,10 +70,6 @@ class Task:
     identity: Mapping[str, Any] | None = None
     #: Called with the log so far after every epoch, in the first process.
     keep_log: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None
-    #: Whether the network gives class scores, of which accuracy is measured.
-    classifies: bool = True
-    #: From what the network gives to its class scores, (N, classes).
-    scores: Callable[[Any], Tensor] = class_scores.scores
 
 
 def make_accelerator(options: TrainOptions) -> Any:
@@ -127,7 +121,7 @@ class _Step(nn.Module):
         self.network, self.objective = network, objective
         self._precision = precision
 
-    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, images: Tensor, targets: Any) -> Tensor:
         with self._precision.forward(), told():
             loss: Tensor = self.objective(self.network, images, targets)
         return loss.float()
@@ -162,10 +156,8 @@ class _Run:
         network.to("cpu").to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         return self.history
 
-    def batch(
-        self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], stage: int, step: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return images and target distributions on the device, mixed if that is asked."""
+    def batch(self, frames: npt.NDArray[np.uint8], labels: Any, stage: int, step: int) -> tuple[Tensor, Any]:
+        """Return images and targets on the device, mixed if that is asked."""
         options, device = self.options, self.accelerator.device
         seed = np.random.SeedSequence([options.seed, stage, step])
         # Of dropout; each process drops its own.
@@ -173,9 +165,11 @@ class _Run:
         torch.default_generator.manual_seed(drawn)  # torch.manual_seed takes a millisecond
         if device.type == "cuda":
             torch.cuda.manual_seed(drawn)
-        targets = one_hot(to_device(labels, device), self.task.classes, options.label_smoothing)
+        images, targets = self._input(frames), self.task.lesson.targets(labels, device)
+        if not self.task.lesson.mixes:
+            return images, targets
         return mix(
-            self._input(frames),
+            images,
             targets,
             np.random.default_rng(seed),
             mixup=options.mixup,
@@ -242,7 +236,7 @@ class _RunningStage:
                 self._check(self._losses.item(), epoch)
                 self._save(step + 1)
 
-    def _take_step(self, frames: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], step: int) -> None:
+    def _take_step(self, frames: npt.NDArray[np.uint8], labels: Any, step: int) -> None:
         optimizers.set_rate(self._optimizer, step, self._steps, self._warmup)
         loss = self._model(*self._run.batch(frames, labels, self._index, step))
         self._run.precision.backward(loss, self._optimizer)
@@ -268,14 +262,8 @@ class _RunningStage:
         }
         if self._task.validation is not None:
             measured = self._average.network if self._average else self._task.network
-            top1, loss, _ = evaluate(
-                measured,
-                self._task.validation,
-                self._accelerator,
-                classifies=self._task.classifies,
-                scores=self._task.scores,
-            )
-            row |= {"validation_loss": loss} if top1 is None else {"top1": top1, "validation_loss": loss}
+            found = self._task.lesson.measure(measured, self._task.validation, self._accelerator)
+            row |= {**found.figures, "validation_loss": found.loss}
         return row
 
     def _keep(self, epoch: int, row: dict[str, Any]) -> None:

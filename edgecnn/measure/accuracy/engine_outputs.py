@@ -1,11 +1,9 @@
-"""What several engines give for the same images or samples: each image is decoded once for all."""
+"""What several engines give for the same images: each image is decoded once for all."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import numpy.typing as npt
 
 from edgecnn.data.dataset import Images
 from edgecnn.data.frame_cache import FrameCache
-from edgecnn.data.sample_files import read_samples
 from edgecnn.data.unreadable import Skipped
 from edgecnn.errors import EngineError
 from edgecnn.measure.accuracy.infer_images import sweep
@@ -24,8 +21,6 @@ from edgecnn.runtime import prepare
 from edgecnn.runtime.engine import Engine
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.sample_axis import BATCH
-from edgecnn.runtime.samples import unpack
 
 #: An image as each preprocessing frames it, (H, W, C) uint8.
 _Frames = dict[Preprocessing, npt.NDArray[np.uint8]]
@@ -61,28 +56,16 @@ def of_images(
     Raises DataError if too many images cannot be read, ArtifactError for a file that does not say how its
     images are prepared, EngineError for outputs that depend on what is seen.
     """
-    work = _Work(engines, cache, constants)
+    work = Work(engines, cache, constants)
     found = sweep(images, work.read, work.infer, batch=batch, workers=workers, progress=progress)
     outputs = [
-        _joined(engine, list(parts))
+        joined_outputs(engine, list(parts))
         for engine, parts in zip(engines, zip(*found.results, strict=True), strict=True)
     ]
     return Given(outputs, found.rows, found.skipped, found.seconds)
 
 
-def of_samples(engines: Sequence[Engine], files: Sequence[Path]) -> Given:
-    """Run samples from files through the engines, a few at a time; raises DataError for unfit ones."""
-    start = time.perf_counter()
-    parts: list[list[list[Output]]] = [[] for _ in engines]
-    for first in range(0, len(files), BATCH):
-        for engine, found in zip(engines, parts, strict=True):
-            samples = read_samples(files[first : first + BATCH], engine.inputs)
-            found.append(engine.rows(unpack(samples, engine.inputs)))
-    outputs = [_joined(engine, found) for engine, found in zip(engines, parts, strict=True)]
-    return Given(outputs, np.arange(len(files)), (), time.perf_counter() - start)
-
-
-class _Work:
+class Work:
     """What is done with each image, and with each batch, for all engines at once."""
 
     def __init__(
@@ -91,7 +74,8 @@ class _Work:
         cache: FrameCache | None,
         constants: Mapping[str, Sequence[float]] | None,
     ) -> None:
-        self._engines, self._cache, self._constants = engines, cache, constants
+        self.engines = engines
+        self._cache, self._constants = cache, constants
         self._preprocessings = {item.preprocessing for item in engines}
 
     def read(self, image: Any) -> _Frames:
@@ -101,7 +85,7 @@ class _Work:
         picture = open_image(image)
         return {item: prepare.frame(item, picture) for item in self._preprocessings}
 
-    def infer(self, frames: list[_Frames]) -> list[list[Output]]:
+    def infer(self, frames: list[_Frames], rows: list[int]) -> list[list[Output]]:
         """Return the outputs of each engine."""
         return [
             item.rows(
@@ -109,11 +93,11 @@ class _Work:
                     item, np.stack([frame[item.preprocessing] for frame in frames]), self._constants
                 )
             )
-            for item in self._engines
+            for item in self.engines
         ]
 
 
-def _joined(engine: Engine, parts: list[list[Output]]) -> list[Output]:
+def joined_outputs(engine: Engine, parts: list[list[Output]]) -> list[Output]:
     """Return the outputs of several batches as those of one."""
     names = [item.name for item in parts[0]]
     columns = [[part[index].values for part in parts] for index in range(len(names))]

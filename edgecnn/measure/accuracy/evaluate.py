@@ -15,13 +15,14 @@ import numpy.typing as npt
 from edgecnn import files
 from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
-from edgecnn.data.sample_files import read_labels
 from edgecnn.data.unreadable import Skipped
+from edgecnn.data.views import Views
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.measure.accuracy.agreement import Agreement, agree
+from edgecnn.measure.accuracy.averaged_outputs import of_views
 from edgecnn.measure.accuracy.confidence_interval import wilson
-from edgecnn.measure.accuracy.engine_outputs import of_images, of_samples
-from edgecnn.measure.accuracy.measured_outputs import Figure, MeasuredOutputs, parity_of
+from edgecnn.measure.accuracy.engine_outputs import of_images
+from edgecnn.measure.accuracy.measured_outputs import Figure, parity_of
 from edgecnn.measure.accuracy.reliability import Bin, calibration_error, confidence_and_loss, reliability
 from edgecnn.measure.conditions.record_conditions import Watch
 from edgecnn.operating_system import cores
@@ -166,6 +167,8 @@ def evaluate(
     *,
     reference: Engine | None = None,
     metric: Metric | None = None,
+    views: Views = Views(),  # noqa: B008 - it is frozen
+    ensemble: Sequence[Engine] = (),
     batch: int = BATCH,
     workers: int | None = None,
     cache: FrameCache | None = None,
@@ -176,7 +179,8 @@ def evaluate(
 
     An image is decoded once for both, or read from `cache`, which keeps what is decoded. `workers` threads
     (the processor's cores) each decode and infer batches of their own; see `sweep`. `batch` is the engines'
-    own where that is fixed.
+    own where that is fixed. Class probabilities are averaged over `views` of each image, and over the engine
+    and its `ensemble`.
 
     Images that cannot be read are left out and listed. Raises DataError if they are too many,
     ArtifactError for a network that gives no class scores, InvalidValueError if the reference has other
@@ -184,26 +188,25 @@ def evaluate(
     ParityError if the reference's hardly depend on the image.
     """
     engines = [engine, *([reference] if reference is not None else [])]
-    _demand_same_question(engines)
-    size, workers = batch_for(engines, batch), workers or len(cores())
+    _demand_same_question([*engines, *ensemble])
+    size, workers = batch_for([*engines, *ensemble], batch), workers or len(cores())
+    how: dict[str, Any] = {"batch": size, "workers": workers, "progress": progress, "constants": constants}
     with Watch() as watch:
-        given = of_images(
-            engines,
-            dataset.images,
-            batch=size,
-            workers=workers,
-            cache=cache,
-            progress=progress,
-            constants=constants,
-        )
+        if views.is_plain and not ensemble:
+            given = of_images(engines, dataset.images, cache=cache, **how)
+        else:
+            groups = [[engine, *ensemble], *([item] for item in engines[1:])]
+            given = of_views(groups, dataset.images, views, **how)
     conditions = {
         **watch.conditions(engine, size).to_json(),
         "input": dataset.name,
         "decoding": "included" if cache is None else f"of {cache.decoded} images included",
         "workers": workers,
+        "views": views.count,
+        "ensemble": [files.sha256(item.path) for item in ensemble],
     }
     logits = [_scores(item, outputs) for item, outputs in zip(engines, given.outputs, strict=True)]
-    labels = np.array(dataset.labels, np.int64)[given.rows]
+    labels = dataset.labels_of(given.rows)
     agreement = None
     if reference is not None:
         parity = parity_of(engines, given.outputs)
@@ -220,63 +223,9 @@ def evaluate(
         agreement,
         dataset.training,
         dataset.notes,
-        None if metric is None else Figure.of(metric, given.outputs, labels),
-    )
-
-
-def measure_outputs(
-    engine: Engine,
-    dataset: LabelledImages | Sequence[Path],
-    data: str,
-    *,
-    reference: Engine | None = None,
-    metric: Metric | None = None,
-    batch: int = BATCH,
-    workers: int | None = None,
-    cache: FrameCache | None = None,
-    progress: Progress = silent,
-    constants: Mapping[str, Sequence[float]] | None = None,
-) -> MeasuredOutputs:
-    """Measure a network of any outputs on images, or on samples from files, against a reference or labels.
-
-    Raises as `evaluate` does, and InvalidValueError where there is neither.
-    """
-    if reference is None and metric is None:
-        raise InvalidValueError(
-            f"{engine.path.name} gives no class scores, so that labels alone say nothing of it",
-            hint="`reference` FLOAT.onnx compares its outputs; `metric` FILE.py:FUNCTION measures them",
-        )
-    engines = [engine, *([reference] if reference is not None else [])]
-    size, workers = batch_for(engines, batch), workers or len(cores())
-    with Watch() as watch:
-        if isinstance(dataset, LabelledImages):
-            given = of_images(
-                engines,
-                dataset.images,
-                batch=size,
-                workers=workers,
-                cache=cache,
-                progress=progress,
-                constants=constants,
-            )
-        else:
-            given = of_samples(engines, dataset)
-    labels: Any = None
-    if metric is not None and isinstance(dataset, LabelledImages):
-        labels = np.array(dataset.labels, np.int64)[given.rows]
-    elif metric is not None:
-        labels = read_labels(list(dataset), engine.inputs)  # type: ignore[arg-type]
-    return MeasuredOutputs(
-        engine.path,
-        data,
-        len(given.rows),
-        given.seconds,
-        {**watch.conditions(engine, size).to_json(), "input": data, "workers": workers},
-        parity_of(engines, given.outputs) if reference is not None else None,
-        reference.path if reference is not None else None,
-        None if metric is None else Figure.of(metric, given.outputs, labels),
-        given.skipped,
-        dataset.notes if isinstance(dataset, LabelledImages) else (),
+        None
+        if metric is None
+        else Figure.of(metric, [[metric.part(item, labels, None)] for item in given.outputs]),
     )
 
 

@@ -38,7 +38,7 @@ class Sweep(Generic[_Result]):
 def sweep(
     images: Images,
     read: Callable[[ImageLike], _Read],
-    infer: Callable[[list[_Read]], _Result],
+    infer: Callable[[list[_Read], list[int]], _Result],
     *,
     batch: int,
     workers: int | None = None,
@@ -50,8 +50,8 @@ def sweep(
     and no core is idle: both leave the interpreter's lock. Engines of one thread share the cores best,
     because none waits for the threads of another. At most `workers` batches are in memory.
 
-    Where `read` raises DataError the image is left out and listed. Raises DataError if that are more than
-    5 % of the images, and more than 10, or if none can be read.
+    `infer` is told which images they are. Where `read` raises DataError the image is left out and listed.
+    Raises DataError if that are more than 5 % of the images, and more than 10, or if none can be read.
     """
     start = time.perf_counter()
     workers = workers or len(cores())
@@ -69,7 +69,7 @@ def sweep(
                 skips.add(row, name, error)
             else:
                 rows.append(row)
-        return rows, infer(found) if found else None
+        return rows, infer(found, rows) if found else None
 
     spans = (range(first, min(first + batch, len(images))) for first in range(0, len(images), batch))
     rows: list[int] = []

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgecnn import files
+from edgecnn.data.folder import TrainingImages
 from edgecnn.data.unreadable import Skipped
 from edgecnn.parity import Output, Parity
 from edgecnn.runtime.engine import Engine
 from edgecnn.tasks.compare import comparable, compare_outputs, same_outputs
-from edgecnn.tasks.metric import Metric
+from edgecnn.tasks.metric import Details, Metric
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Figure:
     name: str
     value: float
     reference: float | None = None
+    #: What a difference is counted in; empty of a metric of the user's.
+    unit: str = ""
 
     @classmethod
-    def of(cls, metric: Metric, outputs: Sequence[Sequence[Output]], labels: Any) -> Figure:
-        """Measure the outputs of a network, and of its reference if there are two."""
-        values = [metric(item, labels) for item in outputs]
-        return cls(metric.name, *values)
+    def of(cls, metric: Metric, parts: Sequence[Sequence[Any]]) -> Figure:
+        """Measure the parts of a network's outputs, and of its reference's if there are two."""
+        values = [metric.figure(item) for item in parts]
+        return cls(metric.name, values[0], values[1] if len(values) > 1 else None, metric.unit)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class MeasuredOutputs:
     parity: Parity | None = None
     reference: Path | None = None
     metric: Figure | None = None
+    #: What else the metric says.
+    details: Details | None = None
+    training: TrainingImages = field(default_factory=TrainingImages)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -64,6 +70,8 @@ class MeasuredOutputs:
             "data": self.data,
             "agreement": agreement,
             "metric": dataclasses.asdict(self.metric) if self.metric else None,
+            "details": self.details.to_json() if self.details else None,
+            "training_images": self.training.to_json(),
             "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "notes": list(self.notes),
             "n": self.n,

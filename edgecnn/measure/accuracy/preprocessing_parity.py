@@ -101,7 +101,7 @@ def compare_preprocessing(
         inputs = [engine.prepare_frames(frames[0][None])]
         return _Seen(frames, inputs + [_torch_input(frame, preprocessing) for frame in frames[1:]])
 
-    def infer(seen: list[_Seen]) -> list[npt.NDArray[np.float64]]:
+    def infer(seen: list[_Seen], rows: list[int]) -> list[npt.NDArray[np.float64]]:
         logits = [_logits(engine, np.concatenate([one.inputs[way] for one in seen])) for way in range(3)]
         return [_differences(seen, logits, way) for way in (1, 2)]
 

@@ -30,22 +30,33 @@ def confidence_and_loss(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the probability of each image's answer, (N,), and its negative log-likelihood in nats, (N,).
 
-    Probabilities are the softmax of the logits, (N, classes). A network that ends in a softmax gives
-    them already.
+    Probabilities are the softmax of the logits, (N, classes); see `log_probabilities`.
     """
     confidence, loss = np.empty(len(logits)), np.empty(len(logits))
-    given = bool(logits.min() >= 0 and np.allclose(logits.sum(axis=1, dtype=np.float64), 1, atol=1e-3))
+    given = _are_probabilities(logits)
     for start in range(0, len(logits), _BLOCK):
-        block = logits[start : start + _BLOCK].astype(np.float64)
-        if given:
-            block = np.log(np.maximum(block, np.finfo(np.float32).tiny))
-        else:
-            block -= block.max(axis=1, keepdims=True)
-            block -= np.log(np.exp(block).sum(axis=1, keepdims=True))
+        block = log_probabilities(logits[start : start + _BLOCK], given)
         rows = slice(start, start + len(block))
         confidence[rows] = np.exp(block.max(axis=1))
         loss[rows] = -np.take_along_axis(block, labels[rows, None], axis=1)[:, 0]
     return confidence, loss
+
+
+def log_probabilities(logits: npt.NDArray[np.float32], given: bool | None = None) -> npt.NDArray[np.float64]:
+    """Return the logarithm of the softmax of logits, (N, classes).
+
+    A network that ends in a softmax gives probabilities already; `given` says whether it does, else the
+    numbers tell.
+    """
+    wide = logits.astype(np.float64)
+    if _are_probabilities(logits) if given is None else given:
+        return np.asarray(np.log(np.maximum(wide, np.finfo(np.float32).tiny)))
+    wide -= wide.max(axis=1, keepdims=True)
+    return np.asarray(wide - np.log(np.exp(wide).sum(axis=1, keepdims=True)))
+
+
+def _are_probabilities(logits: npt.NDArray[np.float32]) -> bool:
+    return bool(logits.min() >= 0 and np.allclose(logits.sum(axis=1, dtype=np.float64), 1, atol=1e-3))
 
 
 def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:

@@ -7,13 +7,16 @@ Runtime's QDQ selectors, which name the operators with an integer kernel.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import onnx
 
 from edgecnn.quantize.graph.index import Graph, attribute, is_standard
+from edgecnn.quantize.graph.integer_activations import is_slope, swish_floor
+from edgecnn.quantize.graph.slow_kernels import slow_kernel
 from edgecnn.quantize.graph.weighted_layer import WEIGHTED, view_of
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 COMPUTE = "compute"  # weighted sum: int8 weights, quantized input
 ARITHMETIC = "arithmetic"  # every input is quantized
@@ -43,10 +46,13 @@ PATTERNS: dict[str, str] = {
     **dict.fromkeys(("Pow", "Log", "Reciprocal"), POINTWISE),
     **dict.fromkeys(("Shape", "Size", "ConstantOfShape", "Range"), SHAPE),
 }
+#: Why a weighted sum of a softmax's shares stays float, such as the mean of a box's side over 16 bins: a step
+#: of its int8 weights moves the side by a tenth of a cell, and it costs next to nothing.
+AVERAGES = "it averages a distribution: Softmax"
 #: A tensor times a function of itself is an activation with a name: by the first of these in the function.
 _GATES = {
     "Softplus": "Mish", "Log": "Mish", "Sigmoid": "Swish", "HardSigmoid": "HardSwish", "Erf": "Gelu",
-    "Tanh": "Gelu",
+    "Tanh": "Gelu", "Clip": "HardSwish", "Relu": "PRelu",
 }  # fmt: skip
 _GATED = "gated activation"
 #: What a function of one tensor is that divides by a root of its means, and what tells that it does.
@@ -55,6 +61,8 @@ _REDUCTIONS = frozenset({"ReduceMean", "GlobalAveragePool", "ReduceSum", "Reduce
 _ROOTS = frozenset({"Sqrt", "Pow", "ReduceL2"})
 #: Such functions have so many nodes at most: GELU's by tanh nine, a normalization with its factors fourteen.
 _LONGEST = 16
+#: By how many times factors may differ that are rounded to eight bits with one scale: to a hundredth then.
+_ALIKE = 4
 
 
 class Pattern:
@@ -127,8 +135,9 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
         rule = _unfit(graph, scheme, node)
         return (FLOAT, rule) if rule else (kind, None)
     if kind in (ARITHMETIC, JOIN) and variable < len(node.input):
-        does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
-        return (FLOAT if kind == JOIN else POINTWISE), f"it {does} a constant"
+        if kind == ARITHMETIC and scheme.integer_constants and integer_constant(graph, node):
+            return kind, None
+        return (FLOAT if kind == JOIN else POINTWISE), by_constant(op)
     if op == "ReduceMean" and not over_height_and_width(graph, node):
         return FLOAT, no_form
     if op in ("Resize", "Upsample") and (mode := attribute(node, "mode", "nearest")) != "nearest":
@@ -138,6 +147,12 @@ def _kind(graph: Graph, scheme: Scheme, node: onnx.NodeProto, variable: int) -> 
     if op == "Pad" and not pads_with_range(graph, node):
         return FLOAT, "it pads with a value other than zero"
     return (POINTWISE, no_form) if kind == POOL and op in scheme.left_float else (kind, None)
+
+
+def by_constant(op: str) -> str:
+    """Return the rule by which an Add, Mul or Concat with a constant stays float."""
+    does = {"Add": "adds", "Mul": "multiplies by", "Concat": "joins"}[op]
+    return f"it {does} a constant"
 
 
 def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
@@ -151,6 +166,8 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
         return "its weights are a vector"
     if node.op_type == "MatMul" and weight.ndim > 2:
         return "its weights are more than one matrix"
+    if view_of(graph, node).outputs == 1 and _is_distribution(graph, node.input[0]):
+        return AVERAGES
     # Its output channels lie on axis 1 of the weight, group after group on the same entries: engines
     # disagree on which scale is whose.
     if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
@@ -160,7 +177,40 @@ def _unfit(graph: Graph, scheme: Scheme, node: onnx.NodeProto) -> str | None:
             return "its bias is not constant"
         if graph.constant(node.input[2]).shape != (view_of(graph, node).outputs,):
             return "its bias is not one value per channel"
-    return None
+    return slow_kernel(graph, node) if scheme.skips_slow_kernels else None
+
+
+def integer_constant(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """Return the constant of an Add or Mul that eight bits are enough for; None where there is none.
+
+    One number is exact. Of several, none may be so small beside the largest that its rounding matters.
+    """
+    constants = [name for name in node.input if name and graph.is_constant(name)]
+    if len(constants) != 1 or len(node.input) != 2:
+        return None
+    value = graph.constant(constants[0])
+    if value.dtype != np.float32 or not value.size or not np.isfinite(value).all() or not value.any():
+        return None
+    if value.size == 1:
+        return constants[0]
+    alike = np.abs(value).min() * _ALIKE >= np.abs(value).max()
+    return constants[0] if node.op_type == "Mul" and (alike or is_slope(graph, node)) else None
+
+
+def integer_constants(graph: Graph, matched: Iterable[Pattern]) -> dict[str, str]:
+    """Return the constants that sums and products read which are quantized, by the name of the node."""
+    found = {
+        item.node.name: integer_constant(graph, item.node) for item in matched if item.kind == ARITHMETIC
+    }
+    return {name: constant for name, constant in found.items() if constant is not None}
+
+
+def _is_distribution(graph: Graph, tensor: str) -> bool:
+    """Return whether the values of a tensor are those of a softmax, moved at most."""
+    maker = graph.producer(tensor)
+    while maker is not None and PATTERNS.get(maker.op_type) == KEEP_SCALE:
+        maker = graph.producer(maker.input[0])
+    return maker is not None and maker.op_type == "Softmax"
 
 
 def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
@@ -175,8 +225,11 @@ def _gates(graph: Graph, scheme: Scheme) -> dict[str, list[onnx.NodeProto]]:
         operators = {part.op_type for part in gate}
         # Where the gate has an integer kernel of its own, gate and product are quantized each by itself.
         alone = len(gate) == 1 and gate[0].op_type in scheme.needs_output
+        leak = node.op_type == "Add" and any(part.op_type == "Mul" and is_slope(graph, part) for part in gate)
+        if scheme.integer_constants and (leak or swish_floor(graph, node) is not None):
+            continue
         activation = node.op_type == "Mul" and gate and not alone and not operators & _REDUCTIONS
-        if activation or _name_of(gate) == _NORMALIZATION:
+        if activation or leak or _name_of(gate) == _NORMALIZATION:
             gates[node.name] = gate
             inner.update(part.name for part in gate)
     return gates

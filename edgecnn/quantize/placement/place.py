@@ -20,26 +20,24 @@ from edgecnn.quantize.graph.patterns import (
     POINTWISE,
     POOL,
 )
+from edgecnn.quantize.graph.slow_kernels import LAST_POOL, slow_pool
+from edgecnn.quantize.placement.before_int8 import leave_float
+from edgecnn.quantize.placement.floors import floors
+from edgecnn.quantize.placement.scale_groups import scale_groups
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 # What becomes of an activation.
 _FUSED = "fused"  # into the quantized node before it
 _BELONGS = "belongs"  # to a float node before it, or is exact
 _INTEGER = "integer"  # it has a kernel of its own
 _ALONE = "alone"  # stays float
-
-
-#: Where activations end that are zero below: HardSwish to the bit, the others to less than 0.003.
-_FLOORS = {"HardSwish": -3.0, "Swish": -8.0, "Mish": -8.0, "Gelu": -4.0}
 #: Operators whose outputs hold some of the values of their input.
 _PARTING = ("Split", "Slice", "Gather")
 #: ONNX Runtime's QLinearGlobalAveragePool refuses input steps of 256 output steps and more.
 _FINEST = 1 / 128
 #: Why a node is float that a constant of minus infinity reaches: a mask, or the padding before a maximum.
 NOT_FINITE = "its values are not finite"
-
-
 #: Why tensors that meet in a concatenation, or come out of one, do not share a scale (`shared_scales.apart`).
 FAR_APART = "ranges that differ more than 16-fold"
 #: Why a node is float whose output is parted so, where it is int8 only with one scale for all that it gives.
@@ -78,6 +76,10 @@ class Placement:
     pooled: dict[str, str]
     #: Weighted nodes that are quantized.
     compute: list[onnx.NodeProto]
+    #: Quantized sum or product by a constant: that constant.
+    constants: dict[str, str]
+    #: Nodes that compute in float between tensors of one scale.
+    aside: frozenset[str]
     #: Node that stays float: the rule that says so. Activations belong to the node that they follow and
     #: are not listed beside it; neither are nodes that only move values, or compute shapes.
     float_nodes: dict[str, str]
@@ -131,7 +133,7 @@ def place(
         for name in (*node.input, *node.output):
             if name in placer.wanted:
                 position.setdefault(name, len(position))
-    shares = placer.groups(list(position))
+    shares = scale_groups(placer.active, placer.wanted, list(position))
     derived = {name for pattern in placer.active for name in pattern.outputs}
     return Placement(
         tensors=list(position),
@@ -142,6 +144,8 @@ def place(
         own_scales=placer.own_scales(),
         pooled=placer.pooled(),
         compute=[pattern.node for pattern in placer.patterns if pattern.kind == COMPUTE],
+        constants=patterns.integer_constants(graph, placer.patterns),
+        aside=frozenset(item.node.name for item in placer.active if item.rule == LAST_POOL),
         float_nodes=dict(placer.left_float()),
     )
 
@@ -164,27 +168,44 @@ class _Placer:
         for pattern in self.patterns:
             if pattern.kind == KEEP_SCALE and pattern.node.name in apart:
                 pattern.kind, pattern.rule = FLOAT, FAR_APART
+        if scheme.skips_slow_kernels:
+            leave_float(self.patterns)
         for pattern in self.patterns:
-            needs_one = pattern.kind in (COMPUTE, ARITHMETIC, POOL) and pattern.op in scheme.needs_output
-            if needs_one and self._is_parted_apart(pattern):
+            computes = pattern.kind in (COMPUTE, ARITHMETIC, POOL)
+            if computes and pattern.op in scheme.needs_output and self._is_parted_apart(pattern):
                 pattern.kind, pattern.rule = FLOAT, PARTS_APART
+        for pattern in self.patterns:
+            if self._with_constant(pattern) and not self._reads_codes(pattern):
+                pattern.kind, pattern.rule = POINTWISE, patterns.by_constant(pattern.op)
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
                 far = pattern.node.name in apart
-                pattern.kind, pattern.rule = FLOAT, FAR_APART if far else f"no int8 after it: {pattern.op}"
+                rule = FAR_APART if far else f"no int8 after it: {pattern.op}"
+                pattern.kind, pattern.rule = POINTWISE if self._with_constant(pattern) else FLOAT, rule
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _is_parted_apart(self, pattern: patterns.Pattern) -> bool:
         """Return whether a node's output, or what fuses into it, is parted into ranges that are far apart."""
-        readers = [self._of_node.get(node.name) for node in self.graph.consumers(pattern.outputs[0])]
-        fused = [
-            item for item in readers if item and item.kind == ACTIVATION and item.op in self.scheme.fuses
-        ]
-        for item in fused:
-            readers += [self._of_node.get(node.name) for node in self.graph.consumers(item.outputs[0])]
-        moving = [item for item in readers if item is not None and item.op != "Concat"]
-        return any(item.kind == FLOAT and item.rule == FAR_APART for item in moving)
+        readers = self._readers(pattern)
+        for item in [item for item in readers if item.kind == ACTIVATION and item.op in self.scheme.fuses]:
+            readers += self._readers(item)
+        return any((item.kind, item.rule) == (FLOAT, FAR_APART) and item.op != "Concat" for item in readers)
+
+    def _readers(self, pattern: patterns.Pattern) -> list[patterns.Pattern]:
+        nodes = self.graph.consumers(pattern.outputs[0])
+        return [self._of_node[node.name] for node in nodes if node.name in self._of_node]
+
+    def _with_constant(self, pattern: patterns.Pattern) -> bool:
+        """Return whether a node is a sum or product by a constant, in integers."""
+        return pattern.kind == ARITHMETIC and len(pattern.inputs) < len(pattern.node.input)
+
+    def _reads_codes(self, pattern: patterns.Pattern) -> bool:
+        """Return whether an integer kernel makes what a node reads."""
+        before = self._made_by.get(pattern.inputs[0])
+        while before is not None and before.kind == ACTIVATION and before.op in self.scheme.fuses:
+            before = self._made_by.get(before.inputs[0])
+        return before is not None and before.kind in (COMPUTE, ARITHMETIC, POOL, JOIN, KEEP_SCALE)
 
     def _gaining(self) -> set[str]:
         """Return the tensors for which int8 pays: their values reach a quantized weighted sum in it."""
@@ -278,6 +299,9 @@ class _Placer:
             self.active += ready
             waiting = [item for item in waiting if item not in ready]
             changed = bool(ready)
+        for item in self.active:
+            if self.scheme.skips_slow_kernels and slow_pool(self.graph, item.node):
+                item.rule = LAST_POOL
 
     def _carries(self, item: patterns.Pattern) -> bool:
         source, results = item.inputs[0], self._inner(item.outputs)
@@ -291,22 +315,6 @@ class _Placer:
     def _inner(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name not in self.graph.outputs]
 
-    def groups(self, order: list[str]) -> dict[str, str]:
-        """Return for each tensor that shares a range the first of its group by `order`."""
-        group_of: dict[str, set[str]] = {}
-        for pattern in self.active:
-            members = {name for name in (*pattern.inputs, *pattern.outputs) if name in self.wanted}
-            merged = members.union(*(group_of.get(name, set()) for name in members))
-            group_of.update(dict.fromkeys(merged, merged))
-        first: dict[int, str] = {}
-        shares = {}
-        for name in order:
-            if name in group_of:
-                root = first.setdefault(id(group_of[name]), name)
-                if root != name:
-                    shares[name] = root
-        return shares
-
     def pooled(self) -> dict[str, str]:
         """Return the output of each pooling whose output and input are quantized, and that input."""
         return {
@@ -317,14 +325,10 @@ class _Placer:
 
     def floors(self, shares: Mapping[str, str]) -> dict[str, float]:
         """Return for what only an activation reads the value below which that gives all but zero."""
+        if self.scheme.symmetric:
+            return {}
         grouped = {*shares, *shares.values()}
-        return {
-            item.inputs[0]: _FLOORS[item.op]
-            for item in self.patterns
-            if item.kind == ACTIVATION and item.op in _FLOORS and not self.scheme.symmetric
-            if item.inputs[0] in self.wanted - grouped and item.inputs[0] not in self.graph.outputs
-            if all(reader in item.parts for reader in self.graph.consumers(item.inputs[0]))
-        }
+        return floors(self.graph, self.patterns, self.wanted - grouped.union(self.graph.outputs))
 
     def sharing(self) -> Iterator[Sharing]:
         """Yield the nodes by which tensors share a scale."""

@@ -23,7 +23,7 @@ from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement, place
 from edgecnn.quantize.placement.shared_scales import place_by_ranges
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import SCHEMES, Scheme
+from edgecnn.schemes import SCHEMES, Scheme
 
 _HINT = "quantize the float model that it was made from"
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -209,6 +209,13 @@ class _Reader:
         if not self.graph.is_constant(node.input[0]):
             raise _foreign(f"{node.name or node.op_type} reads {node.input[0]!r}, which nothing quantizes")
         scale, zero = self._constants(node)
+        if (
+            zero.dtype == np.uint8
+            and not scale.ndim
+            and is_ours(node.name, f"{self.graph.consumers(node.output[0])[0].name}/constant/dequantize")
+        ):
+            self.stored[node.output[0]] = node
+            return
         if scale.ndim != 1:
             raise _foreign(f"the weights {node.input[0]!r} have one scale for all channels")
         if zero.any():
@@ -221,8 +228,14 @@ class _Reader:
         """Store the weight or bias of a node as float32; return its name. Keeps the integers of a weight."""
         stored = self.stored[node.input[position]]
         kind = {1: "weight", 2: "bias"}.get(position)
+        if node.op_type in ("Add", "Mul"):
+            kind = "constant"
         if kind is None or not is_ours(stored.name, f"{node.name}/{kind}/dequantize"):
             raise _foreign(f"its constants have other names: {node.name!r} reads {stored.name!r}")
+        if kind == "constant":
+            codes, step, zero = (self.graph.constant(name) for name in stored.input)
+            value = (codes.astype(np.float32) - zero.astype(np.float32)) * step
+            return self._editor.add_constant(f"{node.name}/{kind}", value)
         values, scale = (self.graph.constant(name) for name in stored.input[:2])
         axis = WeightedLayer(node, values.shape).output_axis if kind == "weight" else 0
         if kind == "weight":

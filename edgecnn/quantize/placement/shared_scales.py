@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from edgecnn.quantize.graph.index import Graph
 from edgecnn.quantize.placement.place import Placement, Sharing, place
 from edgecnn.quantize.ranges.range_methods import NO_WIDTH, Range
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 #: By how much the ranges of tensors that share a scale may differ: the narrowest then has 4 bits less.
 LARGEST_RATIO = 16

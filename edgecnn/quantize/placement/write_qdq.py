@@ -20,7 +20,7 @@ from edgecnn.quantize.placement.integer_weights import (
 )
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
-from edgecnn.targets import CLIPS, Scheme
+from edgecnn.schemes import CLIPS, Scheme
 
 #: Whose weights ONNX Runtime's WeightBiasQuantization rounds.
 _ROUNDED = ("Conv", "ConvTranspose", "Gemm")
@@ -63,6 +63,10 @@ def insert(
     for node in writer.graph.nodes:
         if node.name in computed:
             nodes += writer.weights(node)
+        elif node.name in placement.constants:
+            nodes.append(writer.constant(node, placement.constants[node.name]))
+        elif node.name in placement.aside:
+            nodes += writer.aside(node)
         elif writer.would_be_rounded(node):
             nodes += writer.shield(node)
         node.input[:] = [writer.read(node, name) for name in node.input]
@@ -159,6 +163,26 @@ class _Writer:
         shielded, name = self._shielded[node.name], f"{node.name}/input/dequantize"
         return [self._node("DequantizeLinear", inputs, shielded, name, axis=1)]
 
+    def aside(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Let a node that only moves values do so in float: by its integer kernel both scales are the same.
+
+        So what it reads has a scale of the next larger number.
+        """
+        source = node.input[0]
+        if source not in self._codes:
+            return []
+        scale, zero = self._scales[source]
+        read = self._shielded[node.name] = self._tensors.fresh(f"{node.name}/input_dequantized")
+        constants = [
+            self._constant(f"{node.name}/input_scale", np.nextafter(scale, np.float32(np.inf))),
+            self._constant(f"{node.name}/input_zero", zero),
+        ]
+        return [
+            self._node(
+                "DequantizeLinear", [self._codes[source], *constants], read, f"{node.name}/input/dequantize"
+            )
+        ]
+
     def weights(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Turn a node's weight, and its bias if the scheme says so, into integers and DequantizeLinears."""
         weight, layer = self.graph.constant(node.input[1]), view_of(self.graph, node)
@@ -172,15 +196,25 @@ class _Writer:
             # Whatever the scheme: ONNX Runtime makes an int32 of a float bias, too, and does not look
             # whether it fits.
             quantized = make_room_for_bias(quantized, bias, input_scale)
-        nodes = [
-            self._stored(
-                node, 1, quantized.values, quantized.scale, np.zeros(quantized.scale.shape, np.int8), axis
-            )
-        ]
+        zero = np.zeros(quantized.scale.shape, np.int8)
+        nodes = [self._stored(node, 1, quantized.values, quantized.scale, zero, axis, "weight")]
         if bias is not None and self.scheme.quantize_bias:
             values, scale = quantize_bias(bias, input_scale, quantized.scale)
-            nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0))
+            nodes.append(self._stored(node, 2, values, scale, np.zeros(scale.shape, np.int32), 0, "bias"))
         return nodes
+
+    def constant(self, node: onnx.NodeProto, name: str) -> onnx.NodeProto:
+        """Turn the constant of a sum or a product into codes of the scheme's activations, with one scale."""
+        value = self.graph.constant(name)
+        low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
+        if value.size == 1:  # a code of one step is exact
+            scale, zero = np.float32(high - low), np.array(int(low < 0), self.scheme.activation)
+        else:
+            scale, zero = scale_and_zero(low, high, self.scheme)
+        limits = np.iinfo(zero.dtype)
+        codes = np.clip(np.rint(value / scale) + zero, limits.min, limits.max).astype(zero.dtype)
+        position = list(node.input).index(name)
+        return self._stored(node, position, codes, np.array(scale), zero, None, "constant")
 
     def _bias(self, node: onnx.NodeProto, channels: int) -> npt.NDArray[np.float32] | None:
         """Return a constant bias of one value per channel; None if the node has no such bias."""
@@ -196,10 +230,11 @@ class _Writer:
         values: npt.NDArray[np.integer],
         scale: npt.NDArray[np.float32],
         zero: npt.NDArray[np.integer],
-        axis: int,
+        axis: int | None,
+        what: str,
     ) -> onnx.NodeProto:
         # Named by the reading node: two nodes may read one weight and scale its bias differently.
-        tensor = f"{node.name}/{'weight' if position == 1 else 'bias'}"
+        tensor = f"{node.name}/{what}"
         inputs = [
             self._constant(f"{tensor}_quantized", values),
             self._constant(f"{tensor}_scale", scale),

@@ -11,7 +11,7 @@ from edgecnn.errors import UnknownNameError
 from edgecnn.quantize.ranges import entropy
 from edgecnn.quantize.ranges.observers import Observer
 from edgecnn.registry import suggest
-from edgecnn.targets import SCHEMES
+from edgecnn.schemes import SCHEMES
 
 #: Low and high end of a range; zero lies inside, so that padding and ReLU's zeros are exact.
 Range = tuple[float, float]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
-#: Added to the moments' diagonal, relative to its mean: a direction that no image has shown is not free.
-_DAMPING = 0.01
-_DESCENT_DAMPING = 1e-4
+#: Added to the moments' diagonal, relative to its mean: a direction that no image has shown is not free, and
+#: in one that few rows have shown, what they say holds for other images in part only.
+_DAMPING = 0.05
 #: Weights between two updates of all those that follow.
 _BLOCK = 64
 #: The same where rows are given: each update then solves equations in the rows.
@@ -34,7 +34,7 @@ def round_weights(target: Array, square: npt.NDArray[np.floating], limit: int = 
     relative = (square / mean).astype(np.float32, copy=False)
     wanted = target.astype(np.float32)
     steps = _feed_back(wanted, relative, limit)
-    _damp(relative, _DESCENT_DAMPING)
+    _damp(relative, _DAMPING)
     return _descend(steps, wanted, relative, limit).astype(np.float64)
 
 
@@ -172,8 +172,8 @@ def _descend_by_rows(steps: Single, target: Single, rows: Single, limit: int) ->
             those = rows[:, :, part]
             turned = those.transpose(0, 2, 1)
             square = turned @ those
-            _damp(square, _DESCENT_DAMPING)
-            away = np.float32(_DESCENT_DAMPING) * (steps[:, :, part] - target[:, :, part])
+            _damp(square, _DAMPING)
+            away = np.float32(_DAMPING) * (steps[:, :, part] - target[:, :, part])
             diagonal = np.einsum("gkk->gk", square)
             moved = _descend_block(steps[:, :, part], residual @ those + away, square, diagonal, limit)
             if moved.any():

@@ -24,7 +24,7 @@ from edgecnn.quantize.placement.integer_weights import QuantizedWeight
 from edgecnn.quantize.placement.place import Placement
 from edgecnn.quantize.ranges.range_methods import Range
 from edgecnn.quantize.repair.kept_tensors import Buffers, Kept
-from edgecnn.targets import Scheme
+from edgecnn.schemes import Scheme
 
 Array = npt.NDArray[np.float32]
 #: Images that go through a piece of a network at a time, and their pixels: few, so that its own tensors stay

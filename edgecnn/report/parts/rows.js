@@ -41,10 +41,13 @@ const ACROSS = [
 
 // More is better on the axis upwards. Accuracies on different images cannot be compared: each data set is an axis.
 const dataSets = [...new Set(rows.flatMap((row) => Object.keys(row.accuracy)))];
+const metrics = [...new Set(rows.flatMap((row) => Object.values(row.accuracy).flatMap(({ metric }) => metric?.name ?? [])))];
+const share = (row, name, metric) => (row.accuracy[name]?.metric?.name === metric ? row.accuracy[name].metric.share : null);
 const UPWARDS = [
   ...dataSets.flatMap((name) => [
     { name: `top-1 on ${name}`, of: (row) => row.accuracy[name]?.top1 ?? null },
     { name: `top-5 on ${name}`, of: (row) => row.accuracy[name]?.top5 ?? null },
+    ...metrics.map((metric) => ({ name: `${metric} on ${name}`, of: (row) => share(row, name, metric) })),
   ]),
   { name: "agreement with the network it was made from", of: (row) => row.agreement },
 ].filter((axis) => rows.some((row) => known(axis.of(row))));

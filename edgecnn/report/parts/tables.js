@@ -15,7 +15,7 @@ function figures(row) {
     ["parameters", known(row.file.params) && format.amount(row.file.params)],
     ["agreement", known(row.agreement) && format.percent(row.agreement)],
     ["signal to noise", known(row.sqnr_db) && `${digits(row.sqnr_db)} dB${row.against ? ` to ${row.against}` : ""}`],
-    ...Object.entries(row.accuracy).map(([name, found]) => [`top-1 on ${name}`, accuracyText(row, found)]),
+    ...Object.entries(row.accuracy).map(([name, found]) => [`${found.metric?.name ?? "top-1"} on ${name}`, accuracyText(row, found)]),
     ["weights", row.file.weights],
     ["machine", `${row.host}, ${row.device ?? "unknown device"}`],
     ["measured", format.time(row.time)],
@@ -26,7 +26,7 @@ function figures(row) {
 function accuracyText(row, found) {
   const interval = found.interval ? ` (${found.interval.map(format.percent).join(" to ")})` : "";
   const other = found.sha256 === row.file.sha256 ? "" : `, of ${found.file}, which it was compiled from`;
-  return `${format.percent(found.top1)}${interval}, ${found.n} images${other}`;
+  return `${format.percent(found.metric?.share ?? found.top1)}${interval}, ${found.n} images${other}`;
 }
 
 const COLUMNS = [

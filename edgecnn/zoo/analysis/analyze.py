@@ -25,14 +25,19 @@ from edgecnn.zoo.create import build
 
 
 def study(
-    name: str, *, alpha: float = 1.0, resolution: SizeLike | None = None, phi: float | None = None
+    name: str,
+    *,
+    alpha: float = 1.0,
+    resolution: SizeLike | None = None,
+    phi: float | None = None,
+    backbone: str | None = None,
 ) -> Study:
     """Analyse a network of the catalogue at a width, a resolution and, where it has one, a compound scale.
 
     It is built on torch's meta device: its weights are never drawn. Raises UnknownNameError, and
     InvalidValueError for an alpha or a resolution that it cannot have.
     """
-    row = architecture(name, phi)
+    row = architecture(name, phi, backbone)
     size = row.size if resolution is None else Size.of(resolution)
     try:
         with torch.device("meta"):

@@ -30,5 +30,5 @@ def test_a_pruned_network_exports(name):
     settle(pruned, images)
     with torch.no_grad():
         reference = pruned(images).numpy()
-    model = simplify(trace(pruned, images, opset=18, batch=None))
+    model = simplify(trace(pruned, images, opset=18, batch=len(images)))
     assert compare(reference, logits(model, images.numpy()), "the pruned graph").sqnr_db > 60

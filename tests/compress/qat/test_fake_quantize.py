@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from edgecnn.compress.qat.fake_quantize import ActivationQuantizer, BiasQuantizer, WeightQuantizer
 from edgecnn.quantize.placement import write_qdq
 from edgecnn.quantize.placement.integer_weights import quantize_bias, quantize_weight
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 
 LIMITS = {"portable": (-128, 127), "cpu": (0, 255)}
 

@@ -30,7 +30,7 @@ def test_a_network_of_the_zoo_computes_the_same(name):
     channels = 1 if name.startswith("lenet") else 3
     network = zoo.create(name, alpha=0.25, resolution=size, num_classes=10, in_channels=channels)
     images = torch.from_numpy(np.random.default_rng(0).standard_normal((3, channels, size, size), np.float32))
-    model = simplify(trace(network, images, opset=18, batch=None))
+    model = simplify(trace(network, images, opset=18, batch=len(images)))
     module = GraphModule(model)
     given = module(images)
     wanted = logits(model, images.numpy())

@@ -24,11 +24,13 @@ from edgecnn.quantize.graph.simplify import simplify
 from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reference import logits
-from edgecnn.targets import CPU, PORTABLE
+from edgecnn.schemes import CPU, PORTABLE
 from edgecnn.tasks.compare import compare
 
 #: Name: width.
 NETWORKS = {"lenet5": 1.0, "mobilenet_v1": 0.25, "resnet18": 0.125}
+#: Epochs: of the one whose accuracy is looked at, and of the others.
+ACCURATE, EPOCHS = "resnet18", (3, 1)
 SCHEMES = pytest.mark.parametrize("scheme", [PORTABLE, CPU], ids=lambda scheme: scheme.name)
 
 
@@ -70,7 +72,8 @@ def graphs(data):
     made = {}
     for name, alpha in NETWORKS.items():
         network = zoo.create(name, alpha=alpha, in_channels=1, num_classes=10, resolution=32)
-        fit(network, images, labels, [{"params": network.parameters(), "lr": 1e-2 if alpha < 1 else 3e-3}], 3)
+        groups = [{"params": network.parameters(), "lr": 1e-2 if alpha < 1 else 3e-3}]
+        fit(network, images, labels, groups, EPOCHS[name != ACCURATE])
         made[name] = simplify(trace(network, images[:2], opset=18, batch=None))
     return made
 
@@ -170,7 +173,7 @@ def spread(model: onnx.ModelProto) -> onnx.ModelProto:
 @SCHEMES
 def test_training_repairs_what_rounding_to_nearest_broke(scheme, graphs, data):
     images, labels, checks, classes = data
-    float_model = spread(graphs["resnet18"])
+    float_model = spread(graphs[ACCURATE])
     start = Quantizer(float_model, lambda: [images[:64].numpy()], scheme)(PLAIN)
     module = QuantizedModule(start)
     fit(module, images, labels, groups_of(module), 2)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgecnn.compress.losses import Supervised
+from edgecnn.compress.train.lesson import ClassLesson
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
 from edgecnn.data.loader import Loader
@@ -29,7 +30,7 @@ def train(path: str) -> None:
         Supervised(),
         Loader(digits.train, grey, 32),
         Loader(digits.validation, grey, 32, shuffle=False, drop_last=False),
-        10,
+        ClassLesson(10, options.label_smoothing),
         options,
         (Stage("train", 3, 0.01),),
     )

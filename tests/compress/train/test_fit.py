@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgecnn.compress.losses import Supervised, cross_entropy, one_hot
+from edgecnn.compress.train.lesson import ClassLesson
 from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.compress.train.resume_state import TrainingState
 from edgecnn.compress.train.train_options import TrainOptions
@@ -39,7 +40,7 @@ def task(net: nn.Module, options: TrainOptions = OPTIONS, state=None, **changes)
         "objective": Supervised(),
         "train": Loader(DIGITS.train, GREY, options.batch, seed=options.seed),
         "validation": Loader(DIGITS.test, GREY, 64, shuffle=False, drop_last=False),
-        "classes": 10,
+        "lesson": ClassLesson(10, options.label_smoothing),
         "options": options,
         "stages": (Stage("train", options.epochs, options.learning_rate(fine_tuning=False)),),
         "state_file": state,

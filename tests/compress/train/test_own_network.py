@@ -115,7 +115,7 @@ def test_a_tensor_on_another_device_has_a_hint(tmp_path, monkeypatch):
 def test_what_needs_scores_of_classes_says_so(trained, tmp_path):
     done, reference, data = trained
     with pytest.raises(edgecnn.InvalidValueError, match="gives losses in training"):
-        FromTeacher(DistillOptions("unread.onnx")).objective(done.network, None, None)
+        FromTeacher(DistillOptions("unread.onnx")).objective(done.network, None, None, None)
     with pytest.raises(edgecnn.InvalidValueError, match="gives no scores of classes"):
         edgecnn.distill_model(
             "lenet5", done.path, tmp_path / "m.safetensors", teacher_code=reference, data=str(data), **QUICK

@@ -1,0 +1,1 @@
+"""What detectors and segmenters minimise: a file for each loss."""
