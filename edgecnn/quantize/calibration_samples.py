@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgecnn.artifact import TensorSpec
+from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.data.calibration_images import ImageSource, Tally
 from edgecnn.data.folder import CHECK_SHARE, MIN_IMAGES
 from edgecnn.data.sample_files import list_samples, read_samples
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
+from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, of_images
 
 Array = npt.NDArray[Any]
@@ -170,6 +172,15 @@ class FileSamples:
     def recorded(self) -> dict[str, Any]:
         """Return the number of files that have calibrated, and a hash of them."""
         return self.tally.to_json()
+
+
+def described_size(known: Manifest | None, inputs: Sequence[TensorSpec]) -> Size | None:
+    """Return the size of images that a manifest says for a file which leaves it open; else None."""
+    images = [spec for spec in inputs if len(spec.shape) == 4]
+    open_ended = any(isinstance(size, str) or size < 1 for spec in images for size in spec.shape[1:])
+    if known is None or known.preprocessing is None or not open_ended:
+        return None
+    return Preprocessing.from_json(known.preprocessing).size
 
 
 def given_shapes(

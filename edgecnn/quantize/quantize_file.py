@@ -18,8 +18,8 @@ from edgecnn.data.sample_files import holds_samples
 from edgecnn.errors import EngineError, InvalidValueError
 from edgecnn.parity import demand
 from edgecnn.progress import Progress, silent
-from edgecnn.quantize import accuracy_floor, assumed_preprocessing, finite_outputs
-from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource, given_shapes
+from edgecnn.quantize import accuracy_floor, assumed_preprocessing, calibration_samples, finite_outputs
+from edgecnn.quantize.calibration_samples import FileSamples, ImageSamples, SampleSource
 from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
@@ -42,7 +42,7 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given, task_of_network
-from edgecnn.quantize.said_preparation import ASSUMED, Said, described_size, said_preparation
+from edgecnn.quantize.said_preparation import ASSUMED, Said, said_preparation
 from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -133,8 +133,10 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
     constants = {**(known.constants if known else {}), **request.inputs.constants}
-    sizes = given_shapes(input_specs(given.model), constants, samples)
-    model = prepare(given.model, request.preparation.size or described_size(known, given.model), sizes)
+    sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
+    described = calibration_samples.described_size(known, input_specs(given.model))
+    size = request.preparation.size or described
+    model = prepare(given.model, size, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -161,7 +163,9 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     kept = keep(given.model, model, sizes, checks)
     notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    manifest = kept.described(replace(manifest, constants=constants, layers=layer_table.layers(model)), model)
+    # Of a size that was left open the manifest knows no more than the file.
+    manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
+    manifest = kept.described(replace(manifest, constants=constants), model)
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)
     size = said.preprocessing.size if said else None

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnx
-
 from edgecnn.artifact import Manifest, TensorSpec
 from edgecnn.errors import InvalidValueError
-from edgecnn.image_size import Size
 from edgecnn.quantize import assumed_preprocessing
-from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.graph.own_preparation import OwnPreparation
 from edgecnn.quantize.quantize_request import QuantizeRequest
 from edgecnn.runtime.preprocessing import Preprocessing
@@ -26,15 +22,6 @@ class Said:
 
     preprocessing: Preprocessing
     by: str
-
-
-def described_size(known: Manifest | None, model: onnx.ModelProto) -> Size | None:
-    """Return the size of the images that a manifest says for a file which leaves it open; else None."""
-    inputs = [spec for spec in input_specs(model) if len(spec.shape) == 4]
-    open_ended = any(isinstance(size, str) for spec in inputs for size in spec.shape[1:])
-    if known is None or known.preprocessing is None or not open_ended:
-        return None
-    return Preprocessing.from_json(known.preprocessing).size
 
 
 def said_preparation(

@@ -34,5 +34,5 @@ class DescribeRequest(Request):
         if not (self.preparation.says or self.inputs.input) and said == (None, None, None):
             raise InvalidValueError(
                 "nothing is said of the file",
-                hint="`prepare` imagenet, `mean` and `std`, `labels` FILE, `input` NAME=VALUE, `decoder` NAME",
+                hint="`prepare` NAME, `mean` and `std`, `labels` FILE, `input` NAME=VALUE, or `decoder` NAME",
             )

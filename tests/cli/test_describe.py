@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+from like_foreign import LIKE
 from PIL import Image
 from program import run_here
 from small_classifier import classifier
@@ -80,6 +81,15 @@ def test_a_described_file_is_quantized_without_assuming(foreign, tmp_path):
     )
     assert done.returncode == 0 and "does not say" not in done.stderr
     assert read_manifest(tmp_path / "q.onnx").preprocessing["mean"] == [0.5] * 3
+
+
+def test_the_size_that_is_described_is_that_of_a_file_which_leaves_it_open(tmp_path):
+    path = LIKE["everything -1"].save(tmp_path / "open.onnx")
+    edgecnn.describe_model(path, size="48x64", pixels=1, fit="stretch")
+    made = ("quantize", str(path), "-o", str(tmp_path / "q.onnx"), "--effort", "fast", "--calib-images", "4")
+    done = run_here(*made, "--force")
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(tmp_path / "q.onnx").inputs[0].shape[2:] == (48, 64)
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,8 @@ class _Placer:
         if scheme.skips_slow_kernels:
             leave_float(self.patterns)
         for pattern in self.patterns:
-            computes = pattern.kind in (COMPUTE, ARITHMETIC, POOL)
-            if computes and pattern.op in scheme.needs_output and self._is_parted_apart(pattern):
+            whole = pattern.kind in (COMPUTE, ARITHMETIC, POOL) and pattern.op in scheme.needs_output
+            if whole and self._is_parted_apart(pattern):
                 pattern.kind, pattern.rule = FLOAT, PARTS_APART
         for pattern in self.patterns:
             if self._with_constant(pattern) and not self._reads_codes(pattern):
@@ -180,21 +180,16 @@ class _Placer:
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
-                far = pattern.node.name in apart
-                rule = FAR_APART if far else f"no int8 after it: {pattern.op}"
+                rule = FAR_APART if pattern.node.name in apart else f"no int8 after it: {pattern.op}"
                 pattern.kind, pattern.rule = POINTWISE if self._with_constant(pattern) else FLOAT, rule
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
 
     def _is_parted_apart(self, pattern: patterns.Pattern) -> bool:
         """Return whether a node's output, or what fuses into it, is parted into ranges that are far apart."""
-        readers = self._readers(pattern)
-        for item in [item for item in readers if item.kind == ACTIVATION and item.op in self.scheme.fuses]:
-            readers += self._readers(item)
+        readers = [r for n in self.graph.consumers(pattern.outputs[0]) if (r := self._of_node.get(n.name))]
+        if len(readers) == 1 and readers[0].kind == ACTIVATION and readers[0].op in self.scheme.fuses:
+            return self._is_parted_apart(readers[0])
         return any((item.kind, item.rule) == (FLOAT, FAR_APART) and item.op != "Concat" for item in readers)
-
-    def _readers(self, pattern: patterns.Pattern) -> list[patterns.Pattern]:
-        nodes = self.graph.consumers(pattern.outputs[0])
-        return [self._of_node[node.name] for node in nodes if node.name in self._of_node]
 
     def _with_constant(self, pattern: patterns.Pattern) -> bool:
         """Return whether a node is a sum or product by a constant, in integers."""
@@ -349,8 +344,7 @@ class _Placer:
     def left_float(self) -> Iterator[tuple[str, str]]:
         """Yield the nodes that stay float, and their rules."""
         for pattern in self.patterns:
-            rule = pattern.rule
-            if self._activations.get(id(pattern)) == _ALONE:
-                rule = f"no int8 form: {pattern.op}"
+            alone = self._activations.get(id(pattern)) == _ALONE
+            rule = f"no int8 form: {pattern.op}" if alone else pattern.rule
             if rule:
                 yield from ((part.name, rule) for part in pattern.parts)
