@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.compress.class_scores import class_loss, demand_trainable, gives_scores
 from edgecnn.compress import class_scores
+from edgecnn.compress.class_scores import class_loss, demand_trainable, gives_scores
 from edgecnn.compress.heads.detectors import detector_loss
 from edgecnn.compress.heads.pixels import PixelLoss
 from edgecnn.compress.input_batch import InputBatch, to_device
