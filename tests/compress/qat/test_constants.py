@@ -25,4 +25,5 @@ def test_the_network_in_training_computes_what_the_file_does_and_gives_it_back(o
         outputs = network(torch.from_numpy(images())).numpy()
     assert decibels(run(quantized.model, images()), outputs) > 50
     again = network.to_quantized().model
-    assert decibels(run(quantized.model, images()), run(again, images())) > 40  # a floor may move a scale by a thousandth
+    # A floor may move a scale by a thousandth.
+    assert decibels(run(quantized.model, images()), run(again, images())) > 40
