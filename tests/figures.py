@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
-
 #: Pixels that boxes of texts may share: the boxes are a little larger than the letters.
 _SLACK = 1.5
 
 
 def texts(figure):
     """Return every text that is seen, after a layout."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
     FigureCanvasAgg(figure).draw()
     unseen = {label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in _beyond(axis)}
     return [

@@ -41,6 +41,8 @@ class Quantized:
     chosen: ChosenNodes = field(default_factory=ChosenNodes)
     #: Layers for whose full repair there was no time.
     out_of_time: Sequence[str] = ()
+    #: Images that repaired, where there was no time for all.
+    fewer_images: int | None = None
     #: Images that calibrated, and whether there was no time for all.
     calibrated: int = 0
     cut_short: bool = False
@@ -48,7 +50,7 @@ class Quantized:
     @property
     def stopped(self) -> bool:
         """Whether anything was left out for want of time."""
-        return bool(self.out_of_time) or self.cut_short
+        return bool(self.out_of_time) or self.cut_short or self.fewer_images is not None
 
     @property
     def float_nodes(self) -> dict[str, str]:

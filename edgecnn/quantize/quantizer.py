@@ -158,6 +158,7 @@ class Quantizer:
             ranges=found,
             weights=repaired.weights,
             out_of_time=repaired.out_of_time,
+            fewer_images=repaired.fewer_images,
             calibrated=self._calibrated_images,
             cut_short=self._cut_short,
             int8_mac_share=share / max(1, sum(self.macs.values())),

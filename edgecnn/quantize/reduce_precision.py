@@ -127,6 +127,8 @@ def _of_time(outcome: Outcome, how: Reduction) -> list[str]:
     if quantized.cut_short:
         total = "" if how.images is None else f" of {how.images}"
         said += f"; {quantized.calibrated}{total} images calibrated"
+    if quantized.fewer_images is not None:
+        said += f"; {quantized.fewer_images} images repaired"
     if missed := len(quantized.out_of_time):
         said += f"; {missed} layers more would have been repaired"
     why = "what is done within a time depends on the clock, so that the same seed may give another file"

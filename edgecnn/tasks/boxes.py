@@ -99,26 +99,28 @@ def suppress(
     scores: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
     iou: float,
+    limit: int | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the rows of n boxes that none of a higher score and the same class overlaps by more than `iou`.
 
+    At most `limit` of them, which is sooner done.
     Corners are (n, 4), scores and classes (n,); the rows, best first, are those of torchvision's batched_nms.
     """
     order = np.argsort(-scores, kind="stable")
     order = order[np.argsort(classes[order], kind="stable")]
     ends = np.flatnonzero(np.diff(classes[order])) + 1
-    kept = [_best_of_class(corners, rows, iou) for rows in np.split(order, ends)]
+    kept = [_best_of_class(corners, rows, iou, limit) for rows in np.split(order, ends)]
     rows = np.concatenate(kept) if kept else np.empty(0, np.int64)
     rows = np.sort(rows)
-    return np.asarray(rows[np.argsort(-scores[rows], kind="stable")], np.int64)
+    return np.asarray(rows[np.argsort(-scores[rows], kind="stable")][:limit], np.int64)
 
 
 def _best_of_class(
-    corners: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], iou: float
+    corners: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], iou: float, limit: int | None
 ) -> npt.NDArray[np.int64]:
     """Return those of the rows, best first, that no better one overlaps."""
-    kept = []
-    while len(rows):
+    kept: list[np.int64] = []
+    while len(rows) and (limit is None or len(kept) < limit):
         best, rows = rows[0], rows[1:]
         kept.append(best)
         rows = rows[overlap(corners[best, None], corners[rows])[0] <= iou]

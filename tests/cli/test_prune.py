@@ -8,7 +8,7 @@ from program import run_here as run
 
 from edgecnn.artifact import read_manifest
 from edgecnn.compress.prune.sparsity import is_2_4
-from edgecnn.compress.train.training_loop import evaluate
+from edgecnn.compress.train.network_accuracy import evaluate
 from edgecnn.data.loader import Loader
 from edgecnn.data.open_dataset import open_dataset
 from edgecnn.runtime.preprocessing import Preprocessing

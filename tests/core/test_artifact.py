@@ -19,6 +19,15 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/manifest.schema.json").re
 MANIFEST = Manifest(
     inputs=(TensorSpec("input", ("batch", 3, 224, 224), "float32", "NCHW"),),
     outputs=(TensorSpec("logits", ("batch", 2), "float32", "NC"),),
+    task="detection",
+    decoder={
+        "name": "ssd",
+        "score": 0.01,
+        "iou": 0.45,
+        "limit": 200,
+        "strides": [16, 32],
+        "ratios": [[2], [2]],
+    },
     labels=("cat", "dog"),
     architecture="mobilenet_v1",
     layers={"stem": LayerRecord("Conv", 10, 3, 4, 5, "conv2d", ("input_scale",))},
@@ -29,6 +38,13 @@ MANIFEST = Manifest(
 
 def test_a_manifest_survives_a_round_trip():
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+def test_a_manifest_of_before_decoders_is_read():
+    values = json.loads(MANIFEST.to_json())
+    del values["decoder"]
+    assert Manifest.from_json(json.dumps(values)).decoder is None
+    jsonschema.validate(values, SCHEMA)
 
 
 def test_fields_of_a_later_version_survive_a_round_trip():

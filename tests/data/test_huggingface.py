@@ -12,14 +12,17 @@ from edgecnn.errors import DataError
 from edgecnn.runtime.image_files import open_image
 from edgecnn.runtime.preprocessing import Preprocessing
 
-datasets = pytest.importorskip("datasets")
+
+def library():
+    """The package, once a test needs it: it takes seconds to import."""
+    return pytest.importorskip("datasets")
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    datasets.disable_progress_bars()
+    monkeypatch.setattr(library().config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    monkeypatch.setattr(library().config, "HF_HUB_OFFLINE", True)
+    library().disable_progress_bars()
 
 
 def png(value, mode="RGB"):
@@ -31,17 +34,19 @@ def png(value, mode="RGB"):
 def save(folder, split, labels, image="img", label="kind", mode="RGB", extra=None):
     """Write a parquet file with one picture per label, whose brightness is its row."""
     folder.mkdir(exist_ok=True)
-    columns = {"id": datasets.Value("int64"), image: datasets.Image()}
+    columns = {"id": library().Value("int64"), image: library().Image()}
     rows = {
         "id": list(range(len(labels))),
         image: [{"bytes": png(row, mode), "path": None} for row in range(len(labels))],
     }
     if label:
-        columns[label], rows[label] = datasets.ClassLabel(names=["cat", "dog"]), labels
+        columns[label], rows[label] = library().ClassLabel(names=["cat", "dog"]), labels
     if extra:
-        columns[extra], rows[extra] = datasets.ClassLabel(names=["a", "b", "c"]), labels
-    features = datasets.Features(columns)
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+        columns[extra], rows[extra] = library().ClassLabel(names=["a", "b", "c"]), labels
+    features = library().Features(columns)
+    library().Dataset.from_dict(rows, features=features).to_parquet(
+        folder / f"{split}-00000-of-00001.parquet"
+    )
 
 
 @pytest.fixture
@@ -134,15 +139,15 @@ def objects(row):
 def save_boxes(folder, rows, more=()):
     folder.mkdir()
     fields = {
-        "bbox": datasets.Sequence(datasets.Value("float32")),
-        "category": datasets.ClassLabel(names=["cat", "dog"]),
+        "bbox": library().Sequence(library().Value("float32")),
+        "category": library().ClassLabel(names=["cat", "dog"]),
     }
-    features = datasets.Features({"image": datasets.Image(), "objects": datasets.Sequence(fields)})
+    features = library().Features({"image": library().Image(), "objects": library().Sequence(fields)})
     table = {
         "image": [{"bytes": png(row), "path": None} for row in range(rows)],
         "objects": [*map(objects, range(rows - len(more))), *more],
     }
-    datasets.Dataset.from_dict(table, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    library().Dataset.from_dict(table, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
     return folder
 
 
@@ -163,12 +168,12 @@ def test_boxes_are_cocos_in_a_column_of_objects(tmp_path):
 
 def test_masks_are_a_second_column_of_images(tmp_path):
     (tmp_path / "hub").mkdir()
-    features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
+    features = library().Features({"image": library().Image(), "mask": library().Image()})
     table = {
         "image": [{"bytes": png(row), "path": None} for row in range(20)],
         "mask": [{"bytes": png(row % 3, "L"), "path": None} for row in range(20)],
     }
-    made = datasets.Dataset.from_dict(table, features=features)
+    made = library().Dataset.from_dict(table, features=features)
     made.to_parquet(tmp_path / "hub" / "train-00000-of-00001.parquet")
     data = open_dataset(f"hf:{tmp_path / 'hub'}")
     assert data.task == "segmentation" and data.labels == ("0", "1", "2")

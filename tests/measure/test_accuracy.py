@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from table_engine import TableEngine, numbered
 
 from edgecnn.data.folder import LabelledImages
@@ -29,6 +27,8 @@ def accuracy(tmp_path_factory):
 
 @pytest.mark.parametrize(("k", "name"), [(1, "top1"), (5, "top5")])
 def test_top_k_is_that_of_scikit_learn(accuracy, k, name):
+    from sklearn.metrics import top_k_accuracy_score
+
     assert getattr(accuracy, name) == top_k_accuracy_score(LABELS, LOGITS, k=k)
 
 
@@ -38,16 +38,22 @@ def test_every_logit_is_kept_in_the_order_of_the_images(accuracy):
 
 
 def test_the_confusion_matrix_is_that_of_scikit_learn(accuracy):
+    from sklearn.metrics import confusion_matrix
+
     np.testing.assert_array_equal(accuracy.confusion, confusion_matrix(LABELS, LOGITS.argmax(1)))
 
 
 def test_the_likelihood_is_that_of_scikit_learn(accuracy):
+    from sklearn.metrics import log_loss
+
     probabilities = np.exp(LOGITS.astype(float)) / np.exp(LOGITS.astype(float)).sum(1, keepdims=True)
     assert accuracy.nll == pytest.approx(log_loss(LABELS, probabilities), rel=1e-9)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 5), (5, 5), (1, 2), (640, 898), (49999, 50000)])
 def test_the_interval_is_wilsons(right, n):
+    from scipy.stats import binomtest
+
     expected = binomtest(right, n).proportion_ci(method="wilson")
     assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-7)
 
@@ -150,6 +156,8 @@ def test_probabilities_are_averaged_over_networks(tmp_path):
     found = evaluate(engines[0], numbered(LABELS), ensemble=engines[1:], reference=reference)
     mean = (softmax(LOGITS) + softmax(other)) / 2
     np.testing.assert_allclose(np.exp(found.logits), mean, rtol=1e-6)
+    from sklearn.metrics import log_loss
+
     assert found.nll == pytest.approx(log_loss(LABELS, mean), rel=1e-6)
     assert found.agreement.reference_top1 == np.mean(LOGITS.argmax(1) == LABELS)
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import binomtest
 from table_engine import TableEngine, numbered
 
 from edgecnn.data.folder import LabelledImages
@@ -33,11 +32,15 @@ def test_images_are_counted_by_who_is_right(agreement):
 
 def test_the_share_of_same_answers_has_an_interval(agreement):
     assert agreement.parity.top1_agreement == np.mean(MODEL == REFERENCE)
+    from scipy.stats import binomtest
+
     expected = binomtest(int((MODEL == REFERENCE).sum()), len(LABELS)).proportion_ci(method="wilson")
     assert agreement.interval == pytest.approx((expected.low, expected.high), abs=1e-7)
 
 
 def test_the_p_value_is_that_of_the_exact_test(agreement):
+    from scipy.stats import binomtest
+
     assert agreement.p_value == pytest.approx(binomtest(1, 5).pvalue)
 
 

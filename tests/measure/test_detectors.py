@@ -58,6 +58,7 @@ def test_a_detector_is_measured_in_pixels_of_the_picture(made, tmp_path):
     )
     told = json.loads(json.dumps(found.to_json()))
     assert told["metric"]["unit"] == "points of mAP" and told["details"]["per_class"]
+    assert [item["share"] for item in told["worst"]] == [1.0] * 8
     details_plot.draw(found, tmp_path / "plot.png")
     assert Image.open(tmp_path / "plot.png").width > 500
 
@@ -153,5 +154,6 @@ def test_a_folder_of_boxes_is_evaluated_by_the_command(made, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "mAP50" in done.stdout and "red" in done.stdout
     assert "(the reference" in done.stdout and plot.is_file()
+    assert Image.open(plot.with_name("plot_changed.png")).width > 1000
     told = json.loads(run_here(*words, "--json").stdout)
     assert told["n"] == 8 and told["metric"]["name"] == "mAP" and told["agreement"]["parity"]["counted"] > 8

@@ -103,7 +103,7 @@ def test_what_no_time_is_left_for_is_rounded_to_nearest_and_said(tmp_path):
     model = model_of(stem(), head())
     made = written(model, tmp_path, effort="default", time=0.001, calib_images=40, force=True, yes=True)
     assert "stopped for time (1 s), though the least that there is to do took" in made.notes[-1]
-    assert "; 16 of 40 images calibrated; 3 layers more" in made.notes[-1]
+    assert "; 16 of 40 images calibrated; 8 images repaired; 3 layers more" in made.notes[-1]
     assert made.manifest.lineage[-1].parameters["count"] == 16
     result = made.to_json()
     assert result["quantization"]["time"] == {"seconds": 0.001, "stopped": True}

@@ -11,8 +11,7 @@ from edgecnn.quantize.effort_levels import Recipe
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.ranges import calibrate
-from edgecnn.quantize.repair import repair_network
-from edgecnn.quantize.repair.repair_cost import repair_cost, running_cost
+from edgecnn.quantize.repair import repair_cost, repair_network
 from edgecnn.quantize.repair.repair_layer import LayerRepair
 from edgecnn.quantize.time_budget import InTime, TimeBudget
 from edgecnn.schemes import CPU
@@ -29,7 +28,7 @@ class Machine:
         self.now, self.largest, self.images = 0.0, 0.0, 0
         self._slower = slower
         self._macs = Quantizer(model, list, CPU).macs
-        self._pace = IMAGE / running_cost(sum(self._macs.values()), 1)
+        self._pace = IMAGE / repair_cost.running_cost(sum(self._macs.values()), 1)
 
     def observe(self, model, tensors, batches, **more):
         def running():
@@ -49,8 +48,8 @@ class Machine:
     def repair(self, layer, full):
         images = len(layer.exact)
         positions = images * (SIDE // 2) ** 2 if layer.node.op_type == "Conv" else images
-        cost = repair_cost(layer.shape, positions)
-        running = running_cost(self._macs[layer.node.name], 3 * images)
+        cost = repair_cost.repair_cost(layer.shape, positions)
+        running = repair_cost.running_cost(self._macs[layer.node.name], 3 * images)
         seconds = self._slower * self._pace * ((cost.full if full else cost.cheap) + running)
         self.largest = max(self.largest, seconds)
         self.now += seconds
@@ -73,6 +72,8 @@ def quantized(model, monkeypatch):
 
     def made(seconds, slower=1.0):
         machine = Machine(model, slower)
+        # Three small layers stand for large ones, to which opening them is nothing.
+        monkeypatch.setattr(repair_cost, "_APIECE", 1e-3)
 
         class Repair(LayerRepair):
             def __call__(self, layer):
@@ -98,7 +99,7 @@ def test_where_there_is_time_for_everything_nothing_is_left_out(quantized):
     assert result.calibrated == IMAGES and not result.cut_short and not result.stopped
 
 
-@pytest.mark.parametrize("slower", [1.0, 1.5])
+@pytest.mark.parametrize("slower", [1.2, 2.0])
 def test_no_part_overruns_a_time_by_more_than_a_tenth_or_a_layer(quantized, slower):
     everything = quantized(1000.0, slower)[1].now
     calibrated = []

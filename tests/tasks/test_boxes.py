@@ -51,3 +51,4 @@ def test_what_stays_is_what_stays_in_torchvision(detectors, count, iou):
     classes = generator.integers(0, 4, count)
     expected = detectors.ops.batched_nms(*map(torch.from_numpy, (boxes, scores, classes)), iou)
     assert suppress(boxes, scores, classes, iou).tolist() == expected.tolist()
+    assert suppress(boxes, scores, classes, iou, 7).tolist() == expected[:7].tolist()

@@ -7,8 +7,8 @@ import pytest
 from detector_settings import FCOS, RETINANET, SSDLITE, of_torchvision
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.decoder_option import DECODER_NAMES
-from edgecnn.errors import ArtifactError
+from edgecnn.decoder_option import DECODER_NAMES, SETTING_NAMES, DecoderOption
+from edgecnn.errors import ArtifactError, InvalidValueError, UnknownNameError
 from edgecnn.image_size import Size
 from edgecnn.parity import Output
 from edgecnn.tasks import anchors
@@ -148,6 +148,32 @@ def test_rows_and_columns_of_yolo_are_the_same_boxes():
     columns = np.concatenate([rows[..., :4], rows[..., 4:5] * rows[..., 5:]], axis=2).transpose(0, 2, 1)
     (again,) = DECODERS.get("yolov8").decode(outputs(output0=columns), {"iou": 0.45}, SIZE)
     assert again.corners.tolist() == found.corners.tolist() and again.scores.tolist() == found.scores.tolist()
+
+
+def test_what_weights_prototypes_of_masks_is_no_class():
+    columns = np.zeros((1, 4 + 2 + 8, 3), np.float32)
+    columns[0, :, 0] = [50, 40, 20, 10, 0.2, 0.9, *[5] * 8]
+    given = outputs(output0=columns, output1=np.zeros((1, 8, 12, 12)))
+    (found,) = DECODERS.get("yolov8").decode(given, {}, SIZE)
+    assert found.classes.tolist() == [1] and len(found) == 1
+    ends = [
+        TensorSpec("output0", ("N", 14, 3), "float32", ""),
+        TensorSpec("output1", ("N", 8, 12, 12), "float32", ""),
+    ]
+    assert DECODERS.get("yolov8").columns(NetworkEnd(ends, SIZE)) == 2
+    rows = np.insert(columns.transpose(0, 2, 1), 4, 0.5, axis=2)
+    given[0] = Output("output0", rows)
+    (found,) = DECODERS.get("yolov5").decode(given, {}, SIZE)
+    assert found.classes.tolist() == [1] and found.scores[0] == np.float32(0.45)
+
+
+@pytest.mark.parametrize("name", ["yolov5", "yolov8"])
+def test_columns_that_hold_no_scores_are_not_taken_for_classes(name):
+    values = np.full((1, 20, 20), 0.5)
+    values[0, 10, 12] = values[0, 12, 10] = 212  # of a keypoint, in pixels
+    with pytest.raises(ArtifactError, match="scores of at most 1, and the network gives up to 212"):
+        DECODERS.get(name).decode(outputs(output0=values), {}, SIZE)
+    DECODERS.get(name).decode(outputs(output0=values), {"classes": [0, 1]}, SIZE)
 
 
 def test_boxes_that_come_without_overlap_are_taken_as_they_are():
@@ -301,5 +327,36 @@ def test_other_settings_than_the_networks_are_named():
         DECODERS.get("ssd").decode(given, {**SSDLITE, "strides": [8, 16, 32, 64, 128, 256]}, Size(120, 160))
 
 
-def test_the_option_knows_every_decoder():
+def test_the_option_knows_every_decoder_and_its_settings():
     assert list(DECODER_NAMES) == DECODERS.names()
+    assert {key for decoder in DECODERS for key in decoder.defaults} < set(SETTING_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("dbnet", {}),
+        ("yolov8 iou=0.45 classes=0,2 limit=9", {"iou": 0.45, "classes": [0, 2], "limit": 9}),
+        ("ssd ratios=[[2],[2,3]] clip=false", {"ratios": [[2], [2, 3]], "clip": False}),
+        ("yolov8 classes=[3]", {"classes": [3]}),
+    ],
+)
+def test_settings_follow_a_decoders_name(text, settings):
+    assert DecoderOption(decoder=text).settings == {"name": text.split()[0], **settings}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("yolo", "unknown decoder 'yolo'"),
+        ("", "unknown decoder ''"),
+        ("yolov8 iuo=1", "unknown setting of a decoder 'iuo'"),
+        *[
+            (f"yolov8 iou={value}", "gives no value")
+            for value in ("", "a", "NaN", "1e999", '"x"', "[]", "1,,2", "[" * 999)
+        ],
+    ],
+)
+def test_settings_that_are_none_are_named(text, said):
+    with pytest.raises((UnknownNameError, InvalidValueError), match=said):
+        DecoderOption(decoder=text)

@@ -69,13 +69,17 @@ def command(
 def _draw(done: Evaluated, plots: list[Path]) -> None:
     """Draw the plots that are asked for: of answers, and of images whose answer changed."""
     from edgecnn.data.folder import LabelledImages
-    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet, details_plot
+    from edgecnn.measure.accuracy import accuracy_plot, contact_sheet, details_plot, worst_sheet
     from edgecnn.measure.accuracy.evaluate import Accuracy
 
     if not plots:
         return
     if not isinstance(done.accuracy, Accuracy):
         details_plot.draw(done.accuracy, plots[0])
+        if len(plots) == 2 and isinstance(done.dataset, LabelledImages):
+            found = done.accuracy
+            title = f"{found.path.name}: the images of which it keeps least of {done.request.reference}"
+            worst_sheet.draw(found.worst, done.engine, done.dataset.images, title, plots[1])
         return
     if not isinstance(done.dataset, LabelledImages):
         raise InvalidValueError("--plot draws what is said of images", hint="leave it out")
@@ -121,7 +125,7 @@ def _print_outputs(measured: MeasuredOutputs, plots: list[Path], per_class: bool
         facts += common.parity_facts(measured.parity.to_json(), str(measured.reference))
     facts.append(("data", f"{measured.n} of {measured.data}, {len(measured.skipped)} could not be read"))
     facts.append(("time", f"{measured.seconds:.1f} s, {measured.n / measured.seconds:.0f} a second"))
-    common.print_facts([*facts, *(("wrote", str(path)) for path in plots[:1])])
+    common.print_facts([*facts, *(("wrote", str(path)) for path in plots)])
     if per_class and measured.details is not None:
         _print_details(measured.details)
     for remark in measured.notes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgecnn.data.folder import LabelledImages, TrainingImages
 from edgecnn.data.frame_cache import FrameCache
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.accuracy import measured_parts
+from edgecnn.measure.accuracy import measured_parts, worst_sheet
 from edgecnn.measure.accuracy.engine_outputs import Work
 from edgecnn.measure.accuracy.evaluate import batch_for
 from edgecnn.measure.accuracy.measured_outputs import Figure, MeasuredOutputs, parity_of
@@ -67,6 +67,7 @@ def measure_outputs(
         None if metric is None or given.parts is None else metric.details(given.parts[0], _names(engine)),
         dataset.training if isinstance(dataset, LabelledImages) else TrainingImages(),
         given.skipped,
+        worst_sheet.worst(engine.task, given),
         (*(dataset.notes if isinstance(dataset, LabelledImages) else ()), *_notes(given, reference)),
     )
 

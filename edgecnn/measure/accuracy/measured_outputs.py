@@ -11,6 +11,7 @@ from typing import Any
 from edgecnn import files
 from edgecnn.data.folder import TrainingImages
 from edgecnn.data.unreadable import Skipped
+from edgecnn.measure.accuracy.worst_sheet import Kept
 from edgecnn.parity import Output, Parity
 from edgecnn.runtime.engine import Engine
 from edgecnn.tasks.compare import comparable, compare_outputs, same_outputs
@@ -53,6 +54,8 @@ class MeasuredOutputs:
     details: Details | None = None
     training: TrainingImages = field(default_factory=TrainingImages)
     skipped: tuple[Skipped, ...] = ()
+    #: Images of which least of the reference's boxes or pixels is kept, the worst first.
+    worst: tuple[Kept, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ class MeasuredOutputs:
             "metric": dataclasses.asdict(self.metric) if self.metric else None,
             "details": self.details.to_json() if self.details else None,
             "training_images": self.training.to_json(),
+            "worst": [{"row": item.row, "share": item.share} for item in self.worst],
             "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "notes": list(self.notes),
             "n": self.n,

@@ -42,6 +42,8 @@ class RepairedNetwork:
     weights: dict[str, QuantizedWeight]
     #: Layers for whose full repair there was no time.
     out_of_time: list[str]
+    #: Images that repaired, where there was no time for all.
+    fewer_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def repair_network(
     The others are repaired cheaply; which these are depends on the clock. `pace` is how long this machine
     takes for what is expected to take a second.
     """
+    images = len(work.images)
     work, turns = _begun(work, repair, budget, pace)
     order = list(turns.costs)
     if turns.too_short_for(order) and not turns.too_late:
@@ -103,7 +106,8 @@ def repair_network(
     seconds = turns.expected(order) if budget is None else min(turns.expected(order), budget.left)
     turns.begin(order, repair, f"{title} (about {duration(seconds)})", progress, seconds)
     model, weights = walk(work.model, work.placement, work.ranges, work.scheme, work.images, turns)
-    return RepairedNetwork(model, weights, turns.out_of_time)
+    fewer = len(work.images) if len(work.images) < images else None
+    return RepairedNetwork(model, weights, turns.out_of_time, fewer)
 
 
 def _begun(work: Work, repair: LayerRepair, budget: TimeBudget | None, pace: float) -> tuple[Work, _Turns]:

@@ -36,7 +36,8 @@ class CenterFace(BoxDecoder):
             (1, *cells), (2, *cells), (2, *cells)
         ]:  # fmt: skip
             raise wrong_outputs(outputs, self.name)
-        return [_of_maps(*item, settings, size) for item in zip(*maps, strict=True)]
+        rows = zip(maps[0], maps[1], maps[2], strict=True)
+        return [_of_maps(sure, sides, offsets, settings, size) for sure, sides, offsets in rows]
 
 
 def _of_maps(sure: Array, sides: Array, offsets: Array, settings: Settings, size: Size) -> Boxes:

@@ -57,8 +57,8 @@ class PicoDet(BoxDecoder):
         rows = [item.shape[1] for item in scores]
         if rows != cells or rows != [item.shape[1] for item in sides]:
             raise ArtifactError(
-                f"the decoder's strides make levels of {', '.join(map(str, cells))} cells, and the outputs have"
-                f" {', '.join(map(str, rows))} rows",
+                f"the decoder's strides make levels of {', '.join(map(str, cells))} cells, and the outputs"
+                f" have {', '.join(map(str, rows))} rows",
                 hint="strides are those that the network was trained with, a pair of outputs for each",
             )
         distances = np.concatenate([expected(item) for item in sides], axis=1)

@@ -56,8 +56,8 @@ def selected(candidates: Boxes, settings: Settings, clip: Size | None = None) ->
         candidates = candidates.clipped(clip)
     scores = candidates.scores
     assert scores is not None
-    rows = suppress(candidates.corners, scores, candidates.classes, number(settings, "iou"))
-    return candidates.take(rows[: whole(settings, "limit")])
+    iou, limit = number(settings, "iou"), whole(settings, "limit")
+    return candidates.take(suppress(candidates.corners, scores, candidates.classes, iou, limit))
 
 
 def _surest(scores: Array, settings: Settings) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgecnn.errors import ArtifactError
 from edgecnn.image_size import Size
 from edgecnn.parity import Output
 from edgecnn.tasks import anchors
@@ -30,6 +31,8 @@ from edgecnn.tasks.decoders.selection import of_best_class, selected
 STRIDES = (8, 16, 32)
 #: Classes of COCO: who has as many is a detector of these, and nothing that has more columns for keypoints.
 _COCO = 80
+#: Of int8 a probability may round up by a little.
+_MOST_SCORE = 1.05
 _DEFAULTS = default(score=0.001, iou=0.7, limit=300, candidates=30000)
 
 
@@ -81,14 +84,16 @@ class YoloV5(BoxDecoder):
 
     def columns(self, end: NetworkEnd) -> int:
         """Return how many classes there are."""
-        return max(0, end.last("") - 5)
+        return max(0, end.last("") - 5 - _prototypes(end.shapes()))
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
-        """Return the boxes of (N, anchors, 5 + classes): centre, sides, objectness, classes."""
+        """Return the boxes of (N, anchors, 5 + classes): centre, sides, objectness, classes.
+
+        Of a network that also gives prototypes of masks, the columns that weight these are left out.
+        """
         settings = self.settled(settings)
-        (values,) = parts(outputs, (outputs[0].name,), self.name)
-        _demand_columns(values, 2, 6, outputs, self.name)
-        scores = values[..., 4:5] * labelled(values[..., 5:], settings)
+        values = _without_weights(outputs, 2, 6, self.name)
+        scores = values[..., 4:5] * _probable(labelled(values[..., 5:], settings), self.name)
         return _of_images(corners_of(values), scores, settings)
 
 
@@ -106,15 +111,17 @@ class YoloV8(BoxDecoder):
 
     def columns(self, end: NetworkEnd) -> int:
         """Return how many classes there are."""
-        return max(0, end.first(0) - 4)
+        return max(0, end.first(0) - 4 - _prototypes(end.shapes()))
 
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
-        """Return the boxes of (N, 4 + classes, cells): centre, sides, classes."""
+        """Return the boxes of (N, 4 + classes, cells): centre, sides, classes.
+
+        Of a network that also gives prototypes of masks, the rows that weight these are left out.
+        """
         settings = self.settled(settings)
-        (values,) = parts(outputs, (outputs[0].name,), self.name)
-        _demand_columns(values, 1, 5, outputs, self.name)
-        rows = values.transpose(0, 2, 1)
-        return _of_images(corners_of(rows), labelled(rows[..., 4:], settings), settings)
+        rows = _without_weights(outputs, 1, 5, self.name).transpose(0, 2, 1)
+        scores = _probable(labelled(rows[..., 4:], settings), self.name)
+        return _of_images(corners_of(rows), scores, settings)
 
 
 class EndToEnd(BoxDecoder):
@@ -150,7 +157,8 @@ class EndToEnd(BoxDecoder):
         Where the reference has no such box, rows are compared as they are.
         """
         (before,), (after,) = references, outputs
-        sure = before.values[..., 4] >= least
+        low, high = before.values[..., :2], before.values[..., 2:4]
+        sure = (before.values[..., 4] >= least) & (high > low).all(axis=-1)
         if not sure.any():
             return references, outputs
         matched = np.zeros_like(before.values)
@@ -178,6 +186,33 @@ def _of_images(corners: Array, scores: Array, settings: Settings) -> list[Boxes]
         selected(of_best_class(places, shares, settings), settings)
         for places, shares in zip(corners, scores, strict=True)
     ]
+
+
+def _without_weights(outputs: Sequence[Output], axis: int, least: int, decoder: str) -> Array:
+    """Return the first output without the columns, along an axis, that weight prototypes of masks."""
+    (values,) = parts(outputs, (outputs[0].name,), decoder)
+    _demand_columns(values, axis, least, outputs, decoder)
+    count = values.shape[axis] - _prototypes([item.values.shape[1:] for item in outputs])
+    if count < least:
+        raise wrong_outputs(outputs, decoder)
+    return values[:, :count] if axis == 1 else values[..., :count]
+
+
+def _prototypes(shapes: Sequence[tuple[int | None, ...]]) -> int:
+    """Return how many maps there are of which masks are sums: those of a second output of three sizes."""
+    return (shapes[1][0] or 0) if len(shapes) == 2 and len(shapes[1]) == 3 else 0
+
+
+def _probable(scores: Array, decoder: str) -> Array:
+    """Return scores; raises ArtifactError for columns that are none, such as coordinates of keypoints."""
+    most = scores.max(initial=0)
+    if most > _MOST_SCORE:
+        raise ArtifactError(
+            f"the decoder {decoder} reads scores of at most 1, and the network gives up to {most:.4g}",
+            hint="the columns after the boxes may be keypoints, angles or logits; `classes` of the decoder"
+            " are the numbers of those columns that are classes",
+        )
+    return scores
 
 
 def _demand_columns(values: Array, axis: int, least: int, outputs: Sequence[Output], decoder: str) -> None:
