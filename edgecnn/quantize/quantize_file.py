@@ -135,8 +135,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     constants = {**(known.constants if known else {}), **request.inputs.constants}
     sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
     described = calibration_samples.described_size(known, input_specs(given.model))
-    size = request.preparation.size or described
-    model = prepare(given.model, size, sizes)
+    model = prepare(given.model, request.preparation.size or described, sizes)
     inputs = tuple(input_specs(model))
     notes: list[str] = []
     how: dict[str, Any] = {
@@ -163,8 +162,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     kept = keep(given.model, model, sizes, checks)
     notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
-    # Of a size that was left open the manifest knows no more than the file.
-    manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
+    manifest = replace(manifest, layers=layer_table.layers(model))
     manifest = kept.described(replace(manifest, constants=constants), model)
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)

@@ -89,7 +89,8 @@ def test_the_size_that_is_described_is_that_of_a_file_which_leaves_it_open(tmp_p
     made = ("quantize", str(path), "-o", str(tmp_path / "q.onnx"), "--effort", "fast", "--calib-images", "4")
     done = run_here(*made, "--force")
     assert done.returncode == 0, done.stderr
-    assert read_manifest(tmp_path / "q.onnx").inputs[0].shape[2:] == (48, 64)
+    prepared = read_manifest(tmp_path / "q.onnx").preprocessing
+    assert (prepared["height"], prepared["width"]) == (48, 64)
 
 
 @pytest.mark.parametrize(
