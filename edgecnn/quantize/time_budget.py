@@ -6,16 +6,18 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from edgecnn.errors import InvalidValueError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Batch = npt.NDArray[np.float32]
+
 _UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|min|m|h|)\s*")
-
-Batch = npt.NDArray[np.float32]
 
 
 def seconds_of(text: str) -> float:
