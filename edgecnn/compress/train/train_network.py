@@ -328,6 +328,8 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return what tells one run from another; what was asked, as JSON."""
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
+    if spec.backbone is not None:
+        scratch.append(spec.backbone)
     return {
         "network": spec.sha256 or [*scratch, *spec.code_identity],
         "resolution": spec.size.said,
