@@ -53,6 +53,7 @@ from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.targets import target
 from edgecnn.tasks.compare import compare
+from edgecnn.zoo.decoder import task
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
@@ -79,6 +80,8 @@ def train_quantized(
     spec, options = request.network, request.options
     check_outputs(request.output, request.log, request.plot)
     assert request.data is not None
+    if task(spec) is not None:
+        _refuse(spec)
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
     chosen = ChosenNodes(request.exclude, request.only)
