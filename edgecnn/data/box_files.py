@@ -12,6 +12,7 @@ import numpy as np
 from edgecnn.data.dataset import Examples, Images
 from edgecnn.data.label_faults import Faults, checked
 from edgecnn.errors import DataError
+from edgecnn.files import unlike_file
 from edgecnn.image_size import Size
 from edgecnn.runtime.image_files import read_size
 from edgecnn.tasks.boxes import Boxes
@@ -87,7 +88,7 @@ def _is_there(file: Path, root: Path, faults: Faults) -> bool:
     if ".." in file.parts[len(root.parts) :] or root not in file.parents:
         faults.add("labels left out of images outside of the data set's folder", file)
         return False
-    if not file.is_file():
+    if unlike_file(file):
         faults.add("labels left out whose image is not there", _inside(file, root))
         return False
     return True

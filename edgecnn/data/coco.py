@@ -15,6 +15,7 @@ from edgecnn.data.formats import place_of
 from edgecnn.data.label_faults import Faults, demand_boxes
 from edgecnn.data.split import PART_NAMES, Split
 from edgecnn.errors import DataError
+from edgecnn.files import unlike_file
 from edgecnn.image_size import Size
 from edgecnn.progress import Progress
 
@@ -56,7 +57,7 @@ def _parts(place: Path) -> dict[str, Path]:
         return {"train": place}
     files = sorted(place.glob("annotations/*.json"))
     files = [file for file in files if file.stem.startswith("instances")] or files
-    files += sorted(place.glob(f"*/{_IN_PART}"))
+    files = [file for file in [*files, *sorted(place.glob(f"*/{_IN_PART}"))] if file.is_file()]
     found: dict[str, Path] = {}
     for file in files:
         word = file.parent.name if file.name == _IN_PART else file.stem.rpartition("_")[2]
@@ -157,7 +158,7 @@ def _images_folder(file: Path, root: Path, names: list[str]) -> Path:
     word = file.stem.rpartition("_")[2]
     places = [root / word, root / "images" / word, root / "images", file.parent / "images", file.parent, root]
     for place in places:
-        if any((place / name).is_file() for name in names):
+        if not all(unlike_file(place / name) for name in names):
             return place
     looked = ", ".join(dict.fromkeys(str(place) for place in places))
     raise DataError(f"the images of {file} are not there", hint=f"looked for in {looked}")

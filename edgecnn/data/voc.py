@@ -32,7 +32,7 @@ def open_voc(name: str, split: Split, progress: Progress) -> DataSet:
     root = place_of(name)
     progress(f"reading the labels of {name}")
     images = {image.stem: image for image in list_folder(root / "JPEGImages").images}
-    annotations = {file.stem: file for file in sorted((root / "Annotations").glob("*.xml"))}
+    annotations = {file.stem: file for file in sorted((root / "Annotations").glob("*.xml")) if file.is_file()}
     faults = Faults()
     parts = image_sets(root, "Main") or {"train": sorted(annotations)}
     if parts.keys() == {"train"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgecnn.data.formats import YOLO_FILES, place_of
 from edgecnn.data.label_faults import Faults, demand_boxes
 from edgecnn.data.split import PART_NAMES, Split
 from edgecnn.errors import DataError
+from edgecnn.files import unlike_file
 from edgecnn.progress import Progress
 from edgecnn.runtime.image_folder import list_folder
 
@@ -37,18 +39,16 @@ def open_yolo(name: str, split: Split, progress: Progress) -> DataSet:
     document = _read(file)
     names = _names(document, file)
     class_numbers(names, name)
-    root = _root(document, file)
     faults = Faults()
     given: dict[str, Examples] = {}
-    for part, keys in PART_NAMES.items():
-        value = next((document[key] for key in keys if document.get(key)), None)
-        if value is not None:
-            progress(f"reading the labels of the part {part}")
-            images = [image for text in _texts(value, file) for image in _images(text, root, file)]
-            described = [_described(image, len(names), root, faults) for image in images]
-            given[part] = examples(described, root, faults)
-    if "train" not in given:
-        raise DataError(f"{file} does not say where the images to train with lie", hint=_HINT)
+    places = _places(document, file)
+    root = Path(
+        os.path.commonpath([_root(document, file), *(item for own in places.values() for item in own)])
+    )
+    for part, own in places.items():
+        progress(f"reading the labels of the part {part}")
+        images = [image for item in own for image in _images(item)]
+        given[part] = examples([_described(item, len(names), faults) for item in images], root, faults)
     demand_boxes(name, given["train"].labels, faults)
     return assemble(name, root, names, given, split, faults.notes)
 
@@ -80,7 +80,8 @@ def _names(document: dict[str, Any], file: Path) -> list[str]:
 def _root(document: dict[str, Any], file: Path) -> Path:
     said = document.get("path")
     root = file.parent / said if isinstance(said, str) else file.parent
-    return root if root.is_dir() else file.parent  # as it was on the machine of whoever wrote it
+    root = root if root.is_dir() else file.parent  # as it was on the machine of whoever wrote it
+    return Path(os.path.abspath(root))
 
 
 def _texts(value: Any, file: Path) -> list[str]:
@@ -90,12 +91,28 @@ def _texts(value: Any, file: Path) -> list[str]:
     return texts
 
 
-def _images(text: str, root: Path, file: Path) -> list[Path]:
+def _places(document: dict[str, Any], file: Path) -> dict[str, list[Path]]:
+    """Return the folders of images of each part, or the text files that list them. Raises DataError."""
+    root = _root(document, file)
+    found: dict[str, list[Path]] = {}
+    for part, keys in PART_NAMES.items():
+        value = next((document[key] for key in keys if document.get(key)), None)
+        if value is None:
+            continue
+        found[part] = []
+        for text in _texts(value, file):
+            tries = [Path(os.path.normpath(root / item)) for item in (text, text.removeprefix("../"))]
+            place = next((item for item in tries if item.is_dir() or not unlike_file(item)), None)
+            if place is None:
+                raise DataError(f"{file} names {text}, which is not there", hint=f"looked for {tries[0]}")
+            found[part].append(place)
+    if "train" not in found:
+        raise DataError(f"{file} does not say where the images to train with lie", hint=_HINT)
+    return found
+
+
+def _images(place: Path) -> list[Path]:
     """Return the images of a folder, or of a text file that lists them."""
-    tries = [root / text, root / text.removeprefix("../")]
-    place = next((item for item in tries if item.exists()), None)
-    if place is None:
-        raise DataError(f"{file} names {text}, which is not there", hint=f"looked for {tries[0]}")
     if place.is_dir():
         return list_folder(place).images
     lines = _content(place).splitlines()
@@ -120,11 +137,11 @@ def label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _described(image: Path, classes: int, root: Path, faults: Faults) -> Described:
+def _described(image: Path, classes: int, faults: Faults) -> Described:
     """Return the boxes of an image, in shares of its sides."""
     found = Described(image, relative=True)
     file = label_file(image)
-    if not file.is_file():
+    if unlike_file(file):
         faults.add("images without a text file of labels, taken to show no object", image.name)
         return found
     for number, line in enumerate(_content(file).splitlines(), 1):

@@ -174,7 +174,10 @@ def _eval(options: Options, output: Path, listener: Listener) -> Result:
 
     done = evaluate_model(step_options.request(EvalRequest, options), listener.say)
     keys = ("top1", "metric", "n", "seconds", "training_images", "agreement")
-    return Result(_only(done.to_json(), keys), list(done.accuracy.notes))
+    found = done.to_json()
+    # Of a detector or segmenter: mAP at an overlap of 0.5 and by size, mIoU; without the classes.
+    more = {"figures": found["details"]["figures"]} if found.get("details") else {}
+    return Result({**_only(found, keys), **more}, list(done.accuracy.notes))
 
 
 def _profile(options: Options, output: Path, listener: Listener) -> Result:

@@ -1,6 +1,7 @@
 """The same boxes come out of COCO's, YOLO's and VOC's files, and what is wrong with labels is counted."""
 
 import json
+import os
 import shutil
 
 import labelled_pictures as made
@@ -163,13 +164,14 @@ def test_labels_without_images_and_images_of_another_size_are_counted(tmp_path):
         document["images"][0]["height"] = 99
         document["images"][1]["file_name"] = "gone.png"
         document["images"][2]["file_name"] = "../../../etc/hostname"
+        document["images"][3]["file_name"] = "long" * 2000 + ".png"
 
     data = open_dataset(coco_with(tmp_path, change))
     notes = " | ".join(data.notes)
     assert "another size than their labels say: 1 (train2017/0.png)" in notes
-    assert "whose image is not there: 1 (train2017/gone.png)" in notes
+    assert "whose image is not there: 2 (train2017/gone.png, " in notes
     assert "outside of the data set's folder: 1" in notes
-    assert sum(map(len, (data.train, data.validation, data.test))) == 17
+    assert sum(map(len, (data.train, data.validation, data.test))) == 16
 
 
 def test_of_yolo_and_voc_missing_halves_are_counted_and_named(tmp_path):
@@ -302,3 +304,23 @@ def test_info_counts_the_boxes_of_each_class(stored):
     ]
     assert found.counted == "boxes" and found.class_counts == dict(zip(("cat", "dog"), expected, strict=True))
     assert found.parts == {"train": 20, "validation": 6, "test": 3} and len(found.files) == 29
+
+
+def test_what_is_called_like_a_file_of_labels_and_is_a_pipe_is_not_waited_for(stored):
+    for name in ("annotations/captions.json", "Annotations/0.xml", "labels/train/0.txt"):
+        if (stored / name).parent.is_dir():
+            (stored / name).unlink(missing_ok=True)
+            os.mkfifo(stored / name)
+    assert len(open_dataset(str(stored)).train) >= 19
+
+
+def test_yolos_folders_may_lie_beside_that_of_the_description(tmp_path):
+    made.write_yolo(tmp_path / "set", {"train": range(12)})
+    text = "names: [cat, dog]\ntrain: ../set/images/train\n"
+    data = open_dataset(str(write(tmp_path / "about/streets.yaml", text)))
+    assert sum(map(len, (data.train, data.validation, data.test))) == 12
+    listed = "".join(f"./images/train/{n}.png\n" for n in range(9))
+    write(tmp_path / "set/some.txt", listed)
+    write(tmp_path / "set/data.yaml", "names: [cat, dog]\ntrain: some.txt\n")
+    data = open_dataset(str(tmp_path / "set"))
+    assert sum(map(len, (data.train, data.validation, data.test))) == 9

@@ -111,10 +111,15 @@ def _collected(
     by_axis: Callable[[Tensor, Tensor, int], Tensor | None],
 ) -> Scores:
     """Return for each label the mean over all axes that have it of the sum over its positions there."""
-    weights = dict(network.named_parameters())
+    weights: dict[str, Tensor] = dict(network.named_parameters())
     total, members = np.zeros(groups.labels), np.zeros(groups.labels)
     for (name, axis), labels in groups.axes.items():
-        if name in saliency and (values := by_axis(saliency[name], weights[name], axis)) is not None:
+        if name not in saliency:
+            continue
+        seen, weight = saliency[name], weights[name]
+        if name in groups.transposed:  # as those of other layers, filter by filter
+            seen, weight, axis = seen.transpose(0, 1), weight.transpose(0, 1), 1 - axis
+        if (values := by_axis(seen, weight, axis)) is not None:
             np.add.at(total, labels, values.double().cpu().numpy())
             members[np.unique(labels)] += 1
     with np.errstate(invalid="ignore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.artifact import TensorSpec
+from edgecnn.compress import class_scores
 from edgecnn.compress.class_scores import class_loss, demand_trainable, gives_scores
 from edgecnn.compress.heads.detectors import detector_loss
 from edgecnn.compress.heads.pixels import PixelLoss
@@ -94,6 +95,8 @@ class ClassLesson(Lesson):
     classifies: bool = True
     #: Whether targets may be distributions: a network that gives its own losses takes indices.
     mixes: bool = True
+    #: From what the network gives to its class scores, (N, classes).
+    scores: Callable[[Any], Tensor] = class_scores.scores
 
     @property
     def figure(self) -> str | None:
@@ -118,7 +121,9 @@ class ClassLesson(Lesson):
 
     def measure(self, network: nn.Module, loader: Loader, accelerator: Any = None) -> Measured:
         """Measure top-1 and the loss."""
-        top1, loss, count = evaluate(network, loader, accelerator, classifies=self.classifies)
+        top1, loss, count = evaluate(
+            network, loader, accelerator, classifies=self.classifies, scores=self.scores
+        )
         return Measured({} if top1 is None else {"top1": top1}, loss, count)
 
 

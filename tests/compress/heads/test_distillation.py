@@ -10,6 +10,8 @@ from squares import SIDE, run, task
 from edgecnn.compress.distill.objective import Distillation, raw_distance
 from edgecnn.compress.prune.prune_file import prune_file
 from edgecnn.compress.prune.prune_request import PruneRequest
+from edgecnn.compress.qat.qat_request import QatRequest
+from edgecnn.compress.qat.train_quantized import train_quantized
 from edgecnn.compress.train.train_network import train
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainRequest
@@ -40,7 +42,7 @@ def test_raw_outputs_are_compared_in_units_of_the_teachers_spread():
 
 
 def test_a_student_comes_nearer_to_its_teacher():
-    teacher, student = Known(task("ssdlite", 1, alpha=0.2).network), task("ssdlite", 3)
+    teacher, student = Known(task("ssdlite", 1).network), task("ssdlite", 2)
     objective = Distillation(
         student.network, teacher.preprocessing, teacher, temperature=1.0, weight=1.0, feature_weight=0.0,
         answers=raw_distance, labels=student.lesson.head_loss,
@@ -72,3 +74,9 @@ def test_from_labels_to_a_pruned_int8_file(tmp_path):
         )
     )
     assert file.manifest.decoder["name"] == "ssd" and len(file.manifest.decoder["grids"]) == 6
+
+
+def test_a_detector_is_not_trained_in_int8(tmp_path):
+    spec = NetworkSpec("ssdlite", backbone="efficientnet_lite0", weights="imagenet", resolution=SIDE)
+    with pytest.raises(InvalidValueError, match="is no classifier"):
+        train_quantized(QatRequest(spec, tmp_path / "q.onnx", data="squares"))
