@@ -202,9 +202,7 @@ class _Tracer(TorchDispatchMode):
                 labels = torch.where(labels == ANY, FIXED, labels)
                 if isinstance(module, _WEIGHTED):
                     counted = given[0] if isinstance(module, nn.ConvTranspose2d) else out
-                    places = (
-                        counted.numel() // counted.shape[axis]
-                    )  # of this call: a head may read several maps
+                    places = counted.numel() // counted.shape[axis]  # a head may read several
                     self.positions[f"{name}.weight"] = self.positions.get(f"{name}.weight", 0) + places
                     labels = self._weighted(name, module, labels)
                 else:
