@@ -87,9 +87,18 @@ class ReferenceYOLOX(torch.nn.Module):
                 module.eps, module.momentum = 1e-3, 0.03
 
     def forward(self, images):
-        """Raw outputs, by our names."""
-        self.head.decode_in_inference = False
-        found = self.head(self.backbone(images))
-        boxes, objectness, scores = found.split([4, 1, self.head.num_classes], 2)
-        # What it gives for use has passed a sigmoid.
-        return {"boxes": boxes, "objectness": objectness.logit(), "scores": scores.logit()}
+        """Raw outputs, by our names: what its last layers give before it decodes them."""
+        names = {"boxes": "reg_preds", "objectness": "obj_preds", "scores": "cls_preds"}
+        given = {name: [] for name in names}
+        hooks = [
+            layer.register_forward_hook(lambda _, __, out, name=name: given[name].append(out))
+            for name, layers in names.items()
+            for layer in getattr(self.head, layers)
+        ]
+        self.head(self.backbone(images))
+        for hook in hooks:
+            hook.remove()
+        return {
+            name: torch.cat([item.flatten(2).transpose(1, 2) for item in maps], 1)
+            for name, maps in given.items()
+        }

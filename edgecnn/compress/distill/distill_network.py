@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from edgecnn.compress.distill.distill_request import DistillOptions, DistillRequest
-from edgecnn.compress.distill.objective import Distillation
+from edgecnn.compress.distill.objective import Distillation, raw_distance
 from edgecnn.compress.distill.teacher import Teacher, check_classes, open_teacher
 from edgecnn.compress.input_batch import InputBatch
 from edgecnn.compress.losses import has_losses
@@ -32,6 +32,7 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.runtime.image_folder import demand_images, list_folder
 from edgecnn.runtime.labels import names
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.decoder import task
 from edgecnn.zoo.spec import NetworkSpec
 
 #: Of images without labels, one in so many measures how often the student agrees with its teacher.
@@ -83,10 +84,14 @@ class FromTeacher:
                 hint="edgecnn train trains it by them",
             )
         check_classes(self.opened, dataset.labels, dataset.classes)
+        of_head: dict[str, Any] = {}
+        if lesson.head_loss is not None:
+            of_head = {"answers": raw_distance, "labels": lesson.head_loss}
         return Distillation(
             student,
             preprocessing,
             self.opened,
+            **of_head,
             temperature=self.teaching.temperature,
             weight=self.teaching.weight,
             features=self.teaching.features,
@@ -98,6 +103,10 @@ class FromTeacher:
 
         What tests the teacher tests the student: it would not learn that from the labels, but be told.
         """
+        if self.teaching.unlabeled is not None and task(student) is not None:
+            raise InvalidValueError(
+                f"{student.name} cannot learn from images without labels", hint="leave out `unlabeled`"
+            )
         if name is not None:
             known = [student.manifest, self.opened.manifest]
             labelled = open_for(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from edgecnn.compress.distill.teacher import Teacher, Translation, with_features
 from edgecnn.compress.losses import cross_entropy
 from edgecnn.errors import InvalidValueError
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.network_outputs import named
 
 #: Which features are transferred.
 
@@ -27,6 +29,25 @@ def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 def attention(features: Tensor) -> Tensor:
     """Return the mean square over the channels, (N, H * W), of length one (Zagoruyko 2017)."""
     return F.normalize(features.float().square().mean(1).flatten(1), dim=1)
+
+
+def raw_distance(student: Any, teacher: Any, temperature: float) -> Tensor:
+    """Return the mean square between raw outputs, in units of the teacher's variance, over the outputs.
+
+    The temperature says nothing here. Raises InvalidValueError for outputs of other names or shapes.
+    """
+    given, wanted = (named(item[0] if isinstance(item, tuple) else item) for item in (student, teacher))
+    shapes = [{name: tuple(item.shape[1:]) for name, item in of.items()} for of in (given, wanted)]
+    if shapes[0] != shapes[1]:
+        raise InvalidValueError(
+            f"the teacher gives {shapes[1]}, and the student {shapes[0]}",
+            hint="a teacher with the same head, at the same resolution",
+        )
+    distances = [
+        (given[name].float() - item.float()).square().mean() / item.float().var().clamp_min(1e-12)
+        for name, item in wanted.items()
+    ]
+    return torch.stack(distances).mean()
 
 
 class Distillation(nn.Module):
@@ -47,8 +68,13 @@ class Distillation(nn.Module):
         weight: float,
         features: str = "none",
         feature_weight: float,
+        answers: Callable[[Any, Any, float], Tensor] = lambda given, wanted, temperature: soft_targets(
+            given[0] if isinstance(given, tuple) else given, wanted, temperature
+        ),
+        labels: Callable[[Any, Any], Tensor] = cross_entropy,
     ) -> None:
         super().__init__()
+        self._answers, self._labels = answers, labels
         self.temperature, self.weight = temperature, weight
         self.features, self.feature_weight = features, feature_weight
         self._translate = Translation(preprocessing, teacher.preprocessing)
@@ -74,18 +100,17 @@ class Distillation(nn.Module):
                 "student and teacher have no features of the same stride to compare", hint="`features` none"
             )
 
-    def forward(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, network: nn.Module, images: Tensor, targets: Any) -> Tensor:
         """Return the mean loss of images, (N, C, H, W), with target distributions, (N, classes).
 
-        Images without a label have targets of zero.
+        Images without a label have targets of zero. Of a head the targets are what its loss takes.
         """
         outputs, mine = with_features(network, images, self._student_points)
-        logits = outputs[0] if isinstance(outputs, tuple) else outputs
         with torch.no_grad():
             wanted, theirs = self._teacher[0](self._translate(images), self._teacher_points)
-        loss = self.weight * soft_targets(logits, wanted, self.temperature)
+        loss = self.weight * self._answers(outputs, wanted, self.temperature)
         if self.weight < 1:
-            loss = loss + (1 - self.weight) * cross_entropy(outputs, targets)
+            loss = loss + (1 - self.weight) * self._labels(outputs, targets)
         if mine:
             loss = loss + self.feature_weight * self._feature_loss(mine, theirs)
         return loss

@@ -24,6 +24,7 @@ from edgecnn.quantize import assumed_preprocessing
 from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.runtime.ort_engine import open_session
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.zoo.decoder import task
 from edgecnn.zoo.open_network import open_network
 from edgecnn.zoo.spec import NetworkSpec
 
@@ -43,8 +44,11 @@ class Teacher(Protocol):
     #: Where its features can be read.
     points: points.Points
 
-    def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Tensor, list[Tensor]]:
-        """Return logits, (N, classes), and the named features for inputs made by its preprocessing."""
+    def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Any, list[Tensor]]:
+        """Return logits, (N, classes), and the named features for inputs made by its preprocessing.
+
+        Of a network with another head it is what that gives, as in use.
+        """
         ...
 
 
@@ -79,7 +83,8 @@ class TorchTeacher:
             raise InvalidValueError(
                 f"{spec.name} has random weights: it knows nothing to teach", hint="train it first"
             )
-        if not spec.gives_scores:
+        self._raw = task(spec) is not None
+        if not spec.gives_scores and not self._raw:
             raise InvalidValueError(
                 f"{spec.name} gives no scores of classes that a student could learn", hint="another teacher"
             )
@@ -90,10 +95,10 @@ class TorchTeacher:
         self.points = points.of_module(self._network, self.preprocessing.channels, spec.size)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Tensor, list[Tensor]]:
-        """Return logits and features."""
+    def __call__(self, images: Tensor, features: Sequence[str] = ()) -> tuple[Any, list[Tensor]]:
+        """Return logits, or all that a head gives, and features."""
         outputs, found = with_features(self._network.to(images.device), images, features)
-        return class_scores.scores(outputs), found
+        return outputs if self._raw else class_scores.scores(outputs), found
 
 
 class OnnxTeacher:

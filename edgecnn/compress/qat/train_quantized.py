@@ -51,6 +51,7 @@ from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.runtime.samples import of_images
 from edgecnn.targets import target
+from edgecnn.zoo.decoder import task
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
@@ -75,6 +76,11 @@ def train_quantized(
     spec, options = request.network, request.options
     check_outputs(request.output, request.log, request.plot)
     assert request.data is not None
+    if task(spec) is not None:
+        raise InvalidValueError(
+            f"{spec.name} is no classifier, and int8 is trained by the classes of images",
+            hint="edgecnn export --int8 quantizes all that it gives, without training",
+        )
     dataset = open_for([spec.manifest], request.data, seed=options.seed, validation=options.validation)
     _check_classes(spec, dataset)
     chosen = ChosenNodes(request.exclude, request.only)

@@ -56,6 +56,8 @@ class Lesson(abc.ABC):
 
     #: Whether the labels of two images can be mixed.
     mixes: bool
+    #: From a head's raw outputs and targets to a loss; None where classes of whole images are learned.
+    head_loss: nn.Module | None = None
 
     @property
     @abc.abstractmethod
@@ -146,6 +148,7 @@ class HeadLesson(Lesson):
     def __init__(self, loss: Any, row: Task, names: Sequence[str]) -> None:
         assert row.metric is not None
         self._loss, self._metric, self._names = loss, row.metric, names
+        self.head_loss = loss
 
     @property
     def figure(self) -> str | None:
