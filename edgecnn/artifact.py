@@ -112,6 +112,8 @@ class Manifest:
     decoder: Mapping[str, Json] | None = None
     #: Fields of `runtime.preprocessing.Preprocessing`: from an image file to the input array.
     preprocessing: Mapping[str, Json] | None = None
+    #: Name of an input that is no image: its value, the same for every image. One number stands for all.
+    constants: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     #: Name of a label set ("imagenet", "digits"), the list itself, or None.
     labels: str | tuple[str, ...] | None = None
     architecture: str | None = None
@@ -183,6 +185,8 @@ class Manifest:
                     name: LayerRecord(**_known(LayerRecord, {**row, "inputs": tuple(row["inputs"])}))
                     for name, row in values["layers"].items()
                 }
+            constants = values.get("constants", {})
+            values["constants"] = {name: tuple(numbers) for name, numbers in constants.items()}
             if isinstance(values.get("labels"), list):
                 values["labels"] = tuple(values["labels"])
             if not isinstance(values.get("labels"), str | tuple | None):

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def raw_outputs(network, images):
     return {names[key]: value for key, value in network.head(maps).items()}
 
 
+@cache
 def yolox_models():
     """The modules of YOLOX' reference implementation that compute: what they import besides stays away."""
     spec = importlib.util.find_spec("yolox")

@@ -94,8 +94,9 @@ def open_source(request: CompileRequest, inspected: Inspected | None = None) -> 
             hint="leave it out: an engine of a float file is compared with that file",
         )
     known = manifest or foreign(path, inspected.contents)
+    known = dataclasses.replace(known, constants={**known.constants, **request.inputs.constants})
     if not request.capabilities and not holds_samples(request.check):
-        demand_known(known.inputs, request.inputs.constants, path.name)
+        demand_known(known.inputs, known.constants, path.name)
     if request.preparation.says:
         with load(path, device="cpu") as engine:
             prepared = prepared_for(engine, request.preparation)

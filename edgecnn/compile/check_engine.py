@@ -102,11 +102,12 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
     Of a network that takes something else, or more, of what the request says of its inputs.
     """
     samples = request.check if holds_samples(request.check) else None
-    images = [spec for spec in engine.inputs if spec.name not in request.inputs.constants]
+    constants = {**engine.constants, **request.inputs.constants}
+    images = [spec for spec in engine.inputs if spec.name not in constants]
     alike = len({spec.shape[1:] for spec in images}) == 1
     pictures = engine.is_prepared and samples is None and alike
     if not pictures or (request.check is None and util.find_spec("skimage") is None):
-        choice = InputChoice(request.sizes.best if request.sizes else None, request.inputs.constants, samples)
+        choice = InputChoice(request.sizes.best if request.sizes else None, constants, samples)
         if samples is None:
             notes.append("checked on parts of the one photograph that comes with the runtime")
         size = engine.input.shape[0] if engine.input.shape else 1
@@ -122,4 +123,4 @@ def check_inputs(engine: Engine, request: CompileRequest, notes: list[str]) -> I
         source = dataclasses.replace(source, check_files=files, left_out=tuple(found.notes))
     frames = source.check_frames()
     notes += source.notes
-    return inputs_of_frames(engine, frames, request.inputs.constants)
+    return inputs_of_frames(engine, frames, constants)

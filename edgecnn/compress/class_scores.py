@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecnn.compress.losses import has_losses
+from edgecnn.compress.losses import has_losses, measuring, own_loss
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.zoo.network_outputs import named
 
@@ -21,6 +22,14 @@ def gives_scores(outputs: Mapping[str, Tensor], classes: int) -> bool:
 def scores(outputs: Any) -> Tensor:
     """Return the class scores, (N, classes), of a network that has one output."""
     return outputs if isinstance(outputs, Tensor) else next(iter(named(outputs).values()))
+
+
+def class_loss(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """Return cross entropy, or the network's own loss, measured as the network is used."""
+    if has_losses(network):
+        with measuring(network):
+            return own_loss(network, images, classes)
+    return F.cross_entropy(scores(network(images)), classes)
 
 
 def demand_trainable(

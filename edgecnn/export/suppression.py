@@ -20,7 +20,6 @@ from edgecnn.parity import Output
 from edgecnn.quantize.graph.edit import copy_of
 from edgecnn.quantize.graph.free_names import Names
 from edgecnn.tasks import anchors
-from edgecnn.tasks.boxes import overlap
 from edgecnn.tasks.decoder_settings import number
 from edgecnn.tasks.decoders import DECODERS, BoxDecoder
 from edgecnn.tasks.decoders.box_coding import MOST_GROWTH, coding
@@ -29,8 +28,9 @@ from edgecnn.tasks.decoders.box_coding import MOST_GROWTH, coding
 PREFIX = "nms/"
 #: The output in place of the network's own.
 OUTPUT = "detections"
-#: A box of the decoder is in the graph's if one of the same class overlaps it so far; so many have to be.
-_SAME, _FOUND = 0.99, 0.99
+#: A box of the decoder is in the graph's if all sides of one of the same class are so near, in pixels; and
+#: the share of boxes that have to be.
+_SAME, _FOUND = 0.5, 0.99
 
 Settings = Mapping[str, Any]
 Array = npt.NDArray[Any]
@@ -70,10 +70,11 @@ def demand_same_boxes(raw: Sequence[Output], ended: Sequence[Output], decoder: S
     kept = {"score": number(row.settled(decoder), "score"), "limit": ended[0].values.shape[1]}
     count = found = 0
     for ours, theirs in zip(row.decode(raw, decoder, size), end.decode(ended, kept, size), strict=True):
-        shares = overlap(ours.corners, theirs.corners)
-        shares[ours.classes[:, None] != theirs.classes[None]] = 0
+        # Not by their overlap: a box that lies outside of the input has no area.
+        apart = np.abs(ours.corners[:, None] - theirs.corners[None]).max(axis=2)
+        apart[ours.classes[:, None] != theirs.classes[None]] = np.inf
         count += max(len(ours), len(theirs))
-        found += int((shares.max(axis=1, initial=0) > _SAME).sum())
+        found += int((apart.min(axis=1, initial=np.inf) < _SAME).sum())
     if found < _FOUND * count:
         raise ParityError(
             f"of {count} boxes that the decoder makes, the graph with suppression finds {found}",

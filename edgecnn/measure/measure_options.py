@@ -114,6 +114,13 @@ class CompareRequest(EngineOptions):
 
 
 @dataclass(frozen=True)
+class PredictRequest(EngineOptions):
+    """What is in images."""
+
+    inputs: InputOptions = group(InputOptions)
+
+
+@dataclass(frozen=True)
 class EvalRequest(EngineOptions):
     """Accuracy on labelled images."""
 

@@ -54,11 +54,12 @@ def real_samples(
         files = list_samples(choice.samples)
         rows = np.arange(count) % len(files)
         return read_samples(files[:count], engine.inputs)[rows[:count] % min(count, len(files))]
-    demand_known(engine.inputs, choice.constants, engine.path.name)
+    constants = {**engine.constants, **choice.constants}
+    demand_known(engine.inputs, constants, engine.path.name)
     return pack(
         {
-            spec.name: constant(spec, choice.constants[spec.name], image, count)
-            if spec.name in choice.constants
+            spec.name: constant(spec, constants[spec.name], image, count)
+            if spec.name in constants
             else _photographs(engine, spec, count, choice.size, seed)
             for seed, spec in enumerate(engine.inputs)
         }
@@ -75,11 +76,12 @@ def inputs_of_frames(
 ) -> Inputs:
     """Return framed images, (N, H, W, C), as all inputs of an engine: each image input gets a view.
 
+    `constants` go before those of the engine's manifest.
     Raises InvalidValueError for an input that is no image and has no constant.
     """
-    constants = constants or {}
     if len(engine.inputs) == 1:
         return engine.prepare_frames(frames)
+    constants = {**engine.constants, **(constants or {})}
     demand_known(engine.inputs, constants, engine.path.name)
     arrays, turned = {}, 0
     for spec in engine.inputs:

@@ -19,7 +19,7 @@ from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, pack, views
+from edgecnn.runtime.samples import constant, image_sizes, image_spec, is_image, of_images
 
 Array = npt.NDArray[Any]
 #: Samples from files that go through the calibration at a time.
@@ -98,19 +98,7 @@ class ImageSamples:
 
     def samples(self, images: Array) -> Array:
         """Return prepared images, (N, C, H, W), as samples: each image input gets a view of them."""
-        arrays = {}
-        turned = 0
-        for spec in self.inputs:
-            if spec.name in self.constants:
-                arrays[spec.name] = constant(
-                    spec, self.constants[spec.name], image_spec(self.inputs), len(images)
-                )
-                continue
-            own = views(images, turned, height=2, width=3)
-            turned += 1
-            nhwc = spec.layout == "NHWC"
-            arrays[spec.name] = np.ascontiguousarray(own.transpose(0, 2, 3, 1) if nhwc else own)
-        return pack(arrays)
+        return of_images(images, self.inputs, self.constants)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgecnn import request_json
-from edgecnn.artifact import Manifest, Step, TensorSpec, check_onnx_output
+from edgecnn.artifact import Manifest, Step, check_onnx_output
 from edgecnn.backends import ONNXRUNTIME
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.data.sample_files import holds_samples
@@ -24,9 +24,10 @@ from edgecnn.quantize.escalate import TRAINING, Finetune, Verdict
 from edgecnn.quantize.graph import layer_table
 from edgecnn.quantize.graph.index import batch_of, input_specs, spec_of
 from edgecnn.quantize.graph.load_model import load
-from edgecnn.quantize.graph.own_preparation import OwnPreparation, own_preparation
+from edgecnn.quantize.graph.own_preparation import own_preparation
 from edgecnn.quantize.graph.prepare import prepare
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
+from edgecnn.quantize.kept_sizes import KeptSizes, keep
 from edgecnn.quantize.labelled_accuracy import Labelled
 from edgecnn.quantize.layer_sensitivity import SCAN_IMAGES, LayerSensitivity, scan
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
@@ -41,21 +42,21 @@ from edgecnn.quantize.reduce_precision import (
     reduce_precision,
 )
 from edgecnn.quantize.reference import Reference, as_given, task_of_network
+from edgecnn.quantize.said_preparation import ASSUMED, Said, said_preparation
 from edgecnn.quantize.time_budget import TimeBudget
 from edgecnn.quantize.write_file import QuantizedFile, versions, write_model
 from edgecnn.runtime.preprocessing import Preprocessing
-from edgecnn.runtime.samples import image_sizes, image_spec
+from edgecnn.runtime.samples import image_spec
 from edgecnn.stages import Stages
 from edgecnn.tasks.compare import varies
 
 #: Images that show whether the prepared graph is still the network that was given.
 PREPARED_IMAGES = 16
-#: How the preparation is known that nobody said.
-_ASSUMED = "assumption"
 _MAKERS = ("onnx", "onnxsim", ONNXRUNTIME.library, "numpy")
 
-#: From the prepared float model and its preprocessing to what trains an int8 form of it.
-Trainer = Callable[[onnx.ModelProto, Preprocessing], Finetune]
+#: From the prepared float model, its preprocessing and the constants of its other inputs to what trains an
+#: int8 form of it.
+Trainer = Callable[[onnx.ModelProto, Preprocessing, Mapping[str, Sequence[float]]], Finetune]
 
 
 def quantize_file(
@@ -77,14 +78,14 @@ def quantize_file(
     with Stages(progress) as stages:
         stages("prepare")
         source = _open(request, stages)
-        finetune = trainer(source.model, source.trained_on()) if trainer else None
+        finetune = trainer(source.model, source.trained_on(), source.manifest.constants) if trainer else None
         reduced = _reduce(request, source, stages, within, finetune)
         sensitivity = _sensitivity(source, reduced, stages) if request.sensitivity else None
         stages("check")
         checked = _check(source, reduced)
         stages("write")
         manifest = _manifest(request, source, reduced, checked, training_data or {})
-        written = write_model(request.output, reduced.model, manifest)
+        written = write_model(request.output, source.sizes.open(reduced.model), manifest)
     seconds = time.perf_counter() - start
     return QuantizedFile(
         **vars(written),
@@ -100,14 +101,6 @@ def quantize_file(
 
 
 @dataclass(frozen=True)
-class _Said:
-    """How images become inputs, and where that is known from."""
-
-    preprocessing: Preprocessing
-    by: str
-
-
-@dataclass(frozen=True)
 class _Source:
     """The float file that was given, made ready."""
 
@@ -116,17 +109,19 @@ class _Source:
     model: onnx.ModelProto
     manifest: Manifest
     #: How its images are prepared; None of a network that takes samples from files.
-    said: _Said | None
+    said: Said | None
     samples: SampleSource
     #: What it gives for the images that check.
     reference: Reference
     notes: list[str]
+    #: Which sizes stay open.
+    sizes: KeptSizes
 
     def trained_on(self) -> Preprocessing:
         """Return how images are prepared for training; raises InvalidValueError where there are none."""
-        if self.said is None or len(self.model.graph.input) > 1:
+        if self.said is None:
             raise InvalidValueError(
-                "`train` takes networks of one image input, and this one takes something else",
+                "`train` takes images, and this network's samples are files",
                 hint="leave `train` out: repairs need no labels",
             )
         return self.said.preprocessing
@@ -137,7 +132,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     given = load(request.source)
     known = given.manifest
     samples = request.calib if holds_samples(request.calib) else None
-    constants = request.inputs.constants
+    constants = {**(known.constants if known else {}), **request.inputs.constants}
     sizes = calibration_samples.given_shapes(input_specs(given.model), constants, samples)
     described = calibration_samples.described_size(known, input_specs(given.model))
     size = request.preparation.size or described
@@ -154,19 +149,23 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     source: SampleSource
     if samples is None:
         own = own_preparation(given.model)
-        said = _preprocessing(request, known, image_spec(inputs), own, notes)
+        said = said_preparation(request, known, image_spec(inputs), own, notes)
         digits = known is not None and known.labels == "digits"
         images = ImageSource.open(said.preprocessing, calib=request.calib, digits=digits, **how)
         source = ImageSamples(images, inputs, constants)
-        if said.by == _ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
+        if said.by == ASSUMED and not request.yes and [spec.layout for spec in inputs] == ["NCHW"]:
             assumed_preprocessing.check(model, given.model, images, str(request.source))
     else:
         source = FileSamples.open(samples, inputs, **how)
     progress("float outputs")
-    reference = _reference(given.model, model, source.checks(), notes)
+    checks = source.checks()
+    reference = _reference(given.model, model, checks, notes)
+    kept = keep(given.model, model, sizes, checks)
+    notes += kept.notes
     manifest = known or _manifest_of(model, said.preprocessing if said else None)
     # Of a size that was left open the manifest knows no more than the file.
     manifest = replace(manifest, inputs=inputs if size else manifest.inputs, layers=layer_table.layers(model))
+    manifest = kept.described(replace(manifest, constants=constants), model)
     if request.decoding.settings is not None:
         manifest = replace(manifest, task=None, decoder=request.decoding.settings)
     size = said.preprocessing.size if said else None
@@ -174,7 +173,7 @@ def _open(request: QuantizeRequest, progress: Progress) -> _Source:
     if reference.task.decoder is not None:  # what was recognized once need not be told again
         manifest = replace(manifest, task=reference.task.name, decoder=reference.task.decoder)
     notes += _check_reference(request, reference, model)
-    return _Source(given.sha256, model, manifest, said, source, reference, notes)
+    return _Source(given.sha256, model, manifest, said, source, reference, notes, kept)
 
 
 def _reduce(
@@ -255,6 +254,7 @@ def _manifest(
             "target": request.target,
             "images": source.samples.description,
             **source.samples.recorded(),
+            **source.sizes.recorded(),
         },
         request.seed,
         source.sha256,
@@ -301,41 +301,6 @@ def _check_reference(request: QuantizeRequest, reference: Reference, model: onnx
         )
     reference.check_budget(request.budget)
     return notes
-
-
-def _preprocessing(
-    request: QuantizeRequest,
-    known: Manifest | None,
-    image: TensorSpec,
-    own: OwnPreparation | None,
-    notes: list[str],
-) -> _Said:
-    """Return how images become inputs, fitted to the input's shape, and where that is known from."""
-    height, width, channels = image_sizes(image, None, request.source.name)
-    said, chosen = request.preparation, request.preprocessing
-    said_by = said.said_by or (chosen and "`preprocessing`")
-    if chosen is not None and chosen.channels != channels:
-        raise InvalidValueError(
-            f"{request.source} takes {channels} channels, the mean and deviation {chosen.channels}",
-            hint="give `mean` and `std` one number per channel",
-        )
-    if chosen is None and known is not None and known.preprocessing:
-        chosen = Preprocessing.from_json(known.preprocessing)
-        said_by = said_by or "the file's manifest"
-        if not said.says:
-            chosen.demand_input(image.shape, image.layout, request.source.name)
-    if said_by is None and own is not None and own.preprocessing is not None:
-        chosen, said_by = own.preprocessing, "the graph, which normalizes them itself"
-        notes.append(assumed_preprocessing.note_of_graph(own))
-    if said_by is None:
-        notes.append(assumed_preprocessing.note())
-    applied = said.applied(chosen, channels, (height, width), str(request.source))
-    if own is not None and own.contradicts(applied):
-        notes.append(
-            f"the graph itself {own}: `pixels` {own.pixels} without `mean` and `std` would suit that, and"
-            f" {said_by or 'what is assumed'} prepares its images otherwise"
-        )
-    return _Said(applied, said_by or _ASSUMED)
 
 
 def _manifest_of(model: onnx.ModelProto, preprocessing: Preprocessing | None) -> Manifest:

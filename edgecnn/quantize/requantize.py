@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from edgecnn.artifact import Manifest, Step, check_onnx_output
 from edgecnn.errors import ArtifactError
+from edgecnn.image_size import Size
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.escalate import picked
 from edgecnn.quantize.float16 import float16_layers
+from edgecnn.quantize.graph.free_sizes import at_size
 from edgecnn.quantize.graph.load_model import Loaded, load
 from edgecnn.quantize.graph.weighted_layer import macs_by_node
 from edgecnn.quantize.placement.remove_qdq import strip, to_scheme
@@ -39,7 +41,8 @@ def requantize_file(request: RequantizeRequest, progress: Progress = silent) -> 
     goal = target(request.target)
     before = float16_layers.without_float16(given.model)
     model, placement = to_scheme(before, given.manifest.quantization, goal.scheme)
-    macs = macs_by_node(strip(before).model)
+    resolution = given.manifest.resolution
+    macs = macs_by_node(at_size(strip(before).model, Size.of(resolution) if resolution else None))
     # Fewer than the scheme has, where they come from a file with fewer.
     bits = 7 if all(weight.largest <= 63 for weight in strip(model).weights.values()) else 8
     if goal.mixes_float16:

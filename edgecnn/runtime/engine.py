@@ -63,6 +63,7 @@ class Engine(PreparesImages, abc.ABC):
         #: What the engine takes, and what it gives, in the graph's order.
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.constants = dict(manifest.constants) if manifest else {}
         self._image_input = image_spec(self.inputs)
         #: What says what the outputs mean: a name, a decoder with settings, or neither.
         self._meaning = (manifest.task, manifest.decoder) if manifest else (None, None)
@@ -299,9 +300,12 @@ class Engine(PreparesImages, abc.ABC):
         names = partial(labels.names, self.manifest.labels if self.manifest else None)
         return [
             answer
-            for outputs, views in viewed_stream(self, several, batch, self.rows)
+            for outputs, views in viewed_stream(self, several, batch, self._rows_of)
             for answer in self.task.answers(outputs, names, top, views)
         ]
+
+    def _rows_of(self, images: Array) -> list[Output]:
+        return self.rows(self.with_constants(images))
 
     def close(self) -> None:
         """Release the engine; calling it afterwards is an EngineError. May be called twice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.errors import ArtifactError, InputError
+from edgecnn.errors import ArtifactError, InputError, InvalidValueError
 from edgecnn.image_size import Size
 from edgecnn.runtime import prepare
+from edgecnn.runtime.engine_inputs import Inputs
 from edgecnn.runtime.image_files import ImageLike, open_image
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import constant, is_batched
 from edgecnn.tasks.view import View
 
 Array = npt.NDArray[Any]
@@ -26,6 +28,8 @@ class PreparesImages:
     path: Path
     #: What the engine takes, in the graph's order.
     inputs: tuple[TensorSpec, ...]
+    #: Values of inputs that are no images by name, as far as the manifest or a user says them.
+    constants: dict[str, tuple[float, ...]]
     _image_input: TensorSpec
     _preprocessing: Preprocessing | None
 
@@ -63,6 +67,29 @@ class PreparesImages:
         if not len(images):
             raise InputError("there are no images to prepare", hint="give at least one")
         return self.prepare_frames(np.stack([prepare.frame(self.preprocessing, image) for image in images]))
+
+    def take_constants(self, constants: Mapping[str, Sequence[float]]) -> None:
+        """Let inputs that are no images have these values, over the file's; raises InvalidValueError."""
+        for name, value in constants.items():
+            spec = next((spec for spec in self.inputs if spec.name == name), None)
+            if spec is None:
+                raise InvalidValueError(
+                    f"{self.path.name} has no input {name!r}",
+                    hint=f"it takes {', '.join(repr(spec.name) for spec in self.inputs)}",
+                )
+            constant(spec, value, self.input, 1)
+            self.constants[name] = tuple(value)
+
+    def with_constants(self, images: Array) -> Inputs:
+        """Return all inputs for prepared images, where those that are no images have values."""
+        if len(self.inputs) == 1:
+            return images
+        found = {self.input.name: images}
+        for spec in self.inputs:
+            if spec.name in self.constants:
+                value = constant(spec, self.constants[spec.name], self.input, len(images))
+                found[spec.name] = value if is_batched(spec, self.input) else value[0]
+        return found
 
     def prepare_viewed(self, image: ImageLike) -> tuple[Array, View]:
         """Return an image as an input array, and where it lies in that; decoded once."""

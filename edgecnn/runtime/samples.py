@@ -98,6 +98,21 @@ def constant(spec: TensorSpec, value: Sequence[float], image: TensorSpec, count:
     return np.repeat(one.astype(spec.dtype)[None], count, axis=0)
 
 
+def of_images(images: Array, specs: Sequence[TensorSpec], constants: Mapping[str, Sequence[float]]) -> Array:
+    """Return prepared images, (N, C, H, W), as samples: each image input gets a view of them.
+
+    `constants` are the values of the other inputs by name.
+    """
+    arrays: dict[str, Array] = {}
+    for spec in specs:
+        if spec.name in constants:
+            arrays[spec.name] = constant(spec, constants[spec.name], image_spec(specs), len(images))
+            continue
+        own = views(images, len(arrays.keys() - constants.keys()), height=2, width=3)
+        arrays[spec.name] = np.ascontiguousarray(own.transpose(0, 2, 3, 1) if spec.layout == "NHWC" else own)
+    return pack(arrays)
+
+
 def image_sizes(spec: TensorSpec, size: tuple[int, int] | None, name: str) -> tuple[int, int, int]:
     """Return height, width and channels of an image input; `size` stands for sizes that are free.
 
@@ -126,5 +141,10 @@ def views(images: Array, number: int, *, height: int, width: int) -> Array:
     The first gets them as they are, the second mirrored, a third upside down: other pictures, and the same
     whatever the batch.
     """
-    axes = [axis for bit, axis in ((1, width), (2, height)) if number & bit]
-    return np.flip(images, tuple(axes)) if axes else images
+    axes = view_axes(number, height=height, width=width)
+    return np.flip(images, axes) if axes else images
+
+
+def view_axes(number: int, *, height: int, width: int) -> tuple[int, ...]:
+    """Return the axes along which `views` turns pictures."""
+    return tuple(axis for bit, axis in ((1, width), (2, height)) if number & bit)

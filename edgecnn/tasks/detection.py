@@ -133,6 +133,7 @@ class Detection(Decoded[BoxDecoder]):
 def again(reference: Boxes, found: Boxes) -> np.ndarray:
     """Return for each sure box of a reference whether it is found: (boxes,) bool. One box finds one."""
     reference, found = _sure(reference, SURE), _sure(found, SURE / 2)
+    reference = reference.take(reference.areas > 0)  # one that was cut to nothing is nowhere
     shares = overlap(reference.corners, found.corners)
     shares[reference.classes[:, None] != found.classes[None]] = 0
     result = np.zeros(len(reference), bool)

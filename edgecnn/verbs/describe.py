@@ -113,6 +113,8 @@ def _described(
         prepared = engine.preprocessing
         size = prepared.size.said if manifest.resolution is None else manifest.resolution
         manifest = dataclasses.replace(manifest, preprocessing=prepared.to_json(), resolution=size)
+    engine.take_constants(request.inputs.constants)
+    manifest = dataclasses.replace(manifest, constants=engine.constants)
     if request.decoding.settings is not None:
         engine.decode_by(request.decoding.settings)
         manifest = dataclasses.replace(manifest, task=engine.task.name, decoder=engine.task.decoder)

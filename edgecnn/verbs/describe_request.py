@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecnn.data.input_options import InputOptions
 from edgecnn.decoder_option import DecoderOption
 from edgecnn.errors import InvalidValueError
 from edgecnn.options import Request, group, option
@@ -22,6 +23,7 @@ class DescribeRequest(Request):
         None, "Names of the classes: a file with one a line, or: imagenet, digits.", path="read"
     )
     preparation: PreparationOptions = group(PreparationOptions)
+    inputs: InputOptions = group(InputOptions)
     decoding: DecoderOption = group(DecoderOption)
     #: In place of what the file says itself.
     preprocessing: Preprocessing | None = None
@@ -29,8 +31,8 @@ class DescribeRequest(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         said = (self.labels, self.preprocessing, self.decoding.settings)
-        if not self.preparation.says and said == (None, None, None):
+        if not (self.preparation.says or self.inputs.input) and said == (None, None, None):
             raise InvalidValueError(
                 "nothing is said of the file",
-                hint="`prepare` imagenet, `mean` and `std`, `labels` FILE, or `decoder` NAME",
+                hint="`prepare` NAME, `mean` and `std`, `labels` FILE, `input` NAME=VALUE, or `decoder` NAME",
             )

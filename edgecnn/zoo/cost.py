@@ -58,16 +58,18 @@ def _counted(network: nn.Module, image: Tensor) -> tuple[int, Any]:
     """Return the multiply-accumulates of an image, and the outputs."""
     macs = 0
 
-    def add(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+    def add(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
         nonlocal macs
         if isinstance(module, nn.Conv2d):
             kernel = module.kernel_size[0] * module.kernel_size[1]
             macs += out.numel() * module.in_channels // module.groups * kernel
+        elif isinstance(module, nn.ConvTranspose2d):  # each value that it reads goes into a filter's window
+            macs += given[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
             macs += out.numel() * module.in_features
 
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             module.register_forward_hook(add)
     outputs = network.eval()(image)
     return macs, outputs

@@ -12,7 +12,7 @@ from edgecnn import request_json as asked
 from edgecnn.artifact import Manifest
 from edgecnn.errors import ArtifactError, InvalidValueError
 from edgecnn.image_size import Size
-from edgecnn.options import Request, option, seed
+from edgecnn.options import Request, about, option, seed
 from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint_manifest, own_network
 from edgecnn.zoo.architecture import MAX_CHANNELS, MAX_CLASSES, Architecture
@@ -82,6 +82,9 @@ class NetworkSpec(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._take_size()
+        if self.backbone is not None:
+            with about("backbone"):
+                architecture(self.backbone)
         if self.resolution is not None:
             object.__setattr__(self, "resolution", Size.of(self.resolution))
         if self.name.endswith(".onnx"):

@@ -13,9 +13,11 @@ from edgecnn.errors import WeightsError
 #: What pruning may change of a layer. Of any other module it may change the shape of its own parameters.
 _ATTRIBUTES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "groups"),
+    nn.ConvTranspose2d: ("in_channels", "out_channels", "groups"),
     nn.Linear: ("in_features", "out_features"),
     nn.BatchNorm2d: ("num_features",),
     nn.LayerNorm: ("normalized_shape",),
+    nn.GroupNorm: ("num_groups", "num_channels"),
 }
 #: More of anything in one layer is a damaged file.
 _MOST = 1_000_000
@@ -77,8 +79,15 @@ def from_shapes(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> di
             depthwise = module.groups == module.in_channels == module.out_channels
             groups = shape[0] if depthwise else module.groups
             new = {"in_channels": shape[1] * groups, "out_channels": shape[0], "groups": groups}
+        elif isinstance(module, nn.ConvTranspose2d):
+            depthwise = module.groups == module.in_channels == module.out_channels
+            groups = shape[0] if depthwise else module.groups
+            new = {"in_channels": shape[0], "out_channels": shape[1] * groups, "groups": groups}
         elif isinstance(module, nn.Linear):
             new = {"in_features": shape[1], "out_features": shape[0]}
+        elif isinstance(module, nn.GroupNorm):
+            each = module.num_channels // module.num_groups
+            new = {"num_groups": shape[0] // each, "num_channels": shape[0]}
         elif isinstance(module, nn.BatchNorm2d):
             new = {"num_features": shape[0]}
         else:
@@ -120,16 +129,22 @@ def _check(value: Any, like: Any, what: str) -> None:
 
 def _resize(module: nn.Module, sizes: dict[str, Any], name: str) -> None:
     shapes: dict[str, tuple[int, ...]] = {}
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         outputs, inputs, groups = sizes["out_channels"], sizes["in_channels"], sizes["groups"]
         if outputs % groups or inputs % groups:
             raise WeightsError(f"{name} cannot have {inputs} and {outputs} channels in {groups} groups")
-        shapes = {"weight": (outputs, inputs // groups, *module.kernel_size), "bias": (outputs,)}
+        first, second = (outputs, inputs) if isinstance(module, nn.Conv2d) else (inputs, outputs)
+        shapes = {"weight": (first, second // groups, *module.kernel_size), "bias": (outputs,)}
     elif isinstance(module, nn.Linear):
         shapes = {"weight": (sizes["out_features"], sizes["in_features"]), "bias": (sizes["out_features"],)}
     elif isinstance(module, nn.BatchNorm2d):
         names = ("weight", "bias", "running_mean", "running_var")
         shapes = dict.fromkeys(names, (sizes["num_features"],))
+    elif isinstance(module, nn.GroupNorm):
+        channels, groups = sizes["num_channels"], sizes["num_groups"]
+        if channels % groups:
+            raise WeightsError(f"{name} cannot have {channels} channels in {groups} groups")
+        shapes = dict.fromkeys(("weight", "bias"), (channels,))
     elif isinstance(module, nn.LayerNorm):
         shapes = dict.fromkeys(("weight", "bias"), tuple(sizes["normalized_shape"]))
     else:

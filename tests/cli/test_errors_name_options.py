@@ -32,7 +32,7 @@ REQUESTS = {
     TrainRequest: {"network": "lenet5", "data": "digits"},
 }
 #: What is only known when the work begins: names of files, data sets, weights and nodes.
-_LATER = {"data", "exclude", "metric", "only", "teacher_code", "teacher_weights", "train", "weights"}
+_LATER = {"crops", "data", "exclude", "metric", "only", "teacher_code", "teacher_weights", "train", "weights"}
 
 
 def bad_values(field):

@@ -134,11 +134,11 @@ def test_a_foreign_file_is_compiled_too(tmp_path, float_file):
     [
         ({"sm": ("8.9",)}, "ONNX Runtime knows no `sm`"),
         ({"sparsity": True}, "ONNX Runtime knows no `sparsity`"),
-        ({"hint": "speed"}, "unknown hint"),
+        ({"hint": "speed"}, "unknown `hint`"),
         ({"sm": ("89",)}, "no compute capability"),
-        ({"workspace_mib": 0}, "workspace of 0"),
+        ({"workspace_mib": 0}, "`workspace` of 0"),
         ({"workspace_mib": 64}, "ONNX Runtime knows no `workspace`$"),
-        ({"threads": 1025}, "threads of 1025"),
+        ({"threads": 1025}, "`threads` of 1025"),
     ],
 )
 def test_what_a_backend_does_not_know_is_refused(float_file, tmp_path, options, sentence):

@@ -81,6 +81,9 @@ def test_another_graphs_boxes_are_refused():
     raw = [Output(*item) for item in values.items()]
     found = run(ended, values)
     demand_same_boxes(raw, [Output("detections", found)], settings, SIZE)
+    outside = dict(values, boxes=values["boxes"] * 40)  # many are cut to nothing at an edge
+    raw_outside = [Output(*item) for item in outside.items()]
+    demand_same_boxes(raw_outside, [Output("detections", run(ended, outside))], settings, SIZE)
     found[..., :4] += 5
     with pytest.raises(ParityError, match="the graph with suppression finds"):
         demand_same_boxes(raw, [Output("detections", found)], settings, SIZE)

@@ -8,7 +8,7 @@ from small_graphs import CONSTANTS, model_of
 from tensorrt_build import build
 
 from edgecnn.quantize.effort_levels import PLAIN
-from edgecnn.quantize.placement.place import FAR_APART
+from edgecnn.quantize.placement.place import FAR_APART, PARTS_APART
 from edgecnn.quantize.placement.remove_qdq import to_scheme
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.runtime.ort_engine import open_session
@@ -32,6 +32,10 @@ GRAPHS = {
     ),
     "one convolution is split": (
         "m = Conv(x, both) p, q = Split <axis = 1, num_outputs = 2> (m)"
+        " n = Conv(p, w) o = Conv(q, w) y = Concat <axis = 1> (n, o)"
+    ),
+    "one convolution and its Relu are split": (
+        "r = Conv(x, both) m = Relu(r) p, q = Split <axis = 1, num_outputs = 2> (m)"
         " n = Conv(p, w) o = Conv(q, w) y = Concat <axis = 1> (n, o)"
     ),
     "stacked": (
@@ -92,8 +96,6 @@ def decibels_of_parts(model, made, images):
 @each_scheme
 @pytest.mark.parametrize("name", GRAPHS)
 def test_what_is_far_apart_keeps_its_accuracy(name, scheme, images):
-    if scheme is CPU and name == "one convolution is split":
-        pytest.skip("ONNX Runtime has an integer convolution only where its output is quantized as a whole")
     model = far(name, 300)
     made = quantized(model, scheme, images)
     first, second = decibels_of_parts(model, made.model, images)
@@ -101,6 +103,9 @@ def test_what_is_far_apart_keeps_its_accuracy(name, scheme, images):
     own = made.to_json().get("own_scales", {})
     rules = {*own.values(), *made.float_nodes.values()}
     assert FAR_APART in rules
+    layer = made.float_nodes.get(next(node.name for node in model.graph.node if node.op_type == "Conv"))
+    whole = "one convolution" in name and "Conv" in scheme.needs_output
+    assert (layer == PARTS_APART) is whole, "int8 where it can give floats"
 
 
 @each_scheme

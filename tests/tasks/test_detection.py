@@ -190,3 +190,9 @@ def test_ranked_boxes_are_compared_with_those_that_they_stand_for():
     assert lost.sqnr_db < 10 and lost.top1_agreement == pytest.approx(2 / 3)
     nothing = found([low, low, low], [other, low, low])
     assert compare_outputs(nothing, nothing, "it", constant=True, task=detector()).sqnr_db == np.inf
+
+
+def test_a_box_that_was_cut_to_nothing_is_nowhere():
+    outputs = found([(0, 0, 100, 50, 0.9, 0), (0, 0, 0, 50, 0.8, 0)], [(0, 0, 50, 50, 0.7, 1)])
+    parity = compare_outputs(outputs, outputs, "it", task=detector())
+    assert parity.top1_agreement == 1 and parity.counted == 2 and parity.sqnr_db == np.inf

@@ -13,7 +13,7 @@ from edgecnn.cli import common, drawn_pictures, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import note, say
 from edgecnn.errors import InvalidValueError
-from edgecnn.measure.measure_options import EngineOptions
+from edgecnn.measure.measure_options import PredictRequest
 from edgecnn.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _outputs(draw: Path | None, **_: Any) -> list[Path]:
     metavar="DIR",
     help="Folder for a copy of each picture with the boxes or masks that were found.",
 )
-@request_options.options(EngineOptions, without=("threads", "backend"))
+@request_options.options(PredictRequest, without=("threads", "backend"))
 @common.common
 def command(
     model: str, images: tuple[str, ...], top: int | None, draw: Path | None, as_json: bool, **values: Any
@@ -68,8 +68,9 @@ def command(
     from edgecnn.verbs.engines import opened
 
     notes: list[str] = []
-    request = request_options.request(EngineOptions, values)
+    request = request_options.request(PredictRequest, values)
     with common.progress(None) as show, opened([model], request, show) as (engine,):
+        engine.take_constants(request.inputs.constants)
         files, failed = _listed(images, notes)
         if draw is not None:
             drawn_pictures.check(draw, files)

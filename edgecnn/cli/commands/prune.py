@@ -45,6 +45,8 @@ def command(name: str, as_json: bool, **values: Any) -> int:
 
 
 def _print(written: PrunedFile) -> None:
+    from edgecnn.compress.train.log import shown
+
     before, after, timing = written.before, written.after, written.timing
     if written.attempts:
         rows = [
@@ -54,11 +56,13 @@ def _print(written: PrunedFile) -> None:
                 f"{item.params / before.params:.2f}x",
                 f"{item.timing.milliseconds:.3g} ms",
                 f"{item.timing.ratio:.3f}x",
-                "-" if item.accuracy is None else f"{item.accuracy:.2%}",
+                "-" if item.accuracy is None else shown(written.figure, item.accuracy)[1],
             ]
             for item in written.attempts
         ]
-        common.print_table(["step", "MACs", "parameters", "latency", "of before", "top-1"], rows)
+        common.print_table(
+            ["step", "MACs", "parameters", "latency", "of before", shown(written.figure, 0)[0]], rows
+        )
     facts = [
         (
             "wrote",
@@ -83,9 +87,11 @@ def _print(written: PrunedFile) -> None:
                 f" ({low:.2f} to {high:.2f}), in turns on this machine",
             )
         )
-    if written.top1 is not None:
-        before_it = "" if written.top1_before is None else f" of {written.top1_before:.2%} before"
-        facts.append(("top-1", f"{written.top1:.2%}{before_it}, on the test images"))
+    if written.accuracy is not None:
+        name, value = shown(written.figure, written.accuracy)
+        known = written.accuracy_before
+        before_it = "" if known is None else f" of {shown(written.figure, known)[1]} before"
+        facts.append((name, f"{value}{before_it}, on the test images"))
     common.print_facts(facts)
     for remark in written.notes:
         note(remark)

@@ -114,13 +114,9 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
     common.print_facts(
         [
             ("wrote", f"{done.path}  ({common.size(done.path.stat().st_size)}, sha256 {done.sha256[:12]})"),
-            (
-                "top-1",
-                f"{found['top1']:.2%} of {found['n']} test images; float {found['float_top1']:.2%},"
-                f" int8 without training {found['untrained_top1']:.2%}",
-            ),
+            *_accuracy_facts(found),
             *common.parity_facts(parity, "the float network", "test images"),
-            ("simulation", f"answers as the network in training on {found['simulation_agreement']:.2%}"),
+            _simulation_fact(found),
         ]
     )
     common.print_floor(done.manifest.quantization)
@@ -129,6 +125,27 @@ def _quantized(name: str, as_json: bool, values: dict[str, Any]) -> int:
     if code == 0:
         common.print_next("profile", done.path)
     return code
+
+
+def _accuracy_facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the test images say of an int8 network, in float and before training."""
+    facts = []
+    if "top1" in found:
+        fact = (
+            f"{found['top1']:.2%} of {found['n']} test images; float {found['float_top1']:.2%},"
+            f" int8 without training {found['untrained_top1']:.2%}"
+        )
+        facts.append(("top-1", fact))
+    if "untrained_sqnr_db" in found:
+        facts.append(("untrained", f"{common.decibels(found['untrained_sqnr_db'])} at the worst output"))
+    return facts
+
+
+def _simulation_fact(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the line on how near the file is to the network in training."""
+    if "simulation_agreement" in found:
+        return "simulation", f"answers as the network in training on {found['simulation_agreement']:.2%}"
+    return "simulation", f"{common.decibels(found['simulation_sqnr_db'])} against the network in training"
 
 
 def _measured(metrics: Mapping[str, Any]) -> tuple[str, str]:

@@ -25,7 +25,9 @@ class DistillOptions(Request):
     teacher: str = option(help="Teacher: FILE.safetensors, FILE.onnx, or the name of a network.", path="read")
     teacher_weights: str = option("imagenet", "Weights of a network by its name.")
     teacher_mean: tuple[float, ...] | None = option(
-        None, "Mean of the channels of a foreign ONNX teacher: 0.485,0.456,0.406.", read=numbers
+        None,
+        "Mean of the channels of a foreign ONNX teacher: 0.485,0.456,0.406.",
+        read=numbers,
     )
     teacher_std: tuple[float, ...] | None = option(
         None, "Standard deviation likewise: 0.229,0.224,0.225.", read=numbers

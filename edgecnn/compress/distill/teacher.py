@@ -19,6 +19,7 @@ from edgecnn.compress import class_scores
 from edgecnn.compress.distill import feature_points as points
 from edgecnn.data.calibration_images import ImageSource
 from edgecnn.errors import DataError, InvalidValueError
+from edgecnn.image_size import Size
 from edgecnn.quantize import assumed_preprocessing
 from edgecnn.quantize.graph.readouts import readouts
 from edgecnn.runtime.ort_engine import open_session
@@ -101,6 +102,8 @@ class OnnxTeacher:
     def __init__(self, path: Path, preprocessing: Preprocessing | None = None) -> None:
         self.manifest = manifest = read_manifest(path)
         model = onnx.load(path)
+        if manifest and manifest.preprocessing:
+            _fix_size(model, Preprocessing.from_json(manifest.preprocessing).size)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         image = inferred.graph.input[0].type.tensor_type
         shape = _shape(inferred.graph.input[0]) or ()
@@ -108,7 +111,7 @@ class OnnxTeacher:
         if image.elem_type != onnx.TensorProto.FLOAT or not height or not width or not channels:
             raise InvalidValueError(
                 f"{path} cannot teach: its input must be float32, (N, C, H, W), of a known size",
-                hint="export it without --input uint8",
+                hint="export it without --input uint8; edgecnn describe FILE --size says a free size",
             )
         self.preprocessing = _preprocessing(path, manifest, preprocessing, shape).at((height, width))
         self.labels = manifest.labels if manifest else None
@@ -185,11 +188,16 @@ def with_features(network: nn.Module, images: Tensor, features: Sequence[str]) -
 
 
 class Translation:
-    """From the student's inputs to the teacher's: other normalization, size and number of channels."""
+    """From the student's inputs to the teacher's: other normalization, unit, order of channels and size.
+
+    What the student's preparation cut off, or put around a picture, the teacher sees so too.
+    """
 
     def __init__(self, student: Preprocessing, teacher: Preprocessing) -> None:
         self._same = student == teacher
         self._size, self._channels = teacher.size, teacher.channels
+        self._units = student.pixels, teacher.pixels
+        self._turned = student.color == "bgr", teacher.color == "bgr"
         self._affine = [
             torch.tensor(values)[:, None, None]
             for values in (student.std, student.mean, teacher.std, teacher.mean)
@@ -200,13 +208,17 @@ class Translation:
         if self._same:
             return images
         student_std, student_mean, std, mean = (values.to(images.device) for values in self._affine)
-        pixels = images * student_std + student_mean
+        pixels = (images * student_std + student_mean) / self._units[0]
+        if self._turned[0]:
+            pixels = pixels.flip(1)
         if pixels.shape[1] != self._channels:
             grey = pixels.mean(1, keepdim=True)
             pixels = grey.expand(-1, self._channels, -1, -1)
         if pixels.shape[2:] != self._size:
             pixels = F.interpolate(pixels, self._size, mode="bilinear", antialias=True)
-        return (pixels - mean) / std
+        if self._turned[1]:
+            pixels = pixels.flip(1)
+        return (pixels * self._units[1] - mean) / std
 
 
 def check_classes(teacher: Teacher, labels: Labels, classes: int) -> None:
@@ -221,6 +233,14 @@ def check_classes(teacher: Teacher, labels: Labels, classes: int) -> None:
             "the teacher's classes are called otherwise, or are in another order, than the data's",
             hint="train the teacher on the same data first",
         )
+
+
+def _fix_size(model: onnx.ModelProto, size: Size) -> None:
+    """Give a free height and width of the images, (N, C, H, W), the numbers that the manifest says."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    for dim, side in zip(dims[2:], size if len(dims) == 4 else (), strict=False):
+        if not dim.dim_value:
+            dim.dim_value = side
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:

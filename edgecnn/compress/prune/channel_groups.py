@@ -41,12 +41,17 @@ class Groups:
         self._shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(network)}
         self._trained = {name for name, item in network.named_parameters() if item.requires_grad}
         self.labels = 1 + max((int(item.max()) for item in self.axes.values()), default=0)
-        self.groups = _grouped(self.axes, align)
+        self.groups = _grouped(self.axes, align, self.transposed)
 
     @property
     def axes(self) -> Mapping[tuple[str, int], Labels]:
         """(Tensor, axis): the label of each position; labels that are in no group stay."""
         return self._channels.axes
+
+    @property
+    def transposed(self) -> frozenset[str]:
+        """Weights whose first axis counts what they read, and the second what they write."""
+        return self._channels.transposed
 
     def everything(self) -> Mask:
         """Return the mask that keeps every channel."""
@@ -87,7 +92,7 @@ def sliced(tensors: list[tuple[str, Tensor]], groups: Groups, keep: Mask) -> dic
     return found
 
 
-def _grouped(axes: Mapping[tuple[str, int], Labels], align: int) -> list[Group]:
+def _grouped(axes: Mapping[tuple[str, int], Labels], align: int, transposed: frozenset[str]) -> list[Group]:
     """Return the groups, in the order in which the network computes them."""
     where: dict[int, list[tuple[tuple[str, int], int]]] = {}
     for key, labels in axes.items():
@@ -102,7 +107,7 @@ def _grouped(axes: Mapping[tuple[str, int], Labels], align: int) -> list[Group]:
     groups = []
     for members, alike in together.items():
         # A grouped convolution's inputs are counted within one of its groups, a flattened map's by position.
-        each = min(count for (_, axis), count in members if axis == 0)
+        each = min(count for (name, axis), count in members if axis == (name in transposed))
         step = align // math.gcd(align, each)
         counts = (*range(step, len(alike), step), len(alike))
         if len(counts) > 1:

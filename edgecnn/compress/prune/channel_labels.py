@@ -22,7 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgecnn.compress.losses import has_losses
-from edgecnn.compress.prune.aten_operators import ATEN, CHANNELWISE, ELEMENTWISE, FACTORIES, MOVES, REDUCTIONS
+from edgecnn.compress.prune import aten_operators as aten
+from edgecnn.compress.prune.aten_operators import ATEN, regrouped, tensors_in
 from edgecnn.zoo.input_errors import fitting
 from edgecnn.zoo.network_outputs import named
 from edgecnn.zoo.structure import layer_type
@@ -33,6 +34,7 @@ FIXED = 0
 ANY = -1
 
 Labels = npt.NDArray[np.int64]
+_WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Channels:
     axes: dict[tuple[str, int], Labels]
     #: Weight of a convolution or linear layer: how many times an image makes it multiply each element.
     positions: dict[str, int]
+    #: Weights of transposed convolutions: their first axis counts what they read, the second what they write.
+    transposed: frozenset[str]
 
 
 def trace(network: nn.Module, example: Tensor) -> Channels:
@@ -68,7 +72,7 @@ def _traced(network: nn.Module, example: Tensor, device: str) -> Channels:
         outputs += tracer.run(copied.train(), image, *labels)
     for out in outputs:
         tracer.fix(tracer.of(out))
-    return Channels(tracer.axes(), positions)
+    return Channels(tracer.axes(), positions, frozenset(tracer.transposed))
 
 
 class _Tracer(TorchDispatchMode):
@@ -81,15 +85,20 @@ class _Tracer(TorchDispatchMode):
         self._inside = 0
         self._axes: dict[tuple[str, int], Labels] = {}
         self._bare: dict[str, Tensor] = {}
+        #: Labels of what a layer gives, by its name.
+        self._known: dict[str, Labels] = {}
         self.positions: dict[str, int] = {}
         #: Weights of all convolutions and linear layers.
         self.layers: set[str] = set()
+        self.transposed: set[str] = set()
         for name, module in network.named_modules():
             if layer_type(module) is not None or isinstance(module, nn.LocalResponseNorm):
                 module.register_forward_pre_hook(self._enter)
                 module.register_forward_hook(self._leave_as(name))
-                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                if isinstance(module, _WEIGHTED):
                     self.layers.add(f"{name}.weight")
+                if isinstance(module, nn.ConvTranspose2d):
+                    self.transposed.add(f"{name}.weight")
                 continue
             # What a module holds itself: each element may be a channel, or not, as it turns out.
             for key, parameter in module.named_parameters(name, recurse=False):
@@ -185,16 +194,20 @@ class _Tracer(TorchDispatchMode):
 
     def _leave_as(self, name: str) -> Callable[..., None]:
         def leave(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-            axis = 1 if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) else -1
+            axis = -1 if isinstance(module, (nn.Linear, nn.LayerNorm)) else 1
             if isinstance(module, nn.LocalResponseNorm):
                 self._labels[out] = self.of(given[0])
             else:
                 labels = self._along(self.of(given[0]), axis)
                 labels = torch.where(labels == ANY, FIXED, labels)
-                if isinstance(module, (nn.Conv2d, nn.Linear)):
-                    self.positions[f"{name}.weight"] = out.numel() // out.shape[axis]
+                if isinstance(module, _WEIGHTED):
+                    counted = given[0] if isinstance(module, nn.ConvTranspose2d) else out
+                    places = counted.numel() // counted.shape[axis]  # a head may read several
+                    self.positions[f"{name}.weight"] = self.positions.get(f"{name}.weight", 0) + places
                     labels = self._weighted(name, module, labels)
                 else:
+                    if isinstance(module, nn.GroupNorm):
+                        self._keep_groups(module, labels)
                     for key, tensor in (*module.named_parameters(), *module.named_buffers()):
                         if tensor.ndim == 1:
                             self._set(f"{name}.{key}", 0, labels)
@@ -205,20 +218,35 @@ class _Tracer(TorchDispatchMode):
 
         return leave
 
-    def _weighted(self, name: str, module: nn.Conv2d | nn.Linear, labels: Tensor) -> Tensor:
+    def _keep_groups(self, module: nn.GroupNorm, labels: Tensor) -> None:
+        """Let the channels of each group stay or go together: what is left of a group has another mean."""
+        if module.weight is None:  # then nothing says how many are left
+            self.fix(labels)
+        else:
+            self._over(labels.unflatten(0, (module.num_groups, -1)), [1])
+
+    def _weighted(
+        self, name: str, module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, labels: Tensor
+    ) -> Tensor:
         """Label a convolution or linear layer that reads `labels`; return the labels of its outputs."""
-        outputs = module.weight.shape[0]
-        groups = module.groups if isinstance(module, nn.Conv2d) else 1
+        transposed = isinstance(module, nn.ConvTranspose2d)
+        outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+        groups = 1 if isinstance(module, nn.Linear) else module.groups
         if groups == len(labels) == outputs:
             produced = labels
         else:
             # A layer may run more than once; its outputs then have the labels of the first time.
-            known = self._axes.get((f"{name}.weight", 0))
+            known = self._known.get(name)
             produced = torch.from_numpy(self._fresh(outputs) if known is None else known)
             self._couple(labels, 0, len(labels) // groups)
             self._couple(produced, 0, outputs // groups)
-            self._set(f"{name}.weight", 1, labels[: len(labels) // groups])
-        self._set(f"{name}.weight", 0, produced)
+            self._known[name] = produced.numpy()
+            # The second axis counts the channels of one group.
+            if transposed:
+                self._set(f"{name}.weight", 1, produced[: outputs // groups])
+            else:
+                self._set(f"{name}.weight", 1, labels[: len(labels) // groups])
+        self._set(f"{name}.weight", 0, labels if transposed else produced)
         if module.bias is not None:
             self._set(f"{name}.bias", 0, produced)
         return produced
@@ -234,22 +262,22 @@ class _Tracer(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if self._inside or func.overloadpacket in FACTORIES:
+        if self._inside or func.overloadpacket in aten.FACTORIES:
             return out
         packet = func.overloadpacket
-        if packet in MOVES:
+        if packet in aten.MOVES:
             self._move(packet, out, args)
-        elif packet in CHANNELWISE:
+        elif packet in aten.CHANNELWISE:
             self._label(out, self._along(self.of(args[0]), 1).reshape(1, -1, *[1] * (args[0].ndim - 2)))
-        elif packet in REDUCTIONS and len(args) > 1:
+        elif packet in aten.REDUCTIONS and len(args) > 1:
             axes = [axis % args[0].ndim for axis in args[1]]
             self._label(out, self._over(self.of(args[0]), axes, keepdim=len(args) > 2 and args[2]))
         elif packet is ATEN.as_strided_ and self.of(args[0]).shape == out.shape:
             pass  # pooling to one pixel mends the strides of its result
-        elif torch.Tag.pointwise in func.tags or packet in ELEMENTWISE:
+        elif torch.Tag.pointwise in func.tags or packet in aten.ELEMENTWISE:
             self._meet(out, [item for item in args if isinstance(item, Tensor)])
         else:
-            read = [item for item in _tensors(args) if item in self._labels]
+            read = [item for item in tensors_in(args) if item in self._labels]
             for item in read:
                 self.fix(self.of(item))
             if read:
@@ -257,11 +285,11 @@ class _Tracer(TorchDispatchMode):
         return out
 
     def _label(self, out: Any, labels: Tensor) -> None:
-        for item in _tensors((out,)):
+        for item in tensors_in((out,)):
             self._labels[item] = labels.expand(item.shape)
 
     def _meet(self, out: Any, operands: list[Tensor]) -> None:
-        first = _tensors((out,))[0]
+        first = tensors_in((out,))[0]
         labels = torch.tensor(ANY).expand(first.shape)
         for operand in operands:
             other = self.of(operand).expand(first.shape)
@@ -308,40 +336,9 @@ class _Tracer(TorchDispatchMode):
 
     def _split_axes(self, labels: Tensor, shape: Sequence[int]) -> None:
         """Prepare for a view in which an axis of channels falls into several: its parts stay equally long."""
-        for axes, sizes in _regrouped(labels.shape, shape):
+        for axes, sizes in regrouped(labels.shape, shape):
             if len(sizes) > 1 and any(self._varies(labels, axis) for axis in axes):
                 if len(axes) == 1:
                     self._couple(labels, axes[0], sizes[-1])
                 else:
                     self.fix(labels)
-
-
-def _regrouped(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Return which axes of `old` a view turns into which sizes of `new`, axes of one element left out."""
-    left = [(axis, size) for axis, size in enumerate(old) if size != 1]
-    right = [size for size in new if size != 1]
-    found: list[tuple[list[int], list[int]]] = []
-    while left:
-        axis, a = left.pop(0)
-        axes, sizes, b = [axis], [right.pop(0)], 0
-        b = sizes[0]
-        while a != b:
-            if a < b:
-                axis, size = left.pop(0)
-                axes.append(axis)
-                a *= size
-            else:
-                sizes.append(right.pop(0))
-                b *= sizes[-1]
-        found.append((axes, sizes))
-    return found
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    flat: list[Tensor] = []
-    for item in values:
-        if isinstance(item, Tensor):
-            flat.append(item)
-        elif isinstance(item, (tuple, list)):
-            flat += _tensors(item)
-    return flat

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecnn.compress import class_scores
-from edgecnn.compress.losses import has_losses, measuring, own_loss
+from edgecnn.compress.class_scores import class_loss
 from edgecnn.compress.prune.channel_groups import Groups
 from edgecnn.compress.prune.prune_request import IMPORTANCES
 from edgecnn.errors import InvalidValueError, PruningError
 from edgecnn.registry import suggest
 
 Scores = npt.NDArray[np.float64]
-#: Images (N, C, H, W) and their classes (N,).
-Batches = Iterable[tuple[Tensor, Tensor]]
+#: Images (N, C, H, W) and what they are labelled with: classes (N,), or what the loss takes.
+Batches = Iterable[tuple[Tensor, Any]]
+#: From a network in use, images and labels to a loss.
+Loss = Callable[[nn.Module, Tensor, Any], Tensor]
 
 
 def scores(
-    network: nn.Module, groups: Groups, importance: str, batches: Batches | None = None, seed: int = 0
+    network: nn.Module,
+    groups: Groups,
+    importance: str,
+    batches: Batches | None = None,
+    seed: int = 0,
+    loss: Loss | None = None,
 ) -> Scores:
     """Return the importance of each label, relative to the mean of its group; NaN where nothing can be said.
 
@@ -35,8 +40,8 @@ def scores(
     - "bn": the scale of batch normalization (Liu et al. 2017, Network Slimming, arXiv:1708.06519). Channels
       without one have no score. Raises PruningError for a network without batch normalization.
     - "taylor": the squared change of the loss that the first order predicts for leaving out each weight,
-      averaged over `batches` (Molchanov et al. 2019, arXiv:1906.10771, section 3.1); the loss is
-      cross-entropy, or the network's own. Raises InvalidValueError without batches.
+      averaged over `batches` (Molchanov et al. 2019, arXiv:1906.10771, section 3.1); unless given, the
+      loss is cross-entropy, or the network's own. Raises InvalidValueError without batches.
     - "fpgm": a filter's distance to all others of its layer (He et al. 2019, arXiv:1811.00250): what lies in
       the middle can be replaced by the others.
     - "random": a number drawn by `seed`; what any other has to beat.
@@ -52,7 +57,7 @@ def scores(
     if importance == "taylor":
         if batches is None:
             raise InvalidValueError("the importance taylor needs labelled images", hint="give a data set")
-        saliency = _taylor(network, batches)
+        saliency = _taylor(network, batches, loss or class_loss)
     else:
         saliency = {name: item.detach().square() for name, item in _weights(network)}
     if importance == "bn":
@@ -72,18 +77,15 @@ def _weights(network: nn.Module) -> list[tuple[str, Tensor]]:
     return [(name, item) for name, item in network.named_parameters() if name.endswith("weight")]
 
 
-def _taylor(network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+def _taylor(network: nn.Module, batches: Batches, loss: Loss) -> dict[str, Tensor]:
     weights = dict(_weights(network))
     total = {name: torch.zeros_like(item) for name, item in weights.items()}
-    training, own = network.training, has_losses(network)
+    training = network.training
     network.eval()
-    for images, classes in batches:
-        with measuring(network) if own else contextlib.nullcontext():
-            if own:
-                loss = own_loss(network, images, classes)
-            else:
-                loss = F.cross_entropy(class_scores.scores(network(images)), classes)
-        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    for images, labels in batches:
+        gradients = torch.autograd.grad(
+            loss(network, images, labels), list(weights.values()), allow_unused=True
+        )
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             if gradient is not None:
                 total[name] += (weight.detach() * gradient).square()
@@ -109,10 +111,15 @@ def _collected(
     by_axis: Callable[[Tensor, Tensor, int], Tensor | None],
 ) -> Scores:
     """Return for each label the mean over all axes that have it of the sum over its positions there."""
-    weights = dict(network.named_parameters())
+    weights: dict[str, Tensor] = dict(network.named_parameters())
     total, members = np.zeros(groups.labels), np.zeros(groups.labels)
     for (name, axis), labels in groups.axes.items():
-        if name in saliency and (values := by_axis(saliency[name], weights[name], axis)) is not None:
+        if name not in saliency:
+            continue
+        seen, weight = saliency[name], weights[name]
+        if name in groups.transposed:  # as those of other layers, filter by filter
+            seen, weight, axis = seen.transpose(0, 1), weight.transpose(0, 1), 1 - axis
+        if (values := by_axis(seen, weight, axis)) is not None:
             np.add.at(total, labels, values.double().cpu().numpy())
             members[np.unique(labels)] += 1
     with np.errstate(invalid="ignore"):

@@ -55,7 +55,7 @@ def prune_file(
     """
     files.check_writable(request.output)
     job = _Job(request, progress, report)
-    top1_before = job.accuracy_before()
+    accuracy_before = job.accuracy_before()
     before = cost.count(job.network, job.example.shape[1], job.spec.size)
     timing: Timing | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -63,7 +63,7 @@ def prune_file(
     if isinstance(request.goal, LatencyGoal):
         found = prune_to_latency(job.prune, job.timer, request.goal, progress)
         pruned, timing, attempts, met = found.pruned, found.timing, found.attempts, found.met
-        network, top1 = pruned.network, pruned.accuracy
+        network, accuracy = pruned.network, pruned.accuracy
         if not met:
             notes.append(
                 f"the last measurement gave {timing.ratio:.2f}x the latency ({timing.milliseconds:.3g} ms),"
@@ -71,15 +71,15 @@ def prune_file(
             )
     elif request.goal is not None:
         pruned = job.prune(request.goal, True)
-        network, top1 = pruned.network, pruned.accuracy
+        network, accuracy = pruned.network, pruned.accuracy
         if request.measure:
             with job.timer() as measure:
                 timing = measure(network)
     else:
-        network, top1, dense = job.sparse()
+        network, accuracy, dense = job.sparse()
         notes += [f"{len(dense)} layers stay dense: {', '.join(dense)}"] if dense else []
-    if top1 is None and top1_before is not None:
-        top1 = job.accuracy(network)
+    if accuracy is None and accuracy_before is not None:
+        accuracy = job.accuracy(network)
     if timing is not None and timing.ratio > _NO_GAIN:
         notes.append(
             f"NOT FASTER HERE: the pruned network takes {timing.ratio:.2f}x the latency"
@@ -88,7 +88,7 @@ def prune_file(
     if job.origin == "random":
         notes.append("RANDOM WEIGHTS: good for timing; which channels went means nothing")
     after = cost.count(network, job.example.shape[1], job.spec.size)
-    manifest = job.manifest(network, timing, attempts, top1)
+    manifest = job.manifest(network, timing, attempts, accuracy)
     progress("write")
     sha256 = checkpoint.save(request.output, network, manifest)
     return PrunedFile(
@@ -100,8 +100,9 @@ def prune_file(
         timing,
         attempts,
         met,
-        top1,
-        top1_before,
+        accuracy,
+        accuracy_before,
+        job.figure,
         notes,
         network,
     )
@@ -151,6 +152,11 @@ class _Job:
                 self.spec, self.network, self._outputs, self._dataset, smoothing=smoothing
             )
 
+    @property
+    def figure(self) -> str:
+        """What the accuracy is."""
+        return (self._lesson.figure if self._lesson else None) or "top1"
+
     def accuracy_before(self) -> float | None:
         """Return the figure of the network given; None where it never learned the classes of the data."""
         if self._dataset is None or self.origin == "random" or self.spec.has_new_classifier:
@@ -177,6 +183,7 @@ class _Job:
             spread=request.spread,
             align=request.alignment,
             batches=self._batches if self._dataset is not None else None,
+            loss=self._lesson.loss if self._lesson is not None else None,
             rounds=request.rounds if tuned else 1,
             finetune=tuned,
             seed=self.spec.seed,
@@ -217,7 +224,7 @@ class _Job:
         network: nn.Module,
         timing: Timing | None,
         attempts: tuple[Attempt, ...],
-        top1: float | None,
+        accuracy: float | None,
     ) -> Manifest:
         """Return what is known of the pruned network, with how it differs from its architecture's."""
         request, spec, reference = self._request, self.spec, bare(self.spec)
@@ -236,8 +243,8 @@ class _Job:
             parameters["fine-tuning"] = request.training.to_json()
         # A latency that chose nothing is reported, and kept out of the file: the same bytes come back.
         metrics = timing.to_json() if timing and isinstance(request.goal, LatencyGoal) else {}
-        if top1 is not None and self._dataset is not None:
-            metrics |= {"top1": top1, "n": len(self._dataset.test), "data": self._dataset.name}
+        if accuracy is not None and self._dataset is not None:
+            metrics |= {self.figure: accuracy, "n": len(self._dataset.test), "data": self._dataset.name}
         step = Step("prune", parameters, spec.seed, spec.sha256, metrics)
         tuned = self._dataset if request.epochs else None
         return checkpoint.describe(
@@ -267,12 +274,12 @@ class _Job:
         lesson = self._lesson
         return lambda network: finetune(network, self.spec, dataset, options, self._report, lesson=lesson)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        assert self._dataset is not None
+    def _batches(self) -> Iterator[tuple[Tensor, Any]]:
+        assert self._dataset is not None and self._lesson is not None
         size = min(64, len(self._dataset.train))
         loader = Loader(self._dataset.train, self._preprocessing, size, seed=self.spec.seed)
         to_input = InputBatch(self._preprocessing)
-        for number, (frames, classes) in enumerate(loader.epoch(0)):
+        for number, (frames, labels) in enumerate(loader.epoch(0)):
             if number * size >= _IMAGES:
                 break
-            yield to_input(frames), torch.from_numpy(classes)
+            yield to_input(frames), self._lesson.labels(labels)

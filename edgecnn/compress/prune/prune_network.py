@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from edgecnn.compress.prune.allocate import allocate
 from edgecnn.compress.prune.channel_groups import Groups, Mask, named_tensors, sliced
 from edgecnn.compress.prune.goal import Goal
-from edgecnn.compress.prune.importance import Batches, scores
+from edgecnn.compress.prune.importance import Batches, Loss, scores
 from edgecnn.compress.prune.prune_request import SPREADS
 from edgecnn.compress.prune.recalibrate import recalibrate
 from edgecnn.errors import CodeError, InvalidValueError, PruningError
+from edgecnn.image_size import Size
 from edgecnn.progress import Progress, silent
 from edgecnn.zoo import cost, structure
 from edgecnn.zoo.cost import Cost
@@ -47,6 +48,7 @@ def prune(
     spread: str = "uniform",
     align: int = 8,
     batches: Callable[[], Batches] | None = None,
+    loss: Loss | None = None,
     rounds: int = 1,
     finetune: Finetune | None = None,
     seed: int = 0,
@@ -58,8 +60,9 @@ def prune(
     `importance.scores` and `allocate.allocate`; `align` is the multiple that channel counts should have.
     The image's channels and the logits stay. With several `rounds` each takes its part, in equal ratios,
     and channels are judged anew, after `finetune` if there is one; it is called after the last round too.
-    `batches` gives labelled images, for "taylor" and for new statistics of batch normalization
-    (`recalibrate`), without which a pruned network answers by chance until it is fine-tuned.
+    `batches` gives labelled images, for "taylor", whose `loss` is cross-entropy unless given, and for new
+    statistics of batch normalization (`recalibrate`), without which a pruned network answers by chance
+    until it is fine-tuned.
 
     Raises PruningError if the network cannot be pruned or not so far, InvalidValueError for a goal that is
     met already, an unknown importance or spread.
@@ -77,7 +80,7 @@ def prune(
         measure = _measure(groups, goal.kind)
         if number > 1 and measure(groups.everything()) <= most:
             continue
-        judged = scores(current, groups, importance, batches() if batches else None, seed)
+        judged = scores(current, groups, importance, batches() if batches else None, seed, loss)
         keep = allocate(groups, judged, spread, measure, most)
         current = without(current, groups, keep)
         if batches is not None:
@@ -140,7 +143,7 @@ def _left(groups: Groups, keep: Mask) -> int:
 def _checked(network: nn.Module, example: Tensor, predicted: Cost) -> Cost:
     """Return what the pruned network costs; a network whose code has channel counts in it fails here."""
     try:
-        found = cost.count(network, example.shape[1], example.shape[2])
+        found = cost.count(network, example.shape[1], Size(*example.shape[2:]))
     except (InvalidValueError, CodeError) as error:
         where = f" ({error})" if isinstance(error, CodeError) else ""
         raise PruningError(

@@ -31,9 +31,11 @@ class PrunedFile(Record):
     #: Whether a latency that was asked for is reached.
     met: bool
     #: On the test images, where there are any.
-    top1: float | None
+    accuracy: float | None
     #: Of the network that was given, if it knows the classes of the data.
-    top1_before: float | None
+    accuracy_before: float | None
+    #: What that is: "top1", or the metric of the task, in points.
+    figure: str
     notes: list[str] = field(default_factory=list)
     #: The network itself.
     network: nn.Module | None = field(default=None, repr=False, compare=False)
@@ -54,7 +56,7 @@ class PrunedFile(Record):
             "latency": self.timing.to_json() if self.timing else None,
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "met": self.met,
-            "top1": self.top1,
-            "top1_before": self.top1_before,
+            self.figure: self.accuracy,
+            f"{self.figure}_before": self.accuracy_before,
             "notes": self.notes,
         }

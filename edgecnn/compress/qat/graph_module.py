@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from edgecnn.compress.qat.graph_inputs import GraphInputs
 from edgecnn.compress.qat.operators import Operator, operator
-from edgecnn.errors import InvalidValueError
-from edgecnn.quantize.graph.index import Graph
+from edgecnn.quantize.graph.index import Graph, input_specs
 from edgecnn.quantize.graph.readouts import readouts
 
 _ROLES = {1: "weight", 2: "bias"}
@@ -36,30 +36,33 @@ class _Step:
 
 
 class GraphModule(nn.Module):
-    """Computes what an ONNX model of opset 18 or later computes: images (N, C, H, W) to logits.
+    """Computes what an ONNX model of opset 18 or later computes: images (N, C, H, W) to its outputs.
 
     The constants of weighted and normalizing layers are parameters, NODE/weight and NODE/bias with "/" for
     "." in the node's name, one for each node even where several read one constant (as simplifiers make it
     with zeros). Other arrays of floats are buffers. Batch normalization uses the statistics that it has, in
     training, too.
 
-    Of a graph that ends in a softmax or an argmax, the logits are what enters it.
+    Of an output behind a softmax or an argmax, the logits are what enters it. Every image input gets a view
+    of the images; `constants` are the values of the others by name.
 
     `modules` gives nodes that a module computes in place of their operator, from those inputs that are
-    not constant. Raises InvalidValueError for an operator that is not in the table of `operators`, and for a
-    graph with several inputs or outputs.
+    not constant. Raises InvalidValueError for an operator that is not in the table of `operators`, and for an
+    input that is no image and has no value.
     """
 
-    def __init__(self, model: onnx.ModelProto, modules: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        modules: Mapping[str, nn.Module] | None = None,
+        constants: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         super().__init__()
         graph = Graph(model)
-        sources = [name for name in graph.inputs if not graph.is_constant(name)]
-        if len(sources) != 1 or len(graph.outputs) != 1:
-            raise InvalidValueError(
-                f"the graph has {len(sources)} inputs and {len(graph.outputs)} outputs",
-                hint="a graph with one of each can be trained",
-            )
-        self._input, self._output = sources[0], readouts(model)[0].tensor
+        self.inputs = GraphInputs(input_specs(model), constants or {})
+        #: Name of an output: the tensor that stands for it.
+        self._outputs = {item.name: item.tensor for item in readouts(model)}
+        kept = set(self._outputs.values())
         modules = modules or {}
         #: Node and position of an input: the parameter that it reads.
         self.trained: dict[tuple[str, int], str] = {}
@@ -67,10 +70,9 @@ class GraphModule(nn.Module):
         self._host: dict[str, Any] = {"": None}
         self._stored: dict[str, str] = {}
         self._steps: list[_Step] = []
-        last_user = {name: node.name for node in graph.nodes for name in node.input}
-        for node in graph.nodes:
-            if node.op_type == "Constant":
-                continue
+        nodes = _needed(graph, kept)
+        last_user = {name: node.name for node in nodes for name in node.input}
+        for node in nodes:
             inputs = list(node.input)
             while inputs and not inputs[-1]:
                 inputs.pop()
@@ -86,7 +88,7 @@ class GraphModule(nn.Module):
                         inputs[position] = self._keep(graph, name, node, position, role)
             dead = [name for name in dict.fromkeys(variable) if last_user[name] == node.name]
             outputs = [name for name in node.output if name]
-            self._steps.append(_Step(run, inputs, outputs, [name for name in dead if name != self._output]))
+            self._steps.append(_Step(run, inputs, outputs, [name for name in dead if name not in kept]))
         # Registered, so that their parameters are found; a module for several nodes is one module.
         self.replaced = nn.ModuleList(dict.fromkeys(modules.values()))
 
@@ -113,9 +115,9 @@ class GraphModule(nn.Module):
             key += "_"
         return key
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images, (N, classes)."""
-        values: dict[str, Any] = {self._input: images}
+    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """Return the output for images, (N, values); of several each by its name, in its own shape."""
+        values: dict[str, Any] = dict(self.inputs(images))
         for step in self._steps:
             results = step.run(*[self._value(values, name) for name in step.inputs])
             if len(step.outputs) == 1 and isinstance(results, Tensor):
@@ -124,10 +126,20 @@ class GraphModule(nn.Module):
                 values.update(zip(step.outputs, results, strict=True))
             for name in step.last_used:
                 del values[name]
-        logits: Tensor = values[self._output]
-        return logits.flatten(1)
+        found: dict[str, Tensor] = {name: values[tensor] for name, tensor in self._outputs.items()}
+        return found if len(found) > 1 else next(iter(found.values())).flatten(1)
 
     def _value(self, values: Mapping[str, Any], name: str) -> Any:
         if name in values:
             return values[name]
         return getattr(self, self._stored[name]) if name in self._stored else self._host[name]
+
+
+def _needed(graph: Graph, tensors: set[str]) -> list[onnx.NodeProto]:
+    """Return the nodes by which tensors are computed, but for constants: none that follow logits."""
+    wanted, found = set(tensors), []
+    for node in reversed(graph.nodes):
+        if node.op_type != "Constant" and wanted.intersection(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found[::-1]

@@ -7,6 +7,7 @@ DequantizeLinear nodes. Where pairs stand, and which layers stay float, is thus 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,7 @@ _OFF_CENTRE = 0.25
 
 
 class QuantizedModule(GraphModule):
-    """Computes what the int8 file `quantized.model` computes, and learns: images (N, C, H, W) to logits.
+    """Computes what the int8 file `quantized.model` computes, and learns: images (N, C, H, W) to its outputs.
 
     Parameters are the quantized layers' float weights and biases, a scale for each of their output channels,
     a scale for each quantized tensor or group of tensors that share one, the offset of an asymmetric range,
@@ -43,9 +44,9 @@ class QuantizedModule(GraphModule):
     Raises InvalidValueError for an operator that cannot be trained.
     """
 
-    def __init__(self, quantized: Quantized) -> None:
+    def __init__(self, quantized: Quantized, constants: Mapping[str, Sequence[float]] | None = None) -> None:
         quantizers = _Quantizers(quantized)
-        super().__init__(quantized.model, quantizers.modules)
+        super().__init__(quantized.model, quantizers.modules, constants)
         #: Where it started from.
         self.quantized = quantized
         self._quantizers = quantizers

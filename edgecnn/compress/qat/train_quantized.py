@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from torch import Tensor, nn
 
 from edgecnn.artifact import Manifest, Step
-from edgecnn.compress.distill.objective import soft_targets
-from edgecnn.compress.losses import cross_entropy
-from edgecnn.compress.qat.graph_module import GraphModule
+from edgecnn.compress.qat.by_float_network import ByFloatNetwork, by_name, deciding_output
+from edgecnn.compress.qat.measure_trained import measure
 from edgecnn.compress.qat.qat_request import QatRequest
 from edgecnn.compress.qat.quantized_network import QuantizedModule
 from edgecnn.compress.train import log
@@ -37,28 +35,26 @@ from edgecnn.data.trained_on import open_for
 from edgecnn.errors import DataError, InvalidValueError
 from edgecnn.export import ExportRequest, export
 from edgecnn.leftovers import TemporaryFolder
-from edgecnn.parity import Parity
 from edgecnn.progress import Progress, silent
 from edgecnn.quantize import accuracy_floor
 from edgecnn.quantize.effort_levels import FITTED
 from edgecnn.quantize.escalate import TRAINING, Outcome, Verdict
+from edgecnn.quantize.graph.index import input_specs
 from edgecnn.quantize.placement.chosen_nodes import ChosenNodes
 from edgecnn.quantize.quantize_file import Trainer
 from edgecnn.quantize.quantized import Quantized
 from edgecnn.quantize.quantizer import Quantizer
 from edgecnn.quantize.reduce_precision import Reduction, check, reduce_precision
-from edgecnn.quantize.reference import logits
+from edgecnn.quantize.reference import Network
 from edgecnn.quantize.write_file import write_model
 from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
+from edgecnn.runtime.samples import of_images
 from edgecnn.targets import target
-from edgecnn.tasks.compare import compare
 from edgecnn.zoo.spec import NetworkSpec
 
 #: AdamW's rate for weights: with batch normalization folded, a hundredth of what trained the network.
 LEARNING_RATE = 1e-4
-#: Share of the float network's answers in the loss, and how they are softened; the rest is the labels'.
-WEIGHT, TEMPERATURE = 0.9, 4.0
 #: Training images that the ranges come from.
 CALIBRATION_IMAGES = 128
 #: The file should answer as the trained network on this share of the images.
@@ -139,21 +135,26 @@ class _Training:
         self.metrics: dict[str, Any] = {}
         self._scheme = target(request.target).scheme
         self._skipped: list[str] = []
+        self._deciding: str | None = None
 
     def __call__(self, quantizer: Quantizer) -> Outcome:
         request, preprocessing = self._request, self._request.network.preprocessing
         untrained = quantizer(FITTED)
         with log.kept(request.log, request.plot, self.title) as keep_log:
-            trained, module, self.history = _train(
+            run = _train(
                 untrained, self._model, self._dataset, preprocessing, request.options, self._report,
                 state_path(request.output), self._identity, keep_log,
             )  # fmt: skip
+        self.history, self._deciding = run.history, run.deciding
         self._progress("check")
         _, _, test = loaders(self._dataset, preprocessing, request.options)
-        self.metrics, parity = _measure(self._model, untrained, trained, module, test)
+        self.metrics, parity = measure(
+            self._model, untrained, run.quantized, run.module, test, run.deciding, {}
+        )
         self._skipped = [str(item) for item in test.skipped]
-        self.verdict = Verdict(parity, 100 * (self.metrics["float_top1"] - self.metrics["top1"]))
-        return Outcome(trained, self.verdict)
+        drop = None if run.deciding is None else 100 * (self.metrics["float_top1"] - self.metrics["top1"])
+        self.verdict = Verdict(parity, drop)
+        return Outcome(run.quantized, self.verdict)
 
     def steps(self, parent: str, before: Sequence[Step]) -> tuple[Step, Step]:
         """Return what the lineage says was done to a float graph with the hash `parent`."""
@@ -168,6 +169,8 @@ class _Training:
     def notes(self) -> list[str]:
         """Return what a reader should know of the run."""
         notes = [*self._dataset.notes, *self._skipped]
+        if self._deciding is None:
+            return [*notes, *self._notes_without_scores()]
         agreement, top1, untrained = (
             self.metrics[key] for key in ("simulation_agreement", "top1", "untrained_top1")
         )
@@ -179,32 +182,43 @@ class _Training:
             )
         return notes
 
+    def _notes_without_scores(self) -> list[str]:
+        notes = [
+            f"no output is a row of scores of the {self._dataset.classes} classes: int8 has learned from the"
+            " float network's outputs alone, not from the labels"
+        ]
+        untrained = self.metrics["untrained_sqnr_db"]
+        if untrained is None or self.verdict.parity.sqnr_db < untrained:
+            notes.append("training did not help: without it int8 is nearer to float (edgecnn export --int8)")
+        return notes
+
 
 def trainer(
     dataset: DataSet, options: TrainOptions, report: Callable[[Report], None] = lambda report: None
 ) -> Trainer:
     """Return what trains an int8 form of a float model, for the last step of an escalation.
 
-    It raises DataError if the data has other classes than the model, InvalidValueError for a model of several
-    outputs.
+    It raises DataError if a model's one output is scores of other classes than the data's.
     """
 
-    def of(model: onnx.ModelProto, preprocessing: Preprocessing) -> Callable[[Quantized], Quantized]:
-        if len(model.graph.output) != 1:
-            raise InvalidValueError(
-                f"a network with {len(model.graph.output)} outputs cannot be trained by the labels of images",
-                hint="leave `train` out",
-            )
-        shape = (1, preprocessing.channels, *preprocessing.size)
-        classes = logits(model, np.zeros(shape, np.float32)).shape[1]
-        if classes != dataset.classes:
+    def of(
+        model: onnx.ModelProto, preprocessing: Preprocessing, constants: Mapping[str, Sequence[float]]
+    ) -> Callable[[Quantized], Quantized]:
+        image = np.zeros((1, preprocessing.channels, *preprocessing.size), np.float32)
+        outputs = Network(model)(of_images(image, input_specs(model), constants))
+        classes = outputs[0].values.shape[1:]
+        if len(outputs) == 1 and len(classes) == 1 and classes != (dataset.classes,):
             raise DataError(
-                f"{dataset.name} has {dataset.classes} classes, the network has {classes}",
+                f"{dataset.name} has {dataset.classes} classes, the network has {classes[0]}",
                 hint="train with the data that the network was trained with",
             )
-        return lambda quantized: _train(quantized, model, dataset, preprocessing, options, report, None, {})[
-            0
-        ]
+
+        def trained(quantized: Quantized) -> Quantized:
+            return _train(
+                quantized, model, dataset, preprocessing, options, report, None, {}, constants=constants
+            ).quantized
+
+        return trained
 
     return of
 
@@ -218,22 +232,15 @@ def calibration(
     return (prepare.normalize(preprocessing, frames) for frames, _ in batches)
 
 
-class _ByFloatNetwork(nn.Module):
-    """Distance to the float network's answers and to the labels."""
+@dataclass(frozen=True)
+class _Run:
+    """What came of training: an int8 model, the network that was trained, and its log."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        super().__init__()
-        # In a list, so that it is neither trained nor saved.
-        self._teacher = [GraphModule(model).eval().requires_grad_(False)]
-
-    def forward(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of images, (N, C, H, W), with target distributions, (N, classes)."""
-        answers = network(images)
-        with torch.no_grad():
-            wanted = self._teacher[0].to(images.device)(images)
-        return WEIGHT * soft_targets(answers, wanted, TEMPERATURE) + (1 - WEIGHT) * cross_entropy(
-            answers, targets
-        )
+    quantized: Quantized
+    module: QuantizedModule
+    history: list[dict[str, Any]]
+    #: See `deciding_output`.
+    deciding: str | None
 
 
 def _train(
@@ -246,48 +253,28 @@ def _train(
     state_file: Path | None,
     identity: dict[str, Any],
     keep_log: Callable[[log.Rows], None] = lambda rows: None,
-) -> tuple[Quantized, QuantizedModule, list[dict[str, Any]]]:
-    module = QuantizedModule(quantized)
+    constants: Mapping[str, Sequence[float]] = {},
+) -> _Run:
+    module = QuantizedModule(quantized, constants)
+    with torch.inference_mode():
+        outputs = module(torch.zeros(1, preprocessing.channels, *preprocessing.size))
+    deciding = deciding_output(outputs, dataset.classes)
     images, validation, _ = loaders(dataset, preprocessing, options)
     stage = Stage(TRAINING, options.epochs, LEARNING_RATE if options.lr is None else options.lr)
-    lesson = ClassLesson(dataset.classes, options.label_smoothing)
+    lesson = ClassLesson(
+        dataset.classes, options.label_smoothing, scores=lambda outputs: by_name(outputs)[str(deciding)]
+    )
     task = Task(
-        module, _ByFloatNetwork(model), images, validation, lesson, options, (stage,), state_file,
-        identity, keep_log,
+        module, ByFloatNetwork(model, constants, deciding), images,
+        validation if deciding is not None else None,  # else the loss of training is all that there is
+        lesson, options, (stage,), state_file, identity, keep_log,
     )  # fmt: skip
     history = fit(task, make_accelerator(options), report)
-    return module.to_quantized(), module, history
-
-
-def _measure(
-    model: onnx.ModelProto,
-    untrained: Quantized,
-    trained: Quantized,
-    module: QuantizedModule,
-    test: Loader,
-) -> tuple[dict[str, Any], Parity]:
-    """Return accuracies of the float, the untrained and the trained network, and how far they agree."""
-    answers: list[tuple[npt.NDArray[Any], ...]] = []
-    for frames, classes in test.epoch(0):
-        images = prepare.normalize(test.preprocessing, frames)
-        with torch.inference_mode():
-            simulation = module(torch.from_numpy(images)).flatten(1).numpy()
-        files_say = (logits(graph, images) for graph in (model, untrained.model, trained.model))
-        answers.append((classes, simulation, *files_say))
-    labels, simulated, reference, before, after = map(np.concatenate, zip(*answers, strict=True))
-    top1 = {
-        name: float(np.mean(found.argmax(1) == labels))
-        for name, found in (("float_top1", reference), ("untrained_top1", before), ("top1", after))
-    }
-    agreement = float(np.mean(simulated.argmax(1) == after.argmax(1)))
-    metrics = {**top1, "n": len(labels), "simulation_agreement": agreement}
-    return metrics, compare(reference, after, "the int8 model")
+    return _Run(module.to_quantized(), module, history, deciding)
 
 
 def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
     """Raise what is known before the network is opened: what code gives is not."""
-    if not spec.gives_scores:
-        _refuse(spec)
     known = spec.classes or dataset.classes
     if known != dataset.classes or (spec.labels is not None and spec.labels != dataset.labels):
         raise DataError(
@@ -298,20 +285,11 @@ def _check_classes(spec: NetworkSpec, dataset: DataSet) -> None:
 
 def _check_outputs(spec: NetworkSpec, exported: Manifest, dataset: DataSet) -> None:
     """Raise what keeps a network that gave this from being trained in int8."""
-    if len(exported.outputs) > 1 or len(exported.outputs[0].shape) != 2:
-        _refuse(spec)
     if exported.weights == "random":
         raise InvalidValueError(f"{spec.name} has random weights", hint="train it first, without `qat`")
-    width = exported.outputs[0].shape[1]
-    if width != dataset.classes:
+    first, *others = (item.shape for item in exported.outputs)
+    if not others and len(first) == 2 and first[1] != dataset.classes:
         raise DataError(
-            f"{spec.name} gives {width} values for an image, {dataset.name} has {dataset.classes} classes",
+            f"{spec.name} gives {first[1]} values for an image, {dataset.name} has {dataset.classes} classes",
             hint="train it with this data first, without `qat`",
         )
-
-
-def _refuse(spec: NetworkSpec) -> NoReturn:
-    raise InvalidValueError(
-        f"{spec.name} gives no scores of classes, by which int8 could be trained",
-        hint="edgecnn export --int8 quantizes all that it gives, without training",
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from edgecnn.artifact import TensorSpec
-from edgecnn.compress.class_scores import demand_trainable, gives_scores
+from edgecnn.compress import class_scores
+from edgecnn.compress.class_scores import class_loss, demand_trainable, gives_scores
 from edgecnn.compress.heads.detectors import detector_loss
 from edgecnn.compress.heads.pixels import PixelLoss
 from edgecnn.compress.input_batch import InputBatch, to_device
@@ -56,6 +57,19 @@ class Lesson(abc.ABC):
     #: Whether the labels of two images can be mixed.
     mixes: bool
 
+    @property
+    @abc.abstractmethod
+    def figure(self) -> str | None:
+        """What is measured: the metric's name; None for nothing but the loss."""
+
+    @abc.abstractmethod
+    def labels(self, labels: Any) -> Any:
+        """Return the labels of a batch, as the loader gives them, as `loss` takes them."""
+
+    @abc.abstractmethod
+    def loss(self, network: nn.Module, images: Tensor, labels: Any) -> Tensor:
+        """Return the loss of a network as it is used."""
+
     @abc.abstractmethod
     def targets(self, labels: Any, device: torch.device) -> Any:
         """Return the labels of a batch, as the loader gives them, as the objective takes them."""
@@ -79,6 +93,21 @@ class ClassLesson(Lesson):
     classifies: bool = True
     #: Whether targets may be distributions: a network that gives its own losses takes indices.
     mixes: bool = True
+    #: From what the network gives to its class scores, (N, classes).
+    scores: Callable[[Any], Tensor] = class_scores.scores
+
+    @property
+    def figure(self) -> str | None:
+        """Top-1, of a network that gives scores."""
+        return "top1" if self.classifies else None
+
+    def labels(self, labels: Any) -> Tensor:
+        """Return classes, (N,) int64."""
+        return torch.from_numpy(labels)
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Any) -> Tensor:
+        """Return cross entropy, or the network's own loss."""
+        return class_loss(network, images, labels)
 
     def targets(self, labels: Any, device: torch.device) -> Tensor:
         """Return classes, (N,) int64, as target distributions, (N, classes)."""
@@ -90,7 +119,9 @@ class ClassLesson(Lesson):
 
     def measure(self, network: nn.Module, loader: Loader, accelerator: Any = None) -> Measured:
         """Measure top-1 and the loss."""
-        top1, loss, count = evaluate(network, loader, accelerator, classifies=self.classifies)
+        top1, loss, count = evaluate(
+            network, loader, accelerator, classifies=self.classifies, scores=self.scores
+        )
         return Measured({} if top1 is None else {"top1": top1}, loss, count)
 
 
@@ -115,6 +146,20 @@ class HeadLesson(Lesson):
     def __init__(self, loss: Any, row: Task, names: Sequence[str]) -> None:
         assert row.metric is not None
         self._loss, self._metric, self._names = loss, row.metric, names
+
+    @property
+    def figure(self) -> str | None:
+        """The metric of the task."""
+        return self._metric.name
+
+    def labels(self, labels: Any) -> Any:
+        """Return boxes or masks as tensors."""
+        return self.targets(labels, torch.device("cpu"))
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Any) -> Tensor:
+        """Return the loss of the head."""
+        found: Tensor = self._loss(network(images), labels)
+        return found
 
     def targets(self, labels: Any, device: torch.device) -> Any:
         """Return boxes or masks on the device."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,15 +18,21 @@ from edgecnn.zoo.code_errors import told
 
 
 def evaluate(
-    network: nn.Module, loader: Loader, accelerator: Any = None, *, classifies: bool = True
+    network: nn.Module,
+    loader: Loader,
+    accelerator: Any = None,
+    *,
+    classifies: bool = True,
+    scores: Callable[[Any], Tensor] = scores,
 ) -> tuple[float | None, float, int]:
     """Return top-1 and mean loss of a network, and on how many of a loader's images they rest.
 
     The loss is cross entropy. Of a network that does not classify it is the network's own, and there is no
-    top-1. The network stays on the device where it is.
+    top-1. `scores` finds the class scores in what the network gives. The network stays on the device where it
+    is.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    measure = _classified if classifies else _own
+    measure = partial(_classified, scores) if classifies else _own
     with (
         evaluating(network, accelerator) as device,
         contextlib.nullcontext() if classifies else measuring(network),
@@ -54,7 +61,9 @@ def evaluating(network: nn.Module, accelerator: Any = None) -> Iterator[torch.de
         network.train(training).to(home)
 
 
-def _classified(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def _classified(
+    scores: Callable[[Any], Tensor], network: nn.Module, images: Tensor, labels: Tensor
+) -> Tensor:
     """Return hits, sum of the losses and number of images."""
     logits = scores(network(images)).float()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")

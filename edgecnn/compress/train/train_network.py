@@ -18,6 +18,7 @@ from edgecnn.compress.train import log
 from edgecnn.compress.train.lesson import Lesson, lesson_of
 from edgecnn.compress.train.resume_state import check_resumable, state_path
 from edgecnn.compress.train.run_report import Report
+from edgecnn.compress.train.stages_of_run import stages_of
 from edgecnn.compress.train.train_options import TrainOptions
 from edgecnn.compress.train.train_request import TrainingRun, TrainRequest
 from edgecnn.compress.train.training_loop import Stage, Task, fit, make_accelerator
@@ -32,9 +33,6 @@ from edgecnn.runtime.preprocessing import Preprocessing
 from edgecnn.zoo import checkpoint, cost
 from edgecnn.zoo.open_network import Opened, open_network
 from edgecnn.zoo.spec import NetworkSpec
-
-#: Share of the epochs in which only a new classifier is trained.
-_FREEZE_SHARE = 0.1
 
 
 class Goal(Protocol):
@@ -161,7 +159,7 @@ def train(
             hint="leave out `mixup` and `cutmix`",
         )
     train_images, validation, test = loaders(dataset, preprocessing, options)
-    stages = _stages(spec, opened, options)
+    stages = stages_of(spec, opened, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)  # of what the objective itself learns
         objective = goal.objective(opened.network, preprocessing, dataset, lesson)
@@ -275,45 +273,6 @@ def loaders(
     return train, validation if len(dataset.validation) else None, test
 
 
-def _stages(spec: NetworkSpec, opened: Opened, options: TrainOptions) -> tuple[Stage, ...]:
-    """Return the stages: with real weights, first the classifier alone if it starts anew, then everything.
-
-    Raises InvalidValueError if a freeze is asked for and nothing would be frozen.
-    """
-    fine_tuning = opened.origin != "random"
-    new = tuple(f"{name}." for name in opened.new_layers)
-    if spec.has_new_classifier:
-        new = _new_layers(spec, opened.network)
-    rate = options.learning_rate(fine_tuning=fine_tuning)
-    frozen = 0
-    if not (fine_tuning and new):
-        if options.freeze:
-            raise InvalidValueError(
-                "there is no new classifier on known weights that could be trained alone",
-                hint="leave out `freeze`",
-            )
-    else:
-        frozen = max(1, round(_FREEZE_SHARE * options.epochs)) if options.freeze is None else options.freeze
-        frozen = min(frozen, options.epochs - 1)
-    whole = Stage("whole network" if frozen else "train", options.epochs - frozen, rate)
-    if not frozen:
-        return (whole,)
-    scratch = options.learning_rate(fine_tuning=False)
-    return Stage("classifier", frozen, scratch, new), whole
-
-
-def _new_layers(spec: NetworkSpec, network: nn.Module) -> tuple[str, ...]:
-    """Return what the names of the layers begin with that start anew.
-
-    Over a backbone with weights it is all else; of another number of classes the layers that predict, which
-    in a classifier is the last with weights.
-    """
-    if spec.backbone_weights:
-        return tuple(f"{name}." for name, _ in network.named_children() if name != "backbone")
-    last = [name for name, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
-    return getattr(network, "predictors", (f"{last}.",))
-
-
 def check_outputs(output: Path, log_file: Path | None, plot: Path | None) -> None:
     """Raise what writing the files of a run would raise, before any work."""
     files.check_writable(output)
@@ -328,6 +287,8 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return what tells one run from another; what was asked, as JSON."""
     scratch = [spec.architecture.name, spec.alpha, spec.phi, spec.in_channels, spec.origin, spec.seed]
+    if spec.backbone is not None:
+        scratch.append(spec.backbone)
     return {
         "network": spec.sha256 or [*scratch, *spec.code_identity],
         "resolution": spec.size.said,

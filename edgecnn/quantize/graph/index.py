@@ -53,7 +53,7 @@ class Graph:
         """Return the value of a constant tensor."""
         return numpy_helper.to_array(self._initializers[tensor])
 
-    def set_constant(self, tensor: str, value: npt.NDArray[np.float32]) -> None:
+    def set_constant(self, tensor: str, value: npt.NDArray[Any]) -> None:
         """Give an initializer another value, in the model itself."""
         self._initializers[tensor].CopyFrom(numpy_helper.from_array(value, tensor))
 

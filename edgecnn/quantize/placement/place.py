@@ -40,6 +40,8 @@ _FINEST = 1 / 128
 NOT_FINITE = "its values are not finite"
 #: Why tensors that meet in a concatenation, or come out of one, do not share a scale (`shared_scales.apart`).
 FAR_APART = "ranges that differ more than 16-fold"
+#: Why a node is float whose output is parted so, where it is int8 only with one scale for all that it gives.
+PARTS_APART = "parts with ranges that differ more than 16-fold"
 
 
 @dataclass(frozen=True)
@@ -169,15 +171,25 @@ class _Placer:
         if scheme.skips_slow_kernels:
             leave_float(self.patterns)
         for pattern in self.patterns:
+            whole = pattern.kind in (COMPUTE, ARITHMETIC, POOL) and pattern.op in scheme.needs_output
+            if whole and self._is_parted_apart(pattern):
+                pattern.kind, pattern.rule = FLOAT, PARTS_APART
+        for pattern in self.patterns:
             if self._with_constant(pattern) and not self._reads_codes(pattern):
                 pattern.kind, pattern.rule = POINTWISE, patterns.by_constant(pattern.op)
         self._gains = self._gaining()
         for pattern in self.patterns:
             if pattern.kind in (ARITHMETIC, POOL, JOIN) and not self._useful(pattern):
-                far = pattern.node.name in apart
-                rule = FAR_APART if far else f"no int8 after it: {pattern.op}"
+                rule = FAR_APART if pattern.node.name in apart else f"no int8 after it: {pattern.op}"
                 pattern.kind, pattern.rule = POINTWISE if self._with_constant(pattern) else FLOAT, rule
         self._activations = {id(item): self._role(item) for item in self.patterns if item.kind == ACTIVATION}
+
+    def _is_parted_apart(self, pattern: patterns.Pattern) -> bool:
+        """Return whether a node's output, or what fuses into it, is parted into ranges that are far apart."""
+        readers = [r for n in self.graph.consumers(pattern.outputs[0]) if (r := self._of_node.get(n.name))]
+        if len(readers) == 1 and readers[0].kind == ACTIVATION and readers[0].op in self.scheme.fuses:
+            return self._is_parted_apart(readers[0])
+        return any((item.kind, item.rule) == (FLOAT, FAR_APART) and item.op != "Concat" for item in readers)
 
     def _with_constant(self, pattern: patterns.Pattern) -> bool:
         """Return whether a node is a sum or product by a constant, in integers."""
@@ -332,8 +344,7 @@ class _Placer:
     def left_float(self) -> Iterator[tuple[str, str]]:
         """Yield the nodes that stay float, and their rules."""
         for pattern in self.patterns:
-            rule = pattern.rule
-            if self._activations.get(id(pattern)) == _ALONE:
-                rule = f"no int8 form: {pattern.op}"
+            alone = self._activations.get(id(pattern)) == _ALONE
+            rule = f"no int8 form: {pattern.op}" if alone else pattern.rule
             if rule:
                 yield from ((part.name, rule) for part in pattern.parts)

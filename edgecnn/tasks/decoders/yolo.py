@@ -157,7 +157,8 @@ class EndToEnd(BoxDecoder):
         Where the reference has no such box, rows are compared as they are.
         """
         (before,), (after,) = references, outputs
-        sure = before.values[..., 4] >= least
+        low, high = before.values[..., :2], before.values[..., 2:4]
+        sure = (before.values[..., 4] >= least) & (high > low).all(axis=-1)
         if not sure.any():
             return references, outputs
         matched = np.zeros_like(before.values)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from edgecnn.compress.distill.objective import attention, soft_targets
 from edgecnn.compress.distill.teacher import Translation
+from edgecnn.runtime import prepare
 from edgecnn.runtime.preprocessing import Preprocessing
 
 
@@ -28,5 +29,25 @@ def test_the_teacher_sees_the_image_as_by_its_own_preprocessing(channels, rng):
     image = Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8).repeat(2, 0).repeat(2, 1))
     student = Preprocessing(64, crop=1.0, mean=(0.5,), std=(0.25,))
     teacher = Preprocessing(64, crop=1.0).with_channels(channels)
-    found = Translation(student, teacher)(torch.from_numpy(student.batch([image])))
-    torch.testing.assert_close(found, torch.from_numpy(teacher.batch([image])), rtol=1e-4, atol=1e-4)
+    found = Translation(student, teacher)(torch.from_numpy(prepare.batch(student, [image])))
+    torch.testing.assert_close(found, torch.from_numpy(prepare.batch(teacher, [image])), rtol=1e-4, atol=1e-4)
+
+
+def test_a_teacher_gets_its_order_of_channels_its_unit_and_its_size(rng):
+    image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1))
+    kinds = {
+        "rgb": Preprocessing(64, crop=1.0),
+        "bgr of 255": Preprocessing(
+            64, crop=1.0, color="bgr", pixels=255, mean=(104.0, 117.0, 124.0), std=(1.0, 2.0, 3.0)
+        ),
+        "plain 255": Preprocessing(64, crop=1.0, pixels=255),
+    }
+    for student in kinds.values():
+        given = torch.from_numpy(prepare.batch(student, [image]))
+        for teacher in kinds.values():
+            wanted = torch.from_numpy(prepare.batch(teacher, [image]))
+            torch.testing.assert_close(Translation(student, teacher)(given), wanted, rtol=1e-4, atol=1e-3)
+    half = Translation(kinds["rgb"], kinds["bgr of 255"].at((32, 48)))(
+        torch.from_numpy(prepare.batch(kinds["rgb"], [image]))
+    )
+    assert half.shape == (1, 3, 32, 48) and float(half[:, 0].max()) > 50

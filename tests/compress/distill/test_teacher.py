@@ -1,5 +1,6 @@
 """A teacher of somebody else does not say how its images are prepared: that is asked, not guessed quietly."""
 
+import onnx
 import pytest
 from foreign_preparation import TAKES, foreign
 from program import SMALL
@@ -10,6 +11,7 @@ from edgecnn.compress.distill.distill_network import FromTeacher
 from edgecnn.compress.distill.distill_request import DistillOptions
 from edgecnn.compress.distill.teacher import open_teacher
 from edgecnn.errors import InvalidValueError
+from edgecnn.runtime.named_preparations import NAMED_PREPARATIONS
 from edgecnn.runtime.preprocessing import Preprocessing
 
 NOTE = "note: the file does not say how its images are prepared"
@@ -54,6 +56,19 @@ def test_a_teacher_that_says_it_is_asked_nothing(network, tmp_path):
     assert open_teacher(str(network)).preprocessing == known
     with pytest.raises(InvalidValueError, match="says itself"):
         DistillOptions("resnet18", teacher_mean=(0.0,) * 3)
+
+
+def test_a_described_file_says_all_of_it(network, tmp_path):
+    teacher = foreign(network, tmp_path / "m.onnx", "0..255")
+    model = onnx.load(teacher)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "any"
+    del model.graph.value_info[:]
+    onnx.save(model, teacher)
+    assert run("describe", teacher, "--prepare", "caffe", "--size", "64").returncode == 0
+    opened = open_teacher(teacher)
+    assert opened.preprocessing == NAMED_PREPARATIONS["caffe"].at(64) and opened.classes == 1000
+    assert opened.points
 
 
 @pytest.mark.parametrize("std", [(0.5, 0.5), (0, 1, 1), (-1, 1, 1), (float("nan"), 1, 1)])

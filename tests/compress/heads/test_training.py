@@ -117,9 +117,10 @@ def test_a_detector_that_was_cut_off_ends_at_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_learns():
-    """Nearly all squares are found after a few hundred steps."""
-    given = task("ssdlite", 60, alpha=0.25)
+@pytest.mark.parametrize("name", ["ssd", "yolox"])
+def test_it_learns(name):
+    """Most squares are found after some hundred steps."""
+    given = task(name, 60, alpha=0.125, backbone="resnet18")
     run(given)
     found = given.lesson.measure(given.network, given.validation)
-    assert found.details["mAP50"] > 60
+    assert found.details["mAP50"] > 50

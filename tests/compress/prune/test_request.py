@@ -27,7 +27,7 @@ def request(**values):
         ({"epochs": 1}, "labelled images"),
         ({"importance": "taylor"}, "labelled images"),
         ({"output": Path("out.onnx")}, "cannot be written as out.onnx"),
-        ({"seconds": 0}, "seconds of 0"),
+        ({"seconds": 0}, "`seconds` of 0"),
     ],
 )
 def test_what_cannot_work_is_refused(values, reason):

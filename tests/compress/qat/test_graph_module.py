@@ -108,8 +108,11 @@ def test_probabilities_at_the_end_are_left_out(rng):
     torch.testing.assert_close(logits, getattr(module, "block/0/weight").sum((1, 2, 3)).expand(3, 2))
 
 
-def test_a_graph_with_two_inputs_is_refused():
-    model = graph("y = Flatten(x)")
+def test_an_input_that_is_no_image_needs_a_value():
+    model = graph("s = Mul(x, z) y = Flatten(s)")
     model.graph.input.append(onnx.helper.make_tensor_value_info("z", 1, [1]))
-    with pytest.raises(InvalidValueError, match="2 inputs"):
+    with pytest.raises(InvalidValueError, match="input 'z' is no image"):
         GraphModule(model)
+    torch.testing.assert_close(
+        GraphModule(model, constants={"z": [3.0]})(torch.ones(2, 2, 4, 4)), torch.full((2, 32), 3.0)
+    )

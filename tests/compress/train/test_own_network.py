@@ -46,7 +46,7 @@ def test_what_was_trained_is_pruned_and_exported_and_both_come_again(trained, tm
         done.path, tmp_path / "pruned.safetensors", code=reference, target_macs="0.6x", align=1,
         data=str(data), measure=False,
     )  # fmt: skip
-    assert pruned.after.macs <= 0.6 * pruned.before.macs and pruned.top1 is None
+    assert pruned.after.macs <= 0.6 * pruned.before.macs and pruned.accuracy is None
     sizes = pruned.network.body[0].wide.weight.shape[0], pruned.network.stem[0].weight.shape[0]
     assert sizes < (64, 16) and pruned.network.kind.weight.shape[0] == 2
     exported = edgecnn.export_model(pruned.path, tmp_path / "pruned.onnx", code=reference)
@@ -120,8 +120,18 @@ def test_what_needs_scores_of_classes_says_so(trained, tmp_path):
         edgecnn.distill_model(
             "lenet5", done.path, tmp_path / "m.safetensors", teacher_code=reference, data=str(data), **QUICK
         )
-    with pytest.raises(edgecnn.EdgecnnError, match="scores of classes"):
-        edgecnn.train_quantized_model(done.path, data, tmp_path / "m.onnx", code=reference, **QUICK)
+
+
+def test_two_heads_are_trained_in_int8_together(trained, tmp_path):
+    done, reference, data = trained
+    int8 = edgecnn.train_quantized_model(
+        done.path, data, tmp_path / "m.onnx", code=reference, epochs=3, target="cpu", **QUICK
+    )
+    metrics = int8.manifest.lineage[-1].metrics
+    assert [item["name"] for item in metrics["parity"]["outputs"]] == ["kind", "heads_output_0"]
+    assert metrics["top1"] >= metrics["float_top1"] - 0.1 and metrics["simulation_agreement"] >= 0.99
+    assert metrics["parity"]["sqnr_db"] > 15 and metrics["simulation_sqnr_db"] > 25
+    assert "top1" in int8.history[0], "the labels judge the output that gives scores of their classes"
 
 
 def test_a_program_trains_and_prunes_a_module_that_it_made(trained, tmp_path):
