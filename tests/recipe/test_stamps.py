@@ -12,7 +12,7 @@ from edgecnn.data import stamps, stamps_dataset
 @pytest.mark.skipif(not stamps.STAMPS.is_dir(), reason=f"no cut-outs here: apt install {stamps.PACKAGE}")
 @pytest.mark.parametrize(
     "recipe, data, figure",
-    [("stamps_ssdlite", "stamps:64", "map50"), ("stamps_lraspp", "stamps-masks:64", "miou")],
+    [("stamps_ssdlite", "stamps:64", "mAP50"), ("stamps_lraspp", "stamps-masks:64", "mIoU")],
 )
 def test_it_trains_exports_quantizes_and_measures(recipe, data, figure, tmp_path, monkeypatch):
     monkeypatch.setattr(stamps_dataset, "COUNTS", {"train": 96, "validation": 16, "test": 24})
