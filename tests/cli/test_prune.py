@@ -100,8 +100,8 @@ def test_a_latency_is_reached_and_shown(tmp_path):
         ((), 2, "give one of"),
         (("--ratio", "0.3", "--target-macs", "0.5x"), 2, "give one of"),
         (("--ratio", "1.5"), 1, "cannot be removed"),
-        (("--ratio", "0.3", "--epochs", "2"), 1, "needs labelled images"),
-        (("--ratio", "0.3", "--importance", "l3", "--no-measure"), 1, "unknown importance 'l3'"),
+        (("--ratio", "0.3", "--epochs", "2"), 1, "need labelled images"),
+        (("--ratio", "0.3", "--importance", "l3", "--no-measure"), 1, "unknown --importance 'l3'"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(options, code, reason, tmp_path):

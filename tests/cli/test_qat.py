@@ -44,7 +44,12 @@ def test_the_file_is_int8_and_as_accurate_as_was_said(int8):
     onnx.checker.check_model(model, full_check=True)
     assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) >= 4
     manifest = read_manifest(path)
-    assert manifest.precision == "int8" and manifest.quantization["int8_mac_share"] == 1.0
+    assert manifest.precision == "int8"
+    in_float = manifest.quantization["float_nodes"]
+    share = manifest.quantization["int8_mac_share"]
+    # One channel of the image is slower in integers, where a target has the rule.
+    assert (share < 1) is ("slower in int8: few input channels" in in_float.values())
+    assert share > 0.7
     assert [step.what for step in manifest.lineage][-2:] == ["quantize", "quantization-aware training"]
     done = run("eval", str(path), "--data", "digits", "--json")
     assert json.loads(done.stdout)["top1"] == pytest.approx(report["top1"], abs=0.002)

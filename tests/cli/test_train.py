@@ -179,7 +179,7 @@ def test_what_several_processes_would_all_write_is_refused(arguments, trained, t
         (["train", "lenet6", "--data", "digits"], 1, "lenet5"),
         (["train", "lenet5", "--data", "digitz"], 1, "digits"),
         (["train", "lenet5", "--data", "digits", "--epochs", "0"], 1, "epochs of 0"),
-        (["train", "lenet5", "--data", "digits", "--lr", "nan"], 1, "learning rate"),
+        (["train", "lenet5", "--data", "digits", "--lr", "nan"], 1, "--lr of nan"),
         (["train", "lenet5", "--data", "digits", "--augmentation", "strnog"], 1, "strong"),
         (["train", "lenet5", "--data", "digits", "--batch", "2000"], 1, "fewer than a batch"),
         (["train", "lenet5", "--data", "digits", "--freeze", "1"], 1, "no new classifier"),

@@ -125,7 +125,7 @@ def test_raw_frames_give_the_answers_of_normalised_input(exported, coffee):
 
 
 def test_the_cpu_form_leaves_nothing_in_float_but_the_ends(exported, tmp_path):
-    """Fused by ONNX Runtime, the network is integer kernels: no float convolution is left."""
+    """Fused by ONNX Runtime, the network is integer kernels: of float ones the first layer's are left."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -133,9 +133,10 @@ def test_the_cpu_form_leaves_nothing_in_float_but_the_ends(exported, tmp_path):
     options.log_severity_level = 3
     path = exported(*TRAINED_INT8)
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    found = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
-    assert {"QLinearConv", "QLinearAdd", "QGemm"} <= found
-    assert not {"Conv", "FusedConv", "Gemm", "Clip", "Relu", "DequantizeLinear"} & found
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+    assert {"QLinearConv", "QLinearAdd", "QGemm"} <= {node.op_type for node in nodes}
+    kernels = {"Conv", "FusedConv", "Gemm", "Clip", "Relu", "DequantizeLinear"}
+    assert [node.op_type for node in nodes if node.op_type in kernels] in (["Conv"], ["FusedConv"])
 
 
 def test_the_nodes_are_named_like_the_networks_layers(exported):
