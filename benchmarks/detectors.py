@@ -20,6 +20,7 @@ from typing import Any
 import onnx
 import yaml
 from foreign import with_nncf, with_ort
+from onnx.shape_inference import infer_shapes
 
 import edgecnn
 from edgecnn.data.calibration_images import ImageSource
@@ -56,10 +57,12 @@ def measured(model: onnx.ModelProto, engine: Engine, data: LabelledImages) -> di
     return {metric.name: metric.figure(parts), **(details.figures if details else {})}
 
 
-def int8_share(model: onnx.ModelProto) -> float:
-    """Return the share of the multiplications whose operands both come out of DequantizeLinear."""
+def int8_share(model: onnx.ModelProto, macs: dict[str, int]) -> float:
+    """Return the share of the multiplications whose operands both come out of DequantizeLinear.
+
+    `macs` are those of the float file's layers, whose names all three quantizers keep.
+    """
     made = {name: node.op_type for node in model.graph.node for name in node.output}
-    macs = macs_by_node(model)
     int8 = [
         macs[node.name]
         for node in model.graph.node
@@ -85,8 +88,9 @@ def table(recipe: Path, runs: Path) -> dict[str, Any]:
         else:
             print("nncf is not installed: pip install nncf")
         tests = test_images(engine.manifest, data, None, task=engine.task.name)
+        macs = macs_by_node(infer_shapes(models["float"]))
         rows = {
-            name: {**measured(model, engine, tests), "int8": int8_share(model)}
+            name: {**measured(model, engine, tests), "int8": int8_share(model, macs)}
             for name, model in models.items()
         }
     return {"recipe": document["name"], "n": len(tests.images), "rows": rows}
