@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from edgecnn.artifact import TensorSpec
 from edgecnn.optional_packages import require
 from edgecnn.runtime.engine import Array
+from edgecnn.runtime.gpu_turns import TURNS
 from edgecnn.runtime.times import Times
 
 #: Types of outputs that NumPy and the library share.
@@ -70,7 +72,7 @@ class BoundSession:
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
         """Return the outputs for an array of each input."""
-        with self._lock:
+        with self._lock, self._turn(arrays):
             buffers = self._ready(arrays)
             for source, array in zip(buffers.sources, arrays, strict=True):
                 source.update_inplace(array)
@@ -80,7 +82,7 @@ class BoundSession:
     def time(self, arrays: Sequence[Array]) -> Times:
         """Return how long the parts of an inference took. Each of the three calls waits for the GPU."""
         clock = time.perf_counter
-        with self._lock:
+        with self._lock, self._turn(arrays):
             buffers = self._ready(arrays)
             moments = [clock()]
             for source, array in zip(buffers.sources, arrays, strict=True):
@@ -93,6 +95,11 @@ class BoundSession:
             moments.append(clock())
         copy_in, device, copy_out = (later - earlier for earlier, later in itertools.pairwise(moments))
         return Times(moments[-1] - moments[0], copy_in, device, copy_out)
+
+    def _turn(self, arrays: Sequence[Array]) -> AbstractContextManager[None]:
+        """Return the turn of a call: alone for shapes whose kernels are captured now, else beside others."""
+        new = tuple([array.shape for array in arrays]) not in self._buffers
+        return TURNS.alone() if new and self._another is not None else TURNS.shared()
 
     def _ready(self, arrays: Sequence[Array]) -> _Buffers:
         """Return the buffers of some shapes; they are made when these are first met."""

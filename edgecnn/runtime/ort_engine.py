@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from edgecnn.optional_packages import require
 from edgecnn.registry import suggest
 from edgecnn.runtime.engine import Array, Engine, demand_threads
 from edgecnn.runtime.engine_inputs import Inputs, known_layout, layout_of
+from edgecnn.runtime.gpu_turns import TURNS
 from edgecnn.runtime.ort_binding import BoundSession, bindable
 from edgecnn.runtime.processor import processor, saturates
 from edgecnn.runtime.times import Times
@@ -164,9 +166,11 @@ class OrtEngine(Engine):
                 return self._bound(inputs)
             # What is usual first: joining names and arrays takes a tenth of the time of a call.
             one = len(inputs) == 1
-            return self._run(
-                {self._keys[0]: inputs[0]} if one else dict(zip(self._keys, inputs, strict=True))
-            )
+            feeds = {self._keys[0]: inputs[0]} if one else dict(zip(self._keys, inputs, strict=True))
+            if self.device == "cpu":
+                return self._run(feeds)
+            with TURNS.shared():
+                return self._run(feeds)
         except EngineError:
             raise
         except Exception as error:
@@ -195,9 +199,13 @@ class OrtEngine(Engine):
         # The library's errors have no common base class of their own.
         return EngineError(f"ONNX Runtime failed on {self.path.name}: {first_line(error)}")
 
+    def _gpu(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.device == "cpu" else TURNS.shared()
+
     def _release(self) -> None:
-        self._bound = None
-        del self._session
+        with self._gpu():
+            self._bound = None
+            del self._session
 
 
 def open_session(
@@ -233,7 +241,8 @@ def open_session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         settings = {"enable_cuda_graph": "1"} if graph else {}
-        return ort.InferenceSession(model, options, providers=[(PROVIDERS[device], settings)])
+        with contextlib.nullcontext() if device == "cpu" else TURNS.shared():
+            return ort.InferenceSession(model, options, providers=[(PROVIDERS[device], settings)])
     except Exception as error:  # as above
         name = model if isinstance(model, str) else "the model"
         raise EngineError(

@@ -29,7 +29,7 @@ class Known:
 
     def __call__(self, images, features=()):
         with torch.no_grad():
-            return self.network(images), []
+            return self.network.to(images.device)(images), []
 
 
 def test_raw_outputs_are_compared_in_units_of_the_teachers_spread():

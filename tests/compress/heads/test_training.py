@@ -6,6 +6,9 @@ from squares import BATCH, run, task
 
 from edgecnn.compress.train.lesson import HeadLesson
 
+#: What is measured on a GPU while training is measured again on the processor, which rounds otherwise.
+ROUNDING = 0.01 if torch.cuda.is_available() else 0.0
+
 
 @pytest.mark.parametrize(
     ("name", "metric"),
@@ -28,7 +31,7 @@ def test_the_loss_falls_and_the_metric_of_the_task_is_measured(name, metric):
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert metric in rows[0] and 0 <= rows[-1][metric] <= 100
     found = given.lesson.measure(given.network, given.validation)
-    assert found.figures[metric] == rows[-1][metric] and found.count == BATCH
+    assert found.figures[metric] == pytest.approx(rows[-1][metric], rel=ROUNDING) and found.count == BATCH
 
 
 def test_a_detector_that_was_cut_off_ends_at_the_same_bits(tmp_path):
