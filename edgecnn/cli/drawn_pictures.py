@@ -24,6 +24,14 @@ def check(folder: Path, images: Sequence[str]) -> None:
     files.make_folder(folder, "give a folder that can be written to")
 
 
+def places(folder: Path, images: Sequence[str]) -> list[Path]:
+    """Return every file that `draw` may write for images, of which some may have no answer."""
+    found: list[Path] = []
+    for image in images:
+        found.append(_free(folder, Path(image).stem, found))
+    return found
+
+
 def draw(engine: Engine, answers: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write a PNG file for each image that has an answer, and return where.
 

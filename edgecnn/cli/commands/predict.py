@@ -12,7 +12,6 @@ import click
 from edgecnn.cli import common, drawn_pictures, request_options
 from edgecnn.cli.on_board import BoardCommand, BoardPath
 from edgecnn.cli.terminal import note, say
-from edgecnn.errors import InvalidValueError
 from edgecnn.measure.measure_options import PredictRequest
 from edgecnn.progress import Progress
 
@@ -29,10 +28,8 @@ class _Failed:
     hint: str | None
 
 
-def _outputs(draw: Path | None, **_: Any) -> list[Path]:
-    if draw is not None:
-        raise InvalidValueError("--draw writes pictures here, not from a board", hint="leave out --on")
-    return []
+def _outputs(images: tuple[str, ...], draw: Path | None, **_: Any) -> list[Path]:
+    return [] if draw is None else drawn_pictures.places(draw, _listed(images, [])[0])
 
 
 @click.command("predict", cls=BoardCommand, outputs=_outputs)
@@ -48,7 +45,7 @@ def _outputs(draw: Path | None, **_: Any) -> list[Path]:
 )
 @click.option(
     "--draw",
-    type=click.Path(path_type=Path),
+    type=BoardPath(fetched=True, path_type=Path),
     metavar="DIR",
     help="Folder for a copy of each picture with the boxes or masks that were found.",
 )

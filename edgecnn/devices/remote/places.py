@@ -38,7 +38,9 @@ class Places:
         if path.name in ("", ".."):  # a folder without a name of its own
             name = self._elsewhere(path)
         elif path.is_absolute() or ".." in path.parts:
-            name = str(PurePosixPath(self._elsewhere(path.parent)) / path.name)
+            # What the command writes into a folder that was named lies in that one there, too.
+            named = (there for there, folder in self.typed.items() if Path(folder) == path.parent)
+            name = str(PurePosixPath(next(named, None) or self._elsewhere(path.parent)) / path.name)
         else:
             self.folders[str(path.parent)] = path.parent
             name = str(path)

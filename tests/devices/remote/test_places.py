@@ -36,6 +36,14 @@ def test_what_was_made_beside_a_file_belongs_beside_it(here, typed):
     assert places.outputs == {made: here}
 
 
+@pytest.mark.parametrize("folder", ["/x/drawn", "../drawn", "drawn", "drawn/"])
+def test_what_is_written_into_a_folder_that_was_named_lies_in_it(here, folder):
+    places = Places()
+    there = places.name(folder)
+    places.expect(Path(folder) / "a.png")
+    assert places.outputs == {str(Path(there) / "a.png"): Path(folder) / "a.png"}
+
+
 @pytest.mark.parametrize("typed", ["/x/y/m.onnx", "../m.onnx", "a/../../m.onnx"])
 def test_text_of_the_board_says_what_was_typed_in_as_many_characters(here, typed):
     places = Places()
