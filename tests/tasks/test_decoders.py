@@ -174,6 +174,8 @@ def test_columns_that_hold_no_scores_are_not_taken_for_classes(name):
     with pytest.raises(ArtifactError, match="scores of at most 1, and the network gives up to 212"):
         DECODERS.get(name).decode(outputs(output0=values), {}, SIZE)
     DECODERS.get(name).decode(outputs(output0=values), {"classes": [0, 1]}, SIZE)
+    values[0, 10, 12] = values[0, 12, 10] = 1280 / 127  # a code of int8 that has one scale for all columns
+    DECODERS.get(name).decode(outputs(output0=values), {}, SIZE)
 
 
 def test_boxes_that_come_without_overlap_are_taken_as_they_are():

@@ -31,8 +31,9 @@ from edgecnn.tasks.decoders.selection import of_best_class, selected
 STRIDES = (8, 16, 32)
 #: Classes of COCO: who has as many is a detector of these, and nothing that has more columns for keypoints.
 _COCO = 80
-#: Of int8 a probability may round up by a little.
-_MOST_SCORE = 1.05
+#: Far above a probability, since int8 whose boxes and scores share a scale rounds up to a code of that: the
+#: side of the input over 127 of them. Keypoints are tens and hundreds of pixels.
+_MOST_SCORE = 16
 _DEFAULTS = default(score=0.001, iou=0.7, limit=300, candidates=30000)
 
 
