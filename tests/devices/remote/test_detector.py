@@ -31,7 +31,9 @@ def test_a_detector_is_measured_and_read_on_a_board(board, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "drawn" / "0.png").stat().st_size > 0
     again = json.loads(
-        run("eval", str(path), "--data", str(folder), "--reference", str(path), "--json", "--on", "board").stdout
+        run(
+            "eval", str(path), "--data", str(folder), "--reference", str(path), "--json", "--on", "board"
+        ).stdout
     )
     assert again["agreement"]["parity"]["agreement_of"] == "boxes"
     assert "ms" in run("profile", str(path), "--seconds", "0.5", "--on", "board,local").stdout
