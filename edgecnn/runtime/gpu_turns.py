@@ -42,8 +42,11 @@ class Turns:
         """Use the GPU while nobody else does; not within `shared`."""
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: not self._taken and not self._users)
-            self._waiting -= 1
+            try:
+                self._changed.wait_for(lambda: not self._taken and not self._users)
+            finally:  # else whoever comes later would wait for one that was interrupted
+                self._waiting -= 1
+                self._changed.notify_all()
             self._taken = True
         self._own.turn = True
         try:

@@ -79,6 +79,21 @@ def test_a_failure_gives_the_turn_back():
         pass
 
 
+def test_nobody_waits_for_one_that_was_interrupted(monkeypatch):
+    turns = Turns()
+
+    def interrupted(until):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(turns._changed, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt), turns.alone():
+            pass
+    leave = threading.Event()
+    leave.set()
+    assert started(within(turns.shared, threading.Event(), leave)).wait(WAIT)
+
+
 def test_a_new_shape_is_captured_alone_and_known_ones_run_beside_others(exported, monkeypatch):
     """In the processor's memory, by sessions as a GPU's would be opened."""
     path, seen = exported(*SMALL), []
