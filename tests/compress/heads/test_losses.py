@@ -129,7 +129,7 @@ def test_simota(truths, torchvision):
     loss = SimOTALoss(settings, SIZE)
     count = len(loss.anchors)
     outputs = {
-        "boxes": random(count, 4, scale=0.7), "objectness": random(count, 1, shift=-2.0),
+        "boxes": near(truths, loss.anchors), "objectness": random(count, 1, shift=-2.0),
         "scores": random(count, CLASSES, shift=-1.0),
     }  # fmt: skip
     strides = loss.anchors[None, :, 2]
@@ -149,6 +149,79 @@ def test_simota(truths, torchvision):
         torch.cat([decoded, outputs["objectness"], outputs["scores"]], 2), [], torch.float32,
     )  # fmt: skip
     same(loss(outputs, truths), theirs[0], outputs)
+
+
+def test_simota_is_the_papers_written_out(truths):
+    """One pair of place and object after the other, without YOLOX' own code: where that is not installed."""
+    settings = {**head_settings.YOLOX, "grids": strided(8, 16, 32)}
+    loss = SimOTALoss(settings, SIZE)
+    count = len(loss.anchors)
+    outputs = {
+        "boxes": near(truths, loss.anchors), "objectness": random(count, 1, shift=-2.0),
+        "scores": random(count, CLASSES, shift=-1.0),
+    }  # fmt: skip
+    total, chosen = torch.zeros(()), 0
+    for row, truth in enumerate(truths):
+        image = {name: values[row] for name, values in outputs.items()}
+        found, places = written_out(image, truth, loss.anchors)
+        total, chosen = total + found, chosen + places
+    same(loss(outputs, truths), total / max(1, chosen), outputs)
+
+
+def near(truths, anchors):
+    """Raw boxes that lie about objects of their image, so that an object has several places to choose."""
+    raw = random(len(anchors), 4, scale=0.15).detach()
+    strides = anchors[:, 2:]
+    for row, truth in enumerate(truths):
+        if len(truth):
+            corners = truth.corners[torch.arange(len(anchors)) % len(truth)]
+            middles, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+            raw[row] += torch.cat([middles / strides - anchors[:, :2], (sides / strides).log()], 1)
+    return raw.requires_grad_()
+
+
+def written_out(image, truth, anchors):
+    """The loss of one image, and at how many places an object was looked for."""
+    cells, strides = anchors[:, :2], anchors[:, 2]
+    middles = (image["boxes"][:, :2] + cells) * strides[:, None]
+    sides = image["boxes"][:, 2:].exp() * strides[:, None]
+    corners = torch.cat([middles - sides / 2, middles + sides / 2], 1)
+    cost, share = {}, {}
+    for place, (cell, stride) in enumerate(zip(cells, strides, strict=True)):
+        point = (cell + 0.5) * stride
+        inside = [bool(((box[:2] < point) & (point < box[2:])).all()) for box in truth.corners]
+        near = [bool(((box[:2] + box[2:]) / 2 - point).abs().max() < 2.5 * stride) for box in truth.corners]
+        if any(inside) or any(near):
+            for item, (box, kind) in enumerate(zip(truth.corners, truth.classes, strict=True)):
+                share[place, item] = iou(corners[place], box)
+                sure = (image["scores"][place].sigmoid() * image["objectness"][place].sigmoid()).sqrt()
+                wanted = F.one_hot(kind, CLASSES).float()
+                cost[place, item] = float(
+                    F.binary_cross_entropy(sure, wanted, reduction="sum")
+                    - 3 * torch.log(share[place, item] + 1e-8)
+                    + 1e5 * (not (inside[item] and near[item]))
+                )
+    takers = {}
+    places = sorted({place for place, _ in cost})
+    for item in range(len(truth)):
+        best = sorted((float(share[place, item]) for place in places), reverse=True)[:10]
+        for place in sorted(places, key=lambda place: cost[place, item])[: max(1, int(sum(best)))]:
+            takers.setdefault(place, []).append(item)
+    there, total = torch.zeros(len(anchors)), torch.zeros(())
+    for place, items in takers.items():
+        item = items[0] if len(items) == 1 else min(range(len(truth)), key=lambda one: cost[place, one])
+        there[place] = 1
+        wanted = F.one_hot(truth.classes[item], CLASSES) * share[place, item].detach()
+        total = total + F.binary_cross_entropy_with_logits(image["scores"][place], wanted, reduction="sum")
+        total = total + 5 * (1 - share[place, item] ** 2)
+    objectness = image["objectness"][:, 0]
+    return total + F.binary_cross_entropy_with_logits(objectness, there, reduction="sum"), len(takers)
+
+
+def iou(left, right):
+    low, high = torch.maximum(left[:2], right[:2]), torch.minimum(left[2:], right[2:])
+    shared = (high - low).clamp_min(0).prod()
+    return shared / ((left[2:] - left[:2]).prod() + (right[2:] - right[:2]).prod() - shared)
 
 
 def test_pixels():
