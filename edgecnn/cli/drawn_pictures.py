@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from edgecnn.runtime import Engine
 
 
-def check(folder: Path, images: Sequence[str]) -> None:
-    """Make a folder for pictures; raises InvalidValueError for one in which images lie, and OutputError."""
+def check(engine: Engine, folder: Path, images: Sequence[str]) -> None:
+    """Make a folder for pictures.
+
+    Raises InvalidValueError for a network whose answers have no place in a picture and for a folder in which
+    images lie, and OutputError.
+    """
+    if not engine.task.draws:
+        raise InvalidValueError(
+            f"what {engine.path.name} answers has no place in a picture", hint="leave out --draw"
+        )
     if any(Path(image).resolve().parent == folder.resolve() for image in images):
         raise InvalidValueError(
             f"--draw {folder} is where the images lie, which would be mixed with their copies",
@@ -33,21 +41,13 @@ def places(folder: Path, images: Sequence[str]) -> list[Path]:
 
 
 def draw(engine: Engine, answers: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write a PNG file for each image that has an answer, and return where.
-
-    Raises InvalidValueError for a network whose answers have no place in a picture, and OutputError.
-    """
+    """Write a PNG file for each image that has an answer, and return where; raises OutputError."""
     from edgecnn.runtime.image_files import open_image
 
     written: list[Path] = []
     for image, answer in answers.items():
-        drawn = engine.task.drawn(open_image(image), answer)
-        if drawn is None:
-            raise InvalidValueError(
-                f"what {engine.path.name} answers has no place in a picture", hint="leave out --draw"
-            )
         content = io.BytesIO()
-        drawn.save(content, "PNG")
+        engine.task.drawn(open_image(image), answer).save(content, "PNG")
         written.append(_free(folder, Path(image).stem, written))
         files.write_atomic(written[-1], content.getvalue())
     return written

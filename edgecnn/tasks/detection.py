@@ -47,6 +47,7 @@ class Detection(Decoded[BoxDecoder]):
 
     name = "detection"
     title = "Detection"
+    draws = True
     decoders = BoxDecoder
 
     def boxes(self, outputs: Sequence[Output]) -> list[Boxes]:

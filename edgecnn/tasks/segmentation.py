@@ -47,6 +47,7 @@ class Segmentation(Decoded[MaskDecoder]):
 
     name = "segmentation"
     title = "Segmentation"
+    draws = True
     decoders = MaskDecoder
 
     def masks(self, outputs: Sequence[Output]) -> list[Mask]:

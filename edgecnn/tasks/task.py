@@ -37,6 +37,9 @@ class Task(abc.ABC):
     name: str
     title: str
 
+    #: Whether answers have a place in a picture, so that `drawn` shows them.
+    draws = False
+
     @abc.abstractmethod
     def suits(self, end: NetworkEnd) -> bool:
         """Return whether a network that ends so, of which nothing else is known, is of this task."""
@@ -137,6 +140,6 @@ class Task(abc.ABC):
     def to_json(self, answer: Any) -> dict[str, Any]:
         """Return an answer as JSON values."""
 
-    def drawn(self, picture: Image, answer: Any) -> Image | None:
-        """Return a picture with what was found in it; None where answers have no place in a picture."""
-        return None
+    def drawn(self, picture: Image, answer: Any) -> Image:
+        """Return a picture with what was found in it, where the task `draws`."""
+        raise InvalidValueError(f"answers of the task {self.name} have no place in a picture")

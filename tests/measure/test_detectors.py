@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from program import run_here
+from program import SMALL, run_here
 from small_detector import detector, pictures, segmenter
 
 from edgecnn.data.folder import LabelledImages
@@ -97,6 +97,12 @@ def test_answers_are_in_the_picture_and_drawn_into_a_copy(made, tmp_path):
     assert run_here("predict", str(other), str(files[0]), "--draw", str(drawn)).returncode == 0
     done = run_here("predict", str(model), str(files[0]), "--draw", str(folder / "pictures"))
     assert done.returncode == 1 and "is where the images lie" in done.stderr
+
+
+def test_what_has_no_place_in_a_picture_is_refused_before_anything_is_made(exported, made, tmp_path):
+    done = run_here("predict", str(exported(*SMALL)), str(made[3][0]), "--draw", str(tmp_path / "drawn"))
+    assert done.returncode == 1 and "has no place in a picture" in done.stderr
+    assert not (tmp_path / "drawn").exists()
 
 
 def test_a_layout_that_cannot_be_told_is_asked_for(made, tmp_path):

@@ -177,6 +177,15 @@ def test_columns_that_hold_no_scores_are_not_taken_for_classes(name):
     DECODERS.get(name).decode(outputs(output0=values), {}, SIZE)
 
 
+@pytest.mark.parametrize("name", ["yolov5", "yolov8", "end-to-end"])
+def test_of_several_outputs_the_first_is_not_all(name):
+    """Scores and boxes of another layout, apart; maps beside the rows are what older exports give."""
+    rows = np.zeros((1, 12, 6)).transpose(0, 2, 1) if name == "yolov8" else np.zeros((1, 12, 6))
+    with pytest.raises(ArtifactError, match="cannot be read by the decoder"):
+        DECODERS.get(name).decode(outputs(scores=rows, boxes=np.zeros((1, 12, 4))), {}, SIZE)
+    DECODERS.get(name).decode(outputs(output=rows, raw=np.zeros((1, 3, 2, 2, 6))), {}, SIZE)
+
+
 def test_boxes_that_come_without_overlap_are_taken_as_they_are():
     rows = [[0, 0, 5, 5, 0.2, 7], [1, 2, 3, 4, 0.9, 1], [1, 2, 3, 4, 0.8, 1], [0, 0, 0, 0, 0, 0]]
     (found,) = DECODERS.get("end-to-end").decode(outputs(output0=[rows]), {"limit": 2}, SIZE)

@@ -70,7 +70,7 @@ def command(
         engine.take_constants(request.inputs.constants)
         files, failed = _listed(images, notes)
         if draw is not None:
-            drawn_pictures.check(draw, files)
+            drawn_pictures.check(engine, draw, files)
         predictions = _predictions(engine, files, top, failed, show)
         drawn = [] if draw is None else drawn_pictures.draw(engine, predictions, draw)
         random = engine.manifest is not None and engine.manifest.weights == "random"

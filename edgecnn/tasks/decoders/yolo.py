@@ -139,7 +139,7 @@ class EndToEnd(BoxDecoder):
     def decode(self, outputs: Sequence[Output], settings: Settings, size: Size) -> list[Boxes]:
         """Return the boxes of (N, boxes, 6)."""
         settings = self.settled(settings)
-        (values,) = parts(outputs, (outputs[0].name,), self.name)
+        values = _rows(outputs, self.name)
         if values.ndim != 3 or values.shape[2] != 6:
             raise wrong_outputs(outputs, self.name)
         found = []
@@ -189,9 +189,17 @@ def _of_images(corners: Array, scores: Array, settings: Settings) -> list[Boxes]
     ]
 
 
+def _rows(outputs: Sequence[Output], decoder: str) -> Array:
+    """Return the first output; only maps may be beside it, else each output holds a part of the answer."""
+    if any(item.values.ndim < 4 for item in outputs[1:]):
+        raise wrong_outputs(outputs, decoder)
+    (values,) = parts(outputs, (outputs[0].name,), decoder)
+    return values
+
+
 def _without_weights(outputs: Sequence[Output], axis: int, least: int, decoder: str) -> Array:
     """Return the first output without the columns, along an axis, that weight prototypes of masks."""
-    (values,) = parts(outputs, (outputs[0].name,), decoder)
+    values = _rows(outputs, decoder)
     _demand_columns(values, axis, least, outputs, decoder)
     count = values.shape[axis] - _prototypes([item.values.shape[1:] for item in outputs])
     if count < least:
